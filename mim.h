@@ -1,0 +1,3596 @@
+/* mim.h - Vision Transformers pretrained by masked image modelling, in one C header.
+ * Version 0.1.0. MIT licence (full text at the end of the file).
+ *
+ * (manual: written last)
+ */
+#ifndef MIM_H
+#define MIM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define MIM_VERSION_MAJOR 0
+#define MIM_VERSION_MINOR 1
+#define MIM_VERSION_PATCH 0
+
+#ifndef MIM_API
+#ifdef MIM_STATIC
+#define MIM_API static
+#else
+#define MIM_API extern
+#endif
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---------------------------------------------------------------------------------------
+ * Status
+ * ------------------------------------------------------------------------------------- */
+
+/* Every way a call can end: X(name, text). Distinct causes stay distinct. */
+#define MIM_STATUS_LIST(X) \
+    X(MIM_OK, "ok") \
+    X(MIM_ERR_ARGUMENT, "an argument is NULL or out of its range; see the function's comment") \
+    X(MIM_ERR_ALIGNMENT, "a buffer is not 16-byte aligned; align the blob or the arena") \
+    X(MIM_ERR_ENDIAN, "this machine is big-endian; blobs are little-endian and read in place") \
+    X(MIM_ERR_TRUNCATED, "the blob ends before its header says; copy the whole file") \
+    X(MIM_ERR_MAGIC, "not a mim blob; make one with `mim convert`") \
+    X(MIM_ERR_VERSION, "the blob is of another format version; convert the checkpoint again") \
+    X(MIM_ERR_HEADER, "a field of the blob's header is out of its range") \
+    X(MIM_ERR_STEP, "a step of the blob is malformed or out of place") \
+    X(MIM_ERR_TENSOR, "a tensor of the blob has the wrong shape, type or layout for its step") \
+    X(MIM_ERR_LAYOUT, "the blob's tensors overlap, leave gaps or have non-zero padding") \
+    X(MIM_ERR_RESERVED, "a reserved field of the blob is not zero; use a newer mim.h") \
+    X(MIM_ERR_LIMIT, "a size in the blob is beyond the limits of this library") \
+    X(MIM_ERR_CHECKSUM, "the blob's checksum does not match its contents; copy it again") \
+    X(MIM_ERR_RANGE, "a weight is outside the range its tensor records, or not finite") \
+    X(MIM_ERR_UNSUPPORTED, "the blob needs a feature that this build leaves out (MIM_NO_...)") \
+    X(MIM_ERR_CPU, "the CPU level asked for is not available on this machine") \
+    X(MIM_ERR_SIZE, "the image size does not fit the model: use a multiple of the patch size, " \
+                    "within the limits, that the model's positions can be interpolated to") \
+    X(MIM_ERR_FORMAT, "this pixel format does not fit the model's channels") \
+    X(MIM_ERR_MEMORY, "the memory given is smaller than mim_plan's minimum for this use") \
+    X(MIM_ERR_VISIBLE, "the list of visible patches is too long, repeats an index or leaves the grid") \
+    X(MIM_ERR_MISSING, "the model has no such output (no CLS token, registers, head or decoder)") \
+    X(MIM_ERR_ABORTED, "the progress or row callback stopped the work") \
+    X(MIM_ERR_IO, "the file cannot be opened or read") \
+    X(MIM_ERR_ALLOCATION, "not enough memory to load the file")
+
+typedef enum mim_status {
+#define MIM_X(name, text) name,
+    MIM_STATUS_LIST(MIM_X)
+#undef MIM_X
+    MIM_STATUS_COUNT
+} mim_status;
+
+/* ---------------------------------------------------------------------------------------
+ * The blob
+ *
+ *     header (512 bytes) | steps (64 bytes each) | tensor directory (32 bytes each) | data
+ *
+ * All little-endian. A tensor's data begins at the first multiple of 64 after what precedes
+ * it (the directory, or the tensor before), in directory order; the bytes between are zero;
+ * the last tensor's last byte is the blob's last byte. Numbers are IEEE 754.
+ * ------------------------------------------------------------------------------------- */
+
+#define MIM_BLOB_MAGIC "\x89MIM\r\n\x1a\n"  /* 8 bytes; damaged by any text-mode copy */
+#define MIM_BLOB_VERSION 1u
+#define MIM_BLOB_ALIGN 64u
+
+/* Limits: a blob beyond them is refused. k = columns of a matrix, so 255 * 128 * k fits int32. */
+#define MIM_MAX_CHANNELS 16u
+#define MIM_MAX_PATCH 256u
+#define MIM_MAX_IMAGE 16384u     /* height, width */
+#define MIM_MAX_TOKENS 16384u    /* prefix tokens and patches */
+#define MIM_MAX_PREFIX 64u       /* CLS and registers */
+#define MIM_MAX_DIM 8192u
+#define MIM_MAX_HIDDEN 16384u
+#define MIM_MAX_HEADS 256u
+#define MIM_MAX_HEAD_DIM 256u
+#define MIM_MAX_DEPTH 64u
+#define MIM_MAX_CLASSES 65536u
+#define MIM_MAX_COLUMNS 65536u
+#define MIM_MAX_STEPS 1024u
+#define MIM_MAX_TENSORS 8192u
+#define MIM_MAX_THREADS 64u
+
+/* Kind of numbers of a matrix; of a model, that of its matrices. */
+enum { MIM_F32 = 1, MIM_F16 = 2, MIM_Q8 = 3 };
+
+/* How a quantized blob computes between the products. */
+enum { MIM_NUMERICS_FLOAT = 1 };
+
+/* Resampling filters: Pillow's, antialiased. */
+enum { MIM_BILINEAR = 1, MIM_BICUBIC = 2 };
+
+/* How a picture becomes the model's input: see mim_blob_header.resize_edge. */
+enum { MIM_RESIZE_SHORT_EDGE = 1, MIM_RESIZE_SQUASH = 2 };
+
+/* Interpolation of stored positions to another grid.
+ * CUBIC and LINEAR take the samples around the point, clamped at the border (cubic a = -0.75);
+ * the ANTIALIAS kinds widen the filter when shrinking (cubic a = -0.5). Source coordinate of
+ * target i: (i + 0.5) * scale - 0.5, scale = stored / (target + position_offset), where the
+ * offset is DINOv2's 0.1 or 0 (ANTIALIAS takes 0 only). FIXED: no other grid is allowed. */
+enum { MIM_POSITIONS_NONE = 0, MIM_POSITIONS_FIXED = 1, MIM_POSITIONS_CUBIC = 2,
+       MIM_POSITIONS_CUBIC_ANTIALIAS = 3, MIM_POSITIONS_LINEAR = 4 };
+
+enum { MIM_GELU_ERF = 1, MIM_GELU_TANH = 2, MIM_GELU_QUICK = 3 };
+
+/* Which tokens make the pooled feature. CLS_MEAN: CLS, then the mean of the patches (2 dim). */
+enum { MIM_POOL_CLS = 1, MIM_POOL_MEAN_PATCHES = 2, MIM_POOL_MEAN_ALL = 3, MIM_POOL_CLS_MEAN = 4 };
+
+typedef struct mim_blob_header {     /* 512 bytes */
+    uint8_t  magic[8];
+    uint32_t version;                /* MIM_BLOB_VERSION */
+    uint32_t header_bytes;           /* 512 */
+    uint64_t bytes;                  /* of the whole blob */
+    uint64_t checksum;               /* mim_checksum of the blob with this field zero */
+    uint32_t step_count;
+    uint32_t tensor_count;
+    uint32_t decoder_step;           /* the decoder's first step; step_count: no decoder */
+    uint32_t type;                   /* MIM_F32, MIM_F16, MIM_Q8 */
+    uint32_t numerics;               /* MIM_NUMERICS_FLOAT */
+    uint32_t channels;               /* 1..16 */
+    uint32_t image_height;           /* pixels, as trained: a multiple of patch_height */
+    uint32_t image_width;
+    uint32_t patch_height;           /* pixels */
+    uint32_t patch_width;
+    uint32_t dim;                    /* width of a token at the encoder's end */
+    uint32_t depth;                  /* number of layers, that is of steps with MIM_STEP_TAP */
+    uint32_t has_cls;                /* 0 or 1: the first prefix token is CLS */
+    uint32_t registers;              /* prefix tokens after CLS */
+    uint32_t pooled_dim;             /* length of the pooled feature */
+    uint32_t classes;                /* length of the logits; 0: no head */
+    uint32_t decoder_dim;            /* width of a decoder token; 0: no decoder */
+    uint32_t norm_pix;               /* 1: the decoder predicts per-patch normalised pixels */
+    uint32_t resize;                 /* MIM_RESIZE_SHORT_EDGE, MIM_RESIZE_SQUASH */
+    uint32_t resize_filter;          /* MIM_BILINEAR, MIM_BICUBIC */
+    uint32_t resize_edge;            /* SHORT_EDGE: what the short edge becomes before the centre crop,
+                                        for the image size as trained (>= its short edge); else 0 */
+    uint32_t reserved0;
+    float    mean[16];               /* per channel, of pixels in 0..1 */
+    float    std[16];                /* > 0 */
+    uint64_t parameters;             /* of the encoder as published, for information */
+    char     name[64];               /* NUL-padded ASCII: what the file calls itself */
+    char     family[16];             /* whose naming and rules: "mae", "timm", "dinov2"... */
+    char     method[16];             /* how it was pretrained, where known: "MAE"... */
+    char     source[48];             /* file or data set it came from */
+    char     licence[24];            /* of the weights, where known */
+    uint8_t  reserved[88];
+} mim_blob_header;
+
+/* Kinds of steps, in the order in which a blob may hold them:
+ *     EMBED (ATTENTION | MLP)... [NORM] POOL [HEAD] and then, for a decoder,
+ *     UNMASK (ATTENTION | MLP)... NORM PREDICT
+ * The tensors of each are listed as: slot name (rows x columns). [x] may be absent. */
+enum {
+    MIM_STEP_EMBED = 1,     /* 0 patch projection (dim x channels*ph*pw, columns in the order channel, y, x); in a q8 blob
+                                 it is f16: its error would go straight into every token, and it is 1 % of the work
+                               1 [prefix tokens (prefix x dim): CLS and registers, positions already added]
+                               2 [positions (stored_height*stored_width x dim), raster order] */
+    MIM_STEP_ATTENTION = 2, /* x += proj(softmax(scale * q k^T) v), of norm(x)
+                               0 norm (2 x dim: weight, bias)
+                               1 qkv (heads*3*P x dim), P = head_dim rounded up to 16: per head the rows of q,
+                                 then k, then v, each padded to P with zero rows
+                               2 proj (dim x heads*P), zero columns where v is padded; layer scale folded in */
+    MIM_STEP_MLP = 3,       /* x += fc2(act(fc1(norm(x))))
+                               0 norm (2 x dim)   1 fc1 (hidden x dim)
+                               2 fc2 (dim x hidden), layer scale folded in */
+    MIM_STEP_NORM = 4,      /* x = norm(x), all tokens   0 norm (2 x dim) */
+    MIM_STEP_POOL = 5,      /* the pooled feature, by rule   0 [norm of it (2 x pooled_dim): fc_norm] */
+    MIM_STEP_HEAD = 6,      /* logits of the pooled feature   0 linear (classes x pooled_dim) */
+    MIM_STEP_UNMASK = 7,    /* decoder tokens: embedded tokens where seen, the mask token elsewhere, + positions
+                               0 decoder embedding (decoder_dim x dim)   1 mask token (1 x decoder_dim)
+                               2 [prefix positions (prefix x decoder_dim)]   3 positions (as in EMBED) */
+    MIM_STEP_PREDICT = 8    /* pixels of each patch   0 linear (ph*pw*channels x decoder_dim, rows in the order y, x, channel) */
+};
+
+enum { MIM_STEP_TAP = 1 };  /* flag: the tokens after this step are the next layer's output */
+
+typedef struct mim_blob_step {       /* 64 bytes */
+    uint16_t kind;                   /* MIM_STEP_... */
+    uint16_t flags;                  /* MIM_STEP_TAP */
+    uint16_t tensor[8];              /* 1 + index in the directory, by slot; 0: absent */
+    uint32_t rule;                   /* EMBED, UNMASK: MIM_POSITIONS_...; MLP: MIM_GELU_...; POOL: MIM_POOL_... */
+    uint32_t heads;                  /* ATTENTION */
+    uint32_t head_dim;               /* ATTENTION: before padding */
+    uint32_t stored_height;          /* EMBED, UNMASK: grid of the stored positions, in patches */
+    uint32_t stored_width;
+    float    eps;                    /* ATTENTION, MLP, NORM, POOL: of the layer norm, > 0 where it has one */
+    float    scale;                  /* ATTENTION: usually 1/sqrt(head_dim) */
+    float    position_offset;        /* EMBED, UNMASK: see MIM_POSITIONS_... */
+    uint8_t  key_max, value_max;     /* ATTENTION of quantized blobs: largest magnitude of quantized keys and values */
+    uint8_t  reserved[10];
+} mim_blob_step;
+
+enum { MIM_PLAIN = 0, MIM_PANEL16 = 1 };
+
+/* A tensor. rows and columns are the true ones; N = rows rounded up to 16, K = columns rounded up
+ * to 32, and what is padded is zero. Its data, one part after the other:
+ *     PLAIN (f32 only)   float [rows][columns]
+ *     PANEL16, f32       float [N/16][K][16], float bias[N]
+ *     PANEL16, f16       half  [N/16][K][16], float scale[N], float bias[N]
+ *     PANEL16, q8        int8  [N/16][K/4][16][4], float scale[N], int32 sum[N], float bias[N]
+ * Row n of a matrix times x is scale[n] * sum_k w[n][k] x[k] + bias[n]; sum[n] is the sum of the
+ * int8 of row n, for zero points. */
+typedef struct mim_blob_tensor {     /* 32 bytes */
+    uint64_t at;                     /* bytes from the blob's start */
+    uint32_t rows, columns;
+    uint8_t  type;                   /* MIM_F32, MIM_F16, MIM_Q8 */
+    uint8_t  layout;                 /* MIM_PLAIN, MIM_PANEL16 */
+    uint8_t  weight_max;             /* q8: every weight lies in -weight_max..weight_max; 63 or 127; else 0 */
+    uint8_t  input_max;              /* q8: its input is quantized to 0..input_max; 127 or 255; else 0 */
+    uint8_t  reserved[12];
+} mim_blob_tensor;
+
+/* Bytes of a tensor's data, from its type, layout, rows and columns; 0 if they are not valid. */
+MIM_API uint64_t mim_tensor_bytes(const mim_blob_tensor *tensor);
+
+/* FNV-1a over 64-bit little-endian words (the last one zero-filled), the header's checksum field
+ * taken as zero. blob: bytes [0, bytes), at least a header. */
+MIM_API uint64_t mim_checksum(const void *blob, size_t bytes);
+
+/* ---------------------------------------------------------------------------------------
+ * Models
+ * ------------------------------------------------------------------------------------- */
+
+/* A verified blob. Borrows it: the blob must outlive the model, unchanged. Immutable after
+ * mim_open, so any number of threads may share it. */
+typedef struct mim_model {
+    const mim_blob_header *header;   /* the blob's own; what the model is. NULL before mim_open succeeded */
+    const mim_blob_step   *steps;
+    const mim_blob_tensor *tensors;
+    uint64_t    fault_at;            /* after a failed mim_open or mim_verify: byte offset of the fault */
+    const char *fault;               /* and the name of what is wrong there; "" after success */
+} mim_model;
+
+/* Verifies the whole structure of the blob in bytes [blob, blob + bytes) and borrows it. The blob
+ * must be 16-byte aligned (64 is faster). Time is linear in the number of tensors, not in the
+ * weights. No later call reads a length that was not verified here.
+ * Errors: all of ARGUMENT to LIMIT, UNSUPPORTED; the model then holds only fault_at and fault. */
+MIM_API mim_status mim_open(mim_model *model, const void *blob, size_t bytes);
+
+/* Reads every byte: checksum, finite scales and floats, weights within their recorded range.
+ * Optional: a blob that mim_open accepts is safe to run without it.
+ * Errors: CHECKSUM, RANGE. */
+MIM_API mim_status mim_verify(mim_model *model);
+
+/* ---------------------------------------------------------------------------------------
+ * Sessions
+ * ------------------------------------------------------------------------------------- */
+
+/* Work to be done count times, with index 0..count-1, in any order and at the same time. */
+typedef void (*mim_task)(void *arg, uint32_t index);
+
+/* Instruction sets. A session uses the best one that the machine has, or the one asked for. */
+enum { MIM_CPU_BEST = 0, MIM_CPU_SCALAR = 1, MIM_CPU_AVX2 = 2, MIM_CPU_AVX512 = 3, MIM_CPU_NEON = 4 };
+
+typedef struct mim_session_desc {    /* all zero: the size as trained, one thread, everything default */
+    uint32_t height, width;          /* input in pixels, multiples of the patch; 0: as trained */
+    uint32_t source_height;          /* largest picture that will have to be resized; 0, 0: none, */
+    uint32_t source_width;           /*   pictures come in the input's size */
+    uint32_t visible_max;            /* longest list of visible patches; 0: all patches */
+    uint32_t decoder;                /* 1: room for mim_reconstruct */
+    uint32_t threads;                /* tasks that parallel runs at once, 1..64; 0: 1 */
+    uint32_t cpu;                    /* MIM_CPU_...; one that the machine lacks is an error */
+    void (*parallel)(void *user, mim_task task, void *arg, uint32_t count);
+                                     /* runs task(arg, i) for i in 0..count-1 (count <= threads) and returns when all
+                                        are done; NULL: one thread */
+    int  (*progress)(void *user, uint32_t done, uint32_t total);
+                                     /* called between steps; non-zero aborts the encode; NULL: none */
+    void *user;                      /* handed to both */
+} mim_session_desc;
+
+typedef struct mim_memory {
+    void  *base;                     /* mim_begin: the arena, 16-byte aligned, owned by the caller */
+    size_t bytes;                    /* mim_plan: the exact minimum; mim_begin: what base points to */
+    size_t useful;                   /* mim_plan: more than this makes nothing faster */
+} mim_memory;
+
+/* One encoder at work: a model, an input size and an arena. For one thread at a time. */
+typedef struct mim_session {
+    uint32_t height, width;          /* input, pixels */
+    uint32_t grid_height, grid_width;/* patches */
+    uint32_t prefix;                 /* CLS and registers */
+    uint32_t tokens;                 /* prefix + all patches */
+    const char *cpu;                 /* name of the instruction set in use */
+    size_t arena_bytes;              /* of the arena in use */
+    /* private */
+    const mim_model *model;
+    const struct mimp_kernels *kernels;
+    mim_session_desc desc;
+    uint8_t *arena;
+    uint32_t tile_rows;              /* token rows worked on at a time */
+    uint32_t group_heads;            /* heads whose keys and values are held at a time */
+} mim_session;
+
+/* States the memory that mim_begin will need for this use. Errors: ARGUMENT, CPU, SIZE, MISSING. */
+MIM_API mim_status mim_plan(const mim_model *model, const mim_session_desc *desc, mim_memory *need);
+
+/* Starts a session in the caller's memory, which stays the caller's and may be reused after the
+ * last call with the session; there is nothing to close. desc may be NULL (all zero). Reads the
+ * weights once where a kernel depends on their range. Errors: as mim_plan, ALIGNMENT, MEMORY, RANGE. */
+MIM_API mim_status mim_begin(mim_session *session, const mim_model *model, const mim_session_desc *desc,
+                             const mim_memory *given);
+
+/* Pixel formats. The u8 kinds are sRGB as decoders and cameras give them and go through the
+ * model's mean and std. GRAY8 into a 3-channel model is repeated; colour into a 1-channel model
+ * becomes Pillow's luma. RGB565: 16-bit little-endian words, red in the high bits.
+ * PLANES: float (channels, height, width), already normalised, which go straight in. */
+enum { MIM_RGB8 = 0, MIM_RGBA8 = 1, MIM_BGR8 = 2, MIM_GRAY8 = 3, MIM_RGB565 = 4, MIM_PLANES = 5 };
+
+typedef struct mim_image {
+    uint32_t format;                 /* MIM_RGB8... */
+    uint32_t width, height;          /* pixels */
+    uint32_t exact;                  /* 1: width and height are the session's, do not resize. PLANES always are exact */
+    size_t   stride;                 /* bytes from row to row; 0: rows lie end to end */
+    size_t   plane_stride;           /* PLANES: bytes from plane to plane; 0: planes lie end to end */
+    const void *pixels;              /* the first row; NULL: rows come from read_row */
+    int    (*read_row)(void *user, uint32_t y, void *row);
+                                     /* writes row y, tight (PLANES: of every channel, one after the other); rows are asked
+                                        for in ascending order; non-zero aborts */
+    void    *user;                   /* handed to read_row */
+    const uint32_t *visible;         /* patches to encode, raster indices without duplicates; NULL: all */
+    uint32_t visible_count;
+} mim_image;
+
+/* Where results go: whatever is not NULL is filled; the memory is the caller's. T = tokens encoded (prefix, then patches
+ * in raster order or in that of the visible list), N = T - prefix. tokens, cls, registers and patches are what the model's
+ * final norm emits (without one: the last layer). On an error the contents are unspecified. */
+typedef struct mim_output {
+    float *tokens;                   /* (T, dim) */
+    float *cls;                      /* (dim) */
+    float *registers;                /* (registers, dim) */
+    float *patches;                  /* (N, dim) */
+    float *pooled;                   /* (pooled_dim) */
+    float *logits;                   /* (classes) */
+    float *attention;                /* (heads, T, T): of the encoder's last attention, after softmax */
+    float *layers;                   /* (layer_count, T, dim): after the layers named in layer[] */
+    const uint32_t *layer;           /* layer numbers from 1, ascending */
+    uint32_t layer_count;
+    uint32_t layer_norm;             /* 1: layers go through the final norm (where the model has one) */
+} mim_output;
+
+/* Encodes one image. Errors: ARGUMENT, SIZE, FORMAT, MEMORY, VISIBLE, MISSING, ABORTED. */
+MIM_API mim_status mim_encode(mim_session *session, const mim_image *image, const mim_output *output);
+
+/* Encodes the visible patches and predicts all (masked autoencoders that kept their decoder).
+ * prediction: (grid_height*grid_width, ph*pw*channels), per patch in the order y, x, channel; in the model's normalised
+ * pixels, or per patch normalised where header.norm_pix says so. output may be NULL. The session needs desc.decoder.
+ * Errors: as mim_encode. */
+MIM_API mim_status mim_reconstruct(mim_session *session, const mim_image *image, const mim_output *output,
+                                   float *prediction);
+
+/* Text for a status: what is wrong and what to do. Never NULL. */
+MIM_API const char *mim_status_string(mim_status status);
+
+/* Name of a CPU level ("scalar", "avx2"...), or NULL if this build does not know it. Available or not: mim_plan says. */
+MIM_API const char *mim_cpu_name(uint32_t cpu);
+
+/* The preprocessing's resize, by itself: u8 pixels, 1 or 3 channels interleaved, bit-identical to Pillow's
+ * Image.resize(filter). scratch: mim_resize_bytes() bytes, 16-byte aligned. dst: (dst_height, dst_width, channels), tight.
+ * Errors: ARGUMENT, LIMIT. */
+MIM_API size_t mim_resize_bytes(uint32_t dst_width, uint32_t dst_height, uint32_t src_width, uint32_t src_height,
+                                uint32_t channels, uint32_t filter);
+MIM_API mim_status mim_resize(void *dst, uint32_t dst_width, uint32_t dst_height, const void *src, uint32_t src_width,
+                              uint32_t src_height, size_t src_stride, uint32_t channels, uint32_t filter, void *scratch);
+
+#ifndef MIM_NO_STDIO
+/* Reads a whole file into 64-byte aligned memory from malloc. Errors: IO, ALLOCATION. Free with mim_unload. */
+MIM_API mim_status mim_load(const char *path, void **blob, size_t *bytes);
+MIM_API void mim_unload(void *blob);
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* MIM_H */
+
+#if defined(MIM_IMPLEMENTATION) && !defined(MIMP_ONCE)
+#define MIMP_ONCE
+
+/* =======================================================================================
+ * >>config
+ * ===================================================================================== */
+
+#if defined(__FAST_MATH__)
+#error "mim.h: -ffast-math breaks the promise of equal bits; leave it off for this file"
+#endif
+#include <float.h>
+#if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0
+#error "mim.h: float expressions must be evaluated as float (on 32-bit x86: -msse2 -mfpmath=sse)"
+#endif
+
+/* A product and a sum are two roundings here, on every machine: no contraction into FMA. */
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#elif defined(__GNUC__)
+#pragma GCC push_options
+#pragma GCC optimize ("fp-contract=off")
+#elif defined(_MSC_VER)
+#pragma fp_contract(off)
+#endif
+
+#ifdef MIM_STATIC
+#define MIMP_PUBLIC static
+#else
+#define MIMP_PUBLIC
+#endif
+
+#if defined(MIM_MEMCPY) || defined(MIM_MEMSET) || defined(MIM_MEMCMP)
+#if !(defined(MIM_MEMCPY) && defined(MIM_MEMSET) && defined(MIM_MEMCMP))
+#error "mim.h: define all of MIM_MEMCPY, MIM_MEMSET and MIM_MEMCMP, or none"
+#endif
+#else
+#include <string.h>
+#define MIM_MEMCPY memcpy
+#define MIM_MEMSET memset
+#define MIM_MEMCMP memcmp
+#endif
+
+#ifndef MIM_NO_STDIO
+#include <stdio.h>
+#include <stdlib.h>
+#endif
+
+/* Functions for one instruction set carry it as an attribute, so that no -m flag is needed. */
+#if defined(__GNUC__)
+#define MIMP_TARGET(isa) __attribute__((target(isa)))
+#define MIMP_INLINE static inline __attribute__((always_inline))
+#define MIMP_PIN(v) __asm__("" : "+x"(v))   /* keeps an accumulator in its register; no instruction */
+#else
+#define MIMP_TARGET(isa)
+#define MIMP_INLINE static inline
+#define MIMP_PIN(v) ((void)0)
+#endif
+
+#if !defined(MIM_NO_X86) && (defined(__x86_64__) || defined(__i386__) || defined(_M_X64) || defined(_M_IX86))
+#define MIMP_X86
+#include <immintrin.h>
+#ifdef _MSC_VER
+#include <intrin.h>
+#endif
+#endif
+#if !defined(MIM_NO_NEON) && (defined(__aarch64__) || defined(_M_ARM64)) && !defined(__AARCH64EB__)
+#define MIMP_NEON
+#include <arm_neon.h>
+#endif
+
+/* =======================================================================================
+ * >>small things: sizes, bits, scalar functions
+ * ===================================================================================== */
+
+MIMP_INLINE uint32_t mimp_min(uint32_t a, uint32_t b) { return a < b ? a : b; }
+MIMP_INLINE uint32_t mimp_max(uint32_t a, uint32_t b) { return a > b ? a : b; }
+
+MIMP_INLINE int mimp_in(uint32_t x, uint32_t lo, uint32_t hi) { return x >= lo && x <= hi; }
+
+/* x rounded up to a multiple of n, a power of two. Callers' x is at most 2^31. */
+MIMP_INLINE uint32_t mimp_up(uint32_t x, uint32_t n) { return (x + n - 1) & ~(n - 1); }
+
+static uint32_t mimp_bits(float x) { uint32_t u; MIM_MEMCPY(&u, &x, 4); return u; }
+static float mimp_float(uint32_t u) { float x; MIM_MEMCPY(&x, &u, 4); return x; }
+static int mimp_finite(float x) { return (mimp_bits(x) & 0x7f800000u) != 0x7f800000u; }
+
+static int mimp_little_endian(void)
+{
+    const uint32_t one = 1;
+    uint8_t byte;
+    MIM_MEMCPY(&byte, &one, 1);
+    return byte == 1;
+}
+
+/* Square root, correctly rounded: the integer root of the mantissa, bit by bit, with one bit more
+ * than a float holds; a root of 24 bits is never exactly half-way, so that bit decides. x >= 0. */
+static float mimp_sqrt(float x)
+{
+    uint32_t bits = mimp_bits(x), root = 0, bit;
+    int32_t exponent = (int32_t)(bits >> 23);
+    uint64_t m = bits & 0x7fffffu;
+    if (bits == 0 || exponent >= 255)
+        return x;                                        /* 0, infinity, NaN, negative */
+    if (exponent == 0)
+        exponent = 1;
+    else
+        m |= 0x800000u;
+    while (m < 0x800000u) {                              /* subnormal */
+        m <<= 1;
+        exponent--;
+    }
+    exponent -= 127;
+    m <<= (exponent & 1) ? 26 : 25;                      /* x = m * 2^(exponent' - 48), exponent' even */
+    exponent = (exponent - (exponent & 1)) / 2;
+    for (bit = 1u << 25; bit; bit >>= 1) {
+        uint64_t trial = root | bit;
+        if (trial * trial <= m)
+            root |= bit;
+    }                                                    /* 25 bits: 24 and the rounding bit */
+    root = (root + 1) >> 1;
+    return mimp_float(((uint32_t)(exponent + 126) << 23) + root);
+}
+
+/* A half as a float; exact. */
+static float mimp_half(uint16_t h)
+{
+    uint32_t sign = (uint32_t)(h & 0x8000u) << 16, magnitude = (uint32_t)(h & 0x7fffu);
+    if (magnitude >= 0x7c00u)
+        return mimp_float(sign | 0x7f800000u | ((magnitude & 0x3ffu) << 13) | ((magnitude & 0x3ffu) ? 0x400000u : 0u));
+    if (magnitude >= 0x400u)
+        return mimp_float(sign | ((magnitude << 13) + 0x38000000u));
+    {
+        float f = (float)magnitude * 5.9604644775390625e-8f;     /* 2^-24 */
+        return sign ? -f : f;
+    }
+}
+
+/* Copies results out; every NaN leaves with the same bits on every machine. */
+static void mimp_copy_out(float *to, const float *from, uint32_t n)
+{
+    uint32_t i;
+    for (i = 0; i < n; i++)
+        to[i] = (mimp_bits(from[i]) & 0x7fffffffu) > 0x7f800000u ? mimp_float(0x7fc00000u) : from[i];
+}
+
+/* =======================================================================================
+ * >>blob: sizes and verification
+ * ===================================================================================== */
+
+MIMP_PUBLIC uint64_t mim_tensor_bytes(const mim_blob_tensor *t)
+{
+    uint64_t n, k;
+    if (!t || !t->rows || !t->columns)
+        return 0;
+    if (t->layout == MIM_PLAIN)
+        return t->type == MIM_F32 ? (uint64_t)t->rows * t->columns * 4 : 0;
+    if (t->layout != MIM_PANEL16 || t->columns > MIM_MAX_COLUMNS || t->rows > MIM_MAX_COLUMNS * 4)
+        return 0;
+    n = mimp_up(t->rows, 16);
+    k = mimp_up(t->columns, 32);
+    switch (t->type) {
+    case MIM_F32: return n * k * 4 + n * 4;
+    case MIM_F16: return n * k * 2 + n * 8;
+    case MIM_Q8:  return n * k + n * 12;
+    default:      return 0;
+    }
+}
+
+MIMP_PUBLIC uint64_t mim_checksum(const void *blob, size_t bytes)
+{
+    const uint8_t *p = (const uint8_t *)blob;
+    const size_t field = offsetof(mim_blob_header, checksum);
+    uint64_t hash = 14695981039346656037u;
+    size_t i;
+    for (i = 0; i < bytes; i += 8) {
+        uint64_t word = 0;
+        if (i != field)
+            MIM_MEMCPY(&word, p + i, bytes - i < 8 ? bytes - i : 8);
+        hash = (hash ^ word) * 1099511628211u;
+    }
+    return hash;
+}
+
+/* The parts of a panelled matrix; the pointers that its type lacks are NULL. */
+typedef struct mimp_matrix {
+    const uint8_t *panels;      /* [N/16][K][16] */
+    const float   *scale;       /* [N] */
+    const int32_t *sum;         /* [N] */
+    const float   *bias;        /* [N] */
+    uint32_t n, k;              /* padded */
+    uint32_t type;
+    uint32_t weight_max, input_max;
+    uint32_t plain;             /* a float matrix of a quantized blob: the same bits everywhere */
+    size_t   panel_bytes;
+} mimp_matrix;
+
+static mimp_matrix mimp_matrix_of(const mim_model *model, uint32_t index)
+{
+    const mim_blob_tensor *t = &model->tensors[index - 1];
+    const uint8_t *at = (const uint8_t *)model->header + t->at;
+    mimp_matrix m;
+    m.n = mimp_up(t->rows, 16);
+    m.k = mimp_up(t->columns, 32);
+    m.type = t->type;
+    m.weight_max = t->weight_max;
+    m.input_max = t->input_max;
+    m.plain = model->header->type == MIM_Q8 && t->type != MIM_Q8;
+    m.panel_bytes = (size_t)m.k * 16 * (t->type == MIM_F32 ? 4 : t->type == MIM_F16 ? 2 : 1);
+    m.panels = at;
+    at += m.panel_bytes * (m.n / 16);
+    m.scale = NULL;
+    m.sum = NULL;
+    if (t->type != MIM_F32) {
+        m.scale = (const float *)(const void *)at;
+        at += (size_t)m.n * 4;
+    }
+    if (t->type == MIM_Q8) {
+        m.sum = (const int32_t *)(const void *)at;
+        at += (size_t)m.n * 4;
+    }
+    m.bias = (const float *)(const void *)at;
+    return m;
+}
+
+/* A plain tensor's floats, NULL where the slot is empty. */
+static const float *mimp_plain(const mim_model *model, uint32_t index)
+{
+    if (!index)
+        return NULL;
+    return (const float *)(const void *)((const uint8_t *)model->header + model->tensors[index - 1].at);
+}
+
+static mim_status mimp_fault(mim_model *model, mim_status status, size_t at, const char *what)
+{
+    MIM_MEMSET(model, 0, sizeof *model);
+    model->fault_at = at;
+    model->fault = what;
+    return status;
+}
+
+static int mimp_zero(const void *bytes, size_t n)
+{
+    const uint8_t *p = (const uint8_t *)bytes;
+    while (n--)
+        if (*p++)
+            return 0;
+    return 1;
+}
+
+/* Text fields: printable ASCII, then zeros to the end. */
+static int mimp_text(const char *s, size_t n)
+{
+    size_t i = 0;
+    while (i < n && s[i] >= 32 && s[i] < 127)
+        i++;
+    return i < n && mimp_zero(s + i, n - i);
+}
+
+#define MIMP_AT(type, field) offsetof(type, field)
+#define MIMP_REQUIRE(condition, status, field) \
+    do { if (!(condition)) return mimp_fault(model, status, MIMP_AT(mim_blob_header, field), #field); } while (0)
+#define MIMP_REQUIRE_IN(field, lo, hi) MIMP_REQUIRE(mimp_in(h->field, lo, hi), MIM_ERR_HEADER, field)
+
+static mim_status mimp_verify_header(mim_model *model, const mim_blob_header *h, size_t bytes)
+{
+    uint32_t c, grid;
+    if (bytes < sizeof h->magic + 8)
+        return mimp_fault(model, MIM_ERR_TRUNCATED, bytes, "header");
+    MIMP_REQUIRE(MIM_MEMCMP(h->magic, MIM_BLOB_MAGIC, 8) == 0, MIM_ERR_MAGIC, magic);
+    MIMP_REQUIRE(h->version == MIM_BLOB_VERSION, MIM_ERR_VERSION, version);
+    if (bytes < sizeof *h)
+        return mimp_fault(model, MIM_ERR_TRUNCATED, bytes, "header");
+    MIMP_REQUIRE(h->header_bytes == sizeof *h, MIM_ERR_HEADER, header_bytes);
+    MIMP_REQUIRE(h->bytes <= bytes, MIM_ERR_TRUNCATED, bytes);
+    MIMP_REQUIRE(h->bytes == bytes, MIM_ERR_HEADER, bytes);
+    MIMP_REQUIRE(h->reserved0 == 0, MIM_ERR_RESERVED, reserved0);
+    MIMP_REQUIRE(mimp_zero(h->reserved, sizeof h->reserved), MIM_ERR_RESERVED, reserved);
+    MIMP_REQUIRE(h->step_count >= 2 && h->step_count <= MIM_MAX_STEPS, MIM_ERR_LIMIT, step_count);
+    MIMP_REQUIRE(h->tensor_count >= 1 && h->tensor_count <= MIM_MAX_TENSORS, MIM_ERR_LIMIT, tensor_count);
+    MIMP_REQUIRE_IN(decoder_step, 2, h->step_count);
+    MIMP_REQUIRE_IN(type, MIM_F32, MIM_Q8);
+    MIMP_REQUIRE_IN(numerics, MIM_NUMERICS_FLOAT, MIM_NUMERICS_FLOAT);
+    MIMP_REQUIRE_IN(channels, 1, MIM_MAX_CHANNELS);
+    MIMP_REQUIRE_IN(patch_height, 1, MIM_MAX_PATCH);
+    MIMP_REQUIRE_IN(patch_width, 1, MIM_MAX_PATCH);
+    MIMP_REQUIRE_IN(image_height, h->patch_height, MIM_MAX_IMAGE);
+    MIMP_REQUIRE_IN(image_width, h->patch_width, MIM_MAX_IMAGE);
+    MIMP_REQUIRE(h->image_height % h->patch_height == 0, MIM_ERR_HEADER, image_height);
+    MIMP_REQUIRE(h->image_width % h->patch_width == 0, MIM_ERR_HEADER, image_width);
+    MIMP_REQUIRE(h->channels * h->patch_height * h->patch_width <= MIM_MAX_COLUMNS, MIM_ERR_LIMIT, patch_height);
+    MIMP_REQUIRE_IN(dim, 1, MIM_MAX_DIM);
+    MIMP_REQUIRE_IN(depth, 0, MIM_MAX_DEPTH);
+    MIMP_REQUIRE_IN(has_cls, 0, 1);
+    MIMP_REQUIRE_IN(registers, 0, MIM_MAX_PREFIX - h->has_cls);
+    grid = (h->image_height / h->patch_height) * (h->image_width / h->patch_width);
+    MIMP_REQUIRE(grid <= MIM_MAX_TOKENS - h->has_cls - h->registers, MIM_ERR_LIMIT, image_height);
+    MIMP_REQUIRE_IN(pooled_dim, 1, 2 * MIM_MAX_DIM);
+    MIMP_REQUIRE_IN(classes, 0, MIM_MAX_CLASSES);
+    MIMP_REQUIRE_IN(decoder_dim, 0, MIM_MAX_DIM);
+    MIMP_REQUIRE((h->decoder_dim != 0) == (h->decoder_step < h->step_count), MIM_ERR_HEADER, decoder_dim);
+    MIMP_REQUIRE_IN(norm_pix, 0, 1);
+    MIMP_REQUIRE_IN(resize, MIM_RESIZE_SHORT_EDGE, MIM_RESIZE_SQUASH);
+    MIMP_REQUIRE_IN(resize_filter, MIM_BILINEAR, MIM_BICUBIC);
+    if (h->resize == MIM_RESIZE_SHORT_EDGE)
+        MIMP_REQUIRE_IN(resize_edge, mimp_min(h->image_height, h->image_width), MIM_MAX_IMAGE);
+    else
+        MIMP_REQUIRE_IN(resize_edge, 0, 0);
+    for (c = 0; c < 16; c++) {
+        MIMP_REQUIRE(mimp_finite(h->mean[c]), MIM_ERR_HEADER, mean);
+        MIMP_REQUIRE(mimp_finite(h->std[c]) && (c >= h->channels || h->std[c] > 0), MIM_ERR_HEADER, std);
+    }
+    MIMP_REQUIRE(mimp_text(h->name, sizeof h->name), MIM_ERR_HEADER, name);
+    MIMP_REQUIRE(mimp_text(h->family, sizeof h->family), MIM_ERR_HEADER, family);
+    MIMP_REQUIRE(mimp_text(h->method, sizeof h->method), MIM_ERR_HEADER, method);
+    MIMP_REQUIRE(mimp_text(h->source, sizeof h->source), MIM_ERR_HEADER, source);
+    MIMP_REQUIRE(mimp_text(h->licence, sizeof h->licence), MIM_ERR_HEADER, licence);
+    return MIM_OK;
+}
+
+/* The directory: each tensor's size follows from its record, each place from the tensor before. */
+static mim_status mimp_verify_tensors(mim_model *model, const mim_blob_header *h)
+{
+    const uint8_t *base = (const uint8_t *)h;
+    const mim_blob_tensor *tensors = (const mim_blob_tensor *)(const void *)(base + sizeof *h + h->step_count * sizeof(mim_blob_step));
+    size_t directory = (size_t)((const uint8_t *)tensors - base), end = directory + h->tensor_count * sizeof *tensors;
+    uint32_t i;
+    if (end > h->bytes)
+        return mimp_fault(model, MIM_ERR_TRUNCATED, h->bytes, "tensor directory");
+    for (i = 0; i < h->tensor_count; i++) {
+        const mim_blob_tensor *t = &tensors[i];
+        size_t here = directory + i * sizeof *t;
+        uint64_t at = ((uint64_t)end + MIM_BLOB_ALIGN - 1) & ~(uint64_t)(MIM_BLOB_ALIGN - 1), size = mim_tensor_bytes(t);
+        int panel = t->layout == MIM_PANEL16, q8 = panel && t->type == MIM_Q8;
+        if (!size)
+            return mimp_fault(model, MIM_ERR_TENSOR, here + MIMP_AT(mim_blob_tensor, rows), "rows, columns, type or layout");
+        if (q8 ? t->weight_max != 63 && t->weight_max != 127 : t->weight_max != 0)
+            return mimp_fault(model, MIM_ERR_TENSOR, here + MIMP_AT(mim_blob_tensor, weight_max), "weight_max");
+        if (q8 ? t->input_max != 127 && t->input_max != 255 : t->input_max != 0)
+            return mimp_fault(model, MIM_ERR_TENSOR, here + MIMP_AT(mim_blob_tensor, input_max), "input_max");
+        if (!mimp_zero(t->reserved, sizeof t->reserved))
+            return mimp_fault(model, MIM_ERR_RESERVED, here + MIMP_AT(mim_blob_tensor, reserved), "reserved");
+        if (t->at != at)
+            return mimp_fault(model, MIM_ERR_LAYOUT, here + MIMP_AT(mim_blob_tensor, at), "at");
+        if (at > h->bytes || size > h->bytes - at)      /* size < 2^37, so no sum here can wrap */
+            return mimp_fault(model, MIM_ERR_TRUNCATED, h->bytes, "tensor data");
+        if (!mimp_zero(base + end, (size_t)(at - end)))
+            return mimp_fault(model, MIM_ERR_LAYOUT, end, "padding");
+        end = (size_t)(at + size);
+    }
+    if (end != h->bytes)
+        return mimp_fault(model, MIM_ERR_LAYOUT, end, "bytes after the last tensor");
+    return MIM_OK;
+}
+
+static mim_status mimp_step_fault(mim_model *model, mim_status status, uint32_t step, size_t field, const char *what)
+{
+    return mimp_fault(model, status, sizeof(mim_blob_header) + step * sizeof(mim_blob_step) + field, what);
+}
+
+/* One slot of a step: there, or not, as wanted, and of the layout and shape wanted. */
+static mim_status mimp_verify_slot(mim_model *model, const mim_blob_header *h, const mim_blob_tensor *tensors, uint32_t step,
+                                   const mim_blob_step *s, uint32_t slot, int needed, uint32_t layout, uint64_t rows, uint64_t columns)
+{
+    size_t field = MIMP_AT(mim_blob_step, tensor) + slot * 2;
+    const mim_blob_tensor *t;
+    if (!s->tensor[slot])
+        return needed ? mimp_step_fault(model, MIM_ERR_STEP, step, field, "missing tensor") : MIM_OK;
+    if (s->tensor[slot] > h->tensor_count)
+        return mimp_step_fault(model, MIM_ERR_STEP, step, field, "tensor index");
+    t = &tensors[s->tensor[slot] - 1];
+    if (t->layout != layout || t->rows != rows || t->columns != columns)
+        return mimp_step_fault(model, MIM_ERR_TENSOR, step, field, "shape or layout of a step's tensor");
+    if (layout == MIM_PANEL16 && t->type != (s->kind == MIM_STEP_EMBED && h->type == MIM_Q8 ? (uint32_t)MIM_F16 : h->type))
+        return mimp_step_fault(model, MIM_ERR_TENSOR, step, field, "type of a step's matrix");
+    return MIM_OK;
+}
+
+/* The grammar of steps: see MIM_STEP_... Each field that a kind does not use must be zero. */
+static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
+{
+    const mim_blob_step *steps = (const mim_blob_step *)(const void *)((const uint8_t *)h + sizeof *h);
+    const mim_blob_tensor *tensors = (const mim_blob_tensor *)(const void *)(steps + h->step_count);
+    const uint32_t prefix = h->has_cls + h->registers, pixels = h->channels * h->patch_height * h->patch_width;
+    uint32_t i, depth = 0, dim = h->dim, heads = 0;
+    int pooled = 0, headed = 0, normed = 0, predicted = 0;
+
+#define MIMP_STEP_REQUIRE(condition, field) \
+    do { if (!(condition)) return mimp_step_fault(model, MIM_ERR_STEP, i, MIMP_AT(mim_blob_step, field), #field); } while (0)
+#define MIMP_SLOT(slot, needed, layout, rows, columns) \
+    do { used |= 1u << (slot); \
+         status = mimp_verify_slot(model, h, tensors, i, s, slot, needed, layout, rows, columns); \
+         if (status) return status; } while (0)
+
+    for (i = 0; i < h->step_count; i++) {
+        const mim_blob_step *s = &steps[i];
+        const int decoder = i >= h->decoder_step, first = i == 0 || i == h->decoder_step;
+        const int block = s->kind == MIM_STEP_ATTENTION || s->kind == MIM_STEP_MLP;
+        const int quantized_attention = s->kind == MIM_STEP_ATTENTION && h->type == MIM_Q8;
+        uint32_t used = 0, slot;
+        int normalizes = block || s->kind == MIM_STEP_NORM;
+        mim_status status;
+
+        MIMP_STEP_REQUIRE(first == (s->kind == MIM_STEP_EMBED || s->kind == MIM_STEP_UNMASK), kind);
+        MIMP_STEP_REQUIRE(!block || !(normed || pooled), kind);
+        MIMP_STEP_REQUIRE(!predicted, kind);
+        switch (s->kind) {
+        case MIM_STEP_EMBED:
+        case MIM_STEP_UNMASK: {
+            const uint32_t table = s->kind == MIM_STEP_EMBED ? 2u : 3u;
+            const uint64_t stored = (uint64_t)s->stored_height * s->stored_width;
+            MIMP_STEP_REQUIRE((s->kind == MIM_STEP_UNMASK) == decoder, kind);
+            MIMP_STEP_REQUIRE(s->rule <= MIM_POSITIONS_LINEAR, rule);
+            MIMP_STEP_REQUIRE((s->rule != MIM_POSITIONS_NONE) == (s->tensor[table] != 0), rule);
+            MIMP_STEP_REQUIRE(s->stored_height <= MIM_MAX_TOKENS && (s->stored_height != 0) == (s->rule != MIM_POSITIONS_NONE),
+                              stored_height);
+            MIMP_STEP_REQUIRE(s->stored_width <= MIM_MAX_TOKENS && (s->stored_width != 0) == (s->rule != MIM_POSITIONS_NONE),
+                              stored_width);
+            MIMP_STEP_REQUIRE(s->position_offset >= 0 && s->position_offset < 1, position_offset);
+            MIMP_STEP_REQUIRE(s->rule == MIM_POSITIONS_CUBIC || s->rule == MIM_POSITIONS_LINEAR
+                              || mimp_bits(s->position_offset) == 0, position_offset);
+            if (decoder) {
+                dim = h->decoder_dim;
+                MIMP_STEP_REQUIRE(pooled, kind);
+                normed = pooled = 0;
+                MIMP_SLOT(0, 1, MIM_PANEL16, dim, h->dim);
+                MIMP_SLOT(1, 1, MIM_PLAIN, 1, dim);
+                MIMP_SLOT(2, 0, MIM_PLAIN, prefix, dim);
+            } else {
+                MIMP_SLOT(0, 1, MIM_PANEL16, dim, pixels);
+                MIMP_STEP_REQUIRE((prefix != 0) == (s->tensor[1] != 0), tensor);
+                MIMP_SLOT(1, 0, MIM_PLAIN, prefix, dim);
+            }
+            MIMP_SLOT(table, 0, MIM_PLAIN, stored, dim);
+            break;
+        }
+        case MIM_STEP_ATTENTION: {
+            uint64_t inner = (uint64_t)s->heads * mimp_up(mimp_min(s->head_dim, MIM_MAX_HEAD_DIM), 16);
+            MIMP_STEP_REQUIRE(s->heads >= 1 && s->heads <= MIM_MAX_HEADS, heads);
+            MIMP_STEP_REQUIRE(s->head_dim >= 1 && s->head_dim <= MIM_MAX_HEAD_DIM, head_dim);
+            MIMP_STEP_REQUIRE(inner <= MIM_MAX_HIDDEN, heads);
+            MIMP_STEP_REQUIRE(mimp_finite(s->scale), scale);
+            MIMP_SLOT(0, 1, MIM_PLAIN, 2, dim);
+            MIMP_SLOT(1, 1, MIM_PANEL16, inner * 3, dim);
+            MIMP_SLOT(2, 1, MIM_PANEL16, dim, inner);
+            if (!decoder)
+                heads = s->heads;
+            break;
+        }
+        case MIM_STEP_MLP: {
+            uint32_t hidden = s->tensor[1] && s->tensor[1] <= h->tensor_count ? tensors[s->tensor[1] - 1].rows : 1;
+            MIMP_STEP_REQUIRE(s->rule >= MIM_GELU_ERF && s->rule <= MIM_GELU_QUICK, rule);
+            if (hidden > MIM_MAX_HIDDEN)
+                return mimp_step_fault(model, MIM_ERR_LIMIT, i, MIMP_AT(mim_blob_step, tensor) + 2, "hidden units");
+            MIMP_SLOT(0, 1, MIM_PLAIN, 2, dim);
+            MIMP_SLOT(1, 1, MIM_PANEL16, hidden, dim);
+            MIMP_SLOT(2, 1, MIM_PANEL16, dim, hidden);
+            break;
+        }
+        case MIM_STEP_NORM:
+            MIMP_STEP_REQUIRE(!normed && !pooled, kind);
+            MIMP_SLOT(0, 1, MIM_PLAIN, 2, dim);
+            normed = 1;
+            break;
+        case MIM_STEP_POOL:
+            MIMP_STEP_REQUIRE(!decoder && !pooled, kind);
+            MIMP_STEP_REQUIRE(s->rule >= MIM_POOL_CLS && s->rule <= MIM_POOL_CLS_MEAN, rule);
+            MIMP_STEP_REQUIRE(h->has_cls || (s->rule != MIM_POOL_CLS && s->rule != MIM_POOL_CLS_MEAN), rule);
+            MIMP_STEP_REQUIRE(h->pooled_dim == (s->rule == MIM_POOL_CLS_MEAN ? 2 * dim : dim), rule);
+            MIMP_SLOT(0, 0, MIM_PLAIN, 2, h->pooled_dim);
+            normalizes = s->tensor[0] != 0;
+            pooled = 1;
+            break;
+        case MIM_STEP_HEAD:
+            MIMP_STEP_REQUIRE(!decoder && pooled && !headed && h->classes, kind);
+            MIMP_SLOT(0, 1, MIM_PANEL16, h->classes, h->pooled_dim);
+            headed = 1;
+            break;
+        case MIM_STEP_PREDICT:
+            MIMP_STEP_REQUIRE(decoder && normed, kind);
+            MIMP_SLOT(0, 1, MIM_PANEL16, pixels, dim);
+            predicted = 1;
+            break;
+        default:
+            MIMP_STEP_REQUIRE(0, kind);
+        }
+        for (slot = 0; slot < 8; slot++)
+            MIMP_STEP_REQUIRE(used >> slot & 1 || !s->tensor[slot], tensor);
+        MIMP_STEP_REQUIRE((s->flags & ~(block && !decoder ? (uint32_t)MIM_STEP_TAP : 0u)) == 0, flags);
+        MIMP_STEP_REQUIRE(normalizes ? mimp_finite(s->eps) && s->eps > 0 : mimp_bits(s->eps) == 0, eps);
+        MIMP_STEP_REQUIRE(s->key_max == (quantized_attention ? s->key_max == 127 ? 127 : 63 : 0), key_max);
+        MIMP_STEP_REQUIRE(s->value_max == (quantized_attention ? s->value_max == 127 ? 127 : 63 : 0), value_max);
+        if (s->kind != MIM_STEP_ATTENTION)
+            MIMP_STEP_REQUIRE(s->heads == 0 && s->head_dim == 0 && mimp_bits(s->scale) == 0, heads);
+        if (!first)
+            MIMP_STEP_REQUIRE(s->stored_height == 0 && s->stored_width == 0 && mimp_bits(s->position_offset) == 0, stored_height);
+        if (s->kind == MIM_STEP_ATTENTION || s->kind == MIM_STEP_NORM || s->kind == MIM_STEP_HEAD || s->kind == MIM_STEP_PREDICT)
+            MIMP_STEP_REQUIRE(s->rule == 0, rule);
+        if (!mimp_zero(s->reserved, sizeof s->reserved))
+            return mimp_step_fault(model, MIM_ERR_RESERVED, i, MIMP_AT(mim_blob_step, reserved), "reserved");
+        depth += s->flags & MIM_STEP_TAP;
+        if (i + 1 == h->decoder_step) {
+            MIMP_STEP_REQUIRE(pooled, kind);
+            MIMP_REQUIRE((h->classes != 0) == headed, MIM_ERR_HEADER, classes);
+        }
+    }
+    MIMP_REQUIRE(depth == h->depth, MIM_ERR_HEADER, depth);
+    MIMP_REQUIRE(predicted == (h->decoder_dim != 0), MIM_ERR_HEADER, decoder_dim);
+    (void)heads;
+#undef MIMP_SLOT
+#undef MIMP_STEP_REQUIRE
+    return MIM_OK;
+}
+
+MIMP_PUBLIC mim_status mim_open(mim_model *model, const void *blob, size_t bytes)
+{
+    const mim_blob_header *h = (const mim_blob_header *)blob;
+    mim_status status;
+    if (!model)
+        return MIM_ERR_ARGUMENT;
+    if (!blob)
+        return mimp_fault(model, MIM_ERR_ARGUMENT, 0, "blob");
+    if (!mimp_little_endian())
+        return mimp_fault(model, MIM_ERR_ENDIAN, 0, "machine");
+    if ((uintptr_t)blob & 15)
+        return mimp_fault(model, MIM_ERR_ALIGNMENT, 0, "blob");
+    status = mimp_verify_header(model, h, bytes);
+    if (!status)
+        status = mimp_verify_tensors(model, h);
+    if (!status)
+        status = mimp_verify_steps(model, h);
+    if (status)
+        return status;
+    model->header = h;
+    model->steps = (const mim_blob_step *)(const void *)((const uint8_t *)blob + sizeof *h);
+    model->tensors = (const mim_blob_tensor *)(const void *)(model->steps + h->step_count);
+    model->fault_at = 0;
+    model->fault = "";
+    return MIM_OK;
+}
+
+/* Offset of the first weight outside +-limit among n bytes, or n. */
+static size_t mimp_outside(const uint8_t *w, size_t n, uint32_t limit)
+{
+    size_t i, j;
+    for (i = 0; i < n; i += 4096) {                 /* in pieces: the common case needs one test each */
+        size_t end = n - i < 4096 ? n : i + 4096;
+        uint32_t worst = 0;
+        for (j = i; j < end; j++)
+            worst |= (uint32_t)((uint8_t)(w[j] + limit) > 2 * limit);
+        for (j = i; worst && j < end; j++)
+            if ((uint8_t)(w[j] + limit) > 2 * limit)
+                return j;
+    }
+    return n;
+}
+
+/* The recorded range is what proves a kernel's sums exact, so it is checked before any is run. */
+static mim_status mimp_verify_range(const mim_model *model, uint64_t *at)
+{
+    uint32_t i;
+    for (i = 0; i < model->header->tensor_count; i++) {
+        const mim_blob_tensor *t = &model->tensors[i];
+        mimp_matrix m;
+        size_t n, bad;
+        if (t->layout != MIM_PANEL16 || t->type != MIM_Q8)
+            continue;
+        m = mimp_matrix_of(model, i + 1);
+        n = m.panel_bytes * (m.n / 16);
+        bad = mimp_outside(m.panels, n, t->weight_max);
+        if (bad < n) {
+            *at = t->at + bad;
+            return MIM_ERR_RANGE;
+        }
+    }
+    return MIM_OK;
+}
+
+MIMP_PUBLIC mim_status mim_verify(mim_model *model)
+{
+    uint32_t i;
+    uint64_t at = 0;
+    if (!model || !model->header)
+        return MIM_ERR_ARGUMENT;
+    if (mim_checksum(model->header, (size_t)model->header->bytes) != model->header->checksum) {
+        model->fault_at = MIMP_AT(mim_blob_header, checksum);
+        model->fault = "checksum";
+        return MIM_ERR_CHECKSUM;
+    }
+    if (mimp_verify_range(model, &at)) {
+        model->fault_at = at;
+        model->fault = "weight beyond weight_max";
+        return MIM_ERR_RANGE;
+    }
+    for (i = 0; i < model->header->tensor_count; i++) {
+        const mim_blob_tensor *t = &model->tensors[i];
+        const uint8_t *data = (const uint8_t *)model->header + t->at;
+        const size_t size = (size_t)mim_tensor_bytes(t), n = mimp_up(t->rows, 16);
+        size_t j, begin = 0, end = size;
+        int bad = 0;
+        if (t->layout == MIM_PANEL16 && t->type != MIM_F32)
+            begin = size - n * (t->type == MIM_Q8 ? 12 : 8);
+        for (j = 0; t->type == MIM_F16 && j < begin && !bad; j += 2) {
+            uint16_t half;
+            MIM_MEMCPY(&half, data + j, 2);
+            if ((bad = (half & 0x7c00u) == 0x7c00u) != 0)
+                at = t->at + j;
+        }
+        for (j = begin; j < end && !bad; j += 4) {
+            float value;
+            if (t->layout == MIM_PANEL16 && t->type == MIM_Q8 && j >= begin + n * 4 && j < begin + n * 8)
+                continue;                            /* the sums are integers */
+            MIM_MEMCPY(&value, data + j, 4);
+            if ((bad = !mimp_finite(value)) != 0)
+                at = t->at + j;
+        }
+        if (bad) {
+            model->fault_at = at;
+            model->fault = "a weight, scale or bias that is not finite";
+            return MIM_ERR_RANGE;
+        }
+    }
+    return MIM_OK;
+}
+
+/* =======================================================================================
+ * >>lanes: sixteen floats or integers at a time, once per instruction set
+ *
+ * Everything between the products (norms, softmax, quantization, epilogues) is written once,
+ * below, over sixteen lanes, and these few operations are what an instruction set supplies:
+ * one AVX-512 register, two of AVX2, four of NEON, or an array. A row is summed in sixteen
+ * lanes that are then folded by halves. So the order of operations is the same everywhere, and
+ * with it every bit. min and max are "a < b ? a : b" and "a > b ? a : b", NaN included.
+ *
+ *   f, i                  sixteen float, sixteen int32
+ *   load, store, set      unaligned memory; all lanes equal
+ *   add, sub, mul, div, min, max
+ *   first(v, n)           lanes n.. become zero
+ *   cast_f, cast_i        the same bits as the other type
+ *   loadi, storei, seti, addi, subi, muli, andi, shl(v, constant), convert (int32 to float)
+ *   quads(p, stride, v)   the low bytes of lanes 4j..4j+3 go to p + j * stride
+ *   fold_add, fold_min, fold_max, fold_addi   over all lanes, by halves
+ * ===================================================================================== */
+
+#define MIMP_FOLD16(v, op) \
+    do { int mimp_h, mimp_l; \
+         for (mimp_h = 8; mimp_h; mimp_h >>= 1) \
+             for (mimp_l = 0; mimp_l < mimp_h; mimp_l++) \
+                 (v)[mimp_l] = op((v)[mimp_l], (v)[mimp_l + mimp_h]); } while (0)
+
+/* ---- portable ---- */
+
+typedef struct { float v[16]; } mimp_scalar_f;
+typedef struct { uint32_t v[16]; } mimp_scalar_i;   /* unsigned, so that wrapping is defined */
+
+#define MIMP_EACH for (j = 0; j < 16; j++)
+#define MIMP_SCALAR_OP(name, type, expression) \
+    MIMP_INLINE mimp_scalar_##type mimp_scalar_##name(mimp_scalar_##type a, mimp_scalar_##type b) \
+    { mimp_scalar_##type r; int j; MIMP_EACH r.v[j] = (expression); return r; }
+MIMP_SCALAR_OP(add, f, a.v[j] + b.v[j])
+MIMP_SCALAR_OP(sub, f, a.v[j] - b.v[j])
+MIMP_SCALAR_OP(mul, f, a.v[j] * b.v[j])
+MIMP_SCALAR_OP(div, f, a.v[j] / b.v[j])
+MIMP_SCALAR_OP(min, f, a.v[j] < b.v[j] ? a.v[j] : b.v[j])
+MIMP_SCALAR_OP(max, f, a.v[j] > b.v[j] ? a.v[j] : b.v[j])
+MIMP_SCALAR_OP(addi, i, a.v[j] + b.v[j])
+MIMP_SCALAR_OP(subi, i, a.v[j] - b.v[j])
+MIMP_SCALAR_OP(muli, i, a.v[j] * b.v[j])
+MIMP_SCALAR_OP(andi, i, a.v[j] & b.v[j])
+MIMP_INLINE mimp_scalar_f mimp_scalar_load(const float *p) { mimp_scalar_f r; MIM_MEMCPY(r.v, p, 64); return r; }
+MIMP_INLINE void mimp_scalar_store(float *p, mimp_scalar_f v) { MIM_MEMCPY(p, v.v, 64); }
+MIMP_INLINE mimp_scalar_f mimp_scalar_set(float x) { mimp_scalar_f r; int j; MIMP_EACH r.v[j] = x; return r; }
+MIMP_INLINE mimp_scalar_f mimp_scalar_first(mimp_scalar_f v, uint32_t n)
+{ int j; MIMP_EACH if ((uint32_t)j >= n) v.v[j] = 0; return v; }
+MIMP_INLINE mimp_scalar_f mimp_scalar_cast_f(mimp_scalar_i v) { mimp_scalar_f r; MIM_MEMCPY(r.v, v.v, 64); return r; }
+MIMP_INLINE mimp_scalar_i mimp_scalar_cast_i(mimp_scalar_f v) { mimp_scalar_i r; MIM_MEMCPY(r.v, v.v, 64); return r; }
+MIMP_INLINE mimp_scalar_i mimp_scalar_loadi(const int32_t *p) { mimp_scalar_i r; MIM_MEMCPY(r.v, p, 64); return r; }
+MIMP_INLINE void mimp_scalar_storei(void *p, mimp_scalar_i v) { MIM_MEMCPY(p, v.v, 64); }
+MIMP_INLINE mimp_scalar_i mimp_scalar_seti(int32_t x) { mimp_scalar_i r; int j; MIMP_EACH r.v[j] = (uint32_t)x; return r; }
+#define mimp_scalar_shl(a, n) mimp_scalar_muli(a, mimp_scalar_seti((int32_t)(1u << (n))))
+MIMP_INLINE mimp_scalar_f mimp_scalar_convert(mimp_scalar_i v)
+{ mimp_scalar_f r; int32_t x; int j; MIMP_EACH { MIM_MEMCPY(&x, &v.v[j], 4); r.v[j] = (float)x; } return r; }
+MIMP_INLINE void mimp_scalar_quads(uint8_t *p, size_t stride, mimp_scalar_i v)
+{ int j; MIMP_EACH p[(size_t)(j / 4) * stride + (size_t)(j % 4)] = (uint8_t)v.v[j]; }
+#define MIMP_PLUS(a, b) ((a) + (b))
+#define MIMP_LESS(a, b) ((a) < (b) ? (a) : (b))
+#define MIMP_MORE(a, b) ((a) > (b) ? (a) : (b))
+MIMP_INLINE float mimp_scalar_fold_add(mimp_scalar_f a) { MIMP_FOLD16(a.v, MIMP_PLUS); return a.v[0]; }
+MIMP_INLINE float mimp_scalar_fold_min(mimp_scalar_f a) { MIMP_FOLD16(a.v, MIMP_LESS); return a.v[0]; }
+MIMP_INLINE float mimp_scalar_fold_max(mimp_scalar_f a) { MIMP_FOLD16(a.v, MIMP_MORE); return a.v[0]; }
+MIMP_INLINE int32_t mimp_scalar_fold_addi(mimp_scalar_i a)
+{ int32_t x; MIMP_FOLD16(a.v, MIMP_PLUS); MIM_MEMCPY(&x, a.v, 4); return x; }
+
+#ifdef MIMP_X86
+/* ---- AVX2: two registers ---- */
+
+#define MIMP_AVX2 MIMP_TARGET("avx2") MIMP_INLINE
+typedef struct { __m256 a, b; } mimp_avx2_f;
+typedef struct { __m256i a, b; } mimp_avx2_i;
+
+#define MIMP_AVX2_OP(name, type, instruction) \
+    MIMP_AVX2 mimp_avx2_##type mimp_avx2_##name(mimp_avx2_##type x, mimp_avx2_##type y) \
+    { mimp_avx2_##type r; r.a = instruction(x.a, y.a); r.b = instruction(x.b, y.b); return r; }
+MIMP_AVX2_OP(add, f, _mm256_add_ps)
+MIMP_AVX2_OP(sub, f, _mm256_sub_ps)
+MIMP_AVX2_OP(mul, f, _mm256_mul_ps)
+MIMP_AVX2_OP(div, f, _mm256_div_ps)
+MIMP_AVX2_OP(min, f, _mm256_min_ps)
+MIMP_AVX2_OP(max, f, _mm256_max_ps)
+MIMP_AVX2_OP(addi, i, _mm256_add_epi32)
+MIMP_AVX2_OP(subi, i, _mm256_sub_epi32)
+MIMP_AVX2_OP(muli, i, _mm256_mullo_epi32)
+MIMP_AVX2_OP(andi, i, _mm256_and_si256)
+MIMP_AVX2 mimp_avx2_f mimp_avx2_load(const float *p)
+{ mimp_avx2_f r; r.a = _mm256_loadu_ps(p); r.b = _mm256_loadu_ps(p + 8); return r; }
+MIMP_AVX2 void mimp_avx2_store(float *p, mimp_avx2_f v) { _mm256_storeu_ps(p, v.a); _mm256_storeu_ps(p + 8, v.b); }
+MIMP_AVX2 mimp_avx2_f mimp_avx2_set(float x) { mimp_avx2_f r; r.a = r.b = _mm256_set1_ps(x); return r; }
+MIMP_AVX2 mimp_avx2_i mimp_avx2_loadi(const int32_t *p)
+{
+    mimp_avx2_i r;
+    r.a = _mm256_loadu_si256((const __m256i *)(const void *)p);
+    r.b = _mm256_loadu_si256((const __m256i *)(const void *)(p + 8));
+    return r;
+}
+MIMP_AVX2 void mimp_avx2_storei(void *p, mimp_avx2_i v)
+{
+    _mm256_storeu_si256((__m256i *)p, v.a);
+    _mm256_storeu_si256((__m256i *)p + 1, v.b);
+}
+MIMP_AVX2 mimp_avx2_i mimp_avx2_seti(int32_t x) { mimp_avx2_i r; r.a = r.b = _mm256_set1_epi32(x); return r; }
+MIMP_AVX2 mimp_avx2_f mimp_avx2_first(mimp_avx2_f v, uint32_t n)
+{
+    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), count = _mm256_set1_epi32((int32_t)n);
+    v.a = _mm256_and_ps(v.a, _mm256_castsi256_ps(_mm256_cmpgt_epi32(count, lane)));
+    v.b = _mm256_and_ps(v.b, _mm256_castsi256_ps(_mm256_cmpgt_epi32(count, _mm256_add_epi32(lane, _mm256_set1_epi32(8)))));
+    return v;
+}
+MIMP_AVX2 mimp_avx2_f mimp_avx2_cast_f(mimp_avx2_i v)
+{ mimp_avx2_f r; r.a = _mm256_castsi256_ps(v.a); r.b = _mm256_castsi256_ps(v.b); return r; }
+MIMP_AVX2 mimp_avx2_i mimp_avx2_cast_i(mimp_avx2_f v)
+{ mimp_avx2_i r; r.a = _mm256_castps_si256(v.a); r.b = _mm256_castps_si256(v.b); return r; }
+#define mimp_avx2_shl(v, n) mimp_avx2_shl_count(v, _mm_cvtsi32_si128(n))
+MIMP_AVX2 mimp_avx2_i mimp_avx2_shl_count(mimp_avx2_i v, __m128i n)
+{ v.a = _mm256_sll_epi32(v.a, n); v.b = _mm256_sll_epi32(v.b, n); return v; }
+MIMP_AVX2 mimp_avx2_f mimp_avx2_convert(mimp_avx2_i v)
+{ mimp_avx2_f r; r.a = _mm256_cvtepi32_ps(v.a); r.b = _mm256_cvtepi32_ps(v.b); return r; }
+MIMP_AVX2 void mimp_avx2_quads(uint8_t *p, size_t stride, mimp_avx2_i v)
+{
+    const __m256i low = _mm256_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
+                                         0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
+    const __m256i a = _mm256_shuffle_epi8(v.a, low), b = _mm256_shuffle_epi8(v.b, low);
+    int32_t q[4];
+    int j;
+    q[0] = _mm_cvtsi128_si32(_mm256_castsi256_si128(a));
+    q[1] = _mm_cvtsi128_si32(_mm256_extracti128_si256(a, 1));
+    q[2] = _mm_cvtsi128_si32(_mm256_castsi256_si128(b));
+    q[3] = _mm_cvtsi128_si32(_mm256_extracti128_si256(b, 1));
+    for (j = 0; j < 4; j++)
+        MIM_MEMCPY(p + (size_t)j * stride, &q[j], 4);
+}
+#define MIMP_AVX2_FOLD(name, op) \
+    MIMP_AVX2 float mimp_avx2_fold_##name(mimp_avx2_f v) \
+    { \
+        const __m256 e = _mm256_##op##_ps(v.a, v.b); \
+        const __m128 q = _mm_##op##_ps(_mm256_castps256_ps128(e), _mm256_extractf128_ps(e, 1)); \
+        const __m128 d = _mm_##op##_ps(q, _mm_movehl_ps(q, q)); \
+        return _mm_cvtss_f32(_mm_##op##_ss(d, _mm_shuffle_ps(d, d, 1))); \
+    }
+MIMP_AVX2_FOLD(add, add)
+MIMP_AVX2_FOLD(min, min)
+MIMP_AVX2_FOLD(max, max)
+MIMP_AVX2 int32_t mimp_avx2_fold_addi(mimp_avx2_i v)
+{
+    const __m256i e = _mm256_add_epi32(v.a, v.b);
+    __m128i q = _mm_add_epi32(_mm256_castsi256_si128(e), _mm256_extracti128_si256(e, 1));
+    q = _mm_add_epi32(q, _mm_unpackhi_epi64(q, q));
+    return _mm_cvtsi128_si32(_mm_add_epi32(q, _mm_shuffle_epi32(q, 1)));
+}
+#ifndef MIM_NO_AVX512
+/* ---- AVX-512: one register ---- */
+
+#define MIMP_AVX512_ISA "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2"
+#define MIMP_AVX512 MIMP_TARGET(MIMP_AVX512_ISA) MIMP_INLINE
+typedef struct { __m512 a; } mimp_avx512_f;
+typedef struct { __m512i a; } mimp_avx512_i;
+
+#define MIMP_AVX512_OP(name, type, instruction) \
+    MIMP_AVX512 mimp_avx512_##type mimp_avx512_##name(mimp_avx512_##type x, mimp_avx512_##type y) \
+    { x.a = instruction(x.a, y.a); return x; }
+MIMP_AVX512_OP(add, f, _mm512_add_ps)
+MIMP_AVX512_OP(sub, f, _mm512_sub_ps)
+MIMP_AVX512_OP(mul, f, _mm512_mul_ps)
+MIMP_AVX512_OP(div, f, _mm512_div_ps)
+#define MIMP_AVX512_MIN(x, y) _mm512_maskz_min_ps(0xffff, x, y)     /* maskz: gcc 12 warns of its own header otherwise */
+#define MIMP_AVX512_MAX(x, y) _mm512_maskz_max_ps(0xffff, x, y)
+MIMP_AVX512_OP(min, f, MIMP_AVX512_MIN)
+MIMP_AVX512_OP(max, f, MIMP_AVX512_MAX)
+MIMP_AVX512_OP(addi, i, _mm512_add_epi32)
+MIMP_AVX512_OP(subi, i, _mm512_sub_epi32)
+MIMP_AVX512_OP(muli, i, _mm512_mullo_epi32)
+MIMP_AVX512_OP(andi, i, _mm512_and_si512)
+MIMP_AVX512 mimp_avx512_f mimp_avx512_load(const float *p) { mimp_avx512_f r; r.a = _mm512_loadu_ps(p); return r; }
+MIMP_AVX512 void mimp_avx512_store(float *p, mimp_avx512_f v) { _mm512_storeu_ps(p, v.a); }
+MIMP_AVX512 mimp_avx512_f mimp_avx512_set(float x) { mimp_avx512_f r; r.a = _mm512_set1_ps(x); return r; }
+MIMP_AVX512 mimp_avx512_i mimp_avx512_loadi(const int32_t *p) { mimp_avx512_i r; r.a = _mm512_loadu_si512(p); return r; }
+MIMP_AVX512 void mimp_avx512_storei(void *p, mimp_avx512_i v) { _mm512_storeu_si512(p, v.a); }
+MIMP_AVX512 mimp_avx512_i mimp_avx512_seti(int32_t x) { mimp_avx512_i r; r.a = _mm512_set1_epi32(x); return r; }
+MIMP_AVX512 mimp_avx512_f mimp_avx512_first(mimp_avx512_f v, uint32_t n)
+{ v.a = _mm512_maskz_mov_ps((__mmask16)(n >= 16 ? 0xffffu : (1u << n) - 1), v.a); return v; }
+MIMP_AVX512 mimp_avx512_f mimp_avx512_cast_f(mimp_avx512_i v) { mimp_avx512_f r; r.a = _mm512_castsi512_ps(v.a); return r; }
+MIMP_AVX512 mimp_avx512_i mimp_avx512_cast_i(mimp_avx512_f v) { mimp_avx512_i r; r.a = _mm512_castps_si512(v.a); return r; }
+#define mimp_avx512_shl(v, n) mimp_avx512_shl_count(v, _mm_cvtsi32_si128(n))
+MIMP_AVX512 mimp_avx512_i mimp_avx512_shl_count(mimp_avx512_i v, __m128i n) { v.a = _mm512_maskz_sll_epi32(0xffff, v.a, n); return v; }
+MIMP_AVX512 mimp_avx512_f mimp_avx512_convert(mimp_avx512_i v) { mimp_avx512_f r; r.a = _mm512_maskz_cvtepi32_ps(0xffff, v.a); return r; }
+MIMP_AVX512 void mimp_avx512_quads(uint8_t *p, size_t stride, mimp_avx512_i v)
+{
+    const __m128i bytes = _mm512_cvtepi32_epi8(v.a);
+    int32_t q[4];
+    int j;
+    _mm_storeu_si128((__m128i *)(void *)q, bytes);
+    for (j = 0; j < 4; j++)
+        MIM_MEMCPY(p + (size_t)j * stride, &q[j], 4);
+}
+MIMP_AVX512 mimp_avx2_f mimp_avx512_halves(mimp_avx512_f v)
+{ mimp_avx2_f r; r.a = _mm512_castps512_ps256(v.a); r.b = _mm512_extractf32x8_ps(v.a, 1); return r; }
+MIMP_AVX512 float mimp_avx512_fold_add(mimp_avx512_f v) { return mimp_avx2_fold_add(mimp_avx512_halves(v)); }
+MIMP_AVX512 float mimp_avx512_fold_min(mimp_avx512_f v) { return mimp_avx2_fold_min(mimp_avx512_halves(v)); }
+MIMP_AVX512 float mimp_avx512_fold_max(mimp_avx512_f v) { return mimp_avx2_fold_max(mimp_avx512_halves(v)); }
+MIMP_AVX512 int32_t mimp_avx512_fold_addi(mimp_avx512_i v) { return _mm512_reduce_add_epi32(v.a); }
+#endif
+#endif
+
+#ifdef MIMP_NEON
+/* ---- NEON: four registers ---- */
+
+typedef struct { float32x4_t a, b, c, d; } mimp_neon_f;
+typedef struct { int32x4_t a, b, c, d; } mimp_neon_i;
+
+#define MIMP_NEON_OP(name, type, op) \
+    MIMP_INLINE mimp_neon_##type mimp_neon_##name(mimp_neon_##type x, mimp_neon_##type y) \
+    { mimp_neon_##type r; r.a = op(x.a, y.a); r.b = op(x.b, y.b); r.c = op(x.c, y.c); r.d = op(x.d, y.d); return r; }
+#define MIMP_NEON_LESS(x, y) vbslq_f32(vcltq_f32(x, y), x, y)
+#define MIMP_NEON_MORE(x, y) vbslq_f32(vcgtq_f32(x, y), x, y)
+MIMP_NEON_OP(add, f, vaddq_f32)
+MIMP_NEON_OP(sub, f, vsubq_f32)
+MIMP_NEON_OP(mul, f, vmulq_f32)
+MIMP_NEON_OP(div, f, vdivq_f32)
+MIMP_NEON_OP(min, f, MIMP_NEON_LESS)
+MIMP_NEON_OP(max, f, MIMP_NEON_MORE)
+MIMP_NEON_OP(addi, i, vaddq_s32)
+MIMP_NEON_OP(subi, i, vsubq_s32)
+MIMP_NEON_OP(muli, i, vmulq_s32)
+MIMP_NEON_OP(andi, i, vandq_s32)
+MIMP_INLINE mimp_neon_f mimp_neon_load(const float *p)
+{ mimp_neon_f r; r.a = vld1q_f32(p); r.b = vld1q_f32(p + 4); r.c = vld1q_f32(p + 8); r.d = vld1q_f32(p + 12); return r; }
+MIMP_INLINE void mimp_neon_store(float *p, mimp_neon_f v)
+{ vst1q_f32(p, v.a); vst1q_f32(p + 4, v.b); vst1q_f32(p + 8, v.c); vst1q_f32(p + 12, v.d); }
+MIMP_INLINE mimp_neon_f mimp_neon_set(float x) { mimp_neon_f r; r.a = r.b = r.c = r.d = vdupq_n_f32(x); return r; }
+MIMP_INLINE mimp_neon_i mimp_neon_loadi(const int32_t *p)
+{ mimp_neon_i r; r.a = vld1q_s32(p); r.b = vld1q_s32(p + 4); r.c = vld1q_s32(p + 8); r.d = vld1q_s32(p + 12); return r; }
+MIMP_INLINE void mimp_neon_storei(void *p, mimp_neon_i v)
+{ int32_t *q = (int32_t *)p; vst1q_s32(q, v.a); vst1q_s32(q + 4, v.b); vst1q_s32(q + 8, v.c); vst1q_s32(q + 12, v.d); }
+MIMP_INLINE mimp_neon_i mimp_neon_seti(int32_t x) { mimp_neon_i r; r.a = r.b = r.c = r.d = vdupq_n_s32(x); return r; }
+MIMP_INLINE mimp_neon_f mimp_neon_first(mimp_neon_f v, uint32_t n)
+{
+    float lanes[16];
+    uint32_t j;
+    mimp_neon_store(lanes, v);
+    for (j = n; j < 16; j++)
+        lanes[j] = 0;
+    return mimp_neon_load(lanes);
+}
+MIMP_INLINE mimp_neon_f mimp_neon_cast_f(mimp_neon_i v)
+{ mimp_neon_f r; r.a = vreinterpretq_f32_s32(v.a); r.b = vreinterpretq_f32_s32(v.b);
+  r.c = vreinterpretq_f32_s32(v.c); r.d = vreinterpretq_f32_s32(v.d); return r; }
+MIMP_INLINE mimp_neon_i mimp_neon_cast_i(mimp_neon_f v)
+{ mimp_neon_i r; r.a = vreinterpretq_s32_f32(v.a); r.b = vreinterpretq_s32_f32(v.b);
+  r.c = vreinterpretq_s32_f32(v.c); r.d = vreinterpretq_s32_f32(v.d); return r; }
+#define mimp_neon_shl(v, n) mimp_neon_shl_count(v, vdupq_n_s32(n))
+MIMP_INLINE mimp_neon_i mimp_neon_shl_count(mimp_neon_i v, int32x4_t n)
+{ v.a = vshlq_s32(v.a, n); v.b = vshlq_s32(v.b, n); v.c = vshlq_s32(v.c, n); v.d = vshlq_s32(v.d, n); return v; }
+MIMP_INLINE mimp_neon_f mimp_neon_convert(mimp_neon_i v)
+{ mimp_neon_f r; r.a = vcvtq_f32_s32(v.a); r.b = vcvtq_f32_s32(v.b); r.c = vcvtq_f32_s32(v.c); r.d = vcvtq_f32_s32(v.d); return r; }
+MIMP_INLINE void mimp_neon_quads(uint8_t *p, size_t stride, mimp_neon_i v)
+{
+    const int16x8_t lo = vcombine_s16(vmovn_s32(v.a), vmovn_s32(v.b)), hi = vcombine_s16(vmovn_s32(v.c), vmovn_s32(v.d));
+    uint8_t bytes[16];
+    int j;
+    vst1q_u8(bytes, vreinterpretq_u8_s8(vcombine_s8(vmovn_s16(lo), vmovn_s16(hi))));
+    for (j = 0; j < 4; j++)
+        MIM_MEMCPY(p + (size_t)j * stride, bytes + 4 * j, 4);
+}
+#define MIMP_NEON_FOLD(name, op, less) \
+    MIMP_INLINE float mimp_neon_fold_##name(mimp_neon_f v) \
+    { \
+        const float32x4_t q = op(op(v.a, v.c), op(v.b, v.d)); \
+        const float x = less(vgetq_lane_f32(q, 0), vgetq_lane_f32(q, 2)), y = less(vgetq_lane_f32(q, 1), vgetq_lane_f32(q, 3)); \
+        return less(x, y); \
+    }
+MIMP_NEON_FOLD(add, vaddq_f32, MIMP_PLUS)
+MIMP_NEON_FOLD(min, MIMP_NEON_LESS, MIMP_LESS)
+MIMP_NEON_FOLD(max, MIMP_NEON_MORE, MIMP_MORE)
+MIMP_INLINE int32_t mimp_neon_fold_addi(mimp_neon_i v) { return vaddvq_s32(vaddq_s32(vaddq_s32(v.a, v.b), vaddq_s32(v.c, v.d))); }
+#endif
+
+/* =======================================================================================
+ * >>row operations: what lies between the products, written once
+ *
+ * MIMP_ROW_OPS(isa) gives the functions below for one instruction set; V(x) is its lane
+ * operation x. In each, n16 is a multiple of 16 and memory is padded to it.
+ *
+ * exp(x): 2^k e^r, k = x / ln 2 to the nearest, r reduced in two steps, a polynomial of degree 6
+ * (relative error 6e-8). Adding 1.5 * 2^23 rounds to an integer, which then lies in the low bits.
+ * erf(x): x P(x^2) / Q(x^2) on |x| <= 3.925 (error 4e-7), both fitted for this file.
+ * ===================================================================================== */
+
+#define MIMP_ROUND 12582912.0f          /* 1.5 * 2^23 */
+#define MIMP_ROUND_BITS 0x4b400000
+
+/* The end of a product: v = acc - zero[row] * sum (integers), times factor[row], times scale, plus
+ * bias, through the activation, and stored or added to what is there. NULL leaves a term out. */
+typedef struct mimp_epilogue {
+    const float   *scale, *bias;        /* [16], per channel */
+    const int32_t *sum;                 /* [16] */
+    const float   *factor;              /* [rows] */
+    const int32_t *zero;                /* [rows], with sum */
+    uint32_t integer;                   /* acc is int32, else float */
+    uint32_t act;                       /* MIM_GELU_..., 0: none */
+    uint32_t add;                       /* to what is there */
+} mimp_epilogue;
+
+/* A row as bytes: x = (q - zero) * scale. */
+typedef struct mimp_quantized {
+    float scale;
+    int32_t zero;
+    int32_t sum;                        /* of the q */
+} mimp_quantized;
+
+#define MIMP_ROW_OPS(isa, V, ATTRIBUTES) \
+    ATTRIBUTES static inline V(f) mimp_##isa##_exp(V(f) x) \
+    { \
+        const V(f) magic = V(set)(MIMP_ROUND); \
+        V(f) t, k, r, p; \
+        x = V(min)(V(max)(x, V(set)(-86.0f)), V(set)(86.0f)); \
+        t = V(add)(V(mul)(x, V(set)(1.44269504f)), magic); \
+        k = V(sub)(t, magic); \
+        r = V(sub)(V(sub)(x, V(mul)(k, V(set)(0.693359375f))), V(mul)(k, V(set)(-2.12194440e-4f))); \
+        p = V(add)(V(mul)(V(set)(1.3814475e-3f), r), V(set)(8.3687808e-3f)); \
+        p = V(add)(V(mul)(p, r), V(set)(4.1668393e-2f)); \
+        p = V(add)(V(mul)(p, r), V(set)(1.66665196e-1f)); \
+        p = V(add)(V(mul)(p, r), V(set)(0.49999994f)); \
+        p = V(add)(V(add)(V(mul)(V(mul)(p, r), r), r), V(set)(1.0f)); \
+        return V(cast_f)(V(addi)(V(cast_i)(p), V(shl)(V(cast_i)(t), 23))); \
+    } \
+    \
+    ATTRIBUTES static inline V(f) mimp_##isa##_act(V(f) x, uint32_t act) \
+    { \
+        const V(f) one = V(set)(1.0f); \
+        if (act == MIM_GELU_ERF) { \
+            V(f) t = V(mul)(x, V(set)(0.70710678f)), z, p, q; \
+            t = V(min)(V(max)(t, V(set)(-3.925f)), V(set)(3.925f)); \
+            z = V(mul)(t, t); \
+            p = V(add)(V(mul)(V(set)(1.9873518e-8f), z), V(set)(-1.9937459e-6f)); \
+            p = V(add)(V(mul)(p, z), V(set)(1.4937196e-4f)); \
+            p = V(add)(V(mul)(p, z), V(set)(3.9922264e-3f)); \
+            p = V(add)(V(mul)(p, z), V(set)(5.1459923e-2f)); \
+            p = V(add)(V(mul)(p, z), V(set)(2.0659001e-1f)); \
+            p = V(add)(V(mul)(p, z), V(set)(1.12837875f)); \
+            q = V(add)(V(mul)(V(set)(1.0285566e-3f), z), V(set)(1.4929248e-2f)); \
+            q = V(add)(V(mul)(q, z), V(set)(1.1776083e-1f)); \
+            q = V(add)(V(mul)(q, z), V(set)(5.1641434e-1f)); \
+            q = V(add)(V(mul)(q, z), one); \
+            t = V(div)(V(mul)(t, p), q); \
+            return V(mul)(V(mul)(x, V(set)(0.5f)), V(add)(t, one)); \
+        } \
+        if (act == MIM_GELU_TANH) {         /* 0.5 (1 + tanh u) is the logistic of 2u */ \
+            const V(f) u = V(mul)(V(add)(V(mul)(V(mul)(V(mul)(x, x), x), V(set)(0.044715f)), x), V(set)(-1.59576912f)); \
+            return V(div)(x, V(add)(mimp_##isa##_exp(u), one)); \
+        } \
+        if (act == MIM_GELU_QUICK) \
+            return V(div)(x, V(add)(mimp_##isa##_exp(V(mul)(x, V(set)(-1.702f))), one)); \
+        return x; \
+    } \
+    \
+    /* y = (x - mean) / sqrt(variance + eps) * w[0..n) + w[n..2n), zero from n to n16 */ \
+    ATTRIBUTES static void mimp_##isa##_norm(float *y, const float *x, const float *w, uint32_t n, float eps) \
+    { \
+        V(f) s = V(set)(0), mean, rate; \
+        float tail[48]; \
+        uint32_t i, full = n & ~15u, rest = n & 15u; \
+        MIM_MEMSET(tail, 0, sizeof tail); \
+        MIM_MEMCPY(tail, x + full, rest * 4); \
+        MIM_MEMCPY(tail + 16, w + full, rest * 4); \
+        MIM_MEMCPY(tail + 32, w + n + full, rest * 4); \
+        for (i = 0; i < full; i += 16) \
+            s = V(add)(s, V(load)(x + i)); \
+        s = V(add)(s, V(load)(tail)); \
+        mean = V(set)(V(fold_add)(s) / (float)n); \
+        s = V(set)(0); \
+        for (i = 0; i < full; i += 16) { \
+            const V(f) d = V(sub)(V(load)(x + i), mean); \
+            s = V(add)(s, V(mul)(d, d)); \
+        } \
+        if (rest) { \
+            const V(f) d = V(first)(V(sub)(V(load)(tail), mean), rest); \
+            s = V(add)(s, V(mul)(d, d)); \
+        } \
+        rate = V(set)(1.0f / mimp_sqrt(V(fold_add)(s) / (float)n + eps)); \
+        for (i = 0; i < full; i += 16) \
+            V(store)(y + i, V(add)(V(mul)(V(mul)(V(sub)(V(load)(x + i), mean), rate), V(load)(w + i)), V(load)(w + n + i))); \
+        if (rest) \
+            V(store)(y + full, V(first)(V(add)(V(mul)(V(mul)(V(sub)(V(load)(tail), mean), rate), V(load)(tail + 16)), \
+                                               V(load)(tail + 32)), rest)); \
+    } \
+    \
+    /* Bytes 0..limit with a zero point, or -limit..limit without; four consecutive ones lie together, the fours apart */ \
+    /* by stride. A range below 1e-30 counts as zero. */ \
+    ATTRIBUTES static mimp_quantized mimp_##isa##_quantize(uint8_t *out, size_t stride, const float *x, uint32_t n16, \
+                                                           uint32_t limit, uint32_t is_signed) \
+    { \
+        V(f) low = V(set)(0), high = V(set)(0), rate, shift, bottom, top; \
+        V(i) sum = V(seti)(0); \
+        mimp_quantized q; \
+        float lo, hi, range, inverse; \
+        uint32_t i; \
+        for (i = 0; i < n16; i += 16) { \
+            const V(f) v = V(load)(x + i); \
+            low = V(min)(v, low); \
+            high = V(max)(v, high); \
+        } \
+        lo = V(fold_min)(low); \
+        hi = V(fold_max)(high); \
+        if (is_signed) \
+            hi = hi > -lo ? hi : -lo, lo = 0; \
+        range = hi - lo; \
+        q.scale = range > 1e-30f ? range / (float)limit : 0.0f; \
+        inverse = range > 1e-30f ? (float)limit / range : 0.0f; \
+        hi = -lo * inverse; \
+        hi = hi > 0 ? hi : 0.0f;            /* NaN to 0 */ \
+        hi = hi < (float)limit ? hi : (float)limit; \
+        hi = (hi + MIMP_ROUND) - MIMP_ROUND; \
+        q.zero = (int32_t)hi; \
+        rate = V(set)(inverse); \
+        shift = V(set)(hi); \
+        bottom = V(set)(is_signed ? -(float)limit : 0.0f); \
+        top = V(set)((float)limit); \
+        for (i = 0; i < n16; i += 16, out += 4 * stride) { \
+            V(f) v = V(add)(V(mul)(V(load)(x + i), rate), shift); \
+            V(i) b; \
+            v = V(add)(V(min)(V(max)(v, bottom), top), V(set)(MIMP_ROUND)); \
+            b = V(subi)(V(cast_i)(v), V(seti)(MIMP_ROUND_BITS)); \
+            sum = V(addi)(sum, b); \
+            V(quads)(out, stride, b); \
+        } \
+        q.sum = V(fold_addi)(sum); \
+        return q; \
+    } \
+    \
+    ATTRIBUTES static void mimp_##isa##_finish(float *y, size_t stride, const void *acc, uint32_t rows, const mimp_epilogue *e) \
+    { \
+        const V(f) zeros = V(set)(0), ones = V(set)(1.0f); \
+        const V(f) scale = e->scale ? V(load)(e->scale) : ones, bias = e->bias ? V(load)(e->bias) : zeros; \
+        const V(i) sum = e->sum ? V(loadi)(e->sum) : V(seti)(0); \
+        uint32_t r; \
+        for (r = 0; r < rows; r++, y += stride) { \
+            V(f) v; \
+            if (e->integer) { \
+                V(i) a = V(loadi)((const int32_t *)acc + r * 16); \
+                if (e->sum) \
+                    a = V(subi)(a, V(muli)(sum, V(seti)(e->zero[r]))); \
+                v = V(convert)(a); \
+            } else \
+                v = V(load)((const float *)acc + r * 16); \
+            if (e->factor) \
+                v = V(mul)(v, V(set)(e->factor[r])); \
+            if (e->scale) \
+                v = V(mul)(v, scale); \
+            if (e->bias) \
+                v = V(add)(v, bias); \
+            if (e->act) \
+                v = mimp_##isa##_act(v, e->act); \
+            if (e->add) \
+                v = V(add)(V(load)(y), v); \
+            V(store)(y, v); \
+        } \
+    } \
+    \
+    /* x = exp(x - max) over n scores, zero from n to n16; returns the sum. With out, bytes of 255 exp(x - max) go there */ \
+    /* as in quantize and the sum is theirs: dividing by what was really summed keeps the mean of the values. */ \
+    ATTRIBUTES static float mimp_##isa##_softmax(float *x, uint32_t n, uint32_t n16, uint8_t *out, size_t stride) \
+    { \
+        V(f) top = V(set)(-3.0e38f), sum = V(set)(0); \
+        V(i) count = V(seti)(0); \
+        uint32_t i; \
+        for (i = n; i < n16; i++) \
+            x[i] = -3.0e38f; \
+        for (i = 0; i < n16; i += 16) \
+            top = V(max)(V(load)(x + i), top); \
+        top = V(set)(V(fold_max)(top)); \
+        for (i = 0; i < n16; i += 16) { \
+            V(f) e = mimp_##isa##_exp(V(sub)(V(load)(x + i), top)); \
+            if (n - i < 16) \
+                e = V(first)(e, n - i); \
+            if (out) { \
+                const V(i) b = V(subi)(V(cast_i)(V(add)(V(mul)(e, V(set)(255.0f)), V(set)(MIMP_ROUND))), V(seti)(MIMP_ROUND_BITS)); \
+                count = V(addi)(count, b); \
+                V(quads)(out + (size_t)(i / 4) * stride, stride, b); \
+            } else { \
+                sum = V(add)(sum, e); \
+                V(store)(x + i, e); \
+            } \
+        } \
+        return out ? (float)V(fold_addi)(count) : V(fold_add)(sum); \
+    } \
+    \
+    /* Sixteen columns of values (n x 16) as a panel of int8, each column with its own scale; n4 rows, zero from n on. */ \
+    ATTRIBUTES static void mimp_##isa##_values(int8_t *panel, float *scale, const float *x, uint32_t n, uint32_t n4, uint32_t limit) \
+    { \
+        V(f) high = V(set)(0), rate; \
+        const V(f) bottom = V(set)(-(float)limit), top = V(set)((float)limit); \
+        float inverse[16]; \
+        uint32_t t, j; \
+        for (t = 0; t < n; t++) { \
+            const V(f) v = V(load)(x + (size_t)t * 16); \
+            high = V(max)(V(max)(v, V(sub)(V(set)(0), v)), high); \
+        } \
+        V(store)(scale, high); \
+        for (j = 0; j < 16; j++) { \
+            const float range = scale[j]; \
+            inverse[j] = range > 1e-30f ? (float)limit / range : 0.0f; \
+            scale[j] = range > 1e-30f ? range / (float)limit : 0.0f; \
+        } \
+        rate = V(load)(inverse); \
+        for (t = 0; t < n4; t += 4, panel += 64) { \
+            V(i) quad = V(seti)(0); \
+            for (j = 4; j-- > 0; ) { \
+                V(i) b = V(seti)(0); \
+                if (t + j < n) { \
+                    V(f) v = V(mul)(V(load)(x + (size_t)(t + j) * 16), rate); \
+                    v = V(add)(V(min)(V(max)(v, bottom), top), V(set)(MIMP_ROUND)); \
+                    b = V(subi)(V(cast_i)(v), V(seti)(MIMP_ROUND_BITS)); \
+                } \
+                quad = V(addi)(V(shl)(quad, 8), V(andi)(b, V(seti)(255))); \
+            } \
+            V(storei)(panel, quad); \
+        } \
+    }
+
+/* =======================================================================================
+ * >>kernels: the products
+ *
+ * A leaf multiplies one tile of packed rows with one panel of 16 channels over the whole of k and
+ * leaves raw sums in acc [rows][16]. Rows are packed [k][rows] as floats or [k/4][rows][4] as
+ * bytes, panels are the blob's; k is a multiple of 16. Only whole tiles: rows beyond the last are
+ * padding. Each table below says how many rows its leaves take.
+ *
+ *   tile_f32     float products; may fuse, so its last bits differ between instruction sets
+ *   tile_plain   the same, never fused, in order of k: the same bits everywhere
+ *   tile_q8      bytes, exact if every weight is in -63..63 or every input in 0..127
+ *   tile_q8_wide bytes, exact for all
+ * ===================================================================================== */
+
+typedef struct mimp_kernels {
+    const char *name;
+    uint32_t cpu;
+    uint32_t rows_f32, rows_q8;
+    void (*tile_f32)(float *acc, const float *a, const float *w, size_t k);
+    void (*tile_plain)(float *acc, const float *a, const float *w, size_t k);
+    void (*tile_q8)(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k);
+    void (*tile_q8_wide)(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k);
+    void (*halves)(float *out, const uint16_t *in, size_t n);           /* n: a multiple of 16 */
+    void (*norm)(float *y, const float *x, const float *w, uint32_t n, float eps);
+    mimp_quantized (*quantize)(uint8_t *out, size_t stride, const float *x, uint32_t n16, uint32_t limit, uint32_t is_signed);
+    void (*finish)(float *y, size_t stride, const void *acc, uint32_t rows, const mimp_epilogue *e);
+    float (*softmax)(float *x, uint32_t n, uint32_t n16, uint8_t *out, size_t stride);
+    void (*values)(int8_t *panel, float *scale, const float *x, uint32_t n, uint32_t n4, uint32_t limit);
+} mimp_kernels;
+
+#define MIMP_MAX_ROWS 16    /* of any leaf */
+
+/* ---- portable: 4 x 16 ---- */
+
+#define MIMP_V(x) mimp_scalar_##x
+MIMP_ROW_OPS(scalar, MIMP_V, )
+#undef MIMP_V
+
+static void mimp_scalar_tile_f32(float *acc, const float *a, const float *w, size_t k)
+{
+    float sum[4][16];
+    int r, j;
+    MIM_MEMSET(sum, 0, sizeof sum);
+    for (; k; k--, a += 4, w += 16)
+        for (r = 0; r < 4; r++)
+            for (j = 0; j < 16; j++)
+                sum[r][j] += a[r] * w[j];
+    MIM_MEMCPY(acc, sum, sizeof sum);
+}
+
+static void mimp_scalar_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
+{
+    int32_t sum[4][16];
+    int r, j;
+    MIM_MEMSET(sum, 0, sizeof sum);
+    for (; k; k -= 4, a += 16, w += 64)
+        for (r = 0; r < 4; r++) {
+            const int32_t a0 = a[4 * r], a1 = a[4 * r + 1], a2 = a[4 * r + 2], a3 = a[4 * r + 3];
+            for (j = 0; j < 16; j++)
+                sum[r][j] += a0 * w[4 * j] + a1 * w[4 * j + 1] + a2 * w[4 * j + 2] + a3 * w[4 * j + 3];
+        }
+    MIM_MEMCPY(acc, sum, sizeof sum);
+}
+
+static void mimp_scalar_halves(float *out, const uint16_t *in, size_t n)
+{
+    while (n--)
+        *out++ = mimp_half(*in++);
+}
+
+static const mimp_kernels mimp_kernels_scalar = {
+    "scalar", MIM_CPU_SCALAR, 4, 4,
+    mimp_scalar_tile_f32, mimp_scalar_tile_f32, mimp_scalar_tile_q8, mimp_scalar_tile_q8, mimp_scalar_halves,
+    mimp_scalar_norm, mimp_scalar_quantize, mimp_scalar_finish, mimp_scalar_softmax, mimp_scalar_values
+};
+
+#ifdef MIMP_X86
+/* ---- AVX2 and FMA: 6 x 16 floats, 4 x 16 bytes ---- */
+
+#define MIMP_V(x) mimp_avx2_##x
+MIMP_ROW_OPS(avx2, MIMP_V, MIMP_TARGET("avx2"))
+#undef MIMP_V
+
+/* Twelve accumulators (row r, channels 0-7 and 8-15), two registers of weights, one of the row: 15 of 16. */
+#define MIMP_AVX2_ROW(r, MADD) \
+    x = _mm256_broadcast_ss(a + r); \
+    c##r = MADD(x, w0, c##r); \
+    d##r = MADD(x, w1, d##r);
+#define MIMP_AVX2_STORE(r) \
+    _mm256_storeu_ps(acc + 16 * r, c##r); \
+    _mm256_storeu_ps(acc + 16 * r + 8, d##r);
+#define MIMP_AVX2_TILE_F32(name, isa, MADD) \
+    MIMP_TARGET(isa) static void name(float *acc, const float *a, const float *w, size_t k) \
+    { \
+        __m256 c0, c1, c2, c3, c4, c5, d0, d1, d2, d3, d4, d5, w0, w1, x; \
+        c0 = c1 = c2 = c3 = c4 = c5 = d0 = d1 = d2 = d3 = d4 = d5 = _mm256_setzero_ps(); \
+        for (; k; k--, a += 6, w += 16) { \
+            w0 = _mm256_loadu_ps(w); \
+            w1 = _mm256_loadu_ps(w + 8); \
+            MIMP_AVX2_ROW(0, MADD) MIMP_AVX2_ROW(1, MADD) MIMP_AVX2_ROW(2, MADD) \
+            MIMP_AVX2_ROW(3, MADD) MIMP_AVX2_ROW(4, MADD) MIMP_AVX2_ROW(5, MADD) \
+        } \
+        MIMP_AVX2_STORE(0) MIMP_AVX2_STORE(1) MIMP_AVX2_STORE(2) MIMP_AVX2_STORE(3) MIMP_AVX2_STORE(4) MIMP_AVX2_STORE(5) \
+    }
+#define MIMP_AVX2_UNFUSED(x, w, c) _mm256_add_ps(_mm256_mul_ps(x, w), c)
+MIMP_AVX2_TILE_F32(mimp_avx2_tile_f32, "avx2,fma", _mm256_fmadd_ps)
+MIMP_AVX2_TILE_F32(mimp_avx2_tile_plain, "avx2", MIMP_AVX2_UNFUSED)
+
+/* vpmaddubsw adds two products in 16 bits and saturates: 2 * 255 * 63 = 32130 and 2 * 127 * 128 = 32512 both fit. */
+#define MIMP_AVX2_QUAD(r) \
+    MIM_MEMCPY(&quad, a + 4 * r, 4); \
+    x = _mm256_set1_epi32(quad); \
+    c##r = _mm256_add_epi32(c##r, _mm256_madd_epi16(_mm256_maddubs_epi16(x, w0), ones)); \
+    d##r = _mm256_add_epi32(d##r, _mm256_madd_epi16(_mm256_maddubs_epi16(x, w1), ones));
+#define MIMP_AVX2_STOREI(r) \
+    _mm256_storeu_si256((__m256i *)(void *)(acc + 16 * r), c##r); \
+    _mm256_storeu_si256((__m256i *)(void *)(acc + 16 * r + 8), d##r);
+MIMP_TARGET("avx2") static void mimp_avx2_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
+{
+    const __m256i ones = _mm256_set1_epi16(1);
+    __m256i c0, c1, c2, c3, d0, d1, d2, d3, w0, w1, x;
+    int32_t quad;
+    c0 = c1 = c2 = c3 = d0 = d1 = d2 = d3 = _mm256_setzero_si256();
+    for (; k; k -= 4, a += 16, w += 64) {
+        w0 = _mm256_loadu_si256((const __m256i *)(const void *)w);
+        w1 = _mm256_loadu_si256((const __m256i *)(const void *)(w + 32));
+        MIMP_AVX2_QUAD(0) MIMP_AVX2_QUAD(1) MIMP_AVX2_QUAD(2) MIMP_AVX2_QUAD(3)
+    }
+    MIMP_AVX2_STOREI(0) MIMP_AVX2_STOREI(1) MIMP_AVX2_STOREI(2) MIMP_AVX2_STOREI(3)
+}
+
+/* Any bytes: widened to 16 bits, four channels of a quad to a register; pairs of 32-bit sums are folded at the end. */
+MIMP_TARGET("avx2") static void mimp_avx2_tile_q8_wide(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
+{
+    int r, j;
+    for (r = 0; r < 4; r++) {
+        __m256i c[4], x;
+        size_t i;
+        for (j = 0; j < 4; j++)
+            c[j] = _mm256_setzero_si256();
+        for (i = 0; i < k; i += 4) {
+            int32_t quad;
+            MIM_MEMCPY(&quad, a + 4 * i + 4 * r, 4);
+            x = _mm256_cvtepu8_epi16(_mm_set1_epi32(quad));
+            for (j = 0; j < 4; j++) {
+                const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(w + 16 * i + 16 * j));
+                c[j] = _mm256_add_epi32(c[j], _mm256_madd_epi16(x, _mm256_cvtepi8_epi16(bytes)));
+            }
+        }
+        for (j = 0; j < 4; j++) {
+            const __m256i pairs = _mm256_hadd_epi32(c[j], c[j]);        /* ch 0 1 0 1 | 2 3 2 3 */
+            const __m128i four = _mm_unpacklo_epi64(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
+            _mm_storeu_si128((__m128i *)(void *)(acc + 16 * r + 4 * j), four);
+        }
+    }
+}
+
+MIMP_TARGET("avx2,f16c") static void mimp_avx2_halves(float *out, const uint16_t *in, size_t n)
+{
+    for (; n; n -= 8, out += 8, in += 8)
+        _mm256_storeu_ps(out, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)in)));
+}
+
+static const mimp_kernels mimp_kernels_avx2 = {
+    "avx2", MIM_CPU_AVX2, 6, 4,
+    mimp_avx2_tile_f32, mimp_avx2_tile_plain, mimp_avx2_tile_q8, mimp_avx2_tile_q8_wide, mimp_avx2_halves,
+    mimp_avx2_norm, mimp_avx2_quantize, mimp_avx2_finish, mimp_avx2_softmax, mimp_avx2_values
+};
+
+#ifndef MIM_NO_AVX512
+/* ---- AVX-512 with VNNI: 14 x 16 floats, 14 x 16 bytes ---- */
+
+#define MIMP_V(x) mimp_avx512_##x
+MIMP_ROW_OPS(avx512, MIMP_V, MIMP_TARGET(MIMP_AVX512_ISA))
+#undef MIMP_V
+
+/* Fourteen accumulators, one register of weights; the row's operand is broadcast from memory. */
+#define MIMP_14(STEP) STEP(0) STEP(1) STEP(2) STEP(3) STEP(4) STEP(5) STEP(6) STEP(7) STEP(8) STEP(9) STEP(10) STEP(11) STEP(12) STEP(13)
+#define MIMP_AVX512_ZERO(r) c##r = _mm512_setzero_ps();
+#define MIMP_AVX512_FMA(r) c##r = _mm512_fmadd_ps(_mm512_set1_ps(a[r]), x, c##r);
+#define MIMP_AVX512_MUL(r) c##r = _mm512_add_ps(_mm512_mul_ps(_mm512_set1_ps(a[r]), x), c##r);
+#define MIMP_AVX512_STORE(r) _mm512_storeu_ps(acc + 16 * r, c##r);
+#define MIMP_AVX512_TILE_F32(name, STEP) \
+    MIMP_TARGET(MIMP_AVX512_ISA) static void name(float *acc, const float *a, const float *w, size_t k) \
+    { \
+        __m512 c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, x; \
+        MIMP_14(MIMP_AVX512_ZERO) \
+        for (; k; k--, a += 14, w += 16) { \
+            x = _mm512_loadu_ps(w); \
+            MIMP_14(STEP) \
+        } \
+        MIMP_14(MIMP_AVX512_STORE) \
+    }
+MIMP_AVX512_TILE_F32(mimp_avx512_tile_f32, MIMP_AVX512_FMA)
+MIMP_AVX512_TILE_F32(mimp_avx512_tile_plain, MIMP_AVX512_MUL)
+
+/* vpdpbusd adds the four products of a quad in 32 bits: exact for any bytes. */
+#define MIMP_AVX512_ZEROI(r) c##r = _mm512_setzero_si512();
+#define MIMP_AVX512_QUAD(r) MIM_MEMCPY(&quad, a + 4 * r, 4); c##r = _mm512_dpbusd_epi32(c##r, _mm512_set1_epi32(quad), x);
+#define MIMP_AVX512_STOREI(r) _mm512_storeu_si512(acc + 16 * r, c##r);
+MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
+{
+    __m512i c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, x;
+    int32_t quad;
+    MIMP_14(MIMP_AVX512_ZEROI)
+    for (; k; k -= 4, a += 56, w += 64) {
+        x = _mm512_loadu_si512(w);
+        MIMP_14(MIMP_AVX512_QUAD)
+    }
+    MIMP_14(MIMP_AVX512_STOREI)
+}
+
+static const mimp_kernels mimp_kernels_avx512 = {
+    "avx512", MIM_CPU_AVX512, 14, 14,
+    mimp_avx512_tile_f32, mimp_avx512_tile_plain, mimp_avx512_tile_q8, mimp_avx512_tile_q8, mimp_avx2_halves,
+    mimp_avx512_norm, mimp_avx512_quantize, mimp_avx512_finish, mimp_avx512_softmax, mimp_avx512_values
+};
+#endif
+#endif
+
+#ifdef MIMP_NEON
+/* ---- NEON: 4 x 16 floats, 4 x 16 bytes ---- */
+
+#define MIMP_V(x) mimp_neon_##x
+MIMP_ROW_OPS(neon, MIMP_V, )
+#undef MIMP_V
+
+/* Sixteen accumulators (row r, channels in fours), four registers of weights, one of the rows. */
+#define MIMP_NEON_ROW(r, MADD) \
+    c##r##0 = MADD(c##r##0, w0, x, r); c##r##1 = MADD(c##r##1, w1, x, r); \
+    c##r##2 = MADD(c##r##2, w2, x, r); c##r##3 = MADD(c##r##3, w3, x, r);
+#define MIMP_NEON_STORE(r) \
+    vst1q_f32(acc + 16 * r, c##r##0); vst1q_f32(acc + 16 * r + 4, c##r##1); \
+    vst1q_f32(acc + 16 * r + 8, c##r##2); vst1q_f32(acc + 16 * r + 12, c##r##3);
+#define MIMP_NEON_TILE_F32(name, MADD) \
+    static void name(float *acc, const float *a, const float *w, size_t k) \
+    { \
+        float32x4_t c00, c01, c02, c03, c10, c11, c12, c13, c20, c21, c22, c23, c30, c31, c32, c33, w0, w1, w2, w3, x; \
+        c00 = c01 = c02 = c03 = c10 = c11 = c12 = c13 = c20 = c21 = c22 = c23 = c30 = c31 = c32 = c33 = vdupq_n_f32(0); \
+        for (; k; k--, a += 4, w += 16) { \
+            w0 = vld1q_f32(w); w1 = vld1q_f32(w + 4); w2 = vld1q_f32(w + 8); w3 = vld1q_f32(w + 12); \
+            x = vld1q_f32(a); \
+            MIMP_NEON_ROW(0, MADD) MIMP_NEON_ROW(1, MADD) MIMP_NEON_ROW(2, MADD) MIMP_NEON_ROW(3, MADD) \
+        } \
+        MIMP_NEON_STORE(0) MIMP_NEON_STORE(1) MIMP_NEON_STORE(2) MIMP_NEON_STORE(3) \
+    }
+#define MIMP_NEON_UNFUSED(c, w, x, r) vaddq_f32(c, vmulq_laneq_f32(w, x, r))
+MIMP_NEON_TILE_F32(mimp_neon_tile_f32, vfmaq_laneq_f32)
+MIMP_NEON_TILE_F32(mimp_neon_tile_plain, MIMP_NEON_UNFUSED)
+
+/* Widened to 16 bits, so any bytes are exact; two channels of a quad to a register, sums of pairs kept apart until the end. */
+static void mimp_neon_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
+{
+    int r, j;
+    for (r = 0; r < 4; r++) {
+        int32x4_t c[8];
+        size_t i;
+        for (j = 0; j < 8; j++)
+            c[j] = vdupq_n_s32(0);
+        for (i = 0; i < k; i += 4) {
+            uint32_t quad;
+            int16x4_t x;
+            MIM_MEMCPY(&quad, a + 4 * i + 4 * r, 4);
+            x = vget_low_s16(vreinterpretq_s16_u16(vmovl_u8(vcreate_u8(quad))));
+            for (j = 0; j < 8; j++) {
+                const int16x8_t two = vmovl_s8(vld1_s8(w + 16 * i + 8 * j));
+                c[j] = vaddq_s32(c[j], vpaddq_s32(vmull_s16(vget_low_s16(two), x), vmull_s16(vget_high_s16(two), x)));
+            }
+        }
+        for (j = 0; j < 4; j++)
+            vst1q_s32(acc + 16 * r + 4 * j, vpaddq_s32(c[2 * j], c[2 * j + 1]));
+    }
+}
+
+static void mimp_neon_halves(float *out, const uint16_t *in, size_t n)
+{
+    for (; n; n -= 4, out += 4, in += 4)
+        vst1q_f32(out, vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(in))));
+}
+
+static const mimp_kernels mimp_kernels_neon = {
+    "neon", MIM_CPU_NEON, 4, 4,
+    mimp_neon_tile_f32, mimp_neon_tile_plain, mimp_neon_tile_q8, mimp_neon_tile_q8, mimp_neon_halves,
+    mimp_neon_norm, mimp_neon_quantize, mimp_neon_finish, mimp_neon_softmax, mimp_neon_values
+};
+#endif
+
+/* ---- the table, best first ---- */
+
+static const mimp_kernels *const mimp_table[] = {
+#ifdef MIMP_X86
+#ifndef MIM_NO_AVX512
+    &mimp_kernels_avx512,
+#endif
+    &mimp_kernels_avx2,
+#endif
+#ifdef MIMP_NEON
+    &mimp_kernels_neon,
+#endif
+    &mimp_kernels_scalar
+};
+#define MIMP_TABLE (sizeof mimp_table / sizeof *mimp_table)
+
+#ifdef MIMP_X86
+static void mimp_cpuid(uint32_t leaf, uint32_t r[4])
+{
+#ifdef _MSC_VER
+    int v[4];
+    __cpuidex(v, (int)leaf, 0);
+    r[0] = (uint32_t)v[0], r[1] = (uint32_t)v[1], r[2] = (uint32_t)v[2], r[3] = (uint32_t)v[3];
+#else
+    __asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(leaf), "c"(0u));
+#endif
+}
+
+static uint32_t mimp_xcr0(void)
+{
+#ifdef _MSC_VER
+    return (uint32_t)_xgetbv(0);
+#else
+    uint32_t low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0u));
+    return low;
+#endif
+}
+#endif
+
+/* Whether the machine and its operating system run this level. */
+static int mimp_available(uint32_t cpu)
+{
+#ifdef MIMP_X86
+    if (cpu == MIM_CPU_AVX2 || cpu == MIM_CPU_AVX512) {
+        const uint32_t fma_osxsave_avx_f16c = 1u << 12 | 1u << 27 | 1u << 28 | 1u << 29;
+        const uint32_t f_dq_bw_vl = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31, vnni = 1u << 11;
+        uint32_t r[4], state;
+        mimp_cpuid(0, r);
+        if (r[0] < 7)
+            return 0;
+        mimp_cpuid(1, r);
+        if ((r[2] & fma_osxsave_avx_f16c) != fma_osxsave_avx_f16c)
+            return 0;
+        state = mimp_xcr0();
+        mimp_cpuid(7, r);
+        if ((state & 6) != 6 || !(r[1] & 1u << 5))
+            return 0;
+        return cpu == MIM_CPU_AVX2 || ((state & 0xe6) == 0xe6 && (r[1] & f_dq_bw_vl) == f_dq_bw_vl && (r[2] & vnni));
+    }
+#endif
+    (void)cpu;
+    return 1;       /* the rest of the table is part of its architecture */
+}
+
+static const mimp_kernels *mimp_choose(uint32_t cpu)
+{
+    size_t i;
+    for (i = 0; i < MIMP_TABLE; i++)
+        if ((cpu == MIM_CPU_BEST || cpu == mimp_table[i]->cpu) && mimp_available(mimp_table[i]->cpu))
+            return mimp_table[i];
+    return NULL;
+}
+
+MIMP_PUBLIC const char *mim_cpu_name(uint32_t cpu)
+{
+    size_t i;
+    for (i = 0; i < MIMP_TABLE; i++)
+        if (mimp_table[i]->cpu == cpu)
+            return mimp_table[i]->name;
+    return NULL;
+}
+
+/* =======================================================================================
+ * >>arena
+ * ===================================================================================== */
+
+/* A bump allocator over the caller's memory. Without a base it only counts: the planner and the
+ * encoder call the same functions to lay memory out, so what is planned is what is used. */
+typedef struct mimp_arena {
+    uint8_t *base;
+    size_t used, high;
+} mimp_arena;
+
+static void *mimp_take(mimp_arena *arena, size_t bytes)
+{
+    void *p = arena->base ? arena->base + arena->used : NULL;
+    arena->used += (bytes + 15) & ~(size_t)15;
+    if (arena->used > arena->high)
+        arena->high = arena->used;
+    return p;
+}
+
+static float *mimp_floats(mimp_arena *arena, size_t n)
+{
+    return (float *)mimp_take(arena, n * 4);
+}
+
+/* =======================================================================================
+ * >>resize: Pillow's two passes over u8 pixels, a row at a time
+ *
+ * Pillow 13 (libImaging/Resample.c) filters one axis, rounds to bytes, then the other: columns
+ * first, unless the height shrinks by more than twice what the width does. Weights are doubles,
+ * normalised and rounded to 22 bits. Here source rows come in order and go, filtered along x (or
+ * not, in the second case), into a ring of as many rows as an output row needs.
+ * ===================================================================================== */
+
+/* The window of one axis of an antialiased resampling: target i of `to` takes n samples from `first` on. */
+typedef struct mimp_window {
+    double center, stretch;
+    uint32_t first, n;
+} mimp_window;
+
+static mimp_window mimp_window_at(uint32_t i, uint32_t from, uint32_t to, uint32_t filter)
+{
+    const double scale = (double)from / (double)to;
+    mimp_window w;
+    double support, end;
+    w.stretch = scale < 1.0 ? 1.0 : scale;
+    support = (filter == MIM_BICUBIC ? 2.0 : 1.0) * w.stretch;
+    w.center = ((double)i + 0.5) * scale;
+    w.first = w.center - support + 0.5 > 0 ? (uint32_t)(w.center - support + 0.5) : 0;
+    end = w.center + support + 0.5;
+    w.n = (end > (double)from ? from : (uint32_t)end) - w.first;
+    return w;
+}
+
+static double mimp_weight(const mimp_window *w, uint32_t j, uint32_t filter)
+{
+    double x = ((double)j + (double)w->first - w->center + 0.5) * (1.0 / w->stretch);
+    if (x < 0)
+        x = -x;
+    if (filter == MIM_BILINEAR)
+        return x < 1 ? 1.0 - x : 0.0;
+    return x < 1 ? (1.5 * x - 2.5) * x * x + 1.0 : x < 2 ? (((x - 5.0) * x + 8.0) * x - 4.0) * -0.5 : 0.0;
+}
+
+/* Most samples that a window of this axis can have. */
+static uint32_t mimp_taps(double scale, uint32_t filter)
+{
+    const double support = (filter == MIM_BICUBIC ? 2.0 : 1.0) * (scale < 1 ? 1 : scale);
+    const uint32_t whole = (uint32_t)support;
+    return (whole + (support > (double)whole)) * 2 + 1;
+}
+
+static void mimp_coefficients(int32_t *k, const mimp_window *w, uint32_t filter)
+{
+    double sum = 0;
+    uint32_t j;
+    for (j = 0; j < w->n; j++)
+        sum += mimp_weight(w, j, filter);
+    for (j = 0; j < w->n; j++) {
+        const double v = (sum != 0 ? mimp_weight(w, j, filter) / sum : mimp_weight(w, j, filter)) * 4194304.0;
+        k[j] = (int32_t)(v < 0 ? v - 0.5 : v + 0.5);
+    }
+}
+
+static uint8_t mimp_clip(int32_t v)
+{
+    v = v < 0 ? 0 : v >> 22;
+    return (uint8_t)(v > 255 ? 255 : v);
+}
+
+typedef struct mimp_resizer {
+    uint32_t src_width, src_height, width, height;       /* whole picture before and after */
+    uint32_t left, top, out_width, out_height;           /* what of the result is wanted */
+    uint32_t channels, filter;
+    uint32_t vertical_first;
+    uint32_t taps_x, taps_y, ring_width;
+    uint32_t next;                                       /* source row to be asked for next */
+    int32_t *kx;                                         /* [out_width][taps_x] */
+    uint32_t *first_x;                                   /* [out_width][2]: first sample, count */
+    int32_t *ky;                                         /* [taps_y] */
+    uint8_t *ring;                                       /* [taps_y][ring_width * channels] */
+    uint8_t *row;                                        /* [ring_width * channels] */
+} mimp_resizer;
+
+static void mimp_resizer_memory(mimp_resizer *z, mimp_arena *arena)
+{
+    z->kx = (int32_t *)mimp_take(arena, (size_t)z->out_width * z->taps_x * 4);
+    z->first_x = (uint32_t *)mimp_take(arena, (size_t)z->out_width * 8);
+    z->ky = (int32_t *)mimp_take(arena, (size_t)z->taps_y * 4);
+    z->ring = (uint8_t *)mimp_take(arena, (size_t)z->taps_y * z->ring_width * z->channels);
+    z->row = (uint8_t *)mimp_take(arena, (size_t)z->ring_width * z->channels);
+}
+
+/* Fills in what follows from the sizes. Differences are taken in 64 bits: they may be negative. */
+static void mimp_resizer_shape(mimp_resizer *z)
+{
+    const int64_t dy = (int64_t)z->src_height - z->height, dx = (int64_t)z->src_width - z->width;
+    z->vertical_first = dy > 0 && dy > 2 * dx;
+    z->taps_x = mimp_taps((double)z->src_width / (double)z->width, z->filter);
+    z->taps_y = mimp_taps((double)z->src_height / (double)z->height, z->filter);
+    z->ring_width = z->vertical_first ? z->src_width : z->out_width;
+    z->next = 0;
+}
+
+static void mimp_resizer_start(mimp_resizer *z)
+{
+    uint32_t x;
+    for (x = 0; x < z->out_width; x++) {
+        const mimp_window w = mimp_window_at(x + z->left, z->src_width, z->width, z->filter);
+        mimp_coefficients(z->kx + (size_t)x * z->taps_x, &w, z->filter);
+        z->first_x[2 * x] = w.first;
+        z->first_x[2 * x + 1] = w.n;
+    }
+}
+
+static void mimp_resize_along_x(const mimp_resizer *z, uint8_t *out, const uint8_t *in)
+{
+    uint32_t x, c, j;
+    for (x = 0; x < z->out_width; x++) {
+        const int32_t *k = z->kx + (size_t)x * z->taps_x;
+        const uint8_t *p = in + (size_t)z->first_x[2 * x] * z->channels;
+        for (c = 0; c < z->channels; c++) {
+            int32_t sum = 1 << 21;      /* 255 * sum |k| < 2^31: the weights' absolute sum is under 1.5 * 2^22 */
+            for (j = 0; j < z->first_x[2 * x + 1]; j++)
+                sum += p[j * z->channels + c] * k[j];
+            *out++ = mimp_clip(sum);
+        }
+    }
+}
+
+/* Output row y (from the top of what is wanted). pull(user, y, row) gives source row y, in ascending order. */
+static int mimp_resize_row(mimp_resizer *z, uint32_t y, uint8_t *out, int (*pull)(void *, uint32_t, uint8_t **), void *user)
+{
+    const mimp_window w = mimp_window_at(y + z->top, z->src_height, z->height, z->filter);
+    const size_t bytes = (size_t)z->ring_width * z->channels;
+    uint8_t *sum_row = z->vertical_first ? z->row : out;
+    uint32_t x, j;
+    for (; z->next < w.first + w.n; z->next++) {
+        uint8_t *slot = z->ring + bytes * (z->next % z->taps_y), *row;
+        if (pull(user, z->next, &row))
+            return 1;
+        if (z->next < w.first)
+            continue;
+        if (z->vertical_first)
+            MIM_MEMCPY(slot, row, bytes);
+        else
+            mimp_resize_along_x(z, slot, row);
+    }
+    mimp_coefficients(z->ky, &w, z->filter);
+    for (x = 0; x < bytes; x++) {
+        int32_t sum = 1 << 21;
+        for (j = 0; j < w.n; j++)
+            sum += z->ring[bytes * ((w.first + j) % z->taps_y) + x] * z->ky[j];
+        sum_row[x] = mimp_clip(sum);
+    }
+    if (z->vertical_first)
+        mimp_resize_along_x(z, out, sum_row);
+    return 0;
+}
+
+typedef struct mimp_pixels {
+    const uint8_t *data;
+    size_t stride;
+} mimp_pixels;
+
+static int mimp_pull_pixels(void *user, uint32_t y, uint8_t **row)
+{
+    const mimp_pixels *p = (const mimp_pixels *)user;
+    uintptr_t at = (uintptr_t)(p->data + y * p->stride);
+    *row = (uint8_t *)at;
+    return 0;
+}
+
+static int mimp_resizer_init(mimp_resizer *z, uint32_t dst_width, uint32_t dst_height, uint32_t src_width, uint32_t src_height,
+                             uint32_t channels, uint32_t filter)
+{
+    const uint32_t most = 65535;
+    if (!dst_width || !dst_height || !src_width || !src_height || dst_width > most || dst_height > most || src_width > most
+        || src_height > most || (channels != 1 && channels != 3) || (filter != MIM_BILINEAR && filter != MIM_BICUBIC))
+        return 0;
+    MIM_MEMSET(z, 0, sizeof *z);
+    z->src_width = src_width, z->src_height = src_height;
+    z->width = z->out_width = dst_width;
+    z->height = z->out_height = dst_height;
+    z->channels = channels;
+    z->filter = filter;
+    mimp_resizer_shape(z);
+    return 1;
+}
+
+MIMP_PUBLIC size_t mim_resize_bytes(uint32_t dst_width, uint32_t dst_height, uint32_t src_width, uint32_t src_height,
+                                    uint32_t channels, uint32_t filter)
+{
+    mimp_resizer z;
+    mimp_arena arena = { NULL, 0, 0 };
+    if (!mimp_resizer_init(&z, dst_width, dst_height, src_width, src_height, channels, filter))
+        return 0;
+    mimp_resizer_memory(&z, &arena);
+    return arena.high;
+}
+
+MIMP_PUBLIC mim_status mim_resize(void *dst, uint32_t dst_width, uint32_t dst_height, const void *src, uint32_t src_width,
+                                  uint32_t src_height, size_t src_stride, uint32_t channels, uint32_t filter, void *scratch)
+{
+    mimp_resizer z;
+    mimp_arena arena = { NULL, 0, 0 };
+    mimp_pixels pixels;
+    uint32_t y;
+    if (!dst || !src || !scratch || !mimp_resizer_init(&z, dst_width, dst_height, src_width, src_height, channels, filter))
+        return MIM_ERR_ARGUMENT;
+    if ((uintptr_t)scratch & 15)
+        return MIM_ERR_ALIGNMENT;
+    pixels.data = (const uint8_t *)src;
+    pixels.stride = src_stride ? src_stride : (size_t)src_width * channels;
+    arena.base = (uint8_t *)scratch;
+    mimp_resizer_memory(&z, &arena);
+    mimp_resizer_start(&z);
+    for (y = 0; y < dst_height; y++)
+        mimp_resize_row(&z, y, (uint8_t *)dst + (size_t)y * dst_width * channels, mimp_pull_pixels, &pixels);
+    return MIM_OK;
+}
+
+/* =======================================================================================
+ * >>input: from the caller's picture to normalised rows
+ * ===================================================================================== */
+
+/* Size of the resized picture before the crop, for a picture of w x h. SHORT_EDGE: the edge, given for the trained
+ * size, grows with the input; for inputs that are not square it is the size that just covers both sides. */
+static void mimp_fit(const mim_blob_header *h, uint32_t height, uint32_t width, uint32_t src_h, uint32_t src_w,
+                     uint32_t *new_h, uint32_t *new_w)
+{
+    const uint64_t edge = h->resize_edge, base = mimp_min(h->image_height, h->image_width);
+    *new_h = height;
+    *new_w = width;
+    if (h->resize == MIM_RESIZE_SHORT_EDGE) {
+        const uint64_t eh = height * edge / base, ew = width * edge / base;
+        if ((uint64_t)src_w * eh <= (uint64_t)src_h * ew) {
+            const uint64_t v = ew * src_h / src_w;
+            *new_w = (uint32_t)ew;
+            *new_h = (uint32_t)(v > 0xffffffffu ? 0xffffffffu : v);
+        } else {
+            const uint64_t v = eh * src_w / src_h;
+            *new_h = (uint32_t)eh;
+            *new_w = (uint32_t)(v > 0xffffffffu ? 0xffffffffu : v);
+        }
+    }
+}
+
+/* (size - crop) / 2, halves to even: the centre crop's offset. */
+static uint32_t mimp_center(uint32_t size, uint32_t crop)
+{
+    const uint32_t d = size - crop;
+    return d / 2 + (d & 1 && (d / 2) & 1);
+}
+
+typedef struct mimp_input {
+    const mim_blob_header *header;
+    const mim_image *image;
+    uint32_t height, width;         /* of the model's input */
+    uint32_t channels;              /* of the model */
+    uint32_t resized;
+    mimp_resizer resizer;
+    float   *table;                 /* [channels][256]: a byte, normalised */
+    uint8_t *raw;                   /* one row as the callback gives it */
+    uint8_t *colors;                /* one source row in the model's channels */
+    uint8_t *line;                  /* one input row in bytes */
+    float   *strip;                 /* [patch height][channels][width] */
+} mimp_input;
+
+/* Memory for any picture of up to source_height x source_width. A session that takes u8 pictures has 1 or 3 channels. */
+static void mimp_input_memory(mimp_input *in, mimp_arena *arena, const mim_session_desc *desc)
+{
+    const mim_blob_header *h = in->header;
+    const uint32_t widest = mimp_max(in->width, desc->source_width);
+    in->strip = mimp_floats(arena, (size_t)h->patch_height * in->channels * in->width);
+    if (in->channels != 1 && in->channels != 3)
+        return;
+    in->table = mimp_floats(arena, (size_t)in->channels * 256);
+    in->raw = (uint8_t *)mimp_take(arena, (size_t)widest * 4);
+    in->colors = (uint8_t *)mimp_take(arena, (size_t)widest * in->channels);
+    in->line = (uint8_t *)mimp_take(arena, (size_t)in->width * in->channels);
+    if (desc->source_width) {
+        mimp_resizer *z = &in->resizer;
+        const uint32_t sh = desc->source_height, sw = desc->source_width;
+        double sx = (double)sw / in->width, sy = (double)sh / in->height;
+        uint32_t full_w = in->width;
+        if (h->resize == MIM_RESIZE_SHORT_EDGE) {
+            /* The scale of the covering side; the other side's is rounded down to whole pixels, so a little more. */
+            const uint64_t base = mimp_min(h->image_height, h->image_width);
+            const double eh = (double)(in->height * (uint64_t)h->resize_edge / base);
+            const double ew = (double)(in->width * (uint64_t)h->resize_edge / base);
+            const double s = (double)sw / ew < (double)sh / eh ? (double)sw / ew : (double)sh / eh;
+            const double least = eh < ew ? eh : ew;
+            sx = sy = s * (least > 1 ? least / (least - 1) : 2);
+            full_w = (uint32_t)ew;
+        }
+        z->filter = h->resize_filter;
+        z->channels = in->channels;
+        z->out_width = in->width;
+        z->taps_x = mimp_taps(sx, z->filter);
+        z->taps_y = mimp_taps(sy, z->filter);
+        z->ring_width = mimp_max(in->width, mimp_min(sw, full_w + sh / 2));   /* vertical first: src_w - w < (src_h - h) / 2 */
+        mimp_resizer_memory(z, arena);
+    }
+}
+
+static const uint8_t mimp_pixel_bytes[] = { 3, 4, 3, 1, 2 };
+
+/* Row y of the source in the model's channels. */
+static int mimp_pull_colors(void *user, uint32_t y, uint8_t **row)
+{
+    mimp_input *in = (mimp_input *)user;
+    const mim_image *image = in->image;
+    const uint32_t size = mimp_pixel_bytes[image->format];
+    const uint8_t *p = in->raw;
+    uint8_t *q = in->colors;
+    uint32_t x;
+    if (image->pixels)
+        p = (const uint8_t *)image->pixels + y * (image->stride ? image->stride : (size_t)image->width * size);
+    else if (image->read_row(image->user, y, in->raw))
+        return 1;
+    for (x = 0; x < image->width; x++, p += size) {
+        uint32_t r = p[0], g = r, b = r;
+        if (image->format == MIM_RGB565) {
+            const uint32_t v = (uint32_t)p[0] | (uint32_t)p[1] << 8;
+            r = v >> 11, g = v >> 5 & 63, b = v & 31;
+            r = r << 3 | r >> 2, g = g << 2 | g >> 4, b = b << 3 | b >> 2;
+        } else if (size >= 3) {
+            g = p[1], b = p[2];
+            if (image->format == MIM_BGR8)
+                r = b, b = p[0];
+        }
+        if (in->channels == 3)
+            *q++ = (uint8_t)r, *q++ = (uint8_t)g, *q++ = (uint8_t)b;
+        else        /* Rec. 601 luma in 16 bits, as Pillow's convert("L"); its weights sum to 65536, so grey stays itself */
+            *q++ = (uint8_t)((r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16);
+    }
+    *row = in->colors;
+    return 0;
+}
+
+/* Checks a picture against the session and prepares for its first row. */
+static mim_status mimp_input_start(mimp_input *in, const mim_session_desc *desc)
+{
+    const mim_blob_header *h = in->header;
+    const mim_image *image = in->image;
+    uint32_t c, v, nh, nw;
+    in->resized = image->format != MIM_PLANES && !image->exact && desc->source_width;
+    if (image->format > MIM_PLANES || (!image->pixels && !image->read_row))
+        return MIM_ERR_ARGUMENT;
+    if (image->format != MIM_PLANES && in->channels != 1 && in->channels != 3)
+        return MIM_ERR_FORMAT;
+    if (!in->resized && (image->width != in->width || image->height != in->height))
+        return MIM_ERR_SIZE;
+    if (!image->width || !image->height)
+        return MIM_ERR_SIZE;
+    if (image->format == MIM_PLANES)
+        return MIM_OK;
+    for (c = 0; c < in->channels; c++)
+        for (v = 0; v < 256; v++)
+            in->table[c * 256 + v] = ((float)v / 255.0f - h->mean[c]) / h->std[c];
+    if (in->resized) {
+        mimp_resizer *z = &in->resizer;
+        if (image->width > desc->source_width || image->height > desc->source_height)
+            return MIM_ERR_MEMORY;
+        mimp_fit(h, in->height, in->width, image->height, image->width, &nh, &nw);
+        if (nh > 0x7fffffffu || nw > 0x7fffffffu)
+            return MIM_ERR_SIZE;
+        z->src_width = image->width, z->src_height = image->height;
+        z->width = nw, z->height = nh;
+        z->left = mimp_center(nw, in->width);
+        z->top = mimp_center(nh, in->height);
+        z->out_height = in->height;
+        mimp_resizer_shape(z);
+        mimp_resizer_start(z);
+    }
+    return MIM_OK;
+}
+
+/* Fills the strip with patch row gy. */
+static int mimp_input_strip(mimp_input *in, uint32_t gy)
+{
+    const mim_image *image = in->image;
+    const uint32_t ph = in->header->patch_height, n = in->channels;
+    uint32_t y, c, x;
+    for (y = 0; y < ph; y++) {
+        float *to = in->strip + (size_t)y * n * in->width;
+        const uint32_t at = gy * ph + y;
+        if (image->format == MIM_PLANES) {
+            const size_t stride = image->stride ? image->stride : (size_t)in->width * 4;
+            const size_t plane = image->plane_stride ? image->plane_stride : stride * in->height;
+            if (!image->pixels) {
+                if (image->read_row(image->user, at, to))
+                    return 1;
+                continue;
+            }
+            for (c = 0; c < n; c++)
+                MIM_MEMCPY(to + (size_t)c * in->width, (const uint8_t *)image->pixels + c * plane + at * stride, (size_t)in->width * 4);
+        } else {
+            uint8_t *line = in->line;
+            if (in->resized ? mimp_resize_row(&in->resizer, at, line, mimp_pull_colors, in) : mimp_pull_colors(in, at, &line))
+                return 1;
+            for (x = 0; x < in->width; x++)
+                for (c = 0; c < n; c++)
+                    to[(size_t)c * in->width + x] = in->table[c * 256 + line[x * n + c]];
+        }
+    }
+    return 0;
+}
+
+/* =======================================================================================
+ * >>products: packed rows, panels and the work around a leaf
+ * ===================================================================================== */
+
+/* Rows packed for a leaf: floats [tile][k][rows], or bytes [tile][k/4][rows][4] with a scale and a zero point each. */
+typedef struct mimp_block {
+    uint8_t *data;
+    float   *scale;
+    int32_t *zero;
+    uint32_t bytes;                 /* packed as bytes */
+    uint32_t limit;                 /* largest byte */
+    uint32_t tile_rows, k;
+    size_t   tile_bytes;
+} mimp_block;
+
+/* The shape of input to matrix m. */
+static void mimp_block_shape(mimp_block *b, const mimp_kernels *kernels, const mimp_matrix *m)
+{
+    b->bytes = m->type == MIM_Q8;
+    b->limit = m->input_max;
+    b->tile_rows = b->bytes ? kernels->rows_q8 : kernels->rows_f32;
+    b->k = m->k;
+    b->tile_bytes = (size_t)b->tile_rows * b->k * (b->bytes ? 1 : 4);
+}
+
+/* Room for `rows` rows of input to matrix m. */
+static mimp_block mimp_block_memory(mimp_arena *arena, const mimp_kernels *kernels, const mimp_matrix *m, uint32_t rows)
+{
+    mimp_block b;
+    uint32_t tiles;
+    mimp_block_shape(&b, kernels, m);
+    tiles = (rows + b.tile_rows - 1) / b.tile_rows;
+    b.data = (uint8_t *)mimp_take(arena, b.tile_bytes * tiles);
+    b.scale = b.bytes ? mimp_floats(arena, (size_t)tiles * b.tile_rows) : NULL;
+    b.zero = b.bytes ? (int32_t *)mimp_take(arena, (size_t)tiles * b.tile_rows * 4) : NULL;
+    return b;
+}
+
+/* Clears the tile that holds the last of `rows` rows, if it is not full. */
+static void mimp_block_end(const mimp_block *b, uint32_t rows)
+{
+    const uint32_t tile = rows / b->tile_rows, rest = rows % b->tile_rows;
+    if (!rest)
+        return;
+    MIM_MEMSET(b->data + tile * b->tile_bytes, 0, b->tile_bytes);
+    if (b->bytes) {
+        MIM_MEMSET(b->scale + (size_t)tile * b->tile_rows, 0, b->tile_rows * 4);
+        MIM_MEMSET(b->zero + (size_t)tile * b->tile_rows, 0, b->tile_rows * 4);
+    }
+}
+
+/* Packs x [n16] as row r, zero from n16 to k. */
+static void mimp_block_put(const mimp_block *b, const mimp_kernels *kernels, uint32_t r, const float *x, uint32_t n16)
+{
+    uint8_t *tile = b->data + r / b->tile_rows * b->tile_bytes;
+    const uint32_t rows = b->tile_rows, at = r % rows;
+    uint32_t i;
+    if (b->bytes) {
+        const mimp_quantized q = kernels->quantize(tile + 4 * at, 4 * rows, x, n16, b->limit, 0);
+        b->scale[r] = q.scale;
+        b->zero[r] = q.zero;
+        for (i = n16; i < b->k; i += 4)
+            MIM_MEMSET(tile + (size_t)i * rows + 4 * at, 0, 4);
+    } else {
+        float *out = (float *)(void *)tile + at;
+        for (i = 0; i < n16; i++)
+            out[(size_t)i * rows] = x[i];
+        for (; i < b->k; i++)
+            out[(size_t)i * rows] = 0;
+    }
+}
+
+typedef union mimp_tile {
+    float f[MIMP_MAX_ROWS * 16];
+    int32_t i[MIMP_MAX_ROWS * 16];
+} mimp_tile;
+
+/* One tile by one panel, raw. */
+static void mimp_tile_product(const mimp_kernels *kernels, mimp_tile *acc, const void *a, const void *w, size_t k, uint32_t bytes, int wide)
+{
+    if (!bytes)
+        kernels->tile_f32(acc->f, (const float *)a, (const float *)w, k);
+    else if (wide)
+        kernels->tile_q8_wide(acc->i, (const uint8_t *)a, (const int8_t *)w, k);
+    else
+        kernels->tile_q8(acc->i, (const uint8_t *)a, (const int8_t *)w, k);
+}
+
+/* Sixteen channels of all rows: y[r * stride + 0..15], y already at the panel's first channel. */
+static void mimp_panel(const mimp_kernels *kernels, const mimp_matrix *m, uint32_t panel, const mimp_block *a, uint32_t rows,
+                       float *y, size_t stride, uint32_t act, uint32_t add, float *unpacked)
+{
+    const uint8_t *w = m->panels + panel * m->panel_bytes;
+    const int wide = m->weight_max > 63 && m->input_max > 127;
+    mimp_tile acc;
+    mimp_epilogue e;
+    uint32_t t;
+    e.scale = m->scale ? m->scale + (size_t)panel * 16 : NULL;
+    e.sum = m->sum ? m->sum + (size_t)panel * 16 : NULL;
+    e.bias = m->bias + (size_t)panel * 16;
+    e.factor = NULL;
+    e.zero = NULL;
+    e.integer = a->bytes;
+    e.act = act;
+    e.add = add;
+    if (m->type == MIM_F16) {
+        kernels->halves(unpacked, (const uint16_t *)(const void *)w, (size_t)m->k * 16);
+        w = (const uint8_t *)unpacked;
+    }
+    for (t = 0; t < rows; t += a->tile_rows) {
+        const uint8_t *tile = a->data + t / a->tile_rows * a->tile_bytes;
+        if (m->plain)
+            kernels->tile_plain(acc.f, (const float *)(const void *)tile, (const float *)(const void *)w, m->k);
+        else
+            mimp_tile_product(kernels, &acc, tile, w, m->k, a->bytes, wide);
+        if (a->bytes) {
+            e.factor = a->scale + t;
+            e.zero = a->zero + t;
+        }
+        kernels->finish(y + t * stride, stride, &acc, mimp_min(a->tile_rows, rows - t), &e);
+    }
+}
+
+/* ---- a crew of tasks ---- */
+
+/* What every parallel piece of work knows. Task i of n takes items i, i + n, ...: no shared counters. */
+typedef struct mimp_crew {
+    const mim_session *session;
+    const mimp_kernels *kernels;
+    uint32_t tasks;
+    uint8_t *scratch;               /* [tasks][scratch_bytes] */
+    size_t   scratch_bytes;
+} mimp_crew;
+
+static void mimp_work(const mimp_crew *crew, mim_task task, void *arg)
+{
+    if (crew->tasks > 1)
+        crew->session->desc.parallel(crew->session->desc.user, task, arg, crew->tasks);
+    else
+        task(arg, 0);
+}
+
+static float *mimp_scratch(const mimp_crew *crew, uint32_t task)
+{
+    return (float *)(void *)(crew->scratch + task * crew->scratch_bytes);
+}
+
+static void mimp_crew_memory(mimp_crew *crew, mimp_arena *arena, const mim_session *s, size_t bytes)
+{
+    crew->session = s;
+    crew->kernels = s->kernels;
+    crew->tasks = s->desc.threads;
+    crew->scratch_bytes = (bytes + 63) & ~(size_t)63;
+    crew->scratch = (uint8_t *)mimp_take(arena, crew->scratch_bytes * crew->tasks);
+}
+
+static size_t mimp_unpacked_bytes(const mimp_matrix *m)
+{
+    return m->type == MIM_F16 ? (size_t)m->k * 64 : 0;
+}
+
+/* Token rows into a block, through a norm where there is one. */
+typedef struct mimp_pack_job {
+    const mimp_crew *crew;
+    const mimp_block *block;
+    const float *x;                 /* (rows, n), stride floats apart */
+    size_t stride;
+    uint32_t rows, n;
+    const float *norm;              /* weight and bias; NULL: none */
+    float eps;
+} mimp_pack_job;
+
+static void mimp_pack_task(void *arg, uint32_t index)
+{
+    const mimp_pack_job *job = (const mimp_pack_job *)arg;
+    const uint32_t tile_rows = job->block->tile_rows, n16 = mimp_up(job->n, 16);
+    float *row = mimp_scratch(job->crew, index);
+    uint32_t first, r;
+    for (first = index * tile_rows; first < job->rows; first += job->crew->tasks * tile_rows)
+        for (r = first; r < mimp_min(first + tile_rows, job->rows); r++) {
+            const float *x = job->x + r * job->stride;
+            if (job->norm) {
+                job->crew->kernels->norm(row, x, job->norm, job->n, job->eps);
+                x = row;
+            }
+            mimp_block_put(job->block, job->crew->kernels, r, x, n16);
+        }
+}
+
+static void mimp_pack(const mimp_crew *crew, const mimp_block *block, const float *x, size_t stride, uint32_t rows, uint32_t n,
+                      const float *norm, float eps)
+{
+    mimp_pack_job job;
+    job.crew = crew;
+    job.block = block;
+    job.x = x;
+    job.stride = stride;
+    job.rows = rows;
+    job.n = n;
+    job.norm = norm;
+    job.eps = eps;
+    mimp_block_end(block, rows);
+    mimp_work(crew, mimp_pack_task, &job);
+}
+
+/* y (rows, m->n) = block times matrix. */
+typedef struct mimp_linear_job {
+    const mimp_crew *crew;
+    const mimp_matrix *matrix;
+    const mimp_block *block;
+    uint32_t rows;
+    float *y;
+    size_t stride;
+    uint32_t act, add;
+} mimp_linear_job;
+
+static void mimp_linear_task(void *arg, uint32_t index)
+{
+    const mimp_linear_job *job = (const mimp_linear_job *)arg;
+    uint32_t p;
+    for (p = index; p < job->matrix->n / 16; p += job->crew->tasks)
+        mimp_panel(job->crew->kernels, job->matrix, p, job->block, job->rows, job->y + (size_t)p * 16, job->stride,
+                   job->act, job->add, mimp_scratch(job->crew, index));
+}
+
+static void mimp_linear(const mimp_crew *crew, const mimp_matrix *m, const mimp_block *block, uint32_t rows, float *y,
+                        size_t stride, uint32_t act, uint32_t add)
+{
+    mimp_linear_job job;
+    job.crew = crew;
+    job.matrix = m;
+    job.block = block;
+    job.rows = rows;
+    job.y = y;
+    job.stride = stride;
+    job.act = act;
+    job.add = add;
+    mimp_work(crew, mimp_linear_task, &job);
+}
+
+/* =======================================================================================
+ * >>steps: what a vision transformer does
+ *
+ * The residual stream x is (tokens, dim) with rows padded to 16 floats, prefix tokens first, then
+ * the visible patches in raster order. Each step first lays out its memory in the arena that lies
+ * behind the stream (..._memory, also called by the planner), then runs.
+ * ===================================================================================== */
+
+typedef struct mimp_run {
+    mim_session *s;
+    const mim_model *model;
+    const mim_image *image;         /* NULL when planning, and so are the rest */
+    const mim_output *out;
+    float *prediction;
+    mimp_arena arena;
+    uint32_t patches;               /* of the grid */
+    uint32_t tokens;                /* rows of x */
+    uint32_t dim;
+    size_t   stride;                /* floats from row to row of x */
+    float   *x;
+    float   *row;                   /* one row of x */
+    float   *pooled;
+    uint16_t *place;                /* [patches]: 1 + position in the visible list, 0: hidden */
+    uint32_t taps;                  /* layers passed */
+    const mim_blob_step *last_attention;        /* of the encoder */
+    const mim_blob_step *final_norm;            /* of the encoder, or NULL */
+} mimp_run;
+
+static const uint32_t mimp_most_rows = 64;  /* of a row tile: more gains nothing and leaves the caches */
+
+/* Rows of a tile: at most tile_rows or a leaf's rows, whole leaves, and the tokens shared out evenly. */
+static uint32_t mimp_tile_of(const mimp_run *run)
+{
+    const mimp_kernels *kernels = run->s->kernels;
+    const uint32_t unit = run->model->header->type == MIM_Q8 ? kernels->rows_q8 : kernels->rows_f32;
+    const uint32_t most = mimp_max(run->s->tile_rows / unit, 1) * unit, tiles = (run->tokens + most - 1) / most;
+    const uint32_t rows = (run->tokens + tiles - 1) / tiles;
+    return (rows + unit - 1) / unit * unit;
+}
+
+/* ---- positions ---- */
+
+/* The samples of one axis that make up target i, and their weights. */
+typedef struct mimp_axis {
+    uint32_t rule, n, stored;
+    int32_t first;
+    double fraction, sum;
+    mimp_window window;
+} mimp_axis;
+
+static double mimp_axis_weight(const mimp_axis *a, uint32_t j)
+{
+    const double d = a->fraction, x = j == 0 ? 1 + d : j == 1 ? d : j == 2 ? 1 - d : 2 - d;
+    switch (a->rule) {
+    case MIM_POSITIONS_CUBIC_ANTIALIAS:
+        return mimp_weight(&a->window, j, MIM_BICUBIC) / a->sum;
+    case MIM_POSITIONS_CUBIC:       /* cubic convolution, a = -0.75 */
+        return j == 1 || j == 2 ? (1.25 * x - 2.25) * x * x + 1 : ((-0.75 * x + 3.75) * x - 6) * x + 3;
+    case MIM_POSITIONS_LINEAR:
+        return j ? d : 1 - d;
+    default:
+        return 1;
+    }
+}
+
+static uint32_t mimp_axis_at(const mimp_axis *a, uint32_t j)
+{
+    const int32_t i = a->first + (int32_t)j;
+    return i < 0 ? 0 : mimp_min((uint32_t)i, a->stored - 1);
+}
+
+static mimp_axis mimp_axis_of(const mim_blob_step *s, uint32_t i, uint32_t stored, uint32_t grid, int same)
+{
+    mimp_axis a;
+    double at = ((double)i + 0.5) * ((double)stored / ((double)grid + (double)s->position_offset)) - 0.5;
+    uint32_t j;
+    MIM_MEMSET(&a, 0, sizeof a);
+    a.rule = same ? (uint32_t)MIM_POSITIONS_FIXED : s->rule;
+    a.stored = stored;
+    a.n = 1;
+    a.first = (int32_t)i;
+    if (a.rule == MIM_POSITIONS_CUBIC_ANTIALIAS) {
+        a.window = mimp_window_at(i, stored, grid, MIM_BICUBIC);
+        a.first = (int32_t)a.window.first;
+        a.n = a.window.n;
+        for (j = 0; j < a.n; j++)
+            a.sum += mimp_weight(&a.window, j, MIM_BICUBIC);
+    } else if (a.rule == MIM_POSITIONS_CUBIC || a.rule == MIM_POSITIONS_LINEAR) {
+        if (a.rule == MIM_POSITIONS_LINEAR && at < 0)
+            at = 0;
+        a.first = (int32_t)(at + 1) - 1;        /* floor: at > -1 */
+        a.fraction = at - (double)a.first;
+        a.n = 2;
+        if (a.rule == MIM_POSITIONS_CUBIC) {
+            a.first -= 1;
+            a.n = 4;
+        }
+    }
+    return a;
+}
+
+/* row += the position of patch (y, x) of the session's grid */
+static void mimp_add_position(const mimp_run *run, const mim_blob_step *s, const float *table, uint32_t dim, uint32_t patch, float *row)
+{
+    const uint32_t gh = run->s->grid_height, gw = run->s->grid_width;
+    const int same = gh == s->stored_height && gw == s->stored_width;
+    mimp_axis ay, ax;
+    uint32_t i, j, d;
+    if (!table)
+        return;
+    ay = mimp_axis_of(s, patch / gw, s->stored_height, gh, same);
+    ax = mimp_axis_of(s, patch % gw, s->stored_width, gw, same);
+    for (i = 0; i < ay.n; i++) {
+        const double wy = mimp_axis_weight(&ay, i);
+        for (j = 0; j < ax.n; j++) {
+            const float w = (float)(wy * mimp_axis_weight(&ax, j));
+            const float *p = table + ((size_t)mimp_axis_at(&ay, i) * s->stored_width + mimp_axis_at(&ax, j)) * dim;
+            for (d = 0; d < dim; d++)
+                row[d] += w * p[d];
+        }
+    }
+}
+
+/* ---- embedding ---- */
+
+typedef struct mimp_embed {
+    mimp_crew crew;
+    mimp_input input;
+    mimp_matrix matrix;
+    mimp_block block;
+    float *row;                     /* one patch */
+} mimp_embed;
+
+static void mimp_embed_memory(mimp_embed *e, mimp_run *run, const mim_blob_step *s)
+{
+    MIM_MEMSET(e, 0, sizeof *e);
+    e->input.header = run->model->header;
+    e->input.image = run->image;
+    e->input.height = run->s->height;
+    e->input.width = run->s->width;
+    e->input.channels = run->model->header->channels;
+    e->matrix = mimp_matrix_of(run->model, s->tensor[0]);
+    e->row = mimp_floats(&run->arena, e->matrix.k);
+    e->block = mimp_block_memory(&run->arena, run->s->kernels, &e->matrix, mimp_tile_of(run));
+    mimp_crew_memory(&e->crew, &run->arena, run->s, mimp_unpacked_bytes(&e->matrix));
+    mimp_input_memory(&e->input, &run->arena, &run->s->desc);
+}
+
+static mim_status mimp_embed_run(mimp_run *run, const mim_blob_step *s)
+{
+    const mim_blob_header *h = run->model->header;
+    const float *prefix = mimp_plain(run->model, s->tensor[1]), *table = mimp_plain(run->model, s->tensor[2]);
+    const uint32_t ph = h->patch_height, pw = h->patch_width, gw = run->s->grid_width;
+    const uint32_t n = h->channels * ph * pw, n16 = mimp_up(n, 16), tile = mimp_tile_of(run);
+    uint32_t patch, token, rows = 0, c, y;
+    mimp_embed e;
+    mim_status status;
+    mimp_embed_memory(&e, run, s);
+    status = mimp_input_start(&e.input, &run->s->desc);
+    if (status)
+        return status;
+    MIM_MEMSET(run->x, 0, run->tokens * run->stride * 4);
+    for (token = 0; token < run->s->prefix; token++)
+        MIM_MEMCPY(run->x + token * run->stride, prefix + (size_t)token * run->dim, (size_t)run->dim * 4);
+    MIM_MEMSET(e.row, 0, (size_t)e.matrix.k * 4);
+    for (patch = 0; patch < run->patches; patch++) {
+        const uint32_t gx = patch % gw;
+        float *to = e.row;
+        if (gx == 0 && mimp_input_strip(&e.input, patch / gw))
+            return MIM_ERR_ABORTED;
+        if (!run->place[patch])
+            continue;
+        for (c = 0; c < h->channels; c++)
+            for (y = 0; y < ph; y++, to += pw)
+                MIM_MEMCPY(to, e.input.strip + ((size_t)y * h->channels + c) * e.input.width + (size_t)gx * pw, (size_t)pw * 4);
+        mimp_add_position(run, s, table, run->dim, patch, run->x + token * run->stride);
+        if (rows == 0)
+            mimp_block_end(&e.block, mimp_min(tile, run->tokens - token));
+        mimp_block_put(&e.block, run->s->kernels, rows, e.row, n16);
+        token++;
+        rows++;
+        if (rows == tile || token == run->tokens) {
+            mimp_linear(&e.crew, &e.matrix, &e.block, rows, run->x + (token - rows) * run->stride, run->stride, 0, 1);
+            rows = 0;
+        }
+    }
+    return MIM_OK;
+}
+
+/* ---- attention ----
+ *
+ * The heads are taken in groups. For a group, q, k and v of all tokens are computed and packed: q as
+ * rows for a leaf, k and v as panels (16 tokens to a panel of k, 16 channels to a panel of v), so that
+ * q k^T and p v are the same products as the linear layers. Then each head's tiles of rows are taken to
+ * scores, softmax and output; no more scores exist than one tile of rows by all tokens.
+ *
+ * Quantized: q and k in bytes with a scale per token and head, v with one per channel and head. */
+
+typedef struct mimp_attention {
+    mimp_crew crew;
+    mimp_run *run;
+    const mim_blob_step *step;
+    mimp_matrix qkv, proj;
+    mimp_block block;               /* normalised tokens, then the heads' outputs */
+    uint32_t bytes;
+    uint32_t tokens, tokens16;      /* T, rounded up to 16 */
+    uint32_t width;                 /* of a head, padded */
+    uint32_t group, first;          /* heads at a time; first of this group */
+    uint32_t tile_rows, tiles;
+    size_t   tile_bytes, q_bytes, k_bytes;      /* of one tile of q, of one head's q; k's, which is also v's */
+    uint8_t *q, *k, *v;             /* per head of the group: [tiles][width][rows], [T16/16][width][16], [width/16][T16][16] */
+    float   *q_scale, *k_scale, *v_scale;       /* per head: [tiles * rows], [T16], [width] */
+    int32_t *q_zero, *k_sum;
+    float   *out;                   /* (tokens, heads * width) */
+} mimp_attention;
+
+static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_blob_step *s)
+{
+    mimp_arena *arena = &run->arena;
+    const mimp_kernels *kernels = run->s->kernels;
+    size_t stage, scores;
+    MIM_MEMSET(a, 0, sizeof *a);
+    a->run = run;
+    a->step = s;
+    a->qkv = mimp_matrix_of(run->model, s->tensor[1]);
+    a->proj = mimp_matrix_of(run->model, s->tensor[2]);
+    a->bytes = a->qkv.type == MIM_Q8;
+    a->tokens = run->tokens;
+    a->tokens16 = mimp_up(run->tokens, 16);
+    a->width = mimp_up(s->head_dim, 16);
+    a->group = mimp_min(run->s->group_heads, s->heads);
+    a->tile_rows = a->bytes ? kernels->rows_q8 : kernels->rows_f32;
+    a->tiles = (a->tokens + a->tile_rows - 1) / a->tile_rows;
+    a->tile_bytes = (size_t)a->tile_rows * a->width * (a->bytes ? 1 : 4);
+    a->q_bytes = a->tile_bytes * a->tiles;
+    a->k_bytes = (size_t)a->tokens16 * a->width * (a->bytes ? 1 : 4);
+    /* the block first holds the tokens, later the outputs: room for the wider */
+    a->block = mimp_block_memory(arena, kernels, a->qkv.k > a->proj.k ? &a->qkv : &a->proj, a->tokens);
+    a->out = mimp_floats(arena, (size_t)a->tokens * s->heads * a->width);
+    a->q = (uint8_t *)mimp_take(arena, a->q_bytes * a->group);
+    a->k = (uint8_t *)mimp_take(arena, a->k_bytes * a->group);
+    a->v = (uint8_t *)mimp_take(arena, a->k_bytes * a->group);
+    if (a->bytes) {
+        a->q_scale = mimp_floats(arena, (size_t)a->tiles * a->tile_rows * a->group);
+        a->q_zero = (int32_t *)mimp_take(arena, (size_t)a->tiles * a->tile_rows * a->group * 4);
+        a->k_scale = mimp_floats(arena, (size_t)a->tokens16 * a->group);
+        a->k_sum = (int32_t *)mimp_take(arena, (size_t)a->tokens16 * a->group * 4);
+        a->v_scale = mimp_floats(arena, (size_t)a->width * a->group);
+    }
+    stage = mimp_unpacked_bytes(&a->qkv) + (size_t)a->tokens16 * a->width * 4;
+    scores = (size_t)a->tile_rows * a->tokens16 * (a->bytes ? 5 : 8);
+    if (stage < scores)
+        stage = scores;
+    if (stage < mimp_unpacked_bytes(&a->proj))
+        stage = mimp_unpacked_bytes(&a->proj);
+    if (stage < (size_t)mimp_up(run->dim, 16) * 4)
+        stage = (size_t)mimp_up(run->dim, 16) * 4;
+    mimp_crew_memory(&a->crew, arena, run->s, stage);
+}
+
+/* One head's q, k or v: the product, then the packing. */
+static void mimp_attention_part(const mimp_attention *a, uint32_t head, uint32_t part, float *scratch)
+{
+    const mimp_kernels *kernels = a->crew.kernels;
+    const uint32_t width = a->width, panels = width / 16, rows = a->tile_rows;
+    const uint32_t panel = ((a->first + head) * 3 + part) * panels;
+    float *stage = scratch + mimp_unpacked_bytes(&a->qkv) / 4;
+    uint32_t p, t, d;
+    if (part == 2) {
+        uint8_t *v = a->v + head * a->k_bytes;
+        for (p = 0; p < panels; p++) {
+            float *to = a->bytes ? stage : (float *)(void *)v + (size_t)p * a->tokens16 * 16;
+            mimp_panel(kernels, &a->qkv, panel + p, &a->block, a->tokens, to, 16, 0, 0, scratch);
+            if (a->bytes)
+                kernels->values((int8_t *)v + (size_t)p * a->tokens16 * 16, a->v_scale + head * width + p * 16, stage,
+                                a->tokens, a->tokens16, a->step->value_max);
+            else
+                MIM_MEMSET(to + (size_t)a->tokens * 16, 0, (size_t)(a->tokens16 - a->tokens) * 64);
+        }
+        return;
+    }
+    for (p = 0; p < panels; p++)
+        mimp_panel(kernels, &a->qkv, panel + p, &a->block, a->tokens, stage + p * 16, width, 0, 0, scratch);
+    if (part == 0) {
+        uint8_t *q = a->q + head * a->q_bytes;
+        MIM_MEMSET(q + (a->tiles - 1) * a->tile_bytes, 0, a->tile_bytes);
+        for (t = 0; t < a->tokens; t++) {
+            uint8_t *tile = q + t / rows * a->tile_bytes;
+            const float *x = stage + (size_t)t * width;
+            if (a->bytes) {
+                const size_t at = (size_t)head * a->tiles * rows + t;
+                const mimp_quantized z = kernels->quantize(tile + 4 * (t % rows), 4 * rows, x, width, 255, 0);
+                a->q_scale[at] = z.scale * a->step->scale;
+                a->q_zero[at] = z.zero;
+            } else
+                for (d = 0; d < width; d++)
+                    ((float *)(void *)tile)[d * rows + t % rows] = x[d] * a->step->scale;
+        }
+        for (; a->bytes && t < a->tiles * rows; t++) {
+            a->q_scale[(size_t)head * a->tiles * rows + t] = 0;
+            a->q_zero[(size_t)head * a->tiles * rows + t] = 0;
+        }
+    } else {
+        uint8_t *k = a->k + head * a->k_bytes;
+        const size_t panel_bytes = (size_t)width * 16 * (a->bytes ? 1 : 4);
+        MIM_MEMSET(k + (a->tokens16 / 16 - 1) * panel_bytes, 0, panel_bytes);
+        for (t = 0; t < a->tokens; t++) {
+            uint8_t *to = k + t / 16 * panel_bytes;
+            const float *x = stage + (size_t)t * width;
+            if (a->bytes) {
+                const mimp_quantized z = kernels->quantize(to + 4 * (t % 16), 64, x, width, a->step->key_max, 1);
+                a->k_scale[(size_t)head * a->tokens16 + t] = z.scale;
+                a->k_sum[(size_t)head * a->tokens16 + t] = z.sum;
+            } else
+                for (d = 0; d < width; d++)
+                    ((float *)(void *)to)[d * 16 + t % 16] = x[d];
+        }
+        for (; a->bytes && t < a->tokens16; t++) {
+            a->k_scale[(size_t)head * a->tokens16 + t] = 0;
+            a->k_sum[(size_t)head * a->tokens16 + t] = 0;
+        }
+    }
+}
+
+static void mimp_attention_parts(void *arg, uint32_t index)
+{
+    const mimp_attention *a = (const mimp_attention *)arg;
+    const uint32_t heads = mimp_min(a->group, a->step->heads - a->first);
+    uint32_t i;
+    for (i = index; i < heads * 3; i += a->crew.tasks)
+        mimp_attention_part(a, i / 3, i % 3, mimp_scratch(&a->crew, index));
+}
+
+/* Where token t of the stream stands in the caller's order; patch: the next one to look at, from 0 for the first patch token. */
+static uint32_t mimp_row_out(const mimp_run *run, uint32_t token, uint32_t *patch)
+{
+    if (token < run->s->prefix)
+        return token;
+    while (!run->place[*patch])
+        ++*patch;
+    return run->s->prefix + run->place[(*patch)++] - 1;
+}
+
+static void mimp_attention_put(const mimp_attention *a, uint32_t head, uint32_t token, const float *scores, const uint8_t *p,
+                               uint32_t stride, float factor)
+{
+    float *to = a->run->out->attention + (size_t)(a->first + head) * a->tokens * a->tokens;
+    uint32_t j, patch = 0, row = 0;
+    for (j = 0; j <= token; j++)
+        row = mimp_row_out(a->run, j, &patch);
+    for (j = 0, patch = 0; j < a->tokens; j++) {
+        const float v = (a->bytes ? (float)p[(size_t)(j / 4) * stride + j % 4] : scores[j]) * factor;
+        mimp_copy_out(to + (size_t)row * a->tokens + mimp_row_out(a->run, j, &patch), &v, 1);
+    }
+}
+
+/* One tile of rows of one head, from scores to output. */
+static void mimp_attention_tile(const mimp_attention *a, uint32_t head, uint32_t tile, float *scores)
+{
+    const mimp_kernels *kernels = a->crew.kernels;
+    const uint32_t rows = a->tile_rows, t16 = a->tokens16, width = a->width, first = tile * rows;
+    const uint32_t valid = mimp_min(rows, a->tokens - first);
+    const size_t element = a->bytes ? 1 : 4;
+    const uint8_t *q = a->q + head * a->q_bytes + tile * a->tile_bytes;
+    const uint8_t *k = a->k + head * a->k_bytes, *v = a->v + head * a->k_bytes;
+    uint8_t *p = (uint8_t *)(scores + (size_t)rows * t16);      /* exp(scores), packed for the second product */
+    float *out = a->out + (size_t)first * a->step->heads * width + (size_t)(a->first + head) * width;
+    float factor[MIMP_MAX_ROWS];
+    mimp_epilogue e;
+    mimp_tile acc;
+    uint32_t i, r, j;
+    MIM_MEMSET(&e, 0, sizeof e);
+    e.integer = a->bytes;
+    if (a->bytes) {
+        e.factor = a->q_scale + (size_t)head * a->tiles * rows + first;
+        e.zero = a->q_zero + (size_t)head * a->tiles * rows + first;
+    }
+    for (i = 0; i < t16; i += 16) {
+        mimp_tile_product(kernels, &acc, q, k + (size_t)i * width * element, width, a->bytes, a->step->key_max > 63);
+        if (a->bytes) {
+            e.scale = a->k_scale + (size_t)head * t16 + i;
+            e.sum = a->k_sum + (size_t)head * t16 + i;
+        }
+        kernels->finish(scores + i, t16, &acc, valid, &e);
+    }
+    for (r = 0; r < valid; r++) {
+        float *row = scores + (size_t)r * t16;
+        const float sum = kernels->softmax(row, a->tokens, t16, a->bytes ? p + 4 * r : NULL, 4 * rows);
+        factor[r] = 1.0f / sum;
+        if (!a->bytes)
+            for (j = 0; j < t16; j++)
+                ((float *)(void *)p)[(size_t)j * rows + r] = row[j];
+        if (a->run->out->attention && a->step == a->run->last_attention)
+            mimp_attention_put(a, head, first + r, row, p + 4 * r, 4 * rows, factor[r]);
+    }
+    MIM_MEMSET(&e, 0, sizeof e);
+    e.integer = a->bytes;
+    e.factor = factor;
+    for (i = 0; i < width; i += 16) {
+        mimp_tile_product(kernels, &acc, p, v + (size_t)i * t16 * element, t16, a->bytes, a->step->value_max > 63);
+        if (a->bytes)
+            e.scale = a->v_scale + head * width + i;
+        kernels->finish(out + i, (size_t)a->step->heads * width, &acc, valid, &e);
+    }
+}
+
+static void mimp_attention_tiles(void *arg, uint32_t index)
+{
+    const mimp_attention *a = (const mimp_attention *)arg;
+    const uint32_t n = mimp_min(a->group, a->step->heads - a->first) * a->tiles;
+    const uint32_t end = (uint32_t)((uint64_t)n * (index + 1) / a->crew.tasks);
+    uint32_t i;
+    for (i = (uint32_t)((uint64_t)n * index / a->crew.tasks); i < end; i++)     /* a stretch of one head's tiles shares its k and v */
+        mimp_attention_tile(a, i / a->tiles, i % a->tiles, mimp_scratch(&a->crew, index));
+}
+
+static void mimp_attention_run(mimp_run *run, const mim_blob_step *s)
+{
+    mimp_attention a;
+    uint32_t inner;
+    mimp_attention_memory(&a, run, s);
+    inner = s->heads * a.width;
+    mimp_block_shape(&a.block, run->s->kernels, &a.qkv);
+    mimp_pack(&a.crew, &a.block, run->x, run->stride, run->tokens, run->dim, mimp_plain(run->model, s->tensor[0]), s->eps);
+    for (a.first = 0; a.first < s->heads; a.first += a.group) {
+        mimp_work(&a.crew, mimp_attention_parts, &a);
+        mimp_work(&a.crew, mimp_attention_tiles, &a);
+    }
+    mimp_block_shape(&a.block, run->s->kernels, &a.proj);
+    mimp_pack(&a.crew, &a.block, a.out, inner, run->tokens, inner, NULL, 0);
+    mimp_linear(&a.crew, &a.proj, &a.block, run->tokens, run->x, run->stride, 0, 1);
+}
+
+/* ---- mlp: tile by tile of rows, so that the hidden layer is never whole ---- */
+
+typedef struct mimp_mlp {
+    mimp_crew crew;
+    mimp_matrix fc1, fc2;
+    mimp_block block, hidden_block;
+    float *hidden;                  /* (tile, fc1.n) */
+} mimp_mlp;
+
+static void mimp_mlp_memory(mimp_mlp *m, mimp_run *run, const mim_blob_step *s)
+{
+    const uint32_t tile = mimp_tile_of(run);
+    size_t scratch = (size_t)mimp_up(run->dim, 16) * 4;
+    m->fc1 = mimp_matrix_of(run->model, s->tensor[1]);
+    m->fc2 = mimp_matrix_of(run->model, s->tensor[2]);
+    m->block = mimp_block_memory(&run->arena, run->s->kernels, &m->fc1, tile);
+    m->hidden = mimp_floats(&run->arena, (size_t)tile * m->fc1.n);
+    m->hidden_block = mimp_block_memory(&run->arena, run->s->kernels, &m->fc2, tile);
+    if (scratch < mimp_unpacked_bytes(&m->fc1))
+        scratch = mimp_unpacked_bytes(&m->fc1);
+    if (scratch < mimp_unpacked_bytes(&m->fc2))
+        scratch = mimp_unpacked_bytes(&m->fc2);
+    mimp_crew_memory(&m->crew, &run->arena, run->s, scratch);
+}
+
+static void mimp_mlp_run(mimp_run *run, const mim_blob_step *s)
+{
+    const uint32_t tile = mimp_tile_of(run);
+    uint32_t first;
+    mimp_mlp m;
+    mimp_mlp_memory(&m, run, s);
+    for (first = 0; first < run->tokens; first += tile) {
+        const uint32_t rows = mimp_min(tile, run->tokens - first);
+        float *x = run->x + first * run->stride;
+        mimp_pack(&m.crew, &m.block, x, run->stride, rows, run->dim, mimp_plain(run->model, s->tensor[0]), s->eps);
+        mimp_linear(&m.crew, &m.fc1, &m.block, rows, m.hidden, m.fc1.n, s->rule, 0);
+        mimp_pack(&m.crew, &m.hidden_block, m.hidden, m.fc1.n, rows, m.fc1.n, NULL, 0);
+        mimp_linear(&m.crew, &m.fc2, &m.hidden_block, rows, x, run->stride, 0, 1);
+    }
+}
+
+/* ---- norm, pool and head ---- */
+
+static void mimp_norm_rows(const mimp_run *run, const mim_blob_step *s)
+{
+    uint32_t t;
+    for (t = 0; t < run->tokens; t++)       /* in place: a row is read before it is written, sixteen floats at a time */
+        run->s->kernels->norm(run->x + t * run->stride, run->x + t * run->stride, mimp_plain(run->model, s->tensor[0]),
+                              run->dim, s->eps);
+}
+
+static void mimp_pool_run(mimp_run *run, const mim_blob_step *s)
+{
+    const uint32_t prefix = run->s->prefix, first = s->rule == MIM_POOL_MEAN_ALL ? 0 : prefix;
+    const uint32_t pooled_dim = run->model->header->pooled_dim;
+    float *mean = run->pooled + (s->rule == MIM_POOL_CLS_MEAN ? run->dim : 0);
+    uint32_t t, d;
+    MIM_MEMSET(run->pooled, 0, (size_t)mimp_up(pooled_dim, 16) * 4);
+    if (s->rule == MIM_POOL_CLS || s->rule == MIM_POOL_CLS_MEAN)
+        MIM_MEMCPY(run->pooled, run->x, (size_t)run->dim * 4);
+    if (s->rule != MIM_POOL_CLS) {
+        for (t = first; t < run->tokens; t++)
+            for (d = 0; d < run->dim; d++)
+                mean[d] += run->x[t * run->stride + d];
+        for (d = 0; d < run->dim; d++)
+            mean[d] /= (float)(run->tokens - first);
+    }
+    if (s->tensor[0])
+        run->s->kernels->norm(run->pooled, run->pooled, mimp_plain(run->model, s->tensor[0]), pooled_dim, s->eps);
+}
+
+typedef struct mimp_head {
+    mimp_crew crew;
+    mimp_matrix matrix;
+    mimp_block block;
+    float *logits;
+} mimp_head;
+
+static void mimp_head_memory(mimp_head *e, mimp_run *run, const mim_blob_step *s)
+{
+    const size_t row = (size_t)mimp_up(run->model->header->pooled_dim, 16) * 4;
+    e->matrix = mimp_matrix_of(run->model, s->tensor[0]);
+    e->block = mimp_block_memory(&run->arena, run->s->kernels, &e->matrix, 1);
+    e->logits = mimp_floats(&run->arena, e->matrix.n);
+    mimp_crew_memory(&e->crew, &run->arena, run->s,
+                     row > mimp_unpacked_bytes(&e->matrix) ? row : mimp_unpacked_bytes(&e->matrix));
+}
+
+static void mimp_head_run(mimp_run *run, const mim_blob_step *s)
+{
+    mimp_head e;
+    mimp_head_memory(&e, run, s);
+    mimp_pack(&e.crew, &e.block, run->pooled, 0, 1, run->model->header->pooled_dim, NULL, 0);
+    mimp_linear(&e.crew, &e.matrix, &e.block, 1, e.logits, e.matrix.n, 0, 0);
+    if (run->out->logits)
+        mimp_copy_out(run->out->logits, e.logits, run->model->header->classes);
+}
+
+/* ---- the decoder of a masked autoencoder ---- */
+
+typedef struct mimp_unmask {
+    mimp_crew crew;
+    mimp_matrix matrix;
+    mimp_block block;
+    float *tile;                    /* (tile, matrix.n) */
+} mimp_unmask;
+
+/* UNMASK and PREDICT both take rows through one matrix into a tile. */
+static void mimp_unmask_memory(mimp_unmask *e, mimp_run *run, const mim_blob_step *s)
+{
+    const uint32_t tile = mimp_tile_of(run);
+    size_t scratch = (size_t)mimp_up(run->dim, 16) * 4;
+    e->matrix = mimp_matrix_of(run->model, s->tensor[0]);
+    e->block = mimp_block_memory(&run->arena, run->s->kernels, &e->matrix, tile);
+    e->tile = mimp_floats(&run->arena, (size_t)tile * e->matrix.n);
+    if (scratch < mimp_unpacked_bytes(&e->matrix))
+        scratch = mimp_unpacked_bytes(&e->matrix);
+    mimp_crew_memory(&e->crew, &run->arena, run->s, scratch);
+}
+
+/* The stream of the decoder lies behind that of the encoder; decoder_stream gives it its place. */
+static float *mimp_decoder_stream(mimp_run *run)
+{
+    return mimp_floats(&run->arena, (size_t)(run->s->prefix + run->patches) * mimp_up(run->model->header->decoder_dim, 16));
+}
+
+static void mimp_unmask_run(mimp_run *run, const mim_blob_step *s, float *y)
+{
+    const uint32_t dim = run->model->header->decoder_dim, prefix = run->s->prefix, tile = mimp_tile_of(run);
+    const size_t stride = mimp_up(dim, 16);
+    const float *mask = mimp_plain(run->model, s->tensor[1]), *first_rows = mimp_plain(run->model, s->tensor[2]);
+    const float *table = mimp_plain(run->model, s->tensor[3]);
+    uint32_t patch = 0, first, r, d, p;
+    mimp_unmask e;
+    mimp_unmask_memory(&e, run, s);
+    MIM_MEMSET(y, 0, (prefix + run->patches) * stride * 4);
+    for (p = 0; p < run->patches; p++)
+        if (!run->place[p])
+            MIM_MEMCPY(y + (prefix + p) * stride, mask, (size_t)dim * 4);
+    for (first = 0; first < run->tokens; first += tile) {
+        const uint32_t rows = mimp_min(tile, run->tokens - first);
+        mimp_pack(&e.crew, &e.block, run->x + first * run->stride, run->stride, rows, run->dim, NULL, 0);
+        mimp_linear(&e.crew, &e.matrix, &e.block, rows, e.tile, e.matrix.n, 0, 0);
+        for (r = 0; r < rows; r++) {
+            uint32_t to = first + r;
+            if (to >= prefix) {
+                while (!run->place[patch])
+                    patch++;
+                to = prefix + patch++;
+            }
+            MIM_MEMCPY(y + to * stride, e.tile + (size_t)r * e.matrix.n, (size_t)dim * 4);
+        }
+    }
+    for (r = 0; r < prefix && first_rows; r++)
+        for (d = 0; d < dim; d++)
+            y[r * stride + d] += first_rows[(size_t)r * dim + d];
+    for (p = 0; p < run->patches; p++)
+        mimp_add_position(run, s, table, dim, p, y + (prefix + p) * stride);
+    run->x = y;
+    run->dim = dim;
+    run->stride = stride;
+    run->tokens = prefix + run->patches;
+}
+
+static void mimp_predict_run(mimp_run *run, const mim_blob_step *s)
+{
+    const mim_blob_header *h = run->model->header;
+    const uint32_t n = h->patch_height * h->patch_width * h->channels, tile = mimp_tile_of(run), prefix = run->s->prefix;
+    uint32_t first, r;
+    mimp_unmask e;
+    mimp_unmask_memory(&e, run, s);
+    for (first = 0; first < run->patches; first += tile) {
+        const uint32_t rows = mimp_min(tile, run->patches - first);
+        mimp_pack(&e.crew, &e.block, run->x + (prefix + first) * run->stride, run->stride, rows, run->dim, NULL, 0);
+        mimp_linear(&e.crew, &e.matrix, &e.block, rows, e.tile, e.matrix.n, 0, 0);
+        for (r = 0; r < rows; r++)
+            mimp_copy_out(run->prediction + (size_t)(first + r) * n, e.tile + (size_t)r * e.matrix.n, n);
+    }
+}
+
+/* =======================================================================================
+ * >>sessions: planning, beginning, encoding
+ * ===================================================================================== */
+
+/* Memory that outlives the steps; decoder steps have their stream in addition. */
+static void mimp_run_memory(mimp_run *run)
+{
+    const mim_blob_header *h = run->model->header;
+    run->patches = run->s->grid_height * run->s->grid_width;
+    run->dim = h->dim;
+    run->stride = mimp_up(h->dim, 16);
+    run->place = (uint16_t *)mimp_take(&run->arena, (size_t)run->patches * 2);
+    run->pooled = mimp_floats(&run->arena, mimp_up(h->pooled_dim, 16));
+    run->row = mimp_floats(&run->arena, run->stride);
+    run->x = mimp_floats(&run->arena, run->tokens * run->stride);
+}
+
+/* The exact memory of a session, by laying out each step in an arena that only counts. */
+static size_t mimp_plan_bytes(mim_session *s)
+{
+    const mim_blob_header *h = s->model->header;
+    const uint32_t end = s->desc.decoder ? h->step_count : h->decoder_step;
+    size_t behind;
+    mimp_run run;
+    uint32_t i;
+    MIM_MEMSET(&run, 0, sizeof run);
+    run.s = s;
+    run.model = s->model;
+    run.tokens = s->prefix + (s->desc.visible_max ? s->desc.visible_max : s->grid_height * s->grid_width);
+    mimp_run_memory(&run);
+    behind = run.arena.used;
+    for (i = 0; i < end; i++) {
+        const mim_blob_step *step = &s->model->steps[i];
+        union { mimp_embed embed; mimp_attention attention; mimp_mlp mlp; mimp_head head; mimp_unmask unmask; } u;
+        run.arena.used = behind;
+        switch (step->kind) {
+        case MIM_STEP_EMBED:     mimp_embed_memory(&u.embed, &run, step); break;
+        case MIM_STEP_ATTENTION: mimp_attention_memory(&u.attention, &run, step); break;
+        case MIM_STEP_MLP:       mimp_mlp_memory(&u.mlp, &run, step); break;
+        case MIM_STEP_HEAD:      mimp_head_memory(&u.head, &run, step); break;
+        case MIM_STEP_PREDICT:   mimp_unmask_memory(&u.unmask, &run, step); break;
+        case MIM_STEP_UNMASK:
+            mimp_decoder_stream(&run);
+            behind = run.arena.used;
+            mimp_unmask_memory(&u.unmask, &run, step);
+            run.dim = h->decoder_dim;
+            run.stride = mimp_up(run.dim, 16);
+            run.tokens = s->prefix + run.patches;
+            break;
+        default: ;
+        }
+    }
+    return run.arena.high;
+}
+
+static mim_status mimp_positions_fit(const mim_session *s, const mim_blob_step *step)
+{
+    return step->rule == MIM_POSITIONS_FIXED && (step->stored_height != s->grid_height || step->stored_width != s->grid_width)
+        ? MIM_ERR_SIZE : MIM_OK;
+}
+
+/* A session without memory: the request, checked and with its defaults filled in. */
+static mim_status mimp_prepare(mim_session *s, const mim_model *model, const mim_session_desc *desc)
+{
+    const mim_blob_header *h;
+    mim_status status;
+    MIM_MEMSET(s, 0, sizeof *s);
+    if (!model || !model->header)
+        return MIM_ERR_ARGUMENT;
+    h = model->header;
+    if (desc)
+        s->desc = *desc;
+    if (!s->desc.parallel || !s->desc.threads)
+        s->desc.threads = 1;
+    s->model = model;
+    s->height = s->desc.height ? s->desc.height : h->image_height;
+    s->width = s->desc.width ? s->desc.width : h->image_width;
+    s->prefix = h->has_cls + h->registers;
+    if (s->desc.threads > MIM_MAX_THREADS || !s->desc.source_height != !s->desc.source_width
+        || s->desc.source_height > 65535 || s->desc.source_width > 65535)
+        return MIM_ERR_ARGUMENT;
+    if (s->height > MIM_MAX_IMAGE || s->width > MIM_MAX_IMAGE || s->height % h->patch_height || s->width % h->patch_width)
+        return MIM_ERR_SIZE;
+    s->grid_height = s->height / h->patch_height;
+    s->grid_width = s->width / h->patch_width;
+    if (s->grid_height * s->grid_width > MIM_MAX_TOKENS - s->prefix)
+        return MIM_ERR_SIZE;
+    s->tokens = s->prefix + s->grid_height * s->grid_width;
+    if (s->desc.visible_max > s->tokens - s->prefix)
+        return MIM_ERR_VISIBLE;
+    if (s->desc.decoder && h->decoder_step == h->step_count)
+        return MIM_ERR_MISSING;
+    status = mimp_positions_fit(s, &model->steps[0]);
+    if (!status && s->desc.decoder)
+        status = mimp_positions_fit(s, &model->steps[h->decoder_step]);
+    if (status)
+        return status;
+    s->kernels = mimp_choose(s->desc.cpu);
+    if (!s->kernels)
+        return MIM_ERR_CPU;
+    s->cpu = s->kernels->name;
+    return MIM_OK;
+}
+
+static uint32_t mimp_most_heads(const mim_model *model)
+{
+    uint32_t i, most = 1;
+    for (i = 0; i < model->header->step_count; i++)
+        most = mimp_max(most, model->steps[i].heads);
+    return most;
+}
+
+static size_t mimp_bytes_with(mim_session *s, uint32_t tile_rows, uint32_t group_heads)
+{
+    s->tile_rows = tile_rows;
+    s->group_heads = group_heads;
+    return mimp_plan_bytes(s);
+}
+
+MIMP_PUBLIC mim_status mim_plan(const mim_model *model, const mim_session_desc *desc, mim_memory *need)
+{
+    mim_session s;
+    mim_status status;
+    if (!need)
+        return MIM_ERR_ARGUMENT;
+    MIM_MEMSET(need, 0, sizeof *need);
+    status = mimp_prepare(&s, model, desc);
+    if (status)
+        return status;
+    need->bytes = mimp_bytes_with(&s, 1, 1);
+    need->useful = mimp_bytes_with(&s, mimp_most_rows, mimp_most_heads(model));
+    return MIM_OK;
+}
+
+MIMP_PUBLIC mim_status mim_begin(mim_session *session, const mim_model *model, const mim_session_desc *desc, const mim_memory *given)
+{
+    mim_session s;
+    mim_status status;
+    uint64_t at;
+    uint32_t rows = mimp_most_rows, heads;
+    if (!session)
+        return MIM_ERR_ARGUMENT;
+    MIM_MEMSET(session, 0, sizeof *session);
+    status = mimp_prepare(&s, model, desc);
+    if (status)
+        return status;
+    if (!given || !given->base)
+        return MIM_ERR_ARGUMENT;
+    if ((uintptr_t)given->base & 15)
+        return MIM_ERR_ALIGNMENT;
+    if (mimp_bytes_with(&s, 1, 1) > given->bytes)
+        return MIM_ERR_MEMORY;
+    status = mimp_verify_range(model, &at);
+    if (status)
+        return status;
+    /* The two choices govern different steps, and the memory is the most that any step needs: settle one, then the other. */
+    for (heads = mimp_most_heads(model); mimp_bytes_with(&s, 1, heads) > given->bytes; )
+        heads--;
+    while (mimp_bytes_with(&s, rows, heads) > given->bytes)
+        rows--;
+    s.arena_bytes = mimp_plan_bytes(&s);
+    s.arena = (uint8_t *)given->base;
+    *session = s;
+    return MIM_OK;
+}
+
+/* Copies tokens first..first+count of the caller's order out, through a norm where there is one. */
+static void mimp_put_tokens(const mimp_run *run, float *to, uint32_t first, uint32_t count, const mim_blob_step *norm)
+{
+    uint32_t token, patch = 0;
+    for (token = 0; token < run->tokens && to; token++) {
+        const float *x = run->x + token * run->stride;
+        const uint32_t row = mimp_row_out(run, token, &patch);
+        if (row < first || row >= first + count)
+            continue;
+        if (norm) {
+            run->s->kernels->norm(run->row, x, mimp_plain(run->model, norm->tensor[0]), run->dim, norm->eps);
+            x = run->row;
+        }
+        mimp_copy_out(to + (size_t)(row - first) * run->dim, x, run->dim);
+    }
+}
+
+/* Marks the visible patches with their place in the caller's list. */
+static mim_status mimp_mark_visible(mimp_run *run)
+{
+    const mim_image *image = run->image;
+    const uint32_t most = run->s->desc.visible_max ? run->s->desc.visible_max : run->patches;
+    uint32_t i, n = image->visible ? image->visible_count : run->patches;
+    if (n < 1 || n > most)
+        return MIM_ERR_VISIBLE;
+    MIM_MEMSET(run->place, 0, (size_t)run->patches * 2);
+    for (i = 0; i < n; i++) {
+        const uint32_t patch = image->visible ? image->visible[i] : i;
+        if (patch >= run->patches || run->place[patch])
+            return MIM_ERR_VISIBLE;
+        run->place[patch] = (uint16_t)(i + 1);
+    }
+    run->tokens = run->s->prefix + n;
+    return MIM_OK;
+}
+
+/* After a step that ends a layer: puts the layer out if it is wanted. */
+static void mimp_tap(mimp_run *run)
+{
+    const mim_output *out = run->out;
+    uint32_t i;
+    run->taps++;
+    for (i = 0; out->layers && i < out->layer_count; i++)
+        if (out->layer[i] == run->taps)
+            mimp_put_tokens(run, out->layers + (size_t)i * run->tokens * run->dim, 0, run->tokens, out->layer_norm ? run->final_norm : NULL);
+}
+
+/* What the encoder's last norm emits. */
+static void mimp_put_features(mimp_run *run)
+{
+    const mim_output *out = run->out;
+    const mim_blob_header *h = run->model->header;
+    mimp_put_tokens(run, out->tokens, 0, run->tokens, NULL);
+    mimp_put_tokens(run, out->cls, 0, 1, NULL);
+    mimp_put_tokens(run, out->registers, h->has_cls, h->registers, NULL);
+    mimp_put_tokens(run, out->patches, run->s->prefix, run->tokens - run->s->prefix, NULL);
+}
+
+static mim_status mimp_check_output(const mim_model *model, const mim_output *out)
+{
+    const mim_blob_header *h = model->header;
+    uint32_t i;
+    if ((out->cls && !h->has_cls) || (out->registers && !h->registers) || (out->logits && !h->classes))
+        return MIM_ERR_MISSING;
+    if (out->layers && (!out->layer || !out->layer_count))
+        return MIM_ERR_ARGUMENT;
+    for (i = 0; out->layers && i < out->layer_count; i++)
+        if (out->layer[i] < 1 || out->layer[i] > h->depth || (i && out->layer[i] <= out->layer[i - 1]))
+            return MIM_ERR_ARGUMENT;
+    return MIM_OK;
+}
+
+/* Walks the steps. What nobody asked for is not computed: the walk ends with the last layer, feature or prediction wanted. */
+static mim_status mimp_walk(mimp_run *run)
+{
+    const mim_blob_header *h = run->model->header;
+    const mim_output *out = run->out;
+    const int features = run->prediction || out->tokens || out->cls || out->registers || out->patches || out->pooled
+        || out->logits || out->attention;
+    const uint32_t last_layer = out->layers ? out->layer[out->layer_count - 1] : 0;
+    const uint32_t end = run->prediction ? h->step_count : h->decoder_step;
+    float *decoder = NULL;
+    size_t behind = run->arena.used;
+    mim_status status;
+    uint32_t i;
+    for (i = 0; i < end; i++) {
+        const mim_blob_step *s = &run->model->steps[i];
+        if (!features && run->taps == last_layer)
+            break;
+        run->arena.used = behind;
+        switch (s->kind) {
+        case MIM_STEP_EMBED:
+            status = mimp_embed_run(run, s);
+            if (status)
+                return status;
+            break;
+        case MIM_STEP_ATTENTION: mimp_attention_run(run, s); break;
+        case MIM_STEP_MLP:       mimp_mlp_run(run, s); break;
+        case MIM_STEP_NORM:      mimp_norm_rows(run, s); break;
+        case MIM_STEP_POOL:
+            mimp_put_features(run);
+            mimp_pool_run(run, s);
+            if (out->pooled)
+                mimp_copy_out(out->pooled, run->pooled, h->pooled_dim);
+            break;
+        case MIM_STEP_HEAD:
+            if (out->logits)
+                mimp_head_run(run, s);
+            break;
+        case MIM_STEP_UNMASK:
+            decoder = mimp_decoder_stream(run);
+            behind = run->arena.used;
+            mimp_unmask_run(run, s, decoder);
+            break;
+        case MIM_STEP_PREDICT:   mimp_predict_run(run, s); break;
+        default: ;
+        }
+        if (s->flags & MIM_STEP_TAP)
+            mimp_tap(run);
+        if (run->s->desc.progress && run->s->desc.progress(run->s->desc.user, i + 1, end))
+            return MIM_ERR_ABORTED;
+    }
+    return MIM_OK;
+}
+
+static mim_status mimp_encode(mim_session *s, const mim_image *image, const mim_output *out, float *prediction)
+{
+    mimp_run run;
+    mim_status status;
+    uint32_t i;
+    if (!s || !s->model || !image || !out)
+        return MIM_ERR_ARGUMENT;
+    MIM_MEMSET(&run, 0, sizeof run);
+    run.s = s;
+    run.model = s->model;
+    run.image = image;
+    run.out = out;
+    run.prediction = prediction;
+    run.arena.base = s->arena;
+    for (i = 0; i < s->model->header->decoder_step; i++) {
+        if (s->model->steps[i].kind == MIM_STEP_ATTENTION)
+            run.last_attention = &s->model->steps[i];
+        if (s->model->steps[i].kind == MIM_STEP_NORM)
+            run.final_norm = &s->model->steps[i];
+    }
+    status = mimp_check_output(s->model, out);
+    if (status)
+        return status;
+    if (out->attention && !run.last_attention)
+        return MIM_ERR_MISSING;
+    run.tokens = s->prefix + mimp_min(image->visible ? image->visible_count : s->tokens - s->prefix,
+                                      s->desc.visible_max ? s->desc.visible_max : s->tokens - s->prefix);
+    mimp_run_memory(&run);
+    status = mimp_mark_visible(&run);
+    if (status)
+        return status;
+    return mimp_walk(&run);
+}
+
+MIMP_PUBLIC mim_status mim_encode(mim_session *session, const mim_image *image, const mim_output *output)
+{
+    return mimp_encode(session, image, output, NULL);
+}
+
+MIMP_PUBLIC mim_status mim_reconstruct(mim_session *session, const mim_image *image, const mim_output *output, float *prediction)
+{
+    mim_output none;
+    if (!session || !prediction)
+        return MIM_ERR_ARGUMENT;
+    if (!session->desc.decoder)
+        return MIM_ERR_MISSING;
+    MIM_MEMSET(&none, 0, sizeof none);
+    return mimp_encode(session, image, output ? output : &none, prediction);
+}
+
+MIMP_PUBLIC const char *mim_status_string(mim_status status)
+{
+    static const char *const text[] = {
+#define MIM_X(name, text) text,
+        MIM_STATUS_LIST(MIM_X)
+#undef MIM_X
+    };
+    return (unsigned)status < (unsigned)MIM_STATUS_COUNT ? text[status] : "unknown status";
+}
+
+/* =======================================================================================
+ * >>stdio
+ * ===================================================================================== */
+
+#ifndef MIM_NO_STDIO
+MIMP_PUBLIC mim_status mim_load(const char *path, void **blob, size_t *bytes)
+{
+    FILE *file;
+    long size;
+    uint8_t *memory = NULL, *aligned;
+    mim_status status = MIM_ERR_IO;
+    if (!path || !blob || !bytes)
+        return MIM_ERR_ARGUMENT;
+    *blob = NULL;
+    *bytes = 0;
+    file = fopen(path, "rb");
+    if (!file)
+        return MIM_ERR_IO;
+    if (fseek(file, 0, SEEK_END) || (size = ftell(file)) < 0 || fseek(file, 0, SEEK_SET))
+        goto close;
+    memory = (uint8_t *)malloc((size_t)size + 64);
+    if (!memory) {
+        status = MIM_ERR_ALLOCATION;
+        goto close;
+    }
+    aligned = memory + (64 - ((uintptr_t)memory & 63));          /* 1 to 64 bytes on: room to say how many */
+    aligned[-1] = (uint8_t)(aligned - memory);
+    if (fread(aligned, 1, (size_t)size, file) != (size_t)size)
+        goto close;
+    *blob = aligned;
+    *bytes = (size_t)size;
+    memory = NULL;
+    status = MIM_OK;
+close:
+    free(memory);
+    fclose(file);
+    return status;
+}
+
+MIMP_PUBLIC void mim_unload(void *blob)
+{
+    uint8_t *aligned = (uint8_t *)blob;
+    if (aligned)
+        free(aligned - aligned[-1]);
+}
+#endif
+
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT DEFAULT
+#elif defined(__GNUC__)
+#pragma GCC pop_options
+#endif
+
+#endif /* MIM_IMPLEMENTATION */
