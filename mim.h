@@ -483,8 +483,13 @@ static int mimp_little_endian(void)
     return byte == 1;
 }
 
-/* Square root, correctly rounded: the integer root of the mantissa, bit by bit, with one bit more
- * than a float holds; a root of 24 bits is never exactly half-way, so that bit decides. x >= 0. */
+/* Square root, correctly rounded like the machine's. In software: the integer root of the mantissa, bit by bit, with one
+ * bit more than a float holds; a root is never exactly half-way between floats, so that bit decides. x >= 0. */
+#if defined(MIMP_X86) && defined(__SSE2__)
+static float mimp_sqrt(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
+#elif defined(MIMP_NEON)
+static float mimp_sqrt(float x) { return vget_lane_f32(vsqrt_f32(vdup_n_f32(x)), 0); }
+#else
 static float mimp_sqrt(float x)
 {
     uint32_t bits = mimp_bits(x), root = 0, bit;
@@ -511,6 +516,7 @@ static float mimp_sqrt(float x)
     root = (root + 1) >> 1;
     return mimp_float(((uint32_t)(exponent + 126) << 23) + root);
 }
+#endif
 
 /* A half as a float; exact. */
 static float mimp_half(uint16_t h)
@@ -2424,44 +2430,58 @@ static void mimp_tile_product(const mimp_kernels *kernels, mimp_tile *acc, const
         kernels->tile_q8(acc->i, (const uint8_t *)a, (const int8_t *)w, k);
 }
 
-/* Sixteen channels of all rows: y[r * stride + 0..15], y already at the panel's first channel. */
-static void mimp_panel(const mimp_kernels *kernels, const mimp_matrix *m, uint32_t panel, const mimp_block *a, uint32_t rows,
-                       float *y, size_t stride, uint32_t act, uint32_t add, float *unpacked)
+/* Panels worked on together: their weights stay in the second-level cache while the tiles of rows pass, and a tile stays
+ * in the first while it meets them. */
+static uint32_t mimp_panel_group(const mimp_matrix *m)
 {
-    const uint8_t *w = m->panels + panel * m->panel_bytes;
+    const size_t bytes = (size_t)m->k * 16 * (m->type == MIM_Q8 ? 1 : 4);
+    return mimp_min((uint32_t)(((size_t)1 << 18) / bytes) + 1, 16);
+}
+
+/* Channels 16 first..16 (first + count) of all rows: y[r * stride + c], y at the first of them; count <= mimp_panel_group.
+ * unpacked: mimp_unpacked_bytes. */
+static void mimp_panels(const mimp_kernels *kernels, const mimp_matrix *m, uint32_t first, uint32_t count, const mimp_block *a,
+                        uint32_t rows, float *y, size_t stride, uint32_t act, uint32_t add, float *unpacked)
+{
+    const uint8_t *panels = m->panels + first * m->panel_bytes;
     const int wide = m->weight_max > 63 && m->input_max > 127;
+    size_t panel_bytes = m->panel_bytes;
     mimp_tile acc;
     mimp_epilogue e;
-    uint32_t t;
-    e.scale = m->scale ? m->scale + (size_t)panel * 16 : NULL;
-    e.sum = m->sum ? m->sum + (size_t)panel * 16 : NULL;
-    e.bias = m->bias + (size_t)panel * 16;
-    e.factor = NULL;
-    e.zero = NULL;
+    uint32_t t, p;
+    MIM_MEMSET(&e, 0, sizeof e);
     e.integer = a->bytes;
     e.act = act;
     e.add = add;
     if (m->type == MIM_F16) {
-        kernels->halves(unpacked, (const uint16_t *)(const void *)w, (size_t)m->k * 16);
-        w = (const uint8_t *)unpacked;
+        kernels->halves(unpacked, (const uint16_t *)(const void *)panels, (size_t)m->k * 16 * count);
+        panels = (const uint8_t *)unpacked;
+        panel_bytes *= 2;
     }
     for (t = 0; t < rows; t += a->tile_rows) {
         const uint8_t *tile = a->data + t / a->tile_rows * a->tile_bytes;
-        if (m->plain)
-            kernels->tile_plain(acc.f, (const float *)(const void *)tile, (const float *)(const void *)w, m->k);
-        else
-            mimp_tile_product(kernels, &acc, tile, w, m->k, a->bytes, wide);
         if (a->bytes) {
             e.factor = a->scale + t;
             e.zero = a->zero + t;
         }
-        kernels->finish(y + t * stride, stride, &acc, mimp_min(a->tile_rows, rows - t), &e);
+        for (p = 0; p < count; p++) {
+            const uint8_t *w = panels + p * panel_bytes;
+            const size_t channel = (size_t)(first + p) * 16;
+            if (m->plain)
+                kernels->tile_plain(acc.f, (const float *)(const void *)tile, (const float *)(const void *)w, m->k);
+            else
+                mimp_tile_product(kernels, &acc, tile, w, m->k, a->bytes, wide);
+            e.scale = m->scale ? m->scale + channel : NULL;
+            e.sum = m->sum ? m->sum + channel : NULL;
+            e.bias = m->bias + channel;
+            kernels->finish(y + t * stride + (size_t)p * 16, stride, &acc, mimp_min(a->tile_rows, rows - t), &e);
+        }
     }
 }
 
 /* ---- a crew of tasks ---- */
 
-/* What every parallel piece of work knows. Task i of n takes items i, i + n, ...: no shared counters. */
+/* What every parallel piece of work knows. Work is shared out by task number: no counters, no locks. */
 typedef struct mimp_crew {
     const mim_session *session;
     const mimp_kernels *kernels;
@@ -2494,7 +2514,7 @@ static void mimp_crew_memory(mimp_crew *crew, mimp_arena *arena, const mim_sessi
 
 static size_t mimp_unpacked_bytes(const mimp_matrix *m)
 {
-    return m->type == MIM_F16 ? (size_t)m->k * 64 : 0;
+    return m->type == MIM_F16 ? (size_t)m->k * 64 * mimp_panel_group(m) : 0;
 }
 
 /* Token rows into a block, through a norm where there is one. */
@@ -2555,10 +2575,14 @@ typedef struct mimp_linear_job {
 static void mimp_linear_task(void *arg, uint32_t index)
 {
     const mimp_linear_job *job = (const mimp_linear_job *)arg;
-    uint32_t p;
-    for (p = index; p < job->matrix->n / 16; p += job->crew->tasks)
-        mimp_panel(job->crew->kernels, job->matrix, p, job->block, job->rows, job->y + (size_t)p * 16, job->stride,
-                   job->act, job->add, mimp_scratch(job->crew, index));
+    const uint32_t panels = job->matrix->n / 16, tasks = job->crew->tasks, group = mimp_panel_group(job->matrix);
+    const uint32_t end = (uint32_t)((uint64_t)panels * (index + 1) / tasks);
+    uint32_t p, count;
+    for (p = (uint32_t)((uint64_t)panels * index / tasks); p < end; p += count) {
+        count = mimp_min(group, end - p);
+        mimp_panels(job->crew->kernels, job->matrix, p, count, job->block, job->rows, job->y + (size_t)p * 16, job->stride,
+                    job->act, job->add, mimp_scratch(job->crew, index));
+    }
 }
 
 static void mimp_linear(const mimp_crew *crew, const mimp_matrix *m, const mimp_block *block, uint32_t rows, float *y,
@@ -2604,7 +2628,7 @@ typedef struct mimp_run {
     const mim_blob_step *final_norm;            /* of the encoder, or NULL */
 } mimp_run;
 
-static const uint32_t mimp_most_rows = 64;  /* of a row tile: more gains nothing and leaves the caches */
+static const uint32_t mimp_most_rows = 256;  /* of a row tile: more gains nothing and leaves the caches */
 
 /* Rows of a tile: at most tile_rows or a leaf's rows, whole leaves, and the tokens shared out evenly. */
 static uint32_t mimp_tile_of(const mimp_run *run)
@@ -2848,7 +2872,7 @@ static void mimp_attention_part(const mimp_attention *a, uint32_t head, uint32_t
         uint8_t *v = a->v + head * a->k_bytes;
         for (p = 0; p < panels; p++) {
             float *to = a->bytes ? stage : (float *)(void *)v + (size_t)p * a->tokens16 * 16;
-            mimp_panel(kernels, &a->qkv, panel + p, &a->block, a->tokens, to, 16, 0, 0, scratch);
+            mimp_panels(kernels, &a->qkv, panel + p, 1, &a->block, a->tokens, to, 16, 0, 0, scratch);
             if (a->bytes)
                 kernels->values((int8_t *)v + (size_t)p * a->tokens16 * 16, a->v_scale + head * width + p * 16, stage,
                                 a->tokens, a->tokens16, a->step->value_max);
@@ -2857,8 +2881,9 @@ static void mimp_attention_part(const mimp_attention *a, uint32_t head, uint32_t
         }
         return;
     }
-    for (p = 0; p < panels; p++)
-        mimp_panel(kernels, &a->qkv, panel + p, &a->block, a->tokens, stage + p * 16, width, 0, 0, scratch);
+    for (p = 0; p < panels; p += mimp_panel_group(&a->qkv))
+        mimp_panels(kernels, &a->qkv, panel + p, mimp_min(mimp_panel_group(&a->qkv), panels - p), &a->block, a->tokens,
+                    stage + (size_t)p * 16, width, 0, 0, scratch);
     if (part == 0) {
         uint8_t *q = a->q + head * a->q_bytes;
         MIM_MEMSET(q + (a->tiles - 1) * a->tile_bytes, 0, a->tile_bytes);

@@ -1,0 +1,57 @@
+# make            the command-line tool, build/mim
+# make help       everything else
+
+CC      ?= cc
+CFLAGS  ?= -O2
+B       := build
+STD     := -std=c99 -D_POSIX_C_SOURCE=200809L
+WARN    := -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wundef -Wdouble-promotion -Wcast-qual -Wvla
+TOOL    := $(wildcard examples/mim/*.c)
+HEADERS := mim.h $(wildcard examples/mim/*.h)
+MODEL   := examples/models/mae-cifar10-d128l6.q8.mim
+PHOTO   := examples/images/photo.ppm
+TESTS   := kernels blob api resize
+CROSS   := aarch64-linux-gnu-gcc
+QEMU    := qemu-aarch64
+
+# PNG and JPEG are read where Debian's libstb-dev, or stb_image.h anywhere on the include path, is installed.
+STB     := $(shell printf '\043include <stb/stb_image.h>\n' | $(CC) -E - >/dev/null 2>&1 && echo -DMIM_HAVE_STB_IMAGE)
+
+all: $(B)/mim                ## the tool (the default)
+
+$(B)/mim: $(TOOL) $(HEADERS) Makefile
+	@mkdir -p $(B)
+	$(CC) $(STD) $(WARN) $(CFLAGS) $(STB) $(TOOL) -o $@ $(LDFLAGS) -lm -lpthread
+
+$(B)/demo: examples/demo.c examples/mim/picture.c examples/mim/png.c $(HEADERS) Makefile
+	@mkdir -p $(B)
+	$(CC) $(STD) $(WARN) $(CFLAGS) $(STB) examples/demo.c examples/mim/picture.c examples/mim/png.c -o $@ $(LDFLAGS) -lm
+
+demo: $(B)/demo              ## encode a photograph with the shipped model and draw what it sees
+	$(B)/demo $(MODEL) $(PHOTO) $(B)
+
+$(B)/test_%: tests/test_%.c $(wildcard tests/*.h) mim.h Makefile
+	@mkdir -p $(B)
+	$(CC) -std=c99 -D_DEFAULT_SOURCE -Wall -Wextra $(CFLAGS) $< -o $@ $(LDFLAGS) -lm -lpthread
+
+test: $(B)/mim $(B)/demo $(TESTS:%=$(B)/test_%) $(B)/test_golden $(B)/test_accuracy   ## everything that a C compiler and a shell can check
+	@sh tests/run.sh $(TESTS:%=$(B)/test_%) "sh tests/golden.sh $(B)" "$(B)/test_accuracy $(MODEL) examples/images/small tests/golden/hashes.txt" \
+	    "sh tests/test_convert.sh $(B)" "sh tests/test_tool.sh $(B) $(MODEL)" "sh tests/compile.sh" "sh tests/readme.sh" "sh tests/cross.sh $(B)"
+
+bench: $(B)/mim              ## speed of the shipped model; with Python, tests/bench/peers.py compares with others
+	$(B)/mim bench $(MODEL)
+
+reference: $(B)/mim          ## live comparison with timm and transformers (needs tests/reference/requirements.txt)
+	python3 tests/reference/live.py $(B)/mim
+
+sanitize:                    ## the C tests under AddressSanitizer and UBSan
+	$(MAKE) B=$(B)/sanitize CFLAGS="-O1 -g -fsanitize=address,undefined -fno-sanitize-recover" $(TESTS:%=$(B)/sanitize/test_%) $(B)/sanitize/mim $(B)/sanitize/test_golden
+	MIM_TEST_STRIDE=7 sh tests/run.sh $(TESTS:%=$(B)/sanitize/test_%) "sh tests/golden.sh $(B)/sanitize"
+
+clean:                       ## remove build/
+	rm -rf $(B)
+
+help:                        ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+.PHONY: all demo test bench reference sanitize clean help

@@ -1,0 +1,427 @@
+/* bench.c - mim bench: how fast a model encodes here, and how much of the machine that is. */
+#include "pool.h"
+#include "tool.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
+#define BENCH_X86
+#include <immintrin.h>
+#elif defined(__GNUC__) && defined(__aarch64__)
+#define BENCH_NEON
+#include <arm_neon.h>
+#endif
+
+static const char usage[] =
+    "mim bench MODEL.mim [options]\n"
+    "\n"
+    "Times the encoding of one fixed synthetic picture, from normalised planes to all final tokens, and compares it with\n"
+    "the rate of the same instructions on registers alone, measured in turn with it so that both see the same clock.\n"
+    "\n"
+    "  --size HxW       input size in pixels; default: as trained\n"
+    "  --seconds S      how long to measure, 0.1 to 3600; default 2\n"
+    "  --threads N      1 to 64; default 1\n"
+    "  --cpu NAME       instruction set: see `mim info`; default: the best\n"
+    "  --json           the results for programs\n";
+
+/* ---- peak: what the arithmetic instructions can do when nothing else is done ---- */
+
+/* Runs its instructions `rounds` times and returns how many operations that were (a multiplication and an addition are
+ * two). An empty asm that claims to change a value keeps the compiler from computing the products once for all rounds,
+ * from taking equal accumulators for one, and from dropping them all. */
+typedef uint64_t (*peak_loop)(uint32_t rounds);
+
+typedef struct peak {
+    uint32_t cpu, type;
+    uint8_t weight_max, input_max;    /* of the blobs whose kernel this is; 0: any */
+    const char *name;
+    peak_loop run;
+} peak;
+
+#ifdef __GNUC__
+#define PIN(kind, value) __asm__ volatile("" : "+" kind(value))
+#else
+static volatile int32_t pinned;
+#define PIN(kind, value) (pinned = 0)
+#endif
+
+/* Eight accumulators in flight cover a latency of four cycles on two ports. */
+#define EIGHT(step) step(0) step(1) step(2) step(3) step(4) step(5) step(6) step(7)
+
+/* The portable leaves' own shape, 4 rows by 16 channels, on operands that stay where they are. */
+static uint64_t peak_portable_f32(uint32_t rounds)
+{
+    volatile float seed = 0.5f;
+    float a[4], w[16], sum[4][16] = { { 0 } };
+    for (int i = 0; i < 4; i++) a[i] = seed;
+    for (int j = 0; j < 16; j++) w[j] = seed;
+    for (uint32_t n = 0; n < rounds; n++) {
+        PIN("m", a);
+        PIN("m", w);
+        for (int i = 0; i < 4; i++)
+            for (int j = 0; j < 16; j++) sum[i][j] += a[i] * w[j];
+    }
+    for (int i = 0; i < 64; i++) seed = sum[i / 16][i % 16];
+    return (uint64_t)rounds * 64 * 2;
+}
+
+static uint64_t peak_portable_q8(uint32_t rounds)
+{
+    volatile int8_t seed = 3;
+    uint8_t a[4][4];
+    int8_t w[16][4];
+    int32_t sum[4][16] = { { 0 } };
+    for (int i = 0; i < 16; i++) a[i / 4][i % 4] = (uint8_t)seed;
+    for (int i = 0; i < 64; i++) w[i / 4][i % 4] = seed;
+    for (uint32_t n = 0; n < rounds; n++) {
+        PIN("m", a);
+        PIN("m", w);
+        for (int i = 0; i < 4; i++)
+            for (int j = 0; j < 16; j++) {
+                int32_t products = a[i][0] * w[j][0] + a[i][1] * w[j][1] + a[i][2] * w[j][2] + a[i][3] * w[j][3];
+                sum[i][j] = (int32_t)((uint32_t)sum[i][j] + (uint32_t)products);   /* wraps, whatever the rounds */
+            }
+    }
+    for (int i = 0; i < 64; i++) seed = (int8_t)(sum[i / 16][i % 16] & 1);
+    return (uint64_t)rounds * 64 * 4 * 2;
+}
+
+#ifdef BENCH_X86
+
+#define ZERO_Y(i) __m256i c##i = _mm256_setzero_si256();
+#define KEEP_Y(i) PIN("x", c##i);
+
+__attribute__((target("avx2,fma")))
+static uint64_t peak_avx2_f32(uint32_t rounds)
+{
+#define ZERO(i) __m256 c##i = _mm256_setzero_ps();
+#define STEP(i) c##i = _mm256_fmadd_ps(a, b, c##i);
+    __m256 a = _mm256_set1_ps(0.5f), b = a;
+    EIGHT(ZERO) EIGHT(KEEP_Y)
+    for (uint32_t r = 0; r < rounds; r++) {
+        PIN("x", a);
+        EIGHT(STEP)
+    }
+    EIGHT(KEEP_Y)
+#undef ZERO
+#undef STEP
+    return (uint64_t)rounds * 8 * 8 * 2;
+}
+
+__attribute__((target("avx2")))
+static uint64_t peak_avx2_maddubs(uint32_t rounds)
+{
+#define STEP(i) PIN("x", a); c##i = _mm256_add_epi32(c##i, _mm256_madd_epi16(_mm256_maddubs_epi16(a, b), ones));
+    __m256i a = _mm256_set1_epi8(3), b = a, ones = _mm256_set1_epi16(1);
+    EIGHT(ZERO_Y) EIGHT(KEEP_Y)
+    for (uint32_t r = 0; r < rounds; r++) { EIGHT(STEP) }
+    EIGHT(KEEP_Y)
+#undef STEP
+    return (uint64_t)rounds * 8 * 32 * 2;
+}
+
+__attribute__((target("avx2")))
+static uint64_t peak_avx2_madd(uint32_t rounds)
+{
+#define STEP(i) PIN("x", a); c##i = _mm256_add_epi32(c##i, _mm256_madd_epi16(a, b));
+    __m256i a = _mm256_set1_epi16(3), b = a;
+    EIGHT(ZERO_Y) EIGHT(KEEP_Y)
+    for (uint32_t r = 0; r < rounds; r++) { EIGHT(STEP) }
+    EIGHT(KEEP_Y)
+#undef STEP
+    return (uint64_t)rounds * 8 * 16 * 2;
+}
+
+#define KEEP_Z(i) PIN("v", c##i);
+
+__attribute__((target("avx512f")))
+static uint64_t peak_avx512_f32(uint32_t rounds)
+{
+#define ZERO(i) __m512 c##i = _mm512_setzero_ps();
+#define STEP(i) c##i = _mm512_fmadd_ps(a, b, c##i);
+    __m512 a = _mm512_set1_ps(0.5f), b = a;
+    EIGHT(ZERO) EIGHT(KEEP_Z)
+    for (uint32_t r = 0; r < rounds; r++) {
+        PIN("v", a);
+        EIGHT(STEP)
+    }
+    EIGHT(KEEP_Z)
+#undef ZERO
+#undef STEP
+    return (uint64_t)rounds * 8 * 16 * 2;
+}
+
+__attribute__((target("avx512f,avx512bw,avx512vnni")))
+static uint64_t peak_avx512_dpbusd(uint32_t rounds)
+{
+#define ZERO(i) __m512i c##i = _mm512_setzero_si512();
+#define STEP(i) c##i = _mm512_dpbusd_epi32(c##i, a, b);
+    __m512i a = _mm512_set1_epi8(3), b = a;
+    EIGHT(ZERO) EIGHT(KEEP_Z)
+    for (uint32_t r = 0; r < rounds; r++) {
+        PIN("v", a);
+        EIGHT(STEP)
+    }
+    EIGHT(KEEP_Z)
+#undef ZERO
+#undef STEP
+    return (uint64_t)rounds * 8 * 64 * 2;
+}
+
+#endif /* BENCH_X86 */
+
+#ifdef BENCH_NEON
+
+#define KEEP_N(i) PIN("w", c##i);
+
+static uint64_t peak_neon_f32(uint32_t rounds)
+{
+#define ZERO(i) float32x4_t c##i = vdupq_n_f32(0.0f);
+#define STEP(i) c##i = vfmaq_f32(c##i, a, b);
+    float32x4_t a = vdupq_n_f32(0.5f), b = a;
+    EIGHT(ZERO) EIGHT(KEEP_N)
+    for (uint32_t r = 0; r < rounds; r++) {
+        PIN("w", a);
+        EIGHT(STEP)
+    }
+    EIGHT(KEEP_N)
+#undef ZERO
+#undef STEP
+    return (uint64_t)rounds * 8 * 4 * 2;
+}
+
+static uint64_t peak_neon_q8(uint32_t rounds)
+{
+#define ZERO(i) int32x4_t c##i = vdupq_n_s32(0);
+#define STEP(i) PIN("w", a); \
+    c##i = vaddq_s32(c##i, vpaddq_s32(vmull_s16(vget_low_s16(a), b), vmull_s16(vget_high_s16(a), b)));
+    int16x8_t a = vdupq_n_s16(3);
+    int16x4_t b = vdup_n_s16(3);
+    EIGHT(ZERO) EIGHT(KEEP_N)
+    for (uint32_t r = 0; r < rounds; r++) { EIGHT(STEP) }
+    EIGHT(KEEP_N)
+#undef ZERO
+#undef STEP
+    return (uint64_t)rounds * 8 * 8 * 2;
+}
+
+#endif /* BENCH_NEON */
+
+/* The first that fits; the portable loops, which the compiler may vectorize as it likes, fit last. */
+static const peak peaks[] = {
+#ifdef BENCH_X86
+    { MIM_CPU_AVX2, MIM_Q8, 127, 255, "vpmaddwd, vpaddd", peak_avx2_madd },
+    { MIM_CPU_AVX2, MIM_Q8, 0, 0, "vpmaddubsw, vpmaddwd, vpaddd", peak_avx2_maddubs },
+    { MIM_CPU_AVX2, 0, 0, 0, "vfmadd231ps ymm", peak_avx2_f32 },
+    { MIM_CPU_AVX512, MIM_Q8, 0, 0, "vpdpbusd zmm", peak_avx512_dpbusd },
+    { MIM_CPU_AVX512, 0, 0, 0, "vfmadd231ps zmm", peak_avx512_f32 },
+#endif
+#ifdef BENCH_NEON
+    { MIM_CPU_NEON, MIM_Q8, 0, 0, "two smull, addp, add", peak_neon_q8 },
+    { MIM_CPU_NEON, 0, 0, 0, "fmla", peak_neon_f32 },
+#endif
+    { 0, MIM_Q8, 0, 0, "a portable C loop", peak_portable_q8 },
+    { 0, 0, 0, 0, "a portable C loop", peak_portable_f32 },
+};
+
+/* By the instruction set in use and the blob's largest matrix of its type. */
+static const peak *find_peak(const mim_model *model, const char *cpu)
+{
+    const mim_blob_step *mlp = model_step(model, MIM_STEP_MLP);
+    const mim_blob_tensor *t = mlp ? step_tensor(model, mlp, 1) : &model->tensors[0];
+    const peak *p = peaks;
+    for (;; p++) {
+        const char *level = p->cpu ? mim_cpu_name(p->cpu) : cpu;
+        if (!level || strcmp(level, cpu) != 0) continue;
+        if (p->type && p->type != t->type) continue;
+        if (p->weight_max && (p->weight_max != t->weight_max || p->input_max != t->input_max)) continue;
+        return p;                     /* the last entry fits everything */
+    }
+}
+
+/* Every thread runs its own copy. */
+typedef struct peak_work {
+    const peak *peak;
+    uint32_t rounds;
+    uint64_t operations[MIM_MAX_THREADS];
+} peak_work;
+
+static void peak_task(void *arg, uint32_t index)
+{
+    peak_work *w = arg;
+    w->operations[index] = w->peak->run(w->rounds);
+}
+
+/* Operations per second of all threads together, over about `duration` seconds. */
+static double measure_peak(peak_work *w, pool *threads, uint32_t count, double duration)
+{
+    for (;;) {
+        double start = seconds_now();
+        if (threads) pool_run(threads, peak_task, w, count);
+        else peak_task(w, 0);
+        double elapsed = seconds_now() - start;
+        if (elapsed >= duration / 2 || w->rounds > UINT32_MAX / 2) {
+            double operations = 0;
+            for (uint32_t i = 0; i < count; i++) operations += (double)w->operations[i];
+            return operations / elapsed;
+        }
+        w->rounds *= 2;               /* settles within the first calls */
+    }
+}
+
+/* ---- the encoder ---- */
+
+enum { RUNS_MAX = 65536 };
+
+typedef struct result {
+    double seconds[RUNS_MAX];         /* of each encode */
+    double peak[RUNS_MAX];            /* operations a second, measured after it */
+    size_t runs;
+} result;
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *values, size_t count)
+{
+    qsort(values, count, sizeof *values, by_value);
+    return count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
+}
+
+/* Planes between -2 and 2, the same on every machine. */
+static void draw_planes(float *planes, size_t count)
+{
+    uint32_t state = 1;
+    for (size_t i = 0; i < count; i++) {
+        state = state * 1664525u + 1013904223u;
+        planes[i] = (float)(state >> 8) * (4.0f / 16777216.0f) - 2.0f;
+    }
+}
+
+static mim_status encode_once(mim_session *session, const float *planes, float *tokens)
+{
+    mim_image image;
+    mim_output output;
+    memset(&image, 0, sizeof image);
+    memset(&output, 0, sizeof output);
+    image.format = MIM_PLANES;
+    image.height = session->height;
+    image.width = session->width;
+    image.exact = 1;
+    image.pixels = planes;
+    output.tokens = tokens;
+    return mim_encode(session, &image, &output);
+}
+
+/* Encode and peak in turn until the time is over, at least three times. */
+static mim_status measure(result *r, mim_session *session, const float *planes, float *tokens, peak_work *work,
+                          pool *threads, uint32_t thread_count, double seconds)
+{
+    double begin = seconds_now(), now;
+    mim_status status = MIM_OK;
+    do status = encode_once(session, planes, tokens);                          /* warm-up */
+    while (status == MIM_OK && seconds_now() - begin < seconds / 10);
+    begin = seconds_now();
+    do {
+        double start = seconds_now();
+        status = encode_once(session, planes, tokens);
+        r->seconds[r->runs] = seconds_now() - start;
+        double slice = r->seconds[r->runs] / 8;
+        r->peak[r->runs] = measure_peak(work, threads, thread_count, slice < 2e-4 ? 2e-4 : slice > 5e-3 ? 5e-3 : slice);
+        r->runs++;
+        now = seconds_now();
+    } while (status == MIM_OK && r->runs < RUNS_MAX && (r->runs < 3 || now - begin < seconds));
+    return status;
+}
+
+static void report(const mim_model *model, const mim_session *session, const result *r, double half, double top,
+                   const char *loop, uint32_t threads, int json)
+{
+    uint64_t patches = (uint64_t)session->grid_height * session->grid_width, macs = model_macs(model, patches);
+    double gops = 2e-9 * (double)macs / half, peak_gops = 1e-9 * top, least = r->seconds[0];
+    const char *type = type_name(model->header->type);
+    if (json) {
+        printf("{\n  \"type\": \"%s\",\n  \"cpu\": \"%s\",\n  \"threads\": %" PRIu32 ",\n  \"height\": %" PRIu32 ",\n  \"width\": %" PRIu32
+               ",\n  \"tokens\": %" PRIu32 ",\n  \"runs\": %zu,\n  \"ms_median\": %.6f,\n  \"ms_min\": %.6f,\n  \"macs\": %" PRIu64
+               ",\n  \"gops\": %.4f,\n  \"arena_bytes\": %zu,\n  \"peak_gops\": %.4f,\n  \"peak_loop\": \"%s\",\n  \"of_peak\": %.4f\n}\n",
+               type, session->cpu, threads, session->height, session->width, session->tokens, r->runs, half * 1e3, least * 1e3, macs,
+               gops, session->arena_bytes, peak_gops, loop, gops / peak_gops);
+        return;
+    }
+    printf("%-10s%" PRIu32 "x%" PRIu32 ", %" PRIu32 " tokens, %s\n", "input", session->height, session->width, session->tokens, type);
+    printf("%-10s%s, %" PRIu32 " thread%s\n", "cpu", session->cpu, threads, threads == 1 ? "" : "s");
+    printf("%-10s%.3f ms median, %.3f ms least, of %zu runs\n", "time", half * 1e3, least * 1e3, r->runs);
+    printf("%-10s%.4f G multiply-accumulates: %.2f Gop/s\n", "work", 1e-9 * (double)macs, gops);
+    printf("%-10s%.2f Gop/s (%s): %.1f %% of it reached\n", "peak", peak_gops, loop, 100 * gops / peak_gops);
+    printf("%-10s%zu bytes\n", "arena", session->arena_bytes);
+}
+
+int cmd_bench(int argc, char **argv)
+{
+    const char *size = NULL, *cpu = NULL, *threads_text = NULL, *seconds_text = NULL;
+    int json = 0, profile = 0, positional = 0;
+    const option options[] = {
+        { "--size", &size, NULL }, { "--cpu", &cpu, NULL }, { "--threads", &threads_text, NULL },
+        { "--seconds", &seconds_text, NULL }, { "--json", NULL, &json }, { "--profile", NULL, &profile },
+    };
+    int parsed = parse_options(argc, argv, options, sizeof options / sizeof *options, usage, &positional);
+    if (parsed != PARSED) return parsed == PARSE_FAILED;
+    if (positional != 1) return fail("bench needs one model; see `mim bench --help`");
+    if (profile) return fail("bench: --profile needs stage times, which this version of the library does not report");
+
+    mim_session_desc desc;
+    uint32_t threads = 1;
+    double seconds = 2;
+    mim_model model;
+    in_file blob;
+    engine e;
+    reason why;
+    memset(&desc, 0, sizeof desc);
+    memset(&e, 0, sizeof e);
+    if (parse_number("--threads", threads_text, 1, MIM_MAX_THREADS, &threads) || parse_cpu(cpu, &desc.cpu)
+        || parse_real("--seconds", seconds_text, 0.1, 3600, &seconds) || model_open(&model, &blob, argv[1])) return 1;
+
+    pool *workers = NULL;
+    float *planes = NULL, *tokens = NULL;
+    result *r = NULL;
+    int failed = parse_size(&model, size, &desc.height, &desc.width);
+    if (!failed && threads > 1) {
+        workers = pool_create(threads);
+        if (!workers) failed = fail("cannot start %" PRIu32 " threads", threads);
+        desc.threads = threads;
+        desc.parallel = pool_run;
+        desc.user = workers;
+    }
+    if (!failed && engine_start(&e, &model, &desc, &why)) failed = fail("%s: %s", argv[1], why.text);
+    if (!failed) {
+        uint64_t pixels = (uint64_t)model.header->channels * desc.height * desc.width;
+        planes = pixels <= SIZE_MAX / sizeof *planes ? malloc((size_t)pixels * sizeof *planes) : NULL;
+        tokens = malloc((size_t)e.session.tokens * model.header->dim * sizeof *tokens);
+        r = calloc(1, sizeof *r);
+        if (!planes || !tokens || !r) {
+            failed = fail("not enough memory for the picture and its tokens");
+        } else {
+            peak_work work = { find_peak(&model, e.session.cpu), 1024, { 0 } };
+            draw_planes(planes, (size_t)pixels);
+            mim_status status = measure(r, &e.session, planes, tokens, &work, workers, threads, seconds);
+            if (status != MIM_OK) {
+                failed = fail("%s: %s", argv[1], mim_status_string(status));
+            } else {
+                double half = median(r->seconds, r->runs), top = median(r->peak, r->runs);
+                report(&model, &e.session, r, half, top, work.peak->name, threads, json);
+            }
+        }
+    }
+    engine_stop(&e);
+    pool_destroy(workers);
+    free(planes);
+    free(tokens);
+    free(r);
+    in_close(&blob);
+    return failed;
+}

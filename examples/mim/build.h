@@ -1,0 +1,43 @@
+/* build.h - from a recognised checkpoint and settled questions to the plan of a blob. */
+#ifndef BUILD_H
+#define BUILD_H
+
+#include "pack.h"
+
+/* What the shapes of the tensors tell. */
+typedef struct measures {
+    uint32_t channels, patch_height, patch_width;
+    uint32_t dim, inner, hidden;              /* inner: heads times head_dim */
+    uint32_t has_cls, registers;
+    uint32_t position_rows;                   /* 0: no positions */
+    uint32_t grid_height, grid_width;         /* of the positions, where their shape tells; else 0 */
+    uint32_t classes, head_columns;           /* of the head; 0: none */
+    uint32_t decoder_dim, decoder_inner, decoder_hidden, decoder_position_rows;   /* 0 unless the decoder is kept */
+    uint64_t parameters;                      /* of the encoder */
+} measures;
+
+/* A value that the tensors do not tell, and who did. */
+typedef struct fact {
+    double value;
+    const char *from;                         /* NULL: nobody */
+} fact;
+
+typedef struct settings {
+    fact heads, decoder_heads, eps, activation, pool, positions, position_offset, norm_pix;
+    fact image_height, image_width;           /* of the input */
+    fact grid_height, grid_width;             /* of the stored positions */
+    uint32_t position_prefix;                 /* rows of the positions before the patches' */
+    fact resize, filter;
+    fact edge_over, edge_under;               /* short edge = floor(size * over / under) */
+    float mean[MIM_MAX_CHANNELS], std[MIM_MAX_CHANNELS];
+    const char *mean_from, *std_from;
+    char name[64], method[16], source[48], licence[24];
+} settings;
+
+/* Verifies the shape of every tensor that is used, and that all is within mim's limits. 0, or 1 after fail(). */
+int measure(measures *m, const vit *model, const checkpoint *cp, int keep_decoder);
+
+/* Lays out header, steps and tensors. All facts are known. type: MIM_F32... 0, or 1 after fail(). */
+int build(plan *p, const vit *model, const checkpoint *cp, const measures *m, const settings *s, uint32_t type);
+
+#endif

@@ -1,0 +1,227 @@
+/* convert.c - `mim convert`: a published checkpoint becomes a blob. */
+#include "settings.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static const char usage[] =
+    "mim convert CHECKPOINT -o OUT.mim [options]\n"
+    "\n"
+    "CHECKPOINT is a .safetensors file, a *.safetensors.index.json with its shards, or a folder with either.\n"
+    "config.json and preprocessor_config.json beside it are read. What neither they nor the tensors tell is asked for.\n"
+    "\n"
+    "  -o OUT.mim                 the blob to write\n"
+    "  --type f32|f16|q8          kind of numbers of the matrices (f32)\n"
+    "  --config FILE              the configuration, where it is not config.json beside the checkpoint\n"
+    "  --keep-decoder             keep a masked autoencoder's decoder, for `mim reconstruct`\n"
+    "  --licence TEXT             licence of the weights, recorded in the blob\n"
+    "\n"
+    "These win over configurations, and over what is fixed for a family:\n"
+    "  --family NAME              whose file this is: mae, timm, dinov2, dinov2-reg, hf-vit, hf-vit_mae, hf-vit_msn,\n"
+    "                             hf-dinov2, hf-dinov2-reg, hf-ijepa\n"
+    "  --prefix NAME              of several encoders in the file, the one whose names begin so\n"
+    "  --heads N                  heads of the attention; --decoder-heads N for a decoder that is kept\n"
+    "  --eps E                    epsilon of the norms\n"
+    "  --act gelu|gelu_tanh|quick_gelu\n"
+    "  --pool cls|mean|mean_all|cls_mean\n"
+    "  --image-size N|HxW         pixels of the input\n"
+    "  --positions fixed|cubic|cubic:OFFSET|cubic_antialias|linear\n"
+    "                             how stored positions are interpolated to other sizes\n"
+    "  --mean R,G,B --std R,G,B   of pixels in 0..1, one number for each channel\n"
+    "  --resize short:EDGE|squash short edge to EDGE, then the middle; or straight to the input's size\n"
+    "  --filter bilinear|bicubic  of that resize\n"
+    "  --norm-pix yes|no          the decoder predicts pixels normalised patch by patch\n";
+
+/* Values of options that are settled, but come later. */
+static int check_available(const wishes *w, uint32_t *type)
+{
+    static const struct { const char *name; uint32_t type; } types[] = {
+        { "f32", MIM_F32 }, { "f16", MIM_F16 }, { "q8", MIM_Q8 }, { "q7", 0 }, { "q4", 0 },
+    };
+    const char *given = w->type ? w->type : "f32";
+    size_t i = 0, n = sizeof types / sizeof *types;
+    while (i < n && strcmp(types[i].name, given) != 0)
+        i++;
+    if (i == n)
+        return fail("--type: '%.64s' is none of f32, f16, q8", given);
+    if (types[i].type == 0)
+        return fail("--type %s: not available in this version", given);
+    *type = types[i].type;
+    if (w->numerics && strcmp(w->numerics, "float") != 0)
+        return fail("--numerics %.64s: not available in this version", w->numerics);
+    if (w->group)
+        return fail("--group %.64s: not available in this version", w->group);
+    if (w->calib)
+        return fail("--calib %.64s: not available in this version", w->calib);
+    if (w->layout)
+        return fail("--layout %.64s: not available in this version", w->layout);
+    return 0;
+}
+
+/* The output must not be one of the inputs: they are mapped, and are the user's. */
+static int check_output(const checkpoint *cp, const char *output)
+{
+    struct stat out, in;
+    if (stat(output, &out))
+        return 0;
+    for (size_t i = 0; i < cp->shard_count; i++)
+        if (stat(cp->shards[i].path, &in) == 0 && in.st_dev == out.st_dev && in.st_ino == out.st_ino)
+            return fail("%s is the checkpoint itself; name another output", output);
+    return 0;
+}
+
+/* ---- what is said on success ---- */
+
+static void say(char *text, size_t bytes, const char *value, const char *from)
+{
+    size_t used = strlen(text);
+    if (used < bytes)
+        snprintf(text + used, bytes - used, "; %s (%s)", value, from);
+}
+
+static void print_recognised(const vit *model, const measures *m, const settings *s)
+{
+    printf("recognised %s (%s", model->family->title, model->naming);
+    printf("%s%s", model->evidence[0] ? ", " : "", model->evidence);
+    if (model->prefix[0])
+        printf(", under '%s'", model->prefix);
+    printf("): %" PRIu32 " blocks, %" PRIu32 " wide, patches of %" PRIu32 "x%" PRIu32 "x%" PRIu32, model->depth, m->dim,
+           m->patch_height, m->patch_width, m->channels);
+    if (m->position_rows)
+        printf(", %.0fx%.0f positions", s->grid_height.value, s->grid_width.value);
+    printf("%s", m->has_cls ? ", CLS" : ", no CLS");
+    if (m->registers)
+        printf(", %" PRIu32 " registers", m->registers);
+    if (m->classes)
+        printf(", %" PRIu32 " classes", m->classes);
+    if (m->decoder_dim)
+        printf(", decoder of %" PRIu32 " blocks, %" PRIu32 " wide", model->decoder_depth, m->decoder_dim);
+    printf(", %.2f M parameters\n", (double)m->parameters / 1e6);
+}
+
+static void print_written(const plan *p, const char *output, const measures *m, const settings *s)
+{
+    const mim_blob_header *h = &p->header;
+    char text[1200] = "", value[160];
+    snprintf(value, sizeof value, "image %" PRIu32 "x%" PRIu32, h->image_height, h->image_width);
+    say(text, sizeof text, value, s->image_height.from);
+    snprintf(value, sizeof value, "heads %.0f", s->heads.value);
+    say(text, sizeof text, value, s->heads.from);
+    snprintf(value, sizeof value, "eps %g", s->eps.value);
+    say(text, sizeof text, value, s->eps.from);
+    say(text, sizeof text, activation_name((uint32_t)s->activation.value), s->activation.from);
+    snprintf(value, sizeof value, "pool %s", pool_name((uint32_t)s->pool.value));
+    say(text, sizeof text, value, s->pool.from);
+    snprintf(value, sizeof value, "positions %s", positions_name((uint32_t)s->positions.value));
+    if (s->position_offset.value > 0)
+        snprintf(value + strlen(value), sizeof value - strlen(value), " with offset %g", s->position_offset.value);
+    say(text, sizeof text, value, s->positions.from);
+    for (int std = 0; std < 2; std++) {
+        snprintf(value, sizeof value, std ? "std" : "mean");
+        for (uint32_t i = 0; i < h->channels && i < 4; i++)
+            snprintf(value + strlen(value), sizeof value - strlen(value), "%s%g", i ? "," : " ", (double)(std ? h->std : h->mean)[i]);
+        say(text, sizeof text, value, std ? s->std_from : s->mean_from);
+    }
+    if (h->resize == MIM_RESIZE_SQUASH)
+        snprintf(value, sizeof value, "resize squash");
+    else
+        snprintf(value, sizeof value, "resize short:%" PRIu32, h->resize_edge);
+    say(text, sizeof text, value, h->resize == MIM_RESIZE_SQUASH ? s->resize.from : s->edge_over.from);
+    say(text, sizeof text, h->resize_filter == MIM_BICUBIC ? "bicubic" : "bilinear", s->filter.from);
+    if (m->decoder_dim) {
+        snprintf(value, sizeof value, "decoder heads %.0f", s->decoder_heads.value);
+        say(text, sizeof text, value, s->decoder_heads.from);
+        say(text, sizeof text, h->norm_pix ? "normalised pixels" : "plain pixels", s->norm_pix.from);
+    }
+    printf("wrote %s: %s, %" PRIu64 " bytes%s\n", output, type_name(h->type), h->bytes, text);
+}
+
+static void print_ignored(const vit *model, const checkpoint *cp)
+{
+    for (size_t i = 0; i < cp->count; i++) {
+        const char *why = model->ignored[i];
+        char names[1600];
+        int told = !why;
+        for (size_t k = 0; k < i && !told; k++)
+            told = model->ignored[k] == why;
+        if (told)
+            continue;
+        list_names(names, sizeof names, cp, model->ignored, why, 1);
+        printf("ignored: %s: %s\n", why, names);
+    }
+}
+
+/* ---- the command ---- */
+
+typedef struct work {
+    checkpoint cp;
+    configs found;
+    vit *model;
+    plan *plan;
+} work;
+
+static int convert(work *k, const wishes *w, const char *path, uint32_t type)
+{
+    const family *wanted;
+    const char *from;
+    measures m;
+    settings s;
+    if (checkpoint_open(&k->cp, path) || configs_open(&k->found, k->cp.path, w->config) ||
+        configs_family(&k->found, w, &wanted, &from))
+        return 1;
+    if (!(k->model = calloc(1, sizeof *k->model)) || !(k->plan = malloc(sizeof *k->plan)))
+        return fail("%s: not enough memory", path);
+    if (vit_recognise(k->model, &k->cp, wanted, w->prefix))
+        return 1;
+    if (wanted)
+        snprintf(k->model->evidence, sizeof k->model->evidence, "by %s", strcmp(from, "option") == 0 ? "--family" : from);
+    if (!w->keep_decoder)
+        vit_drop_decoder(k->model, &k->cp, "decoder, not kept");
+    if (measure(&m, k->model, &k->cp, w->keep_decoder) || settle(&s, &k->found, w, k->model, &k->cp, &m) ||
+        build(k->plan, k->model, &k->cp, &m, &s, type) || check_output(&k->cp, w->output) || plan_write(k->plan, w->output))
+        return 1;
+    print_recognised(k->model, &m, &s);
+    print_written(k->plan, w->output, &m, &s);
+    print_ignored(k->model, &k->cp);
+    return 0;
+}
+
+int cmd_convert(int argc, char **argv)
+{
+    wishes w = {0};
+    const option options[] = {
+        { "-o", &w.output, NULL }, { "--config", &w.config, NULL }, { "--type", &w.type, NULL }, { "--group", &w.group, NULL },
+        { "--numerics", &w.numerics, NULL }, { "--calib", &w.calib, NULL }, { "--layout", &w.layout, NULL },
+        { "--family", &w.family, NULL }, { "--prefix", &w.prefix, NULL }, { "--heads", &w.heads, NULL },
+        { "--decoder-heads", &w.decoder_heads, NULL }, { "--image-size", &w.image_size, NULL }, { "--eps", &w.eps, NULL },
+        { "--act", &w.act, NULL }, { "--pool", &w.pool, NULL }, { "--mean", &w.mean, NULL }, { "--std", &w.std, NULL },
+        { "--positions", &w.positions, NULL }, { "--resize", &w.resize, NULL }, { "--filter", &w.filter, NULL },
+        { "--norm-pix", &w.norm_pix, NULL }, { "--licence", &w.licence, NULL }, { "--keep-decoder", NULL, &w.keep_decoder },
+    };
+    int positional;
+    uint32_t type = 0;
+    int parsed = parse_options(argc, argv, options, sizeof options / sizeof *options, usage, &positional);
+    if (parsed != PARSED)
+        return parsed == PARSE_HELP ? 0 : 1;
+    if (positional != 1)
+        return fail("convert: give one checkpoint, not %d; see `mim convert --help`", positional);
+    if (!w.output)
+        return fail("convert: name the blob to write with -o OUT.mim");
+    if (check_available(&w, &type))
+        return 1;
+    const uint16_t one = 1;
+    if (*(const uint8_t *)&one == 0)
+        return fail("convert: blobs are little-endian, this machine is not; convert on another");
+
+    work k = {0};
+    int failed = convert(&k, &w, argv[1], type);
+    if (k.model)
+        vit_free(k.model);
+    free(k.model);
+    free(k.plan);
+    configs_close(&k.found);
+    checkpoint_close(&k.cp);
+    return failed;
+}

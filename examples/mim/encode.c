@@ -1,0 +1,452 @@
+/* encode.c - mim encode: images in, one array of features out. */
+#include "npy.h"
+#include "picture.h"
+#include "pool.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char usage[] =
+    "mim encode MODEL.mim INPUT... -o OUT.npy [options]\n"
+    "\n"
+    "INPUT is a picture, a folder of pictures (by name), @LIST (a file with one path a line), or an .npy array of\n"
+    "float32, (C,H,W) or (N,C,H,W), already normalised. Pictures go through the model's preprocessing.\n"
+    "OUT.npy is one float32 array; its first dimension counts the images, in the order given.\n"
+    "\n"
+    "  --out WHAT       pooled (the default), cls, patches, registers, tokens (CLS, registers, patches),\n"
+    "                   layers:3,6,12 (tokens after these layers, from 1), attention (of the last layer), logits\n"
+    "  --norm           layers go through the final norm\n"
+    "  --size HxW       input size in pixels, a multiple of the patch; default: as trained\n"
+    "  --keep FILE.npy  encode only these patches: int32 or int64, raster order, without duplicates\n"
+    "  --skip-bad       name unreadable pictures and fill their rows with NaN, instead of stopping\n"
+    "  --threads N      work on several images (or parts of a single one) at a time, 1 to 64; default 1\n"
+    "  --cpu NAME       instruction set: see `mim info`; default: the best\n";
+
+/* ---- what is asked for ---- */
+
+typedef enum output_kind {
+    OUT_POOLED, OUT_CLS, OUT_PATCHES, OUT_REGISTERS, OUT_TOKENS, OUT_LAYERS, OUT_ATTENTION, OUT_LOGITS
+} output_kind;
+
+static const char *const output_names[] = { "pooled", "cls", "patches", "registers", "tokens", "layers", "attention", "logits" };
+
+typedef struct request {
+    output_kind kind;
+    uint32_t layers[MIM_MAX_DEPTH], layer_count;
+    int norm;
+    uint64_t shape[4];                /* N first */
+    uint32_t dims;
+    size_t row;                       /* floats of one image */
+} request;
+
+/* 3,6,12: ascending, from 1 to depth. */
+static int parse_layers(request *r, const char *text, uint32_t depth)
+{
+    uint32_t last = 0;
+    do {
+        uint64_t value = 0;
+        size_t digits = 0;
+        for (; *text >= '0' && *text <= '9' && digits < 9; text++, digits++) value = value * 10 + (uint64_t)(*text - '0');
+        if (digits == 0 || (*text && *text != ',')) return fail("--out layers: needs numbers with commas between, as in layers:3,6,12");
+        if (value == 0 || value > depth)
+            return fail("--out layers: there is no layer %" PRIu64 "; they count from 1 to %" PRIu32, value, depth);
+        if (value <= last) return fail("--out layers: layer %" PRIu64 " after %" PRIu32 "; name them in ascending order, each once", value, last);
+        last = (uint32_t)value;
+        r->layers[r->layer_count++] = last;
+    } while (*text++ == ',');
+    return 0;
+}
+
+static int parse_out(request *r, const mim_model *model, const char *text, int norm)
+{
+    const mim_blob_header *header = model->header;
+    size_t kind = 0, count = sizeof output_names / sizeof *output_names;
+    if (text) {
+        size_t length = strcspn(text, ":");
+        while (kind < count && !(strlen(output_names[kind]) == length && strncmp(output_names[kind], text, length) == 0)) kind++;
+        if (kind == count || (text[length] == ':') != (kind == OUT_LAYERS))
+            return fail("--out: '%s' is none of pooled, cls, patches, registers, tokens, layers:3,6,12, attention, logits", text);
+        if (kind == OUT_LAYERS && parse_layers(r, text + length + 1, header->depth)) return 1;
+    }
+    r->kind = (output_kind)kind;
+    r->norm = norm;
+    if (norm && r->kind != OUT_LAYERS) return fail("--norm goes with --out layers:...; tokens are normalised already");
+    if (norm && !model_step(model, MIM_STEP_NORM)) return fail("--norm: the model has no final norm");
+    if (r->kind == OUT_CLS && !header->has_cls) return fail("--out cls: the model has no CLS token; try pooled");
+    if (r->kind == OUT_REGISTERS && !header->registers) return fail("--out registers: the model has none");
+    if (r->kind == OUT_LOGITS && !header->classes) return fail("--out logits: the model has no classification head");
+    if (r->kind == OUT_ATTENTION && !model_step(model, MIM_STEP_ATTENTION)) return fail("--out attention: the model has no attention");
+    return 0;
+}
+
+/* The output array's shape but for N. */
+static int size_output(request *r, const mim_model *model, uint64_t patches)
+{
+    const mim_blob_header *header = model->header;
+    uint64_t tokens = model_prefix(model) + patches, dim = header->dim, row = 1;
+    uint64_t *s = r->shape + 1;
+    r->dims = 3;
+    switch (r->kind) {
+    case OUT_CLS:       s[0] = dim;                                             r->dims = 2; break;
+    case OUT_PATCHES:   s[0] = patches;            s[1] = dim;                               break;
+    case OUT_REGISTERS: s[0] = header->registers;  s[1] = dim;                               break;
+    case OUT_TOKENS:    s[0] = tokens;             s[1] = dim;                               break;
+    case OUT_LAYERS:    s[0] = r->layer_count;     s[1] = tokens;  s[2] = dim;  r->dims = 4; break;
+    case OUT_ATTENTION: s[0] = model_step(model, MIM_STEP_ATTENTION)->heads;
+                        s[1] = tokens;             s[2] = tokens;               r->dims = 4; break;
+    case OUT_LOGITS:    s[0] = header->classes;                                 r->dims = 2; break;
+    case OUT_POOLED:    s[0] = header->pooled_dim;                              r->dims = 2; break;
+    }
+    for (uint32_t i = 1; i < r->dims; i++) row *= r->shape[i];   /* within 2^37 by the blob's limits */
+    if (row > SIZE_MAX / sizeof(float)) return fail("--out %s: one image's is too large for this machine", output_names[r->kind]);
+    r->row = (size_t)row;
+    return 0;
+}
+
+static mim_output output_to(const request *r, float *row)
+{
+    mim_output output;
+    memset(&output, 0, sizeof output);
+    switch (r->kind) {
+    case OUT_CLS:       output.cls = row;       break;
+    case OUT_PATCHES:   output.patches = row;   break;
+    case OUT_REGISTERS: output.registers = row; break;
+    case OUT_TOKENS:    output.tokens = row;    break;
+    case OUT_ATTENTION: output.attention = row; break;
+    case OUT_LOGITS:    output.logits = row;    break;
+    case OUT_POOLED:    output.pooled = row;    break;
+    case OUT_LAYERS:
+        output.layers = row;
+        output.layer = r->layers;
+        output.layer_count = r->layer_count;
+        output.layer_norm = (uint32_t)r->norm;
+        break;
+    }
+    return output;
+}
+
+/* ---- --keep ---- */
+
+/* Patch indices, each within the grid and named once. */
+static int read_keep(const char *path, uint64_t patches, uint32_t **result, uint32_t *result_count)
+{
+    npy_array array;
+    reason why;
+    if (npy_open(&array, path, &why)) return fail("--keep %s: %s", path, why.text);
+    size_t size = array.type == NPY_I8 ? 8 : 4, count = 0;
+    uint32_t *keep = NULL;
+    uint8_t *bytes = NULL, *seen = NULL;
+    int failed = 0;
+    if (array.type == NPY_F4) failed = fail("--keep %s: holds float32; patch indices are int32 or int64", path);
+    else if (array.dims != 1) failed = fail("--keep %s: has %" PRIu32 " dimensions; patch indices have one", path, array.dims);
+    else if (array.count == 0) failed = fail("--keep %s: names no patch", path);
+    else if (array.count > patches)
+        failed = fail("--keep %s: names %" PRIu64 " patches; the grid has %" PRIu64, path, array.count, patches);
+    if (!failed) {
+        count = (size_t)array.count;
+        keep = malloc(count * sizeof *keep);
+        bytes = malloc(count * size);
+        seen = calloc((size_t)patches, 1);
+        if (!keep || !bytes || !seen) failed = fail("--keep %s: not enough memory", path);
+        else if (npy_read(&array, 0, count, bytes, &why)) failed = fail("--keep %s: %s", path, why.text);
+    }
+    for (size_t i = 0; !failed && i < count; i++) {
+        int64_t value = 0;
+        int32_t narrow = 0;
+        if (size == 8) memcpy(&value, bytes + 8 * i, 8);
+        else memcpy(&narrow, bytes + 4 * i, 4);
+        if (size == 4) value = narrow;
+        if (value < 0 || (uint64_t)value >= patches)
+            failed = fail("--keep %s: index %" PRId64 " is outside the grid of %" PRIu64 " patches", path, value, patches);
+        else if (seen[value]++) failed = fail("--keep %s: names patch %" PRId64 " twice", path, value);
+        else keep[i] = (uint32_t)value;
+    }
+    npy_close(&array);
+    free(bytes);
+    free(seen);
+    if (failed) {
+        free(keep);
+        return 1;
+    }
+    *result = keep;
+    *result_count = (uint32_t)count;
+    return 0;
+}
+
+/* ---- the work ---- */
+
+/* What one thread needs: a session, and the image and row in hand. */
+typedef struct worker {
+    engine engine;
+    uint32_t room_height, room_width; /* largest picture the session can resize */
+    float *row;
+    float *planes;                    /* an array's image; allocated by the first */
+    npy_array array;                  /* the array open at present; fd < 0: none */
+    size_t array_source;
+} worker;
+
+typedef struct job {
+    const mim_model *model;
+    const request *request;
+    const inputs *inputs;
+    mim_session_desc desc;            /* height, width, threads... of every session */
+    const uint32_t *keep;
+    uint32_t keep_count;
+    int skip_bad;
+    worker *workers;
+    out_file *out;
+
+    pthread_mutex_t lock;             /* guards what follows */
+    pthread_cond_t turn;              /* written has grown, or failed is set */
+    uint64_t next, written, skipped;
+    int failed, terminal, shown;
+    double start, last_shown;
+} job;
+
+/* The arena grows with the pictures, in steps, so that a new size seldom means a new session. */
+static int fit_picture(const job *j, worker *w, uint32_t height, uint32_t width, reason *why)
+{
+    if (w->engine.arena && height <= w->room_height && width <= w->room_width) return 0;
+    mim_session_desc desc = j->desc;
+    uint32_t h = (height + 255) / 256 * 256, v = (width + 255) / 256 * 256;
+    desc.source_height = h > w->room_height ? h : w->room_height;
+    desc.source_width = v > w->room_width ? v : w->room_width;
+    if (engine_start(&w->engine, j->model, &desc, why)) return 1;
+    w->room_height = desc.source_height;
+    w->room_width = desc.source_width;
+    return 0;
+}
+
+static int encode_image(worker *w, const mim_image *image, const mim_output *output, reason *why)
+{
+    mim_status status = mim_encode(&w->engine.session, image, output);
+    return status == MIM_OK ? 0 : because(why, "%s", mim_status_string(status));
+}
+
+static int encode_picture(const job *j, worker *w, const char *path, const mim_output *output, reason *why)
+{
+    picture p;
+    mim_image image;
+    if (picture_read(&p, path, why)) return 1;
+    memset(&image, 0, sizeof image);
+    image.format = p.format;
+    image.width = p.width;
+    image.height = p.height;
+    image.pixels = p.pixels;
+    image.visible = j->keep;
+    image.visible_count = j->keep_count;
+    int failed = fit_picture(j, w, p.height, p.width, why) || encode_image(w, &image, output, why);
+    picture_free(&p);
+    return failed;
+}
+
+static int encode_array(const job *j, worker *w, size_t number, uint64_t index, const mim_output *output, reason *why)
+{
+    const source *from = &j->inputs->sources[number];
+    uint64_t floats = (uint64_t)j->model->header->channels * j->desc.height * j->desc.width;
+    size_t count = (size_t)floats;
+    mim_image image;
+    if (w->array.fd < 0 || w->array_source != number) {
+        npy_close(&w->array);
+        if (npy_open(&w->array, j->inputs->names + from->name, why)) return 1;
+        w->array_source = number;
+    }
+    /* It was checked when the inputs were listed; a file that has changed since is caught here. */
+    if (w->array.type != NPY_F4 || (index + 1) * count > w->array.count) return because(why, "has changed since it was listed");
+    if (!w->planes && floats <= SIZE_MAX / sizeof *w->planes) w->planes = malloc(count * sizeof *w->planes);
+    if (!w->planes) return because(why, "not enough memory for one image");
+    if (npy_read(&w->array, index * count, count, w->planes, why)) return 1;
+    if (!w->engine.arena && engine_start(&w->engine, j->model, &j->desc, why)) return 1;
+    memset(&image, 0, sizeof image);
+    image.format = MIM_PLANES;
+    image.height = j->desc.height;
+    image.width = j->desc.width;
+    image.exact = 1;
+    image.pixels = w->planes;
+    image.visible = j->keep;
+    image.visible_count = j->keep_count;
+    return encode_image(w, &image, output, why);
+}
+
+static void clear_progress(job *j)
+{
+    if (j->shown) fputs("\r\033[K", stderr);
+    j->shown = 0;
+}
+
+static void show_progress(job *j)
+{
+    double now = seconds_now(), elapsed = now - j->start;
+    if (!j->terminal || now - j->last_shown < 0.2 || j->written == 0) return;
+    double rate = (double)j->written / (elapsed > 0 ? elapsed : 1e-9);
+    double rest = (double)(j->inputs->images - j->written) / rate;
+    unsigned long left = rest < 1e9 ? (unsigned long)rest : 1000000000ul;
+    fprintf(stderr, "\r%" PRIu64 " of %" PRIu64 " images, %.1f a second, %lu:%02lu:%02lu left \033[K",
+            j->written, j->inputs->images, rate, left / 3600, left / 60 % 60, left % 60);
+    j->last_shown = now;
+    j->shown = 1;
+}
+
+/* The row of the next image in order; called with the lock held. */
+static void deliver(job *j, worker *w, const source *from, int bad, const reason *why)
+{
+    const char *path = j->inputs->names + from->name;
+    if (bad && from->kind == SOURCE_PICTURE && j->skip_bad) {
+        clear_progress(j);
+        fail("skipped %s: %s", path, why->text);
+        for (size_t i = 0; i < j->request->row; i++) w->row[i] = NAN;
+        j->skipped++;
+    } else if (bad) {
+        clear_progress(j);
+        j->failed = fail("%s: %s", path, why->text);
+        return;
+    }
+    if (out_write(j->out, w->row, j->request->row * sizeof *w->row)) j->failed = 1;
+    j->written++;
+    show_progress(j);
+}
+
+/* Takes images in order as long as there are any, and writes each when its turn comes. Whoever holds the lowest number
+ * never waits, so the order costs no deadlock and at most one row a thread. */
+static void work(void *arg, uint32_t index)
+{
+    job *j = arg;
+    worker *w = &j->workers[index];
+    mim_output output = output_to(j->request, w->row);
+    reason why;
+    pthread_mutex_lock(&j->lock);
+    while (!j->failed && j->next < j->inputs->images) {
+        uint64_t image = j->next++;
+        pthread_mutex_unlock(&j->lock);
+        size_t number = inputs_find(j->inputs, image);
+        const source *from = &j->inputs->sources[number];
+        int bad = from->kind == SOURCE_ARRAY
+            ? encode_array(j, w, number, image - from->first, &output, &why)
+            : encode_picture(j, w, j->inputs->names + from->name, &output, &why);
+        pthread_mutex_lock(&j->lock);
+        while (!j->failed && j->written != image) pthread_cond_wait(&j->turn, &j->lock);
+        if (!j->failed) deliver(j, w, from, bad, &why);
+        pthread_cond_broadcast(&j->turn);
+    }
+    pthread_mutex_unlock(&j->lock);
+}
+
+static int run(job *j, uint32_t threads)
+{
+    uint64_t images = j->inputs->images;
+    int single = images == 1;
+    uint32_t workers = single ? 1 : images < threads ? (uint32_t)images : threads, started = 0;
+    pool *p = threads > 1 ? pool_create(single ? threads : workers) : NULL;
+    int failed = threads > 1 && !p ? fail("cannot start %" PRIu32 " threads", threads) : 0;
+    if (single && p) {                                /* one image: the library divides the work itself */
+        j->desc.threads = threads;
+        j->desc.parallel = pool_run;
+        j->desc.user = p;
+    }
+    j->workers = calloc(workers, sizeof *j->workers);
+    for (; !failed && started < workers; started++) {
+        worker *w = j->workers ? &j->workers[started] : NULL;
+        if (w) w->row = malloc(j->request->row * sizeof *w->row);
+        if (!w || !w->row) {
+            failed = fail("not enough memory for one image's output of %zu numbers", j->request->row);
+            break;
+        }
+        w->array.fd = -1;
+    }
+    if (!failed) {
+        pthread_mutex_init(&j->lock, NULL);
+        pthread_cond_init(&j->turn, NULL);
+        j->terminal = isatty(STDERR_FILENO);
+        j->start = seconds_now();
+        if (workers == 1) work(j, 0);
+        else pool_run(p, work, j, workers);
+        clear_progress(j);
+        pthread_cond_destroy(&j->turn);
+        pthread_mutex_destroy(&j->lock);
+        failed = j->failed;
+    }
+    pool_destroy(p);
+    for (uint32_t i = 0; i < started; i++) {
+        worker *w = &j->workers[i];
+        engine_stop(&w->engine);
+        npy_close(&w->array);
+        free(w->planes);
+        free(w->row);
+    }
+    free(j->workers);
+    return failed;
+}
+
+/* Fails early and by name where the library's own answer would come late. */
+static int check_session(const job *j)
+{
+    mim_memory need;
+    mim_status status = mim_plan(j->model, &j->desc, &need);
+    if (status == MIM_OK) return 0;
+    const char *culprit = status == MIM_ERR_CPU ? "--cpu: " : status == MIM_ERR_SIZE ? "--size: " : "";
+    return fail("%s%s", culprit, mim_status_string(status));
+}
+
+int cmd_encode(int argc, char **argv)
+{
+    const char *out_path = NULL, *out_text = NULL, *size = NULL, *keep_path = NULL, *cpu = NULL, *threads_text = NULL;
+    int norm = 0, skip_bad = 0, positional = 0;
+    const option options[] = {
+        { "-o", &out_path, NULL }, { "--out", &out_text, NULL }, { "--size", &size, NULL }, { "--keep", &keep_path, NULL },
+        { "--cpu", &cpu, NULL }, { "--threads", &threads_text, NULL }, { "--norm", NULL, &norm }, { "--skip-bad", NULL, &skip_bad },
+    };
+    int parsed = parse_options(argc, argv, options, sizeof options / sizeof *options, usage, &positional);
+    if (parsed != PARSED) return parsed == PARSE_FAILED;
+    if (positional < 2) return fail("encode needs a model and at least one input; see `mim encode --help`");
+    if (!out_path) return fail("encode needs -o OUT.npy");
+
+    uint32_t threads = 1, *keep = NULL;
+    request r;
+    job j;
+    inputs all;
+    mim_model model;
+    in_file blob;
+    out_file out;
+    memset(&r, 0, sizeof r);
+    memset(&j, 0, sizeof j);
+    memset(&all, 0, sizeof all);
+    if (parse_number("--threads", threads_text, 1, MIM_MAX_THREADS, &threads) || parse_cpu(cpu, &j.desc.cpu)) return 1;
+    if (model_open(&model, &blob, argv[1])) return 1;
+    const mim_blob_header *header = model.header;
+    j.model = &model;
+    j.request = &r;
+    j.inputs = &all;
+    j.out = &out;
+    j.skip_bad = all.tolerant = skip_bad;
+
+    int failed = parse_size(&model, size, &j.desc.height, &j.desc.width) || parse_out(&r, &model, out_text, norm) || check_session(&j);
+    uint64_t patches = (uint64_t)(j.desc.height / header->patch_height) * (j.desc.width / header->patch_width);
+    if (!failed && keep_path) {
+        failed = read_keep(keep_path, patches, &keep, &j.keep_count);
+        j.keep = keep;
+        j.desc.visible_max = j.keep_count;
+    }
+    if (!failed) failed = size_output(&r, &model, keep ? j.keep_count : patches);
+    for (int i = 2; !failed && i <= positional; i++) failed = inputs_add(&all, argv[i], &model, j.desc.height, j.desc.width);
+    for (size_t i = 0; !failed && i < all.count; i++)
+        if (all.sources[i].kind == SOURCE_PICTURE && header->channels != 1 && header->channels != 3)
+            failed = fail("%s: the model takes %" PRIu32 " channels, which no picture has; give .npy arrays", all.names + all.sources[i].name, header->channels);
+    r.shape[0] = all.images;
+    if (!failed && all.images > (UINT64_C(1) << 60) / sizeof(float) / r.row) failed = fail("the output would be too large for any file");
+
+    if (!failed && !(failed = out_open(&out, out_path))) {
+        failed = npy_write_header(&out, r.shape, r.dims) || run(&j, threads);
+        if (failed) out_discard(&out);
+        else failed = out_commit(&out);
+    }
+    if (!failed && j.skipped)
+        fail("%" PRIu64 " of %" PRIu64 " images could not be read; their rows are NaN", j.skipped, all.images);
+    inputs_free(&all);
+    free(keep);
+    in_close(&blob);
+    return failed;
+}

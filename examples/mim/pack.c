@@ -1,0 +1,302 @@
+/* pack.c - see pack.h. */
+#include "pack.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- rows ---- */
+
+static int multiply(const rows *r, uint32_t n, uint32_t count, float *row, float *bias)
+{
+    float gain;
+    if (!r->gain)
+        return 0;
+    if (tensor_read(r->gain, n, 1, &gain))
+        return 1;
+    for (uint32_t i = 0; i < count; i++)       /* the product of two floats is exact in double: one rounding */
+        row[i] = (float)((double)row[i] * (double)gain);
+    *bias = (float)((double)*bias * (double)gain);
+    for (uint32_t i = 0; i < count; i++)
+        if (!isfinite(row[i]))
+            return fail("%s: '%s' times '%s' is too large for f32", r->gain->file, r->part[0].weight->name, r->gain->name);
+    return isfinite(*bias) ? 0 : fail("%s: '%s' makes a bias too large for f32", r->gain->file, r->gain->name);
+}
+
+/* Row n: columns floats and its bias. Sizes were verified when the plan was made. */
+static int read_row(const rows *r, uint32_t n, uint32_t columns, float *row, float *bias)
+{
+    const part *p = &r->part[0];
+    uint32_t padded = round_up(r->head_dim, 16);
+    *bias = 0;
+    switch (r->kind) {
+    case ROWS_LINEAR:
+        return tensor_read(p->weight, (uint64_t)n * columns, columns, row) ||
+               (p->bias && tensor_read(p->bias, n, 1, bias)) || multiply(r, n, columns, row, bias);
+    case ROWS_QKV: {
+        uint32_t head = n / (3 * padded), which = n / padded % 3, i = n % padded;
+        if (i >= r->head_dim) {
+            memset(row, 0, columns * sizeof *row);
+            return 0;
+        }
+        uint64_t within = (uint64_t)head * r->head_dim + i, at = r->first[which] + within;
+        p = &r->part[which];
+        /* a bias of its own (q_bias) counts from 0, one fused with the others from where its weights begin */
+        uint64_t bias_at = p->bias && p->bias->count == p->weight->shape[0] ? at : within;
+        return tensor_read(p->weight, at * columns, columns, row) || (p->bias && tensor_read(p->bias, bias_at, 1, bias));
+    }
+    case ROWS_PROJ: {
+        uint64_t at = (uint64_t)n * r->heads * r->head_dim;
+        memset(row, 0, columns * sizeof *row);
+        for (uint32_t head = 0; head < r->heads; head++)
+            if (tensor_read(p->weight, at + (uint64_t)head * r->head_dim, r->head_dim, row + (size_t)head * padded))
+                return 1;
+        return (p->bias && tensor_read(p->bias, n, 1, bias)) || multiply(r, n, columns, row, bias);
+    }
+    case ROWS_NORM:
+        return tensor_read(n ? p->bias : p->weight, 0, columns, row);
+    case ROWS_TOKENS: {
+        uint32_t first = p->weight != NULL;
+        const tensor *token = n < first ? p->weight : r->part[1].weight;
+        if (!token)
+            memset(row, 0, columns * sizeof *row);
+        else if (tensor_read(token, n < first ? 0 : (uint64_t)(n - first) * columns, columns, row))
+            return 1;
+        for (uint32_t i = 0; n < r->first[2] && i < columns; i++) {
+            float position;
+            if (tensor_read(r->part[2].weight, (uint64_t)n * columns + i, 1, &position))
+                return 1;
+            row[i] += position;
+            if (!isfinite(row[i]))
+                return fail("%s: '%s' plus a token is too large for f32", r->part[2].weight->file, r->part[2].weight->name);
+        }
+        return 0;
+    }
+    default:
+        return tensor_read(p->weight, (r->first[0] + n) * columns, columns, row);
+    }
+}
+
+/* ---- number formats ---- */
+
+static uint32_t float_bits(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+/* Round to nearest, ties to even. |value| <= 2, so nothing overflows. */
+static uint16_t to_half(float value)
+{
+    uint32_t bits = float_bits(value), sign = bits >> 16 & 0x8000, magnitude = bits & 0x7FFFFFFF;
+    if (magnitude < 0x38800000) {             /* below 2^-14: a subnormal, a multiple of 2^-24; adding 0.5 rounds to one */
+        float shifted = (sign ? -value : value) + 0.5f;
+        return (uint16_t)(sign | (float_bits(shifted) - 0x3F000000));
+    }
+    uint32_t odd = magnitude >> 13 & 1;       /* a carry out of the fraction raises the exponent, as it should */
+    return (uint16_t)(sign | (magnitude - 0x38000000 + 0xFFF + odd) >> 13);
+}
+
+/* The power of two in (max / 2, max]; 1 for 0. */
+static float half_scale(float max)
+{
+    int exponent;
+    if (!(max > 0))
+        return 1;
+    frexp((double)max, &exponent);
+    return (float)ldexp(1.0, exponent - 1);   /* as small as 2^-149: exact */
+}
+
+/* Half to even; |value| < 2^31. */
+static int32_t round_even(double value)
+{
+    double low = floor(value), rest = value - low;
+    int32_t whole = (int32_t)low;
+    return whole + (rest > 0.5 || (rest == 0.5 && (whole & 1)));
+}
+
+static int32_t quantize(float value, float scale)
+{
+    int32_t q = round_even((double)value / (double)scale);
+    return q > PACK_WEIGHT_MAX ? PACK_WEIGHT_MAX : q < -PACK_WEIGHT_MAX ? -PACK_WEIGHT_MAX : q;
+}
+
+/* Stores row `lane` of a panel; k = padded columns. Returns the row's sum and scale for types that have them. */
+static int32_t pack_row(uint8_t *panel, uint32_t type, uint32_t lane, uint32_t k, const float *row, float *scale)
+{
+    float max = 0;
+    int32_t sum = 0;
+    for (uint32_t i = 0; i < k; i++)
+        max = fabsf(row[i]) > max ? fabsf(row[i]) : max;
+    *scale = 1;
+    if (type == MIM_F16)
+        *scale = half_scale(max);
+    if (type == MIM_Q8 && (float)(max / (float)PACK_WEIGHT_MAX) > 0)
+        *scale = max / (float)PACK_WEIGHT_MAX;
+    for (uint32_t i = 0; i < k; i++) {
+        if (type == MIM_F32) {
+            memcpy(panel + ((size_t)i * 16 + lane) * 4, &row[i], 4);
+        } else if (type == MIM_F16) {
+            uint16_t half = to_half(row[i] / *scale);     /* exact but where it is far below half's least step */
+            memcpy(panel + ((size_t)i * 16 + lane) * 2, &half, 2);
+        } else {
+            int32_t q = quantize(row[i], *scale);
+            sum += q;
+            panel[((size_t)(i / 4) * 16 + lane) * 4 + i % 4] = (uint8_t)q;
+        }
+    }
+    return sum;
+}
+
+/* ---- plans ---- */
+
+mim_blob_step *plan_step(plan *p, uint16_t kind)
+{
+    mim_blob_step *step = &p->steps[p->header.step_count++];
+    memset(step, 0, sizeof *step);
+    step->kind = kind;
+    return step;
+}
+
+static void plan_tensor(plan *p, mim_blob_step *step, unsigned slot, uint32_t count, uint32_t columns, const rows *from,
+                        int matrix)
+{
+    uint32_t index = p->header.tensor_count++;
+    mim_blob_tensor *t = &p->tensors[index];
+    memset(t, 0, sizeof *t);
+    t->rows = count;
+    t->columns = columns;
+    t->type = (uint8_t)(!matrix ? MIM_F32 : p->header.type == MIM_Q8 && step->kind == MIM_STEP_EMBED ? MIM_F16 : p->header.type);
+    t->layout = matrix ? MIM_PANEL16 : MIM_PLAIN;
+    t->weight_max = t->type == MIM_Q8 ? PACK_WEIGHT_MAX : 0;
+    t->input_max = t->type == MIM_Q8 ? PACK_INPUT_MAX : 0;
+    p->rows[index] = *from;
+    step->tensor[slot] = (uint16_t)(index + 1);
+}
+
+void plan_plain(plan *p, mim_blob_step *step, unsigned slot, uint32_t count, uint32_t columns, const rows *from)
+{
+    plan_tensor(p, step, slot, count, columns, from, 0);
+}
+
+void plan_matrix(plan *p, mim_blob_step *step, unsigned slot, uint32_t count, uint32_t columns, const rows *from)
+{
+    plan_tensor(p, step, slot, count, columns, from, 1);
+}
+
+static int write_plain(out_file *out, const mim_blob_tensor *t, const rows *r, float *row)
+{
+    float bias;
+    for (uint32_t n = 0; n < t->rows; n++)
+        if (read_row(r, n, t->columns, row, &bias) || out_write(out, row, t->columns * sizeof *row))
+            return 1;
+    return 0;
+}
+
+static int write_panels(out_file *out, const mim_blob_tensor *t, const rows *r, float *row, uint8_t *panel,
+                        float *scales, int32_t *sums, float *biases)
+{
+    uint32_t n16 = round_up(t->rows, 16), k = round_up(t->columns, 32);
+    size_t panel_bytes = (size_t)k * 16 * (t->type == MIM_F32 ? 4 : t->type == MIM_F16 ? 2 : 1);
+    memset(row, 0, k * sizeof *row);
+    for (uint32_t n = 0; n < n16; n++) {
+        biases[n] = 0;
+        if (n < t->rows) {
+            if (read_row(r, n, t->columns, row, &biases[n]))
+                return 1;
+        } else {
+            memset(row, 0, k * sizeof *row);
+        }
+        sums[n] = pack_row(panel, t->type, n % 16, k, row, &scales[n]);
+        if (n % 16 == 15 && out_write(out, panel, panel_bytes))
+            return 1;
+    }
+    return (t->type != MIM_F32 && out_write(out, scales, n16 * sizeof *scales)) ||
+           (t->type == MIM_Q8 && out_write(out, sums, n16 * sizeof *sums)) ||
+           out_write(out, biases, n16 * sizeof *biases);
+}
+
+/* Everything but the checksum. */
+static int write_blob(plan *p, out_file *out)
+{
+    static const uint8_t zeros[MIM_BLOB_ALIGN];
+    uint32_t rows_max = 16, k_max = 32;
+    int failed = 0;
+    for (uint32_t i = 0; i < p->header.tensor_count; i++) {
+        uint32_t n = round_up(p->tensors[i].rows, 16), k = round_up(p->tensors[i].columns, 32);
+        rows_max = n > rows_max ? n : rows_max;
+        k_max = k > k_max ? k : k_max;
+    }
+    float *row = malloc(k_max * sizeof *row), *scales = malloc(rows_max * sizeof *scales);
+    float *biases = malloc(rows_max * sizeof *biases);
+    int32_t *sums = malloc(rows_max * sizeof *sums);
+    uint8_t *panel = malloc((size_t)k_max * 64);
+    if (!row || !scales || !biases || !sums || !panel)
+        failed = fail("%s: not enough memory", p->path);
+
+    uint64_t at = sizeof p->header + p->header.step_count * sizeof *p->steps + p->header.tensor_count * sizeof *p->tensors;
+    failed = failed || out_write(out, &p->header, sizeof p->header) ||
+             out_write(out, p->steps, p->header.step_count * sizeof *p->steps) ||
+             out_write(out, p->tensors, p->header.tensor_count * sizeof *p->tensors);
+    for (uint32_t i = 0; i < p->header.tensor_count && !failed; i++) {
+        const mim_blob_tensor *t = &p->tensors[i];
+        failed = out_write(out, zeros, (size_t)(t->at - at)) ||
+                 (t->layout == MIM_PLAIN ? write_plain(out, t, &p->rows[i], row)
+                                         : write_panels(out, t, &p->rows[i], row, panel, scales, sums, biases));
+        at = t->at + mim_tensor_bytes(t);
+    }
+    free(row);
+    free(scales);
+    free(biases);
+    free(sums);
+    free(panel);
+    return failed;
+}
+
+/* Opens what was written as any user will, then writes the checksum into its header. */
+static int seal(plan *p, out_file *out)
+{
+    in_file written;
+    mim_model model;
+    if (fflush(out->file))
+        return fail("cannot write %s; is the disk full?", out->path);
+    if (in_open(&written, out->part))
+        return 1;
+    p->header.checksum = mim_checksum(written.data, written.bytes);
+    mim_status status = mim_open(&model, written.data, written.bytes);
+    in_close(&written);
+    if (status != MIM_OK)
+        return fail("%s: converted, but the result cannot be used: %s (byte %" PRIu64 ": %s)", p->path,
+                    mim_status_string(status), model.fault_at, model.fault);
+    if (fseek(out->file, 0, SEEK_SET) || fwrite(&p->header, sizeof p->header, 1, out->file) != 1)
+        return fail("cannot write %s; is the disk full?", out->path);
+    return 0;
+}
+
+int plan_write(plan *p, const char *path)
+{
+    mim_blob_header *h = &p->header;
+    uint64_t at = sizeof *h + h->step_count * sizeof *p->steps + h->tensor_count * sizeof *p->tensors;
+    for (uint32_t i = 0; i < h->tensor_count; i++) {    /* at most 8192 tensors of at most 2^33 bytes */
+        at = (at + MIM_BLOB_ALIGN - 1) / MIM_BLOB_ALIGN * MIM_BLOB_ALIGN;
+        p->tensors[i].at = at;
+        at += mim_tensor_bytes(&p->tensors[i]);
+    }
+    memcpy(h->magic, MIM_BLOB_MAGIC, sizeof h->magic);
+    h->version = MIM_BLOB_VERSION;
+    h->header_bytes = sizeof *h;
+    h->bytes = at;
+    h->checksum = 0;
+
+    out_file out;
+    if (out_open(&out, path))
+        return 1;
+    int failed = !out.part ? fail("%s is not a regular file; a blob needs one", path) : write_blob(p, &out) || seal(p, &out);
+    if (failed) {
+        out_discard(&out);
+        return 1;
+    }
+    return out_commit(&out);
+}

@@ -1,0 +1,912 @@
+/* settings.c - see settings.h. */
+#include "settings.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char option_from[] = "option", config_from[] = "config.json", picture_from[] = "preprocessor_config.json";
+static const char metadata_from[] = "__metadata__", tensor_from[] = "tensors";
+
+/* ---- names of values ---- */
+
+typedef struct choice { const char *name; uint32_t value; } choice;
+
+static const choice activations[] = {
+    { "gelu", MIM_GELU_ERF }, { "gelu_tanh", MIM_GELU_TANH }, { "quick_gelu", MIM_GELU_QUICK }, { NULL, 0 }
+};
+/* as transformers and timm call them */
+static const choice published_activations[] = {
+    { "gelu", MIM_GELU_ERF }, { "gelu_python", MIM_GELU_ERF }, { "gelu_erf", MIM_GELU_ERF }, { "erf", MIM_GELU_ERF },
+    { "gelu_new", MIM_GELU_TANH }, { "gelu_fast", MIM_GELU_TANH }, { "gelu_pytorch_tanh", MIM_GELU_TANH },
+    { "gelu_tanh", MIM_GELU_TANH }, { "tanh", MIM_GELU_TANH }, { "quick_gelu", MIM_GELU_QUICK },
+    { "quick", MIM_GELU_QUICK }, { NULL, 0 }
+};
+static const choice pools[] = {
+    { "cls", MIM_POOL_CLS }, { "mean", MIM_POOL_MEAN_PATCHES }, { "mean_all", MIM_POOL_MEAN_ALL },
+    { "cls_mean", MIM_POOL_CLS_MEAN }, { NULL, 0 }
+};
+static const choice position_rules[] = {
+    { "fixed", MIM_POSITIONS_FIXED }, { "cubic", MIM_POSITIONS_CUBIC },
+    { "cubic_antialias", MIM_POSITIONS_CUBIC_ANTIALIAS }, { "linear", MIM_POSITIONS_LINEAR }, { NULL, 0 }
+};
+static const choice filters[] = { { "bilinear", MIM_BILINEAR }, { "bicubic", MIM_BICUBIC }, { NULL, 0 } };
+
+static uint32_t choose(const choice *choices, const char *name, size_t length)
+{
+    for (; choices->name; choices++)
+        if (strlen(choices->name) == length && memcmp(choices->name, name, length) == 0)
+            return choices->value;
+    return 0;
+}
+
+static const char *name_of(const choice *choices, uint32_t value)
+{
+    while (choices->name && choices->value != value)
+        choices++;
+    return choices->name ? choices->name : "none";
+}
+
+const char *activation_name(uint32_t activation) { return name_of(activations, activation); }
+const char *pool_name(uint32_t pool) { return name_of(pools, pool); }
+const char *positions_name(uint32_t positions) { return name_of(position_rules, positions); }
+
+static void set(fact *f, double value, const char *from)
+{
+    f->value = value;
+    f->from = from;
+}
+
+/* Into a fixed field of the blob: ASCII, NUL-padded. */
+static void set_text(char *field, size_t bytes, const char *text)
+{
+    memset(field, 0, bytes);
+    for (size_t i = 0; text[i] && i + 1 < bytes; i++)
+        field[i] = text[i] < 0x20 || text[i] > 0x7E ? '?' : text[i];
+}
+
+/* ---- documents ---- */
+
+static int read_document(json *doc, const char *path)
+{
+    in_file file;
+    if (in_open(&file, path))
+        return 1;
+    int failed = json_parse(doc, file.data, file.bytes);
+    if (failed)
+        fail("%s: not valid JSON: %s (byte %zu)", path, doc->error, doc->error_at);
+    else if (json_root(doc)->type != JSON_OBJECT)
+        failed = fail("%s: not a configuration: it is not an object", path);
+    in_close(&file);
+    return failed;
+}
+
+int configs_open(configs *c, const char *checkpoint_path, const char *config)
+{
+    memset(c, 0, sizeof *c);
+    if (!(c->model_path = config ? malloc(strlen(config) + 1) : path_beside(checkpoint_path, "config.json")))
+        return config ? fail("%s: not enough memory", config) : 1;
+    if (config)
+        memcpy(c->model_path, config, strlen(config) + 1);
+    if (!(c->picture_path = path_beside(config ? config : checkpoint_path, "preprocessor_config.json")))
+        return 1;
+    if ((config || path_exists(c->model_path)) && read_document(&c->model, c->model_path))
+        return 1;
+    return path_exists(c->picture_path) && read_document(&c->picture, c->picture_path);
+}
+
+void configs_close(configs *c)
+{
+    json_free(&c->model);
+    json_free(&c->picture);
+    free(c->model_path);
+    free(c->picture_path);
+    memset(c, 0, sizeof *c);
+}
+
+static const json_node *model_value(const configs *c, const char *key)
+{
+    return json_member(&c->model, json_root(&c->model), key);
+}
+
+/* timm puts how its models see pictures into pretrained_cfg; its older files, at the root. */
+static const json_node *timm_value(const configs *c, const char *key)
+{
+    const json_node *nested = model_value(c, "pretrained_cfg");
+    return nested ? json_member(&c->model, nested, key) : model_value(c, key);
+}
+
+static const json_node *timm_argument(const configs *c, const char *key)
+{
+    return json_member(&c->model, model_value(c, "model_args"), key);
+}
+
+static int is_null(const json_node *node) { return !node || node->type == JSON_NULL; }
+
+int configs_family(const configs *c, const wishes *w, const family **wanted, const char **from)
+{
+    const char *model_type = NULL, *architecture = NULL;
+    *wanted = NULL;
+    *from = NULL;
+    json_string(&c->model, model_value(c, "model_type"), &model_type);
+    json_string(&c->model, model_value(c, "architecture"), &architecture);
+    if (c->model.count && architecture && (!model_type || strcmp(model_type, "timm_wrapper") == 0)) {
+        uint32_t heads, activation;
+        float eps;
+        *wanted = family_find("timm");
+        *from = config_from;
+        if (!w->family && !timm_architecture(architecture, &heads, &eps, &activation))
+            return fail("%s: timm's architecture '%.64s' is not one with plain blocks that this version knows; if it is one, "
+                        "give --family timm", c->model_path, architecture);
+    } else if (c->model.count && model_type) {
+        *wanted = family_of_model_type(model_type);
+        *from = config_from;
+        if (!*wanted && !w->family)
+            return fail("%s: model_type '%.64s' is not available in this version", c->model_path, model_type);
+    } else if (c->model.count) {
+        return fail("%s: names neither model_type nor architecture, so it is not a configuration this version knows; "
+                    "move it away or name another with --config", c->model_path);
+    }
+    if (w->family) {
+        char names[256];
+        family_names(names, sizeof names);
+        if (!(*wanted = family_find(w->family)))
+            return fail("--family: no family '%.64s'; there are %s", w->family, names);
+        *from = option_from;
+    }
+    return 0;
+}
+
+/* ---- checks against the tensors ---- */
+
+static int expect(const char *path, const char *key, double says, uint32_t is)
+{
+    if (says == is)
+        return 0;
+    return fail("%s: %s is %g, the tensors say %" PRIu32 "; the two are not of the same model", path, key, says, is);
+}
+
+static int expect_member(const configs *c, const char *key, uint32_t is)
+{
+    double value;
+    return json_number(&c->model, model_value(c, key), &value) && expect(c->model_path, key, value, is);
+}
+
+/* A size as n, [n], [h, w] or [c, h, w] (the first is then dropped), or {"height": h, "width": w}. */
+static int read_size(const json *doc, const json_node *node, uint32_t *height, uint32_t *width)
+{
+    uint64_t h, w;
+    if (!node)
+        return 0;
+    const json_node *first = node, *second = node;
+    if (node->type == JSON_ARRAY && node->count >= 1 && node->count <= 3) {
+        first = json_first(doc, node);
+        if (node->count == 3)
+            first = json_next(doc, first);
+        second = node->count == 1 ? first : json_next(doc, first);
+    } else if (node->type == JSON_OBJECT) {
+        first = json_member(doc, node, "height");
+        second = json_member(doc, node, "width");
+    }
+    if (!json_u64(doc, first, &h) || !json_u64(doc, second, &w) || h < 1 || w < 1 || h > MIM_MAX_IMAGE || w > MIM_MAX_IMAGE)
+        return 0;
+    *height = (uint32_t)h;
+    *width = (uint32_t)w;
+    return 1;
+}
+
+/* ---- sources of facts, one by one ---- */
+
+typedef struct extent { uint32_t height, width; const char *from; } extent;
+
+/* What is gathered on the way: sizes of images that several sources speak of. */
+typedef struct gathering {
+    settings *s;
+    const configs *c;
+    const wishes *w;
+    const vit *model;
+    const checkpoint *cp;
+    const measures *m;
+    extent wished;                        /* --image-size */
+    extent trained;                       /* that of the stored positions */
+    extent picture;                       /* what the preprocessing delivers */
+    const char *resize_note;              /* why a configured resize is of no use */
+} gathering;
+
+static uint32_t published_heads(const published_size *sizes, uint32_t dim, uint32_t depth, uint32_t hidden)
+{
+    for (; sizes && sizes->dim; sizes++)
+        if (sizes->dim == dim && sizes->depth == depth && sizes->hidden == hidden)
+            return sizes->heads;
+    return 0;
+}
+
+static void from_family(gathering *g)
+{
+    const family *f = g->model->family;
+    const measures *m = g->m;
+    settings *s = g->s;
+    if (f->eps > 0)
+        set(&s->eps, (double)f->eps, f->name);
+    if (f->activation)
+        set(&s->activation, f->activation, f->name);
+    if (f->pool && !((f->pool == MIM_POOL_CLS) && !m->has_cls))
+        set(&s->pool, f->pool, f->name);
+    set(&s->positions, f->positions, f->name);
+    set(&s->position_offset, (double)f->position_offset, f->name);
+    if (f->mean && m->channels == 3) {
+        memcpy(s->mean, f->mean, 3 * sizeof *s->mean);
+        memcpy(s->std, f->std, 3 * sizeof *s->std);
+        s->mean_from = s->std_from = f->name;
+    }
+    if (f->picture.size) {
+        set(&s->resize, MIM_RESIZE_SHORT_EDGE, f->name);
+        set(&s->filter, f->picture.filter, f->name);
+    }
+    uint32_t heads = published_heads(f->sizes, m->dim, g->model->depth, m->hidden);
+    if (heads)
+        set(&s->heads, heads, f->name);
+    heads = published_heads(f->sizes, m->decoder_dim, g->model->decoder_depth, m->decoder_hidden);
+    if (heads)
+        set(&s->decoder_heads, heads, f->name);
+    set_text(s->method, sizeof s->method, f->method);
+
+    if (g->model->top[POOL_NORM].weight)
+        set(&s->pool, MIM_POOL_MEAN_PATCHES, "fc_norm");
+    if (m->head_columns == 2 * m->dim && m->has_cls)
+        set(&s->pool, MIM_POOL_CLS_MEAN, "the head's width");
+}
+
+/* Numbers separated by blanks or commas, exactly `count` of them. */
+static int parse_numbers(const char *text, uint32_t count, float *into)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        char *end;
+        text += strspn(text, i ? " ,\t" : " \t[(");
+        double value = strtod(text, &end);
+        if (end == text || !isfinite((float)value) || strspn(text, "0123456789.eE+-") < (size_t)(end - text))
+            return 0;
+        into[i] = (float)value;
+        text = end;
+    }
+    return text[strspn(text, " \t])")] == 0;
+}
+
+static int positive(const float *numbers, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (!(numbers[i] > 0))
+            return 0;
+    return 1;
+}
+
+static int metadata_number(const gathering *g, const char *key, double *value)
+{
+    const char *text = checkpoint_metadata(g->cp, key);
+    char *end;
+    if (!text)
+        return 0;
+    *value = strtod(text, &end);
+    return end != text && *end == 0 && isfinite(*value);
+}
+
+static int expect_metadata(const gathering *g, const char *key, uint32_t is)
+{
+    double value;
+    return metadata_number(g, key, &value) && expect(g->cp->path, key, value, is);
+}
+
+/* A training script may describe its model by name: heads, dim, eps, gelu, mean, std and so on, as text. */
+static int from_metadata(gathering *g)
+{
+    settings *s = g->s;
+    const measures *m = g->m;
+    const char *text;
+    double value;
+    if (!checkpoint_metadata(g->cp, "heads") || !checkpoint_metadata(g->cp, "dim"))
+        return 0;
+    if (expect_metadata(g, "dim", m->dim) || expect_metadata(g, "depth", g->model->depth) ||
+        expect_metadata(g, "patch", m->patch_height) || (m->decoder_dim && (expect_metadata(g, "decoder_dim", m->decoder_dim) ||
+        expect_metadata(g, "decoder_depth", g->model->decoder_depth))))
+        return 1;
+    if (metadata_number(g, "heads", &value))
+        set(&s->heads, value, metadata_from);
+    if (metadata_number(g, "decoder_heads", &value))
+        set(&s->decoder_heads, value, metadata_from);
+    if (metadata_number(g, "eps", &value))
+        set(&s->eps, value, metadata_from);
+    if (metadata_number(g, "image", &value) && value >= 1 && value <= MIM_MAX_IMAGE && value == floor(value)) {
+        g->trained.height = g->trained.width = (uint32_t)value;
+        g->trained.from = metadata_from;
+    }
+    if ((text = checkpoint_metadata(g->cp, "gelu")) != NULL) {
+        uint32_t activation = choose(published_activations, text, strlen(text));
+        if (!activation)
+            return fail("%s: __metadata__ says gelu '%.40s', which this version does not know; give --act", g->cp->path, text);
+        set(&s->activation, activation, metadata_from);
+    }
+    if ((text = checkpoint_metadata(g->cp, "norm_pix_loss")) != NULL && (strcmp(text, "true") == 0 || strcmp(text, "false") == 0))
+        set(&s->norm_pix, strcmp(text, "true") == 0, metadata_from);
+    const char *mean = checkpoint_metadata(g->cp, "mean"), *std = checkpoint_metadata(g->cp, "std");
+    if (mean && std) {
+        if (!parse_numbers(mean, m->channels, s->mean) || !parse_numbers(std, m->channels, s->std) || !positive(s->std, m->channels))
+            return fail("%s: mean and std of __metadata__ are not %" PRIu32 " numbers each", g->cp->path, m->channels);
+        s->mean_from = s->std_from = metadata_from;
+        /* it states its normalisation and no crop: pictures enter whole */
+        set(&s->edge_over, 1, metadata_from);
+        set(&s->edge_under, 1, metadata_from);
+    }
+    if ((text = checkpoint_metadata(g->cp, "method")) != NULL)
+        set_text(s->method, sizeof s->method, text);
+    if ((text = checkpoint_metadata(g->cp, "data")) != NULL)
+        set_text(s->source, sizeof s->source, text);
+    return 0;
+}
+
+static int read_floats(const json *doc, const json_node *node, uint32_t count, float *into)
+{
+    const json_node *child = json_first(doc, node);
+    if (!node || node->type != JSON_ARRAY || node->count != count)
+        return 0;
+    for (uint32_t i = 0; i < count; i++, child = json_next(doc, child)) {
+        double value;
+        if (!json_number(doc, child, &value) || !isfinite((float)value))
+            return 0;
+        into[i] = (float)value;
+    }
+    return 1;
+}
+
+static int read_statistics(gathering *g, const json *doc, const char *path, const json_node *mean, const json_node *std, const char *from)
+{
+    settings *s = g->s;
+    if (is_null(mean) && is_null(std))
+        return 0;
+    if (!read_floats(doc, mean, g->m->channels, s->mean) || !read_floats(doc, std, g->m->channels, s->std) ||
+        !positive(s->std, g->m->channels))
+        return fail("%s: mean and standard deviation must be %" PRIu32 " numbers each, one for each channel", path, g->m->channels);
+    s->mean_from = s->std_from = from;
+    return 0;
+}
+
+static int from_transformers(gathering *g)
+{
+    const configs *c = g->c;
+    const json *doc = &c->model;
+    const measures *m = g->m;
+    settings *s = g->s;
+    const char *text;
+    double value;
+    int truth;
+    uint32_t height, width;
+    if (expect_member(c, "hidden_size", m->dim) || expect_member(c, "num_hidden_layers", g->model->depth) ||
+        expect_member(c, "intermediate_size", m->hidden) || expect_member(c, "num_channels", m->channels) ||
+        expect_member(c, "num_register_tokens", m->registers))
+        return 1;
+    if (m->decoder_dim && (expect_member(c, "decoder_hidden_size", m->decoder_dim) ||
+                           expect_member(c, "decoder_num_hidden_layers", g->model->decoder_depth)))
+        return 1;
+    if (read_size(doc, model_value(c, "patch_size"), &height, &width) &&
+        (expect(c->model_path, "patch_size", height, m->patch_height) || expect(c->model_path, "patch_size", width, m->patch_width)))
+        return 1;
+    if (json_number(doc, model_value(c, "num_attention_heads"), &value))
+        set(&s->heads, value, config_from);
+    if (json_number(doc, model_value(c, "head_dim"), &value) && s->heads.from && value * s->heads.value != m->inner)
+        return fail("%s: %g heads of head_dim %g do not make the attention's width, %" PRIu32, c->model_path,
+                    s->heads.value, value, m->inner);
+    if (json_number(doc, model_value(c, "decoder_num_attention_heads"), &value))
+        set(&s->decoder_heads, value, config_from);
+    if (json_number(doc, model_value(c, "layer_norm_eps"), &value))
+        set(&s->eps, value, config_from);
+    if (json_bool(model_value(c, "norm_pix_loss"), &truth))
+        set(&s->norm_pix, truth, config_from);
+    if (json_string(doc, model_value(c, "hidden_act"), &text)) {
+        uint32_t activation = choose(published_activations, text, strlen(text));
+        if (!activation && !g->w->act)
+            return fail("%s: hidden_act '%.40s' is not available in this version", c->model_path, text);
+        set(&s->activation, activation, config_from);
+    }
+    if (read_size(doc, model_value(c, "image_size"), &g->trained.height, &g->trained.width))
+        g->trained.from = config_from;
+    if (json_string(doc, model_value(c, "_name_or_path"), &text) && text[0] && text[0] != '/' && text[0] != '.')
+        set_text(s->name, sizeof s->name, text);
+    return 0;
+}
+
+/* How timm's evaluation prepares pictures: transforms_imagenet_eval. */
+static int from_timm_picture(gathering *g)
+{
+    const configs *c = g->c;
+    const json *doc = &c->model;
+    settings *s = g->s;
+    const char *text, *mode = "center";
+    double crop = 0;
+    if (read_statistics(g, doc, c->model_path, timm_value(c, "mean"), timm_value(c, "std"), config_from))
+        return 1;
+    if (json_string(doc, timm_value(c, "interpolation"), &text) && choose(filters, text, strlen(text)))
+        set(&s->filter, choose(filters, text, strlen(text)), config_from);
+    json_string(doc, timm_value(c, "crop_mode"), &mode);
+    if (!json_number(doc, timm_value(c, "crop_pct"), &crop) || !(crop > 0 && crop <= 1))
+        return 0;
+    if (strcmp(mode, "center") == 0) {
+        set(&s->resize, MIM_RESIZE_SHORT_EDGE, config_from);
+        set(&s->edge_over, 1, config_from);
+        set(&s->edge_under, crop, config_from);
+    } else if (strcmp(mode, "squash") == 0 && crop == 1) {
+        set(&s->resize, MIM_RESIZE_SQUASH, config_from);
+    } else {
+        g->resize_note = "config.json crops in a way that mim does not";
+    }
+    return 0;
+}
+
+static int from_timm(gathering *g)
+{
+    static const char *const foreign[] = { "block_fn", "attn_layer", "mlp_layer", "embed_layer" };
+    static const struct { const char *part, *method; } methods[] = {
+        { "dinov2", "DINOv2" }, { "ijepa", "I-JEPA" }, { ".mae", "MAE" },
+    };
+    const configs *c = g->c;
+    const json *doc = &c->model;
+    const measures *m = g->m;
+    settings *s = g->s;
+    const char *architecture = "", *tag = "", *text;
+    char name[160];
+    double value;
+    uint32_t heads, activation;
+    float eps;
+    int truth;
+    for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++)
+        if (!is_null(timm_argument(c, foreign[i])))
+            return fail("%s: model_args has %s: only timm's plain blocks are available in this version", c->model_path, foreign[i]);
+    if (expect_member(c, "num_features", m->dim))
+        return 1;
+    json_string(doc, model_value(c, "architecture"), &architecture);
+    json_string(doc, timm_value(c, "tag"), &tag);
+    if (timm_architecture(architecture, &heads, &eps, &activation)) {
+        set(&s->heads, heads, config_from);
+        set(&s->eps, (double)eps, config_from);
+        set(&s->activation, activation, config_from);
+    } else {
+        s->eps.from = s->activation.from = NULL;
+    }
+    if (json_number(doc, timm_argument(c, "num_heads"), &value))
+        set(&s->heads, value, config_from);
+    if (!is_null(timm_argument(c, "norm_layer")))
+        s->eps.from = NULL;                                   /* its epsilon is not written down */
+    if (json_string(doc, timm_argument(c, "act_layer"), &text)) {
+        activation = choose(published_activations, text, strlen(text));
+        if (!activation && !g->w->act)
+            return fail("%s: act_layer '%.40s' is not available in this version", c->model_path, text);
+        set(&s->activation, activation, config_from);
+    }
+
+    const json_node *pool = timm_argument(c, "global_pool");
+    if (!json_string(doc, is_null(pool) ? model_value(c, "global_pool") : pool, &text))
+        text = "";
+    if (strcmp(text, "token") == 0)
+        set(&s->pool, MIM_POOL_CLS, config_from);
+    else if (strcmp(text, "avg") == 0)
+        set(&s->pool, json_bool(timm_argument(c, "pool_include_prefix"), &truth) && truth ? MIM_POOL_MEAN_ALL
+                                                                                          : MIM_POOL_MEAN_PATCHES, config_from);
+    else if (text[0] && !g->w->pool)
+        return fail("%s: global_pool '%.40s' is not available in this version; --pool takes another", c->model_path, text);
+
+    if (read_size(doc, timm_argument(c, "img_size"), &g->trained.height, &g->trained.width) ||
+        read_size(doc, timm_value(c, "input_size"), &g->trained.height, &g->trained.width))
+        g->trained.from = config_from;
+    if (from_timm_picture(g))
+        return 1;
+    snprintf(name, sizeof name, "%.79s%s%.79s", architecture, tag[0] ? "." : "", tag);
+    set_text(s->name, sizeof s->name, name);
+    if (json_string(doc, timm_value(c, "license"), &text))
+        set_text(s->licence, sizeof s->licence, text);
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++)
+        if (strstr(name, methods[i].part))
+            set_text(s->method, sizeof s->method, methods[i].method);
+    return 0;
+}
+
+/* transformers' image processors: resize, centre crop, rescale, normalise, each of which may be switched off. */
+static int from_preprocessor(gathering *g)
+{
+    const json *doc = &g->c->picture;
+    const json_node *root = json_root(doc), *size = json_member(doc, root, "size"), *crop = json_member(doc, root, "crop_size");
+    const char *path = g->c->picture_path, *kind = "";
+    settings *s = g->s;
+    double factor = 1.0 / 255, edge = 0, filter;
+    int resize = 1, centre = 0, rescale = 1, normalise = 1;
+    uint32_t height = 0, width = 0, crop_height = 0, crop_width = 0;
+    json_bool(json_member(doc, root, "do_resize"), &resize);
+    json_bool(json_member(doc, root, "do_center_crop"), &centre);
+    json_bool(json_member(doc, root, "do_rescale"), &rescale);
+    json_bool(json_member(doc, root, "do_normalize"), &normalise);
+    json_number(doc, json_member(doc, root, "rescale_factor"), &factor);
+    if (!json_string(doc, json_member(doc, root, "image_processor_type"), &kind))
+        json_string(doc, json_member(doc, root, "feature_extractor_type"), &kind);
+
+    if (!(g->w->mean && g->w->std)) {
+        if (!rescale || fabs(factor * 255 - 1) > 1e-9)
+            return fail("%s: pixels are not scaled to 0..1 there; give --mean and --std for pixels in 0..1", path);
+        if (!normalise) {
+            for (uint32_t i = 0; i < g->m->channels; i++) {
+                s->mean[i] = 0;
+                s->std[i] = 1;
+            }
+            s->mean_from = s->std_from = picture_from;
+        } else if (read_statistics(g, doc, path, json_member(doc, root, "image_mean"), json_member(doc, root, "image_std"), picture_from)) {
+            return 1;
+        }
+    }
+    if (json_number(doc, json_member(doc, root, "resample"), &filter)) {
+        s->filter.from = NULL;
+        if (filter == 2 || filter == 3)                       /* Pillow's numbers */
+            set(&s->filter, filter == 2 ? MIM_BILINEAR : MIM_BICUBIC, picture_from);
+    }
+
+    /* a bare number is the short edge to the processors that crop, and both edges to ViT's */
+    int bare = size && size->type == JSON_NUMBER, vit_kind = strncmp(kind, "ViT", 3) == 0;
+    s->resize.from = NULL;
+    s->edge_over.from = s->edge_under.from = NULL;
+    if (!resize || (bare && !vit_kind && !centre) || (centre && !read_size(doc, crop, &crop_height, &crop_width))) {
+        g->resize_note = "preprocessor_config.json does not say";
+        return 0;
+    }
+    if (json_number(doc, json_member(doc, size, "shortest_edge"), &edge) || (bare && !vit_kind && json_number(doc, size, &edge))) {
+        if (!centre || crop_height != crop_width || !(edge >= crop_height)) {
+            g->resize_note = "preprocessor_config.json keeps the picture's shape, mim's input has one size";
+            return 0;
+        }
+        set(&s->resize, MIM_RESIZE_SHORT_EDGE, picture_from);
+        set(&s->edge_over, edge, picture_from);
+        set(&s->edge_under, crop_height, picture_from);
+        height = crop_height;
+        width = crop_width;
+    } else if (read_size(doc, size, &height, &width)) {
+        if (centre && (crop_height != height || crop_width != width)) {
+            g->resize_note = "preprocessor_config.json squashes and then crops, which mim does not do";
+            return 0;
+        }
+        set(&s->resize, MIM_RESIZE_SQUASH, picture_from);
+    } else {
+        g->resize_note = "preprocessor_config.json does not say";
+        return 0;
+    }
+    g->picture.height = height;
+    g->picture.width = width;
+    g->picture.from = picture_from;
+    return 0;
+}
+
+/* ---- options ---- */
+
+static int option_choice(const char *name, const char *text, const choice *choices, fact *f)
+{
+    if (!text)
+        return 0;
+    uint32_t value = choose(choices, text, strlen(text));
+    if (!value) {
+        char names[128] = "";
+        for (; choices->name; choices++)
+            snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", names[0] ? ", " : "", choices->name);
+        return fail("%s: '%.64s' is none of %s", name, text, names);
+    }
+    set(f, value, option_from);
+    return 0;
+}
+
+static int option_number(const char *name, const char *text, uint32_t least, uint32_t most, fact *f)
+{
+    uint32_t value = 0;
+    if (parse_number(name, text, least, most, &value))
+        return 1;
+    if (text)
+        set(f, value, option_from);
+    return 0;
+}
+
+static int option_positions(const char *text, settings *s)
+{
+    double offset = 0;
+    if (!text)
+        return 0;
+    size_t length = strcspn(text, ":");
+    uint32_t rule = choose(position_rules, text, length);
+    if (text[length] && parse_real("--positions", text + length + 1, 0, 1, &offset))
+        return 1;
+    if (!rule || (offset > 0 && rule != MIM_POSITIONS_CUBIC && rule != MIM_POSITIONS_LINEAR))
+        return fail("--positions: '%.64s' is none of fixed, cubic, cubic:OFFSET, cubic_antialias, linear", text);
+    set(&s->positions, rule, option_from);
+    set(&s->position_offset, offset, option_from);
+    return 0;
+}
+
+static int option_statistics(const char *name, const char *text, uint32_t count, int above_zero, float *into, const char **from)
+{
+    if (!text)
+        return 0;
+    if (!parse_numbers(text, count, into) || (above_zero && !positive(into, count)))
+        return fail("%s: '%.80s' is not %" PRIu32 " %snumber%s separated by commas, one for each channel", name, text, count,
+                    above_zero ? "positive " : "", count == 1 ? "" : "s");
+    *from = option_from;
+    return 0;
+}
+
+/* N or HxW */
+static int option_size(const char *text, extent *size)
+{
+    char half[16];
+    if (!text)
+        return 0;
+    size_t length = strcspn(text, "x");
+    if (length >= sizeof half)
+        return fail("--image-size: '%.64s' is not N or HxW in pixels", text);
+    memcpy(half, text, length);
+    half[length] = 0;
+    if (parse_number("--image-size", half, 1, MIM_MAX_IMAGE, &size->height) ||
+        parse_number("--image-size", text[length] ? text + length + 1 : half, 1, MIM_MAX_IMAGE, &size->width))
+        return 1;
+    size->from = option_from;
+    return 0;
+}
+
+static int from_options(gathering *g)
+{
+    const wishes *w = g->w;
+    settings *s = g->s;
+    double eps;
+    if (option_number("--heads", w->heads, 1, MIM_MAX_HEADS, &s->heads) ||
+        option_number("--decoder-heads", w->decoder_heads, 1, MIM_MAX_HEADS, &s->decoder_heads) ||
+        option_choice("--act", w->act, activations, &s->activation) || option_choice("--pool", w->pool, pools, &s->pool) ||
+        option_choice("--filter", w->filter, filters, &s->filter) || option_positions(w->positions, s) ||
+        option_statistics("--mean", w->mean, g->m->channels, 0, s->mean, &s->mean_from) ||
+        option_statistics("--std", w->std, g->m->channels, 1, s->std, &s->std_from) || option_size(w->image_size, &g->wished))
+        return 1;
+    if (w->eps) {
+        if (parse_real("--eps", w->eps, 1e-30, 1, &eps))
+            return 1;
+        set(&s->eps, eps, option_from);
+    }
+    if (w->norm_pix) {
+        if (strcmp(w->norm_pix, "yes") != 0 && strcmp(w->norm_pix, "no") != 0)
+            return fail("--norm-pix: '%.64s' is neither yes nor no", w->norm_pix);
+        set(&s->norm_pix, strcmp(w->norm_pix, "yes") == 0, option_from);
+    }
+    if (w->licence)
+        set_text(s->licence, sizeof s->licence, w->licence);
+    return 0;
+}
+
+/* --resize, once the image's size is known: an edge is in pixels */
+static int option_resize(gathering *g)
+{
+    const char *text = g->w->resize;
+    settings *s = g->s;
+    uint32_t edge = 0, height = (uint32_t)s->image_height.value, width = (uint32_t)s->image_width.value;
+    if (!text)
+        return 0;
+    if (strcmp(text, "squash") == 0) {
+        set(&s->resize, MIM_RESIZE_SQUASH, option_from);
+        return 0;
+    }
+    if (strncmp(text, "short:", 6) != 0)
+        return fail("--resize: '%.64s' is neither short:EDGE nor squash", text);
+    if (parse_number("--resize short:EDGE", text + 6, height < width ? height : width, MIM_MAX_IMAGE, &edge))
+        return 1;
+    set(&s->resize, MIM_RESIZE_SHORT_EDGE, option_from);
+    set(&s->edge_over, edge, option_from);
+    set(&s->edge_under, height < width ? height : width, option_from);
+    return 0;
+}
+
+/* ---- geometry ---- */
+
+static uint32_t square_root(uint32_t n)
+{
+    uint32_t root = 0;
+    while ((root + 1) * (root + 1) <= n)          /* n <= 16384 */
+        root++;
+    return root;
+}
+
+/* Whether positions for images of this size, after some prefix, are as many as are stored. */
+static int fits(const measures *m, extent size, uint32_t *prefix)
+{
+    const uint32_t prefixes[] = { 0, m->has_cls, m->has_cls + m->registers };
+    if (!size.from || size.height % m->patch_height || size.width % m->patch_width)
+        return 0;
+    uint64_t patches = (uint64_t)(size.height / m->patch_height) * (size.width / m->patch_width);
+    for (size_t i = 0; i < 3; i++)
+        if (patches + prefixes[i] == m->position_rows) {
+            *prefix = prefixes[i];
+            return 1;
+        }
+    return 0;
+}
+
+/* The grid of the stored positions: what the shape tells, else a size that fits, else the only square. */
+static int settle_grid(gathering *g, extent *stored)
+{
+    const measures *m = g->m;
+    uint32_t *prefix = &g->s->position_prefix, found = 0;
+    if (m->grid_height) {
+        stored->height = m->grid_height * m->patch_height;
+        stored->width = m->grid_width * m->patch_width;
+        stored->from = tensor_from;
+        return 0;
+    }
+    if (fits(m, g->wished, prefix)) {
+        *stored = g->wished;
+        return 0;
+    }
+    if (g->trained.from) {
+        *stored = g->trained;
+        if (fits(m, g->trained, prefix))
+            return 0;
+        return fail("%s: %s says images of %" PRIu32 "x%" PRIu32 ", which do not fit the %" PRIu32 " stored positions; "
+                    "give --image-size", g->cp->path, g->trained.from, g->trained.height, g->trained.width, m->position_rows);
+    }
+    for (uint32_t i = 0; i < 3; i++) {
+        uint32_t n = i == 0 ? 0 : i == 1 ? m->has_cls : m->has_cls + m->registers, known = i && n == (i == 1 ? 0 : m->has_cls);
+        uint32_t side = m->position_rows > n ? square_root(m->position_rows - n) : 0;
+        if (known || side == 0 || side * side + n != m->position_rows)
+            continue;
+        found++;
+        *prefix = n;
+        stored->height = side * m->patch_height;
+        stored->width = side * m->patch_width;
+        stored->from = tensor_from;
+    }
+    if (found != 1)
+        return fail("%s: the %" PRIu32 " stored positions are not those of one square grid; give --image-size HxW",
+                    g->cp->path, m->position_rows);
+    return 0;
+}
+
+static int settle_geometry(gathering *g)
+{
+    const measures *m = g->m;
+    const family *f = g->model->family;
+    settings *s = g->s;
+    extent stored = { 0, 0, NULL }, image = g->wished.from ? g->wished : g->picture;
+    if (m->position_rows) {
+        if (settle_grid(g, &stored))
+            return 1;
+        if (stored.height != stored.width && !f->any_grid && s->positions.from == f->name) {
+            set(&s->positions, MIM_POSITIONS_FIXED, f->name);     /* the reference interpolates from squares only */
+            set(&s->position_offset, 0, f->name);
+        }
+        set(&s->grid_height, stored.height / m->patch_height, stored.from);
+        set(&s->grid_width, stored.width / m->patch_width, stored.from);
+        if (!image.from) {
+            image = stored;
+            if (f->picture.stored && stored.from == tensor_from && stored.height == f->picture.stored &&
+                stored.width == f->picture.stored && s->positions.value != MIM_POSITIONS_FIXED) {
+                image.height = image.width = f->picture.size;
+                image.from = f->name;
+            }
+        }
+    } else {
+        set(&s->positions, MIM_POSITIONS_NONE, tensor_from);
+        if (!image.from)
+            image = g->trained;
+        if (!image.from)
+            return 0;                                             /* asked for */
+    }
+    if (image.height % m->patch_height || image.width % m->patch_width)
+        return fail("%s: images of %" PRIu32 "x%" PRIu32 " (%s) are not made of patches of %" PRIu32 "x%" PRIu32 "; give --image-size",
+                    g->cp->path, image.height, image.width, image.from, m->patch_height, m->patch_width);
+    uint64_t tokens = (uint64_t)(image.height / m->patch_height) * (image.width / m->patch_width) + m->has_cls + m->registers;
+    if (image.height > MIM_MAX_IMAGE || image.width > MIM_MAX_IMAGE || tokens > MIM_MAX_TOKENS)
+        return fail("%s: images of %" PRIu32 "x%" PRIu32 " are beyond mim's limits (%u pixels a side, %u tokens)", g->cp->path,
+                    image.height, image.width, MIM_MAX_IMAGE, MIM_MAX_TOKENS);
+    if (m->position_rows && s->positions.value == MIM_POSITIONS_FIXED && (image.height != stored.height || image.width != stored.width))
+        return fail("%s: its positions are for images of %" PRIu32 "x%" PRIu32 ", not %" PRIu32 "x%" PRIu32 " (%s), and how to "
+                    "interpolate them is not known; give --image-size or --positions", g->cp->path, stored.height, stored.width,
+                    image.height, image.width, image.from);
+    set(&s->image_height, image.height, image.from);
+    set(&s->image_width, image.width, image.from);
+
+    uint32_t shorter = image.height < image.width ? image.height : image.width;
+    if (f->picture.size && s->resize.from == f->name && !s->edge_over.from) {
+        int larger = f->picture.larger && shorter > f->picture.size;
+        set(&s->edge_over, larger ? 1 : f->picture.edge, f->name);
+        set(&s->edge_under, larger ? 1 : f->picture.size, f->name);
+    }
+    if (image.height != image.width && s->resize.value == MIM_RESIZE_SHORT_EDGE) {
+        s->resize.from = NULL;
+        g->resize_note = "its input is not square";
+    }
+    return option_resize(g);
+}
+
+/* ---- asking ---- */
+
+static void ask(char *text, size_t bytes, int missing, const char *what)
+{
+    if (missing && strlen(text) + strlen(what) + 3 < bytes)
+        snprintf(text + strlen(text), bytes - strlen(text), "%s%s", text[0] ? "; " : "", what);
+}
+
+static int ask_for_missing(const gathering *g)
+{
+    const settings *s = g->s;
+    const measures *m = g->m;
+    char text[1200] = "", heads[128], resize[256];
+    snprintf(heads, sizeof heads, "number of heads (give --heads N");
+    if (m->inner % 64 == 0)
+        snprintf(heads + strlen(heads), sizeof heads - strlen(heads), "; 64-wide heads would be %" PRIu32, m->inner / 64);
+    snprintf(heads + strlen(heads), sizeof heads - strlen(heads), ")");
+    snprintf(resize, sizeof resize, "how pictures are resized (%s%s--resize short:EDGE or squash)",
+             g->resize_note ? g->resize_note : "", g->resize_note ? ": " : "");
+    ask(text, sizeof text, !s->heads.from, heads);
+    ask(text, sizeof text, !s->eps.from, "epsilon of the norms (--eps E)");
+    ask(text, sizeof text, !s->activation.from, "activation (--act gelu, gelu_tanh or quick_gelu)");
+    ask(text, sizeof text, !s->pool.from, "pooling (--pool cls, mean, mean_all or cls_mean)");
+    ask(text, sizeof text, !s->image_height.from, "image size (--image-size N or HxW)");
+    ask(text, sizeof text, !s->mean_from, "mean of the pixels (--mean R,G,B in 0..1)");
+    ask(text, sizeof text, !s->std_from, "standard deviation of the pixels (--std R,G,B)");
+    ask(text, sizeof text, !s->resize.from, resize);
+    ask(text, sizeof text, !s->filter.from, "resampling filter (--filter bilinear or bicubic)");
+    ask(text, sizeof text, m->decoder_dim && !s->decoder_heads.from, "number of the decoder's heads (--decoder-heads N)");
+    ask(text, sizeof text, m->decoder_dim && !s->norm_pix.from,
+        "whether the decoder predicts normalised pixels (--norm-pix yes or no)");
+    if (!text[0])
+        return 0;
+    const char *hint = "";
+    if (strcmp(g->model->family->name, "vit") == 0)
+        hint = "; --family mae or --family timm adds what its authors fixed";
+    else if (strcmp(g->model->family->naming, "transformers") == 0 && !g->c->model.count)
+        hint = "; its config.json and preprocessor_config.json beside it would tell";
+    else if (strcmp(g->model->family->naming, "transformers") == 0 && !g->c->picture.count)
+        hint = "; its preprocessor_config.json beside it would tell";
+    else if (strcmp(g->model->family->name, "timm") == 0 && !g->c->model.count)
+        hint = "; its config.json beside it would tell";
+    return fail("%s: not in the file: %s%s", g->cp->path, text, hint);
+}
+
+/* The file's name without folder and extension; a bare "model" is named after its folder. */
+static void default_names(settings *s, const char *path)
+{
+    char copy[256], *name = copy, *slash;
+    size_t length = strlen(path);
+    snprintf(copy, sizeof copy, "%s", path + (length >= sizeof copy ? length - sizeof copy + 1 : 0));
+    slash = strrchr(copy, '/');
+    set_text(s->source, sizeof s->source, slash ? slash + 1 : copy);
+    if (slash && strncmp(slash + 1, "model.safetensors", 17) == 0) {
+        *slash = 0;
+        slash = strrchr(copy, '/');
+        name = slash ? slash + 1 : copy;
+    } else {
+        name = slash ? slash + 1 : copy;
+        char *dot = strrchr(name, '.');
+        if (dot && dot > name)
+            *dot = 0;
+    }
+    set_text(s->name, sizeof s->name, name);
+}
+
+int settle(settings *s, const configs *c, const wishes *w, const vit *model, const checkpoint *cp, const measures *m)
+{
+    gathering g = { .s = s, .c = c, .w = w, .model = model, .cp = cp, .m = m };
+    memset(s, 0, sizeof *s);
+    for (uint32_t i = 0; i < MIM_MAX_CHANNELS; i++)
+        s->std[i] = 1;
+    default_names(s, cp->path);
+    from_family(&g);
+    if (from_metadata(&g))
+        return 1;
+    int timm = c->model.count && model_value(c, "architecture");
+    if (c->model.count && (timm ? from_timm(&g) : from_transformers(&g)))
+        return 1;
+    if (c->picture.count && from_preprocessor(&g))
+        return 1;
+    if (from_options(&g) || settle_geometry(&g) || ask_for_missing(&g))
+        return 1;
+    double facts[] = { s->heads.value, m->decoder_dim ? s->decoder_heads.value : 1 };
+    for (size_t i = 0; i < 2; i++)
+        if (!(facts[i] >= 1 && facts[i] <= MIM_MAX_HEADS && facts[i] == floor(facts[i])))
+            return fail("%s: %g is not a number of heads; give --%sheads", cp->path, facts[i], i ? "decoder-" : "");
+    return 0;
+}

@@ -1,0 +1,134 @@
+/* tool.h - what the parts of the command-line tool share. */
+#ifndef TOOL_H
+#define TOOL_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "../../mim.h"
+
+#if defined(__GNUC__)
+#define PRINTF_LIKE(text, first) __attribute__((format(printf, text, first)))
+#else
+#define PRINTF_LIKE(text, first)
+#endif
+
+/* Commands: argv[0] is the command's own name. They return the exit status. */
+int cmd_convert(int argc, char **argv);
+int cmd_info(int argc, char **argv);
+int cmd_encode(int argc, char **argv);
+int cmd_reconstruct(int argc, char **argv);
+int cmd_bench(int argc, char **argv);
+
+/* ---- util.c: saying what went wrong ---- */
+
+/* Prints "mim: " and one line to stderr: what, where, and what to do. Returns 1, so that callers can `return fail(...)`. */
+int fail(const char *format, ...) PRINTF_LIKE(1, 2);
+
+/* The same line kept for a caller who decides whether it is fatal. because() returns 1. */
+typedef struct reason {
+    char text[512];
+} reason;
+
+int because(reason *why, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/* ---- util.c: files ---- */
+
+/* A file that appears complete or not at all: written as PATH.part beside it, renamed by out_commit; the part also goes
+ * when a signal ends the program. A path that names a device or a pipe is written directly.
+ * All return 0, or 1 after fail(). out_discard after any failure removes the part. One at a time. */
+typedef struct out_file {
+    FILE *file;
+    char *path, *part;
+} out_file;
+
+int  out_open(out_file *out, const char *path);
+int  out_write(out_file *out, const void *data, size_t bytes);
+int  out_commit(out_file *out);   /* flush, check, rename */
+void out_discard(out_file *out);
+
+/* A whole file mapped read-only (or read where mapping is not possible), 64-byte aligned or better. */
+typedef struct in_file {
+    const uint8_t *data;
+    size_t bytes;
+    int mapped;
+} in_file;
+
+int  in_open(in_file *in, const char *path);
+int  in_open_quiet(in_file *in, const char *path, reason *why);  /* the reason, without the path, instead of fail() */
+void in_close(in_file *in);
+
+/* ---- util.c: models and sessions ---- */
+
+/* Opens and verifies a blob; 1 after fail() naming path, offset and what to do. */
+int  model_open(mim_model *model, in_file *file, const char *path);
+
+/* A session with its arena, of the useful size. Starting one that is already started gives its arena back first. */
+typedef struct engine {
+    mim_session session;
+    void *arena;
+} engine;
+
+int  engine_start(engine *e, const mim_model *model, const mim_session_desc *desc, reason *why);
+void engine_stop(engine *e);
+
+/* Multiply-accumulates of one encode of `patches` patches, without the head: the linear layers and the products of
+ * attention at the true token count, from the model's steps and the true sizes of its tensors. */
+uint64_t model_macs(const mim_model *model, uint64_t patches);
+
+const mim_blob_step *model_step(const mim_model *model, uint16_t kind);            /* the encoder's last of its kind, or NULL */
+const mim_blob_tensor *step_tensor(const mim_model *model, const mim_blob_step *step, unsigned slot);  /* or NULL */
+uint64_t model_prefix(const mim_model *model);                                     /* CLS and registers */
+const char *type_name(uint32_t type);
+
+/* ---- util.c: command lines ---- */
+
+/* `--name VALUE`, `--name=VALUE`, or a switch; "--" ends them. value and given start as NULL and 0. */
+typedef struct option {
+    const char *name;
+    const char **value;               /* where the value goes; NULL: a switch */
+    int *given;                       /* set to 1 by a switch */
+} option;
+
+enum { PARSED = 0, PARSE_FAILED = 1, PARSE_HELP = 2 };
+
+/* Moves what is not an option to the front of argv from 1 on, and counts it. --help prints usage. */
+int parse_options(int argc, char **argv, const option *options, size_t count, const char *usage, int *positional);
+
+/* Each 0, or 1 after fail() naming the option. A NULL text leaves the result as it is. */
+int parse_number(const char *name, const char *text, uint32_t least, uint32_t most, uint32_t *result);
+int parse_real(const char *name, const char *text, double least, double most, double *result);
+int parse_cpu(const char *text, uint32_t *cpu);
+int parse_size(const mim_model *model, const char *text, uint32_t *height, uint32_t *width);  /* HxW, multiples of the patch */
+
+/* ---- inputs.c: what `mim encode` is given ---- */
+
+enum { SOURCE_PICTURE = 0, SOURCE_ARRAY = 1 };
+
+typedef struct source {
+    uint64_t first;                   /* number of its first image among all images */
+    size_t name;                      /* its path: offset in names */
+    int kind;                         /* SOURCE_... */
+} source;
+
+/* Every image in order. Paths lie in one string, so that a million pictures cost little more than their names. */
+typedef struct inputs {
+    source *sources;
+    size_t count, room;
+    char *names;
+    size_t names_used, names_room;
+    uint64_t images;
+    int tolerant;                     /* 1: a picture that cannot be opened is found when its turn comes */
+} inputs;
+
+/* Resolves pictures, folders, @lists and arrays of (C,H,W) or (N,C,H,W) float32 for this model and input size.
+ * 0, or 1 after fail(). */
+int  inputs_add(inputs *all, const char *argument, const mim_model *model, uint32_t height, uint32_t width);
+void inputs_free(inputs *all);
+size_t inputs_find(const inputs *all, uint64_t image);  /* the source that holds it */
+
+/* ---- util.c: the clock ---- */
+double seconds_now(void);             /* monotonic */
+
+#endif

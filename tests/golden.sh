@@ -1,0 +1,53 @@
+#!/bin/sh
+# golden.sh BUILD [RUNNER] - converts every model under tests/golden as f32, f16 and q8, and holds it to its cases.
+# RUNNER (qemu-aarch64, say) runs a cross-built BUILD/test_golden on blobs that the native tool has converted.
+set -u
+here=$(dirname "$0")
+build=$1
+runner=${2-}
+mim=${MIM:-$build/mim}
+out=$build/golden
+mkdir -p "$out"
+status=0
+for cases in "$here"/golden/*/cases.txt; do
+    dir=$(dirname "$cases")
+    name=$(basename "$dir")
+    checkpoint=$(sed -n 's/^checkpoint //p' "$cases")
+    options=$(sed -n 's/^convert //p' "$cases")
+    for type in f32 f16 q8; do
+        blob=$out/$name.$type.mim
+        # shellcheck disable=SC2086 -- options are words
+        if ! message=$("$mim" convert "$dir/${checkpoint:-model.safetensors}" -o "$blob" --type $type $options 2>&1); then
+            case $message in
+            *.pth*) echo "skip golden $name.$type: $(echo "$message" | head -n 1)" ;;
+            *) echo "FAIL golden $name.$type: $(echo "$message" | head -n 1)"; status=1 ;;
+            esac
+            continue
+        fi
+        $runner "$build/test_golden" "$blob" "$dir" "$here/golden/hashes.txt" || status=1
+        [ $type = f32 ] && [ -z "$runner" ] || continue
+        # the same through the command line: every case with a picture, and the first with an array
+        { grep "^case .*input=\.\./pictures/" "$cases"; grep "^case " "$cases" | grep -v "/pictures/" | head -n 1; } |
+        while read -r _ words; do
+            input= expect= kind= size= keep= norm=
+            for word in $words; do
+                case $word in
+                input=*) input=${word#*=} ;;
+                expect=*) expect=${word#*=} ;;
+                out=*) kind=${word#*=} ;;
+                size=*) size="--size ${word#*=}" ;;
+                keep=*) keep="--keep $dir/${word#*=}" ;;
+                norm=1) norm=--norm ;;
+                esac
+            done
+            # shellcheck disable=SC2086
+            if message=$("$mim" encode "$blob" "$dir/$input" -o "$out/got.npy" --out "$kind" $size $keep $norm 2>&1 >/dev/null) &&
+               message=$("$build/test_golden" compare "$out/got.npy" "$dir/$expect" 1e-5); then
+                echo "ok golden $name command line, $(basename "$input") ($message)"
+            else
+                echo "FAIL golden $name command line, $(basename "$input"): $message"
+            fi
+        done
+    done
+done
+exit $status

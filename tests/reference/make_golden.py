@@ -1,0 +1,375 @@
+"""Writes tests/golden: checkpoints of small random models, inputs, and what the reference implementations make of them.
+
+    python make_golden.py [FOLDER]
+
+The formats are described in tests/golden/README.md. Everything is a function of fixed seeds.
+"""
+import os
+import sys
+import zlib
+
+import numpy as np
+import torch
+from PIL import Image
+
+from references import Finetuned, Mae, OriginalDinov2, Timm, Transformers, generator  # first: it makes torchvision importable
+
+from torchvision import transforms
+from torchvision.transforms import InterpolationMode
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
+BATCHED = ("mae", "timm_reg4", "hf_vit_cls")  # whose first input holds two images
+
+HALF = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+
+
+def vit_processor(height, width):
+    """As ViT and MSN releases have it: the whole picture squashed, bilinear."""
+    return {"do_normalize": True, "do_rescale": True, "do_resize": True, **HALF, "image_processor_type": "ViTImageProcessor",
+            "resample": 2, "rescale_factor": 1 / 255, "size": {"height": height, "width": width}}
+
+
+def dinov2_processor(edge, crop):
+    """As DINOv2 releases have it: short edge, centre crop, bicubic."""
+    return {"crop_size": {"height": crop, "width": crop}, "do_center_crop": True, "do_convert_rgb": True, "do_normalize": True,
+            "do_rescale": True, "do_resize": True, **IMAGENET, "image_processor_type": "BitImageProcessor", "resample": 3,
+            "rescale_factor": 1 / 255, "size": {"shortest_edge": edge}}
+
+
+def models():
+    """(reference, sizes other than the trained one, pictures); made one at a time."""
+    half, bf16 = torch.float16, torch.bfloat16
+    cifar = {"image": "16", "patch": "4", "dim": "32", "depth": "1", "heads": "2", "decoder_dim": "24", "decoder_depth": "1",
+             "decoder_heads": "3", "eps": "1e-6", "gelu": "erf", "norm_pix_loss": "true", "method": "MAE",
+             "mean": "0.4914 0.4822 0.4465", "std": "0.247 0.2435 0.2616", "data": "none: random weights"}
+
+    yield Mae("mae", "--family mae --heads 3 --keep-decoder", image=20, patch=4, channels=3, dim=48, depth=3, heads=3,
+              decoder_dim=64, decoder_depth=1, decoder_heads=2, mlp=1.0), [(28, 36), (12, 8)], ["wide.ppm", "tall.ppm"]
+    yield Mae("mae_metadata", "--keep-decoder", cifar, image=16, patch=4, channels=3, dim=32, depth=1, heads=2,
+              decoder_dim=24, decoder_depth=1, decoder_heads=3), [(12, 20)], []
+    yield Finetuned("mae_finetuned", "--family mae --heads 2", img_size=20, patch_size=4, embed_dim=48, depth=2,
+                    num_heads=2, mlp_ratio=2.0, num_classes=10), [(28, 24), (8, 16)], []
+
+    yield Timm("timm_cls", "vit_tiny_patch16_224", dtype=half, img_size=(40, 56), patch_size=8, embed_dim=80, depth=2, num_heads=2,
+               mlp_ratio=1.0, num_classes=7), [(64, 72), (24, 16)], []
+    yield Timm("timm_avg", "vit_base_patch16_224", dtype=half, img_size=(25, 15), patch_size=5, in_chans=1, embed_dim=48, depth=2,
+               num_heads=2, class_token=False, global_pool="avg", num_classes=5, act_layer="gelu_tanh",
+               ), [(20, 35), (10, 10)], []
+    yield Timm("timm_square", "vit_small_patch16_224", img_size=48, patch_size=16, embed_dim=40, depth=1, num_heads=1,
+               mlp_ratio=0.5, num_classes=3), [(32, 64)], ["wide.ppm", "tall.ppm", "gray.pgm", "alpha.bmp", "odd.bmp"]
+    yield Timm("timm_reg4", "vit_small_patch14_reg4_dinov2", dtype=bf16, img_size=42, embed_dim=64, depth=2, num_heads=1, mlp_ratio=2.0,
+               init_values=1.0, num_classes=0), [(56, 42), (28, 14)], []
+    yield Timm("timm_gap", "vit_medium_patch16_reg4_gap_256", dtype=half, img_size=24, patch_size=8, embed_dim=32, depth=4, num_heads=2, mlp_ratio=2.0,
+               reg_tokens=3, num_classes=6), [(32, 24)], []
+    yield Timm("timm_nobias", "vit_base_patch16_224", dtype=half, img_size=(32, 20), patch_size=(8, 4), in_chans=4,
+               embed_dim=160, depth=1, num_heads=2, mlp_ratio=0.3, qkv_bias=False, global_pool="avg", num_classes=9,
+               act_layer="quick_gelu"), [(40, 12)], []
+    yield Timm("timm_wide", "vit_giant_patch14_224", dtype=bf16, img_size=(12, 20), patch_size=4, in_chans=13, embed_dim=176,
+               depth=1, num_heads=2, mlp_ratio=0.25, num_classes=0), [(20, 24)], []
+    yield Timm("timm_deep16", "vit_tiny_patch16_224", img_size=(14, 42), patch_size=7, in_chans=16, embed_dim=16, depth=4,
+               num_heads=1, num_classes=0), [(21, 21)], []
+
+    yield Transformers("hf_vit", "ViTModel", vit_processor(16, 16), dtype=half, shard="100KB", image_size=16, patch_size=4, hidden_size=128,
+                       num_hidden_layers=1, num_attention_heads=1, intermediate_size=64, hidden_act="gelu_new",
+                       layer_norm_eps=1e-12), [(20, 28), (8, 12)], ["wide.ppm", "tall.ppm", "gray.pgm"]
+    yield Transformers("hf_vit_cls", "ViTForImageClassification", vit_processor(24, 56), dtype=bf16, image_size=[24, 56], patch_size=8,
+                       hidden_size=48, num_hidden_layers=2, num_attention_heads=3, intermediate_size=96, num_labels=11,
+                       hidden_act="quick_gelu", qkv_bias=False), [], ["wide.ppm"]
+    yield Transformers("hf_mae", "ViTMAEForPreTraining", {**vit_processor(30, 30), **IMAGENET}, dtype=half, image_size=30, patch_size=5,
+                       hidden_size=48, num_hidden_layers=2, num_attention_heads=2, intermediate_size=100,
+                       decoder_hidden_size=32, decoder_num_hidden_layers=2, decoder_num_attention_heads=2,
+                       decoder_intermediate_size=52, norm_pix_loss=True, layer_norm_eps=1e-12), [(35, 45), (15, 20)], []
+    yield Transformers("hf_msn", "ViTMSNModel", vit_processor(32, 32), image_size=32, patch_size=8, hidden_size=40,
+                       num_hidden_layers=2, num_attention_heads=1, intermediate_size=72), [(48, 40), (16, 24)], []
+    yield Transformers("hf_dinov2", "Dinov2Model", dinov2_processor(80, 70), dtype=bf16, image_size=70, patch_size=14, hidden_size=48,
+                       num_hidden_layers=2, num_attention_heads=2, mlp_ratio=2, layerscale_value=1.0,
+                       layer_norm_eps=1e-6), [(84, 70), (28, 42)], ["wide.ppm", "tall.ppm"]
+    yield Transformers("hf_dinov2_cls", "Dinov2ForImageClassification", dinov2_processor(36, 32), dtype=half, image_size=32,
+                       patch_size=8, hidden_size=32, num_hidden_layers=3, num_attention_heads=1, mlp_ratio=4,
+                       num_labels=13), [(40, 48)], []
+    yield Transformers("hf_dinov2_reg", "Dinov2WithRegistersModel", dinov2_processor(80, 70), dtype=bf16, image_size=70, patch_size=14,
+                       hidden_size=32, num_hidden_layers=2, num_attention_heads=2, mlp_ratio=4,
+                       num_register_tokens=4), [(98, 56), (42, 28)], []
+    yield Transformers("hf_ijepa", "IJepaModel", {**vit_processor(24, 24)}, image_size=24, patch_size=4, hidden_size=80,
+                       num_hidden_layers=1, num_attention_heads=1, intermediate_size=80,
+                       layer_norm_eps=1e-6), [(32, 36), (16, 12)], []
+
+    yield OriginalDinov2("dinov2", "--family dinov2 --heads 2", 0, image=70, patch=14, dim=32, depth=2,
+                         heads=2), [(84, 98), (56, 28)], []
+    yield OriginalDinov2("dinov2_reg", "--family dinov2 --heads 2", 4, image=70, patch=14, dim=32, depth=1, heads=2,
+                         checkpoint="model.pth"), [(84, 70), (42, 28)], []
+
+
+def save(path, array):
+    with open(path, "wb") as f:
+        np.lib.format.write_array(f, np.ascontiguousarray(array), version=(1, 0))
+
+
+def numpy(tensor):
+    return tensor.detach().double().numpy().astype(np.float32)
+
+
+# ---------------------------------------------------------------------------------------- pictures
+
+def pictures(folder):
+    """Small pictures: a coloured wave with noise, so that every resize has something to lose."""
+    os.makedirs(folder, exist_ok=True)
+
+    def picture(name, width, height, channels):
+        rng = generator("picture", name)
+        y, x = np.mgrid[:height, :width]
+        wave = [128 + 70 * np.sin(x / (3 + c) + y / (7 - c)) + 40 * np.cos(y / 2.5 - c) for c in range(channels)]
+        return np.clip(np.stack(wave, -1) + rng.integers(-30, 31, (height, width, channels)), 0, 255).astype(np.uint8)
+
+    for name, width, height in (("wide.ppm", 97, 61), ("tall.ppm", 41, 123), ("exact.ppm", 48, 48), ("small.ppm", 19, 23)):
+        Image.fromarray(picture(name, width, height, 3)).save(os.path.join(folder, name))
+    Image.fromarray(picture("gray.pgm", 66, 50, 1)[..., 0]).save(os.path.join(folder, "gray.pgm"))
+    Image.fromarray(picture("odd.bmp", 53, 71, 3)).save(os.path.join(folder, "odd.bmp"))
+    Image.fromarray(picture("alpha.bmp", 50, 64, 4), "RGBA").save(os.path.join(folder, "alpha.bmp"))
+
+
+def opened(path, channels):
+    """What a data loader hands on: RGB (a grey picture repeated, alpha dropped), or Pillow's luma."""
+    return Image.open(path).convert("RGB").convert("RGB" if channels == 3 else "L")
+
+
+def prepare(path, channels, size, resize, edge, bicubic, mean, std):
+    """torchvision's transforms on a Pillow image."""
+    mode = InterpolationMode.BICUBIC if bicubic else InterpolationMode.BILINEAR
+    steps = [transforms.Resize(edge, mode), transforms.CenterCrop(size)] if resize == "short_edge" else \
+        [transforms.Resize(size, mode)]
+    steps += [transforms.ToTensor(), transforms.Normalize(mean, std)]
+    return transforms.Compose(steps)(opened(path, channels)).numpy()
+
+
+def model_preprocessing(model):
+    """How the model's own ecosystem prepares a picture."""
+    size = (model.height, model.width)
+    if isinstance(model, Timm):
+        cfg = model.net.pretrained_cfg
+        assert cfg["crop_mode"] == "center" and size[0] == size[1]
+        edge = int(np.floor(size[0] / cfg["crop_pct"]))
+        return dict(size=size, resize="short_edge", edge=edge, bicubic=cfg["interpolation"] == "bicubic",
+                    mean=cfg["mean"], std=cfg["std"])
+    if isinstance(model, Mae):
+        # the authors' evaluation: crop_pct 0.875 up to 224, bicubic, ImageNet statistics
+        return dict(size=size, resize="short_edge", edge=int(size[0] / (224 / 256)), bicubic=True,
+                    mean=IMAGENET["image_mean"], std=IMAGENET["image_std"])
+    p = model.preprocessor
+    short = "shortest_edge" in p["size"]
+    return dict(size=size, resize="short_edge" if short else "squash", edge=p["size"].get("shortest_edge", 0),
+                bicubic=p["resample"] == 3, mean=p["image_mean"], std=p["image_std"])
+
+
+# ---------------------------------------------------------------------------------------- models
+
+def write_model(model, sizes, images, root):
+    folder = os.path.join(root, model.name)
+    model.write(folder)
+    trained = (model.height, model.width)
+    lines = []
+    if model.checkpoint != "model.safetensors":
+        lines.append(f"checkpoint {model.checkpoint}")
+    if model.convert:
+        lines.append(f"convert {model.convert}")
+
+    worst = 0.0
+
+    def case(x, out, wanted, source, expect, keep=None, height=0, width=0, norm=False):
+        nonlocal worst
+        save(os.path.join(folder, expect), numpy(wanted))
+        line = f"case input={source} out={out} expect={expect}"
+        if (height, width) not in (trained, (0, 0)):
+            line += f" size={height}x{width}"
+        if keep is not None:
+            line += f" keep={keep}"
+        if norm:
+            line += " norm=1"
+        lines.append(line)
+
+    def measure(x, keep, result):
+        """How far the reference itself is from float64 when it runs in float32."""
+        nonlocal worst
+        single = model.run(x, keep, torch.float32)["tokens"].double()
+        worst = max(worst, float((single - result["tokens"]).abs().max() / result["tokens"].abs().max()))
+
+    def grid(height, width):
+        return height // model.patch[0] * (width // model.patch[1])
+
+    for index, (height, width) in enumerate([trained] + list(sizes)):
+        count = 2 if index == 0 and model.name in BATCHED else 1
+        rng = generator(model.name, "input", index)
+        x = rng.standard_normal((count, model.channels, height, width)).astype(np.float32)
+        source = f"in{index}.npy"
+        save(os.path.join(folder, source), x)
+        all_ = model.run(x)
+        measure(x, None, all_)
+        at = dict(height=height, width=width)
+        stem = f"out{index}."
+        case(x, "tokens", all_["tokens"], source, stem + "tokens.npy", **at)
+        if index == 0:
+            chosen = sorted({1, max(1, model.depth - 1), model.depth})
+            name = ",".join(map(str, chosen))
+            case(x, f"layers:{name}", torch.stack([all_["layers"][i - 1] for i in chosen], 1), source, stem + "layers.npy", **at)
+            if "normed" in all_:
+                case(x, "layers:1", all_["normed"][0][:, None], source, stem + "normed.npy", norm=True, **at)
+            for out in ("cls", "registers", "patches", "pooled", "logits", "attention"):
+                if out in all_ and all_[out].numel() and (out != "patches" or model.name in BATCHED):
+                    case(x, out, all_[out], source, stem + out + ".npy", **at)
+        elif "logits" in all_:
+            case(x, "logits", all_["logits"], source, stem + "logits.npy", **at)
+        if model.decoder and "prediction" in all_:
+            case(x, "reconstruct", all_["prediction"], source, stem + "prediction.npy", **at)
+
+        patches = grid(height, width)
+        if index < 2 and patches >= 4:
+            # a quarter in random order, as masked autoencoders train; at the trained size one patch alone, too
+            lists = [rng.permutation(patches)[:max(2, patches // 4)]] + ([np.array([patches - 1])] if index == 0 else [])
+            for j, keep in enumerate(lists):
+                keep_name, stem_keep = f"keep{index}{'ab'[j]}.npy", f"out{index}{'ab'[j]}."
+                save(os.path.join(folder, keep_name), keep.astype(np.int32))
+                some = model.run(x, keep)
+                measure(x, keep, some)
+                case(x, "tokens", some["tokens"], source, stem_keep + "tokens.npy", keep=keep_name, **at)
+                if j == 0:
+                    case(x, "pooled", some["pooled"], source, stem_keep + "pooled.npy", keep=keep_name, **at)
+                    if index == 0:
+                        case(x, "attention", some["attention"], source, stem_keep + "attention.npy", keep=keep_name, **at)
+                if model.decoder and "prediction" in some:
+                    case(x, "reconstruct", some["prediction"], source, stem_keep + "prediction.npy", keep=keep_name, **at)
+
+    for picture in images:
+        how = model_preprocessing(model)
+        path = os.path.join(root, "pictures", picture)
+        x = prepare(path, model.channels, **how)[None]
+        case(x, "tokens", model.run(x)["tokens"], f"../pictures/{picture}", picture.split(".")[0] + ".tokens.npy")
+
+    with open(os.path.join(folder, "cases.txt"), "w") as f:
+        f.write("\n".join(lines) + "\n")
+    tokens = model.run(x)
+    print(f"{model.name:16s} {len(lines):3d} lines, reference in float32 is off by {worst:.1e} of the largest token value, "
+          f"attention's largest weights average {tokens['attention'].amax(-1).mean():.2f}")
+    assert worst < 1e-5, "ill-conditioned: no float32 implementation could be held to this"
+
+
+# ---------------------------------------------------------------------------------------- resizing
+
+def xorshift_bytes(seed, count):
+    """Marsaglia's xorshift32 (13, 17, 5); each byte is the state's top byte after a step."""
+    out, s = bytearray(count), seed
+    for i in range(count):
+        s ^= s << 13 & 0xFFFFFFFF
+        s ^= s >> 17
+        s ^= s << 5 & 0xFFFFFFFF
+        out[i] = s >> 24
+    return bytes(out)
+
+
+def fnv1a(data):
+    h = 0xCBF29CE484222325
+    for b in data:
+        h = (h ^ b) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
+    return h
+
+
+def planes(data, width, height, channels):
+    """Interleaved bytes as Pillow images that are resized without a meaning for any channel."""
+    a = np.frombuffer(data, np.uint8).reshape(height, width, channels)
+    if channels in (1, 3):
+        return [Image.fromarray(a[..., 0] if channels == 1 else a)]
+    return [Image.fromarray(a[..., c]) for c in range(channels)]
+
+
+def resized(images, width, height, how):
+    parts = [np.asarray(im.resize((width, height), how)) for im in images]
+    return (parts[0] if len(parts) == 1 else np.stack(parts, -1)).tobytes()
+
+
+def resize_cases():
+    rng = generator("resize")
+    edges = [1, 2, 3, 4, 5, 7, 8, 13, 16, 17, 31, 32, 33, 48, 63, 64, 65, 97, 100, 127, 128]
+    seen = []
+    for _ in range(340):
+        seen.append(tuple(int(v) for v in rng.choice(edges, 4)))
+    # aspect kept, as a short-edge resize does it, up and down, upright and lying
+    for w, h, s in ((160, 120, 56), (120, 160, 56), (50, 175, 32), (175, 50, 32), (30, 40, 64), (40, 30, 64), (99, 101, 98), (60, 140, 59)):
+        short = min(w, h)
+        seen.append((w, h, *((s, int(s * h / w)) if w <= h else (int(s * w / h), s))))
+        seen.append((w, h, s, s))
+    # extreme ratios, where versions of Pillow differ in the order of the passes
+    for w, h, dw, dh in ((3, 301, 5, 30), (3, 300, 5, 30), (3, 299, 5, 30), (1, 200, 7, 20), (2, 450, 1, 9), (4, 401, 3, 400),
+                         (4, 401, 40, 402), (4, 401, 40, 401), (301, 3, 30, 5), (450, 2, 9, 1), (500, 1, 10, 10), (1, 500, 10, 10),
+                         (40, 90, 20, 50), (40, 90, 20, 49), (40, 90, 20, 51), (40, 40, 30, 20), (40, 40, 31, 20), (40, 40, 29, 20),
+                         (700, 40, 16, 16), (40, 700, 16, 16), (16, 16, 300, 20), (16, 16, 20, 300), (1, 1, 50, 50), (50, 50, 1, 1)):
+        seen.append((w, h, dw, dh))
+    return list(dict.fromkeys(seen))
+
+
+def write_resize(folder):
+    lines = ["# src_w src_h channels dst_w dst_h filter seed fnv1a64 rule   (see ../README.md)"]
+    order13 = lambda w, h, dw, dh: dh < h and 2 * (w - dw) < h - dh
+    order12 = lambda w, h, dw, dh: dh < h and h > 100 * w
+    for i, (w, h, dw, dh) in enumerate(resize_cases()):
+        channels = (3, 1, 3, 3, 1, 4, 3, 2)[i % 8]
+        for name, how in (("bilinear", Image.Resampling.BILINEAR), ("bicubic", Image.Resampling.BICUBIC)):
+            seed = zlib.crc32(f"{w} {h} {channels} {dw} {dh} {name}".encode()) or 1
+            images = planes(xorshift_bytes(seed, w * h * channels), w, h, channels)
+            got = resized(images, dw, dh, how)
+
+            def passes(vertical_first):
+                middle = (w, dh) if vertical_first else (dw, h)
+                return resized([im.resize(middle, how) for im in images], dw, dh, how)
+
+            first, vertical = passes(False), passes(True)
+            assert got == (vertical if order13(w, h, dw, dh) else first), "this Pillow orders its passes by another rule"
+            older = vertical if order12(w, h, dw, dh) else first
+            rule = "any" if got == older == first else "13"
+            lines.append(f"{w} {h} {channels} {dw} {dh} {name} {seed} {fnv1a(got):016x} {rule}")
+    with open(os.path.join(folder, "resize.txt"), "w") as f:
+        f.write("\n".join(lines) + "\n")
+    return len(lines) - 1
+
+
+def write_preprocess(folder, pictures_folder):
+    lines = ["# whole preprocessing of a picture   (see ../README.md)"]
+    one = dict(mean=[0.449], std=[0.226])
+    three = dict(mean=IMAGENET["image_mean"], std=IMAGENET["image_std"])
+    half = dict(mean=[0.5] * 3, std=[0.5] * 3)
+    plan = [
+        ("wide.ppm", 3, (32, 32), "short_edge", 36, "bicubic", three), ("wide.ppm", 3, (32, 32), "short_edge", 37, "bilinear", half),
+        ("wide.ppm", 3, (24, 40), "squash", 0, "bilinear", half), ("wide.ppm", 1, (28, 28), "short_edge", 32, "bicubic", one),
+        ("tall.ppm", 3, (32, 32), "short_edge", 36, "bicubic", three), ("tall.ppm", 3, (33, 32), "short_edge", 40, "bilinear", three),
+        ("tall.ppm", 3, (32, 32), "squash", 0, "bicubic", half), ("tall.ppm", 1, (32, 16), "squash", 0, "bilinear", one),
+        ("exact.ppm", 3, (48, 48), "short_edge", 48, "bicubic", three), ("exact.ppm", 3, (42, 42), "short_edge", 48, "bicubic", three),
+        ("exact.ppm", 3, (43, 43), "short_edge", 48, "bicubic", three), ("exact.ppm", 3, (45, 41), "short_edge", 48, "bicubic", three),
+        ("small.ppm", 3, (56, 56), "short_edge", 64, "bicubic", three), ("small.ppm", 3, (16, 16), "short_edge", 18, "bilinear", half),
+        ("gray.pgm", 3, (32, 32), "short_edge", 36, "bicubic", three), ("gray.pgm", 1, (32, 32), "short_edge", 36, "bicubic", one),
+        ("odd.bmp", 3, (28, 28), "short_edge", 32, "bicubic", three), ("odd.bmp", 1, (28, 28), "squash", 0, "bicubic", one),
+        ("alpha.bmp", 3, (32, 32), "short_edge", 36, "bicubic", three), ("alpha.bmp", 1, (20, 20), "short_edge", 20, "bilinear", one),
+    ]
+    for i, (name, channels, size, resize, edge, kind, stats) in enumerate(plan):
+        expect = f"pre{i:02d}.npy"
+        x = prepare(os.path.join(pictures_folder, name), channels, size, resize, edge, kind == "bicubic", **stats)
+        save(os.path.join(folder, expect), x)
+        numbers = lambda v: ",".join(map(str, v))
+        lines.append(f"case input=../pictures/{name} channels={channels} size={size[0]}x{size[1]} resize={resize} edge={edge} "
+                     f"filter={kind} mean={numbers(stats['mean'])} std={numbers(stats['std'])} expect={expect}")
+    with open(os.path.join(folder, "preprocess.txt"), "w") as f:
+        f.write("\n".join(lines) + "\n")
+    return len(plan)
+
+
+def write_all(root):
+    torch.set_num_threads(1)
+    pictures(os.path.join(root, "pictures"))
+    for model, sizes, images in models():
+        write_model(model, sizes, images, root)
+    folder = os.path.join(root, "resize")
+    os.makedirs(folder, exist_ok=True)
+    print(f"resize           {write_resize(folder)} resizes, {write_preprocess(folder, os.path.join(root, 'pictures'))} whole preprocessings")
+
+
+if __name__ == "__main__":
+    write_all(sys.argv[1] if len(sys.argv) > 1 else os.path.join(HERE, "..", "golden"))

@@ -1,0 +1,441 @@
+"""The reference implementations, brought to one form.
+
+A Reference is a model of timm or transformers (or the MAE authors' model, put together from
+timm's blocks) with spread random weights. It runs in float64 and writes the checkpoint as its
+ecosystem publishes it.
+"""
+import copy
+import functools
+import json
+import logging
+import os
+import re
+import zlib
+from argparse import Namespace
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+try:
+    import torchvision  # noqa: F401
+except RuntimeError:
+    # timm imports torchvision, whose wheel fails beside a CPU build of torch: its detection
+    # operators are missing. Nothing here uses them, so declaring them is enough.
+    operators = torch.library.Library("torchvision", "DEF")
+    for name in ("nms", "qnms"):
+        operators.define(name + "(Tensor boxes, Tensor scores, float threshold) -> Tensor")
+
+import timm  # noqa: E402
+import transformers  # noqa: E402
+from safetensors.torch import load_file, save_file  # noqa: E402
+from timm.layers import PatchEmbed  # noqa: E402
+from timm.models.vision_transformer import Block  # noqa: E402
+
+transformers.logging.set_verbosity_error()
+transformers.logging.disable_progress_bar()
+logging.getLogger("timm").setLevel(logging.ERROR)
+torch.set_grad_enabled(False)
+
+
+def generator(*key):
+    """Random numbers that depend on the key alone."""
+    return np.random.Generator(np.random.PCG64(zlib.crc32("/".join(map(str, key)).encode())))
+
+
+def spread(net, key, heads, gain=1.0):
+    """Fills every parameter so that no part of the arithmetic can hide: norms with spread, all biases,
+    signed layer scales, tokens and positions of order one, attention uniform in some heads and sharp in others."""
+    norms = {id(p) for m in net.modules() if isinstance(m, nn.LayerNorm) for p in m.parameters()}
+    for name, p in net.named_parameters():
+        rng, shape = generator(key, name), tuple(p.shape)
+        normal = lambda s: rng.standard_normal(shape) * s
+        if id(p) in norms:
+            value = (1 if name.endswith("weight") else 0) + normal(0.3)
+        elif re.search(r"gamma|lambda1", name):
+            value = rng.uniform(0.1, 1.0, shape) * rng.choice([-1, 1], shape)
+        elif name.endswith("bias"):
+            value = normal(0.2)
+        elif p.ndim >= 2 and not re.search(r"token|pos", name):
+            value = normal(gain / np.sqrt(np.prod(shape[1:])))
+            part = re.search(r"qkv|query|key|\bq_proj|\bk_proj", name)
+            if part:
+                rows = shape[0] // 3 * 2 if part[0] == "qkv" else shape[0]
+                count = heads["decoder" in name]
+                width = shape[0] // (3 if part[0] == "qkv" else 1) // count
+                sharp = 1 + 0.6 * ((np.arange(rows) // width % count + (count == 1)) % 2)
+                value[:rows] *= sharp[:, None]
+        else:
+            value = normal(0.7)
+        p.copy_(torch.from_numpy(np.asarray(value, np.float32)))
+
+
+class Keep(nn.Module):
+    """Keeps the prefix and the listed patches, in the list's order."""
+
+    def __init__(self, keep, prefix):
+        super().__init__()
+        self.index = torch.cat([torch.arange(prefix), torch.as_tensor(keep, dtype=torch.long) + prefix])
+
+    def forward(self, x):
+        return x[:, self.index]
+
+
+class Reference:
+    """name, convert (options that the checkpoint needs), height, width, patch, channels, prefix, depth;
+    run(x, keep) -> {tokens, cls, registers, patches, pooled, logits, attention, layers, normed, prediction}."""
+
+    convert = ""
+    checkpoint = "model.safetensors"
+    decoder = False
+    dtype = torch.float32
+    classes = 0
+
+    def finish(self, net, heads, gain=1.0):
+        spread(net, self.name, heads if isinstance(heads, tuple) else (heads, heads), gain)
+        self.net = net.to(self.dtype).eval()
+
+    def state(self):
+        return {k: v.contiguous() for k, v in self.net.state_dict().items()}
+
+    def double(self):
+        return copy.deepcopy(self.net).double()
+
+    def run(self, x, keep=None, dtype=torch.float64):
+        out = self.forward(copy.deepcopy(self.net).to(dtype), torch.from_numpy(x).to(dtype), keep)
+        tokens = out["tokens"]
+        first = self.has_cls
+        out["cls"], out["registers"], out["patches"] = tokens[:, :first], tokens[:, first:self.prefix], tokens[:, self.prefix:]
+        out["cls"] = out["cls"][:, 0] if first else None
+        return {k: v for k, v in out.items() if v is not None}
+
+    def write(self, folder):
+        os.makedirs(folder, exist_ok=True)
+        save_file(self.state(), os.path.join(folder, self.checkpoint))
+
+
+# ---------------------------------------------------------------------------------------- timm
+
+class Timm(Reference):
+    def __init__(self, name, architecture, dtype=torch.float32, **options):
+        self.name, self.dtype = name, dtype
+        net = timm.create_model(architecture, **options)
+        self.finish(net, net.blocks[0].attn.num_heads)
+        self.adopt(net)
+
+    def adopt(self, net):
+        self.height, self.width = net.patch_embed.img_size
+        self.patch = net.patch_embed.patch_size
+        self.channels = net.patch_embed.proj.in_channels
+        self.prefix, self.has_cls = net.num_prefix_tokens, int(net.has_class_token)
+        self.depth, self.classes = len(net.blocks), net.num_classes
+
+    def positions(self, net, height, width):
+        net.set_input_size(img_size=(height, width))
+
+    def forward(self, net, x, keep):
+        if x.shape[2:] != (self.height, self.width):
+            self.positions(net, *x.shape[2:])
+        if keep is not None:
+            net.patch_drop = Keep(keep, self.prefix)
+        hidden, attention = [], []
+        for block in net.blocks:
+            block.register_forward_hook(lambda m, i, o: hidden.append(o))
+        last = net.blocks[-1].attn
+        last.fused_attn = False
+        last.attn_drop.register_forward_hook(lambda m, i, o: attention.append(o))
+        tokens = net.forward_features(x)
+        pooled = net.forward_head(tokens, pre_logits=True)
+        return {"tokens": tokens, "pooled": pooled, "logits": net.head(pooled) if self.classes else None,
+                "attention": attention[0], "layers": hidden,
+                "normed": None if isinstance(net.norm, nn.Identity) else [net.norm(h) for h in hidden]}
+
+    def write(self, folder):
+        timm.models.save_for_hf(self.net, folder, safe_serialization=True)
+
+
+# ---------------------------------------------------------------------------------------- the MAE authors' names
+
+class MaskedAutoencoder(nn.Module):
+    """models_mae.py of the authors, from timm's blocks: modules have the authors' names."""
+
+    def __init__(self, image, patch, channels, dim, depth, heads, decoder_dim, decoder_depth, decoder_heads, mlp=4.0):
+        super().__init__()
+        norm = functools.partial(nn.LayerNorm, eps=1e-6)
+        blocks = lambda d, h, n: nn.ModuleList(Block(d, h, mlp, qkv_bias=True, norm_layer=norm) for _ in range(n))
+        self.image, self.patch = image, patch
+        self.patch_embed = PatchEmbed(image, patch, channels, dim, strict_img_size=False)
+        count = self.patch_embed.num_patches
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
+        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + count, dim))
+        self.blocks, self.norm = blocks(dim, heads, depth), norm(dim)
+        self.decoder_embed = nn.Linear(dim, decoder_dim)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, decoder_dim))
+        self.decoder_pos_embed = nn.Parameter(torch.zeros(1, 1 + count, decoder_dim))
+        self.decoder_blocks, self.decoder_norm = blocks(decoder_dim, decoder_heads, decoder_depth), norm(decoder_dim)
+        self.decoder_pred = nn.Linear(decoder_dim, patch * patch * channels)
+
+    def encode(self, x, keep, hidden, positions):
+        x = self.patch_embed(x) + positions[:, 1:]
+        if keep is not None:
+            x = x[:, keep]
+        cls = self.cls_token + positions[:, :1]
+        x = torch.cat([cls.expand(x.shape[0], -1, -1), x], 1)
+        for block in self.blocks:
+            x = block(x)
+            hidden.append(x)
+        return self.norm(x)
+
+    def decode(self, x, keep, patches, positions):
+        x = self.decoder_embed(x)
+        keep = torch.arange(patches) if keep is None else keep
+        full = self.mask_token.repeat(x.shape[0], patches, 1)
+        full[:, keep] = x[:, 1:]
+        x = torch.cat([x[:, :1], full], 1) + positions
+        for block in self.decoder_blocks:
+            x = block(x)
+        return self.decoder_pred(self.decoder_norm(x))[:, 1:]
+
+
+def util_positions(table, side, grid):
+    """util/pos_embed.py of the authors: the class row stays, the patches' rows are resized, bicubic, not antialiased."""
+    if grid == (side, side):
+        return table
+    rest = table[:, 1:].reshape(1, side, side, -1).permute(0, 3, 1, 2)
+    rest = F.interpolate(rest, size=grid, mode="bicubic", align_corners=False)
+    return torch.cat([table[:, :1], rest.permute(0, 2, 3, 1).flatten(1, 2)], 1)
+
+
+class Mae(Reference):
+    decoder = True
+
+    def __init__(self, name, convert, metadata=None, **shape):
+        self.name, self.convert, self.metadata, self.shape = name, convert, metadata, shape
+        net = MaskedAutoencoder(**shape)
+        self.finish(net, (shape["heads"], shape["decoder_heads"]))
+        self.height = self.width = shape["image"]
+        self.patch, self.channels = (shape["patch"],) * 2, shape["channels"]
+        self.prefix = self.has_cls = 1
+        self.depth = shape["depth"]
+        self.check()
+
+    def forward(self, net, x, keep):
+        keep = None if keep is None else torch.as_tensor(keep, dtype=torch.long)
+        side = net.image // net.patch
+        grid = tuple(s // net.patch for s in x.shape[2:])
+        hidden, attention = [], []
+        last = net.blocks[-1].attn
+        last.fused_attn = False
+        last.attn_drop.register_forward_hook(lambda m, i, o: attention.append(o))
+        tokens = net.encode(x, keep, hidden, util_positions(net.pos_embed, side, grid))
+        prediction = net.decode(tokens, keep, grid[0] * grid[1], util_positions(net.decoder_pos_embed, side, grid))
+        return {"tokens": tokens, "pooled": tokens[:, 0], "attention": attention[0], "layers": hidden,
+                "normed": [net.norm(h) for h in hidden], "prediction": prediction}
+
+    def check(self):
+        """transformers' own ViTMAE with these weights must agree."""
+        s = self.shape
+        hf = transformers.ViTMAEForPreTraining(transformers.ViTMAEConfig(
+            image_size=s["image"], patch_size=s["patch"], num_channels=s["channels"], hidden_size=s["dim"],
+            num_hidden_layers=s["depth"], num_attention_heads=s["heads"], intermediate_size=int(s["dim"] * s.get("mlp", 4)),
+            decoder_hidden_size=s["decoder_dim"], decoder_num_hidden_layers=s["decoder_depth"],
+            decoder_num_attention_heads=s["decoder_heads"], decoder_intermediate_size=int(s["decoder_dim"] * s.get("mlp", 4)),
+            layer_norm_eps=1e-6, mask_ratio=0.5)).double().eval()
+        net = self.double()
+        own = net.state_dict()
+
+        def load(module, prefix):
+            for part, name in (("weight", ".weight"), ("bias", ".bias")):
+                getattr(module, part).copy_(own[prefix + name])
+
+        def load_block(layer, prefix):
+            w, b = own[prefix + ".attn.qkv.weight"].chunk(3), own[prefix + ".attn.qkv.bias"].chunk(3)
+            modules = dict(layer.named_modules())
+            linear = [m for m in modules.values() if isinstance(m, nn.Linear)]
+            norms = [m for m in modules.values() if isinstance(m, nn.LayerNorm)]
+            for i in range(3):
+                linear[i].weight.copy_(w[i])
+                linear[i].bias.copy_(b[i])
+            for module, name in zip(linear[3:] + norms, ("attn.proj", "mlp.fc1", "mlp.fc2", "norm1", "norm2")):
+                load(module, prefix + "." + name)
+
+        embed = hf.vit.embeddings
+        load(embed.patch_embeddings.projection, "patch_embed.proj")
+        embed.cls_token.copy_(net.cls_token)
+        embed.position_embeddings.copy_(net.pos_embed)
+        for i, layer in enumerate(hf.vit.layers):
+            load_block(layer, f"blocks.{i}")
+        load(hf.vit.layernorm, "norm")
+        for name in ("decoder_embed", "decoder_norm", "decoder_pred"):
+            load(getattr(hf.decoder, name), name)
+        hf.decoder.mask_token.copy_(net.mask_token)
+        hf.decoder.decoder_pos_embed.copy_(net.decoder_pos_embed)
+        for i, layer in enumerate(hf.decoder.decoder_layers):
+            load_block(layer, f"decoder_blocks.{i}")
+
+        rng = generator(self.name, "check")
+        x = rng.standard_normal((2, s["channels"], s["image"], s["image"])).astype(np.float32)
+        patches = (s["image"] // s["patch"]) ** 2
+        noise = rng.permutation(patches)
+        order = np.argsort(noise)[:patches // 2]
+        theirs = hf(torch.from_numpy(x).double(), noise=torch.from_numpy(noise).double().expand(2, -1))
+        encoded = hf.vit(torch.from_numpy(x).double(), noise=torch.from_numpy(noise).double().expand(2, -1))
+        mine = self.run(x, order)
+        for a, b in ((mine["prediction"], theirs.logits), (mine["tokens"], encoded.last_hidden_state)):
+            assert (a - b).abs().max() < 1e-9 * b.abs().max(), self.name + ": transformers' ViTMAE disagrees"
+
+    def write(self, folder):
+        os.makedirs(folder, exist_ok=True)
+        save_file(self.state(), os.path.join(folder, self.checkpoint), self.metadata)
+
+
+class Finetuned(Timm):
+    """models_vit.py of the authors with global pooling: timm's own class with the same names, in a training checkpoint."""
+    checkpoint = "model.pth"
+
+    def __init__(self, name, convert, **options):
+        self.convert = convert
+        super().__init__(name, "vit_base_patch16_224", global_pool="avg", **options)
+
+    def positions(self, net, height, width):
+        side, grid = self.height // self.patch[0], (height // self.patch[0], width // self.patch[1])
+        table = util_positions(net.pos_embed, side, grid)
+        net.patch_embed.set_input_size(img_size=(height, width))
+        net.pos_embed = nn.Parameter(table)
+
+    def write(self, folder):
+        os.makedirs(folder, exist_ok=True)
+        torch.save({"model": self.state(), "epoch": 99, "optimizer": {"state": {}, "param_groups": [{"lr": 1e-3}]},
+                    "args": Namespace(model="vit_base_patch16", global_pool=True)}, os.path.join(folder, self.checkpoint))
+
+
+# ---------------------------------------------------------------------------------------- DINOv2's own names
+
+class OriginalDinov2(Timm):
+    """facebookresearch/dinov2: timm's blocks, which have the same names, and the original rule for positions.
+    Without registers the scale factor is (grid + 0.1) / stored; with them the size is given and antialiased."""
+
+    def __init__(self, name, convert, registers, image, patch, dim, depth, heads, checkpoint="model.safetensors"):
+        self.convert, self.registers, self.checkpoint = convert, registers, checkpoint
+        super().__init__(name, "vit_base_patch16_224", img_size=image, patch_size=patch, embed_dim=dim, depth=depth,
+                         num_heads=heads, init_values=1.0, reg_tokens=registers, num_classes=0)
+        side = image // patch
+        rng = generator(name, "pos_embed")
+        # one row for CLS and one a patch: registers have none
+        self.table = torch.from_numpy((rng.standard_normal((1, 1 + side * side, dim)) * 0.7).astype(np.float32))
+        self.mask = torch.from_numpy(generator(name, "mask_token").standard_normal((1, dim)).astype(np.float32))
+
+    def state(self):
+        state = super().state()
+        state["pos_embed"], state["mask_token"] = self.table, self.mask
+        if self.registers:
+            state["register_tokens"] = state.pop("reg_token")
+        return state
+
+    def forward(self, net, x, keep):
+        height, width = x.shape[2:]
+        side, grid = self.height // self.patch[0], (height // self.patch[0], width // self.patch[1])
+        table = self.table.to(x.dtype)
+        cls, rest = table[:, :1], table[:, 1:]
+        if grid != (side, side):
+            rest = rest.reshape(1, side, side, -1).permute(0, 3, 1, 2)
+            if self.registers:
+                rest = F.interpolate(rest, size=grid, mode="bicubic", antialias=True)
+            else:
+                scale = tuple(float(g + 0.1) / side for g in grid)
+                rest = F.interpolate(rest, scale_factor=scale, mode="bicubic", antialias=False)
+            assert rest.shape[2:] == grid
+            rest = rest.permute(0, 2, 3, 1).flatten(1, 2)
+        none = torch.zeros(1, self.registers, table.shape[2], dtype=x.dtype)
+        net.patch_embed.set_input_size(img_size=(height, width))
+        net.pos_embed = nn.Parameter(torch.cat([cls, none, rest], 1))
+        return super().forward(net, x, keep)
+
+    def positions(self, net, height, width):
+        """Already set by forward."""
+
+    def write(self, folder):
+        os.makedirs(folder, exist_ok=True)
+        path = os.path.join(folder, self.checkpoint)
+        if path.endswith(".pth"):
+            torch.save(self.state(), path)
+        else:
+            save_file(self.state(), path)
+
+
+# ---------------------------------------------------------------------------------------- transformers
+
+class Transformers(Reference):
+    """A model of transformers, written by its save_pretrained, with the preprocessor_config.json of its releases."""
+
+    def __init__(self, name, model, preprocessor=None, dtype=torch.float32, shard=None, **config):
+        self.name, self.dtype, self.shard, self.preprocessor = name, dtype, shard, preprocessor
+        kind = getattr(transformers, model)
+        net = kind(kind.config_class(**config))
+        c = net.config
+        self.finish(net, (c.num_attention_heads, getattr(c, "decoder_num_attention_heads", 1)))
+        both = lambda v: tuple(v) if isinstance(v, (list, tuple)) else (v, v)
+        self.height, self.width = both(c.image_size)
+        self.patch, self.channels = both(c.patch_size), c.num_channels
+        self.depth = c.num_hidden_layers
+        self.has_cls = int(c.model_type != "ijepa")
+        self.prefix = self.has_cls + getattr(c, "num_register_tokens", 0)
+        self.decoder = model == "ViTMAEForPreTraining"
+        self.classes = c.num_labels if model.endswith("ForImageClassification") else 0
+        if shard:
+            self.checkpoint = "model.safetensors.index.json"
+
+    def base(self, net):
+        return getattr(net, net.base_model_prefix, net)
+
+    def forward(self, net, x, keep):
+        base = self.base(net)
+        kind = net.config.model_type
+        grid = (x.shape[2] // self.patch[0], x.shape[3] // self.patch[1])
+        options = {}
+        if x.shape[2:] != (self.height, self.width) and kind not in ("dinov2", "dinov2_with_registers"):
+            options["interpolate_pos_encoding"] = True
+        if kind == "vit_mae":
+            # the order of the noise defines what is kept, and in which order
+            count = grid[0] * grid[1]
+            keep = np.arange(count) if keep is None else keep
+            noise = np.full(count, 2.0)
+            noise[keep] = np.linspace(0, 1, len(keep))
+            net.config.mask_ratio = 1 - (len(keep) + 0.5) / count
+            options["noise"] = torch.from_numpy(noise).expand(x.shape[0], -1)
+        elif keep is not None:
+            base.embeddings.register_forward_hook(lambda m, i, o: Keep(keep, self.prefix)(o))
+        layers = base.layers if hasattr(base, "layers") else base.encoder.layer if hasattr(base.encoder, "layer") else base.encoder.layers
+        hidden = []
+        for layer in layers:
+            layer.register_forward_hook(lambda m, i, o: hidden.append(o[0] if isinstance(o, tuple) else o))
+        tokens = base(x, **options).last_hidden_state
+        layer_outputs = list(hidden)
+        out = {"tokens": tokens, "layers": layer_outputs, "normed": [base.layernorm(h) for h in layer_outputs]}
+        out["pooled"] = tokens[:, 0] if self.has_cls else tokens.mean(1)
+        if self.classes:
+            out["logits"] = net(x, **options).logits if keep is None else None
+            if kind.startswith("dinov2"):
+                out["pooled"] = torch.cat([tokens[:, 0], tokens[:, self.prefix:].mean(1)], 1)
+            if keep is None:
+                assert (net.classifier(out["pooled"]) - out["logits"]).abs().max() < 1e-5, self.name
+            out["logits"] = net.classifier(out["pooled"])
+        if self.decoder and (x.shape[2:] == (self.height, self.width)):
+            out["prediction"] = net(x, **options).logits
+        net.set_attn_implementation("eager")
+        out["attention"] = base(x, output_attentions=True, **options).attentions[-1]
+        return out
+
+    def write(self, folder):
+        os.makedirs(folder, exist_ok=True)
+        self.net.save_pretrained(folder, **({"max_shard_size": self.shard} if self.shard else {}))
+        path = os.path.join(folder, "model.safetensors")
+        if self.decoder:
+            # save_pretrained of this version calls the decoder's blocks decoder_encoder.layer; releases have decoder_layers
+            save_file({k.replace("decoder_encoder.layer.", "decoder_layers."): v for k, v in load_file(path).items()},
+                      path, {"format": "pt"})
+        if self.preprocessor:
+            with open(os.path.join(folder, "preprocessor_config.json"), "w") as f:
+                json.dump(self.preprocessor, f, indent=2)
+                f.write("\n")
