@@ -35,7 +35,7 @@ $(B)/test_%: tests/test_%.c $(wildcard tests/*.h) mim.h Makefile
 	$(CC) -std=c99 -D_DEFAULT_SOURCE -Wall -Wextra $(CFLAGS) $< -o $@ $(LDFLAGS) -lm -lpthread
 
 test: $(B)/mim $(B)/demo $(TESTS:%=$(B)/test_%) $(B)/test_golden $(B)/test_accuracy   ## everything that a C compiler and a shell can check
-	@sh tests/run.sh $(TESTS:%=$(B)/test_%) "sh tests/golden.sh $(B)" "$(B)/test_accuracy $(MODEL) examples/images/small tests/golden/hashes.txt" \
+	@sh tests/run.sh $(TESTS:%=$(B)/test_%) "sh tests/golden.sh $(B)" "$(B)/test_accuracy $(MODEL) examples/images/small tests/expected/shipped-tokens.npy tests/expected/hashes.txt" \
 	    "sh tests/test_convert.sh $(B)" "sh tests/test_tool.sh $(B) $(MODEL)" "sh tests/compile.sh" "sh tests/readme.sh" "sh tests/cross.sh $(B)"
 
 bench: $(B)/mim              ## speed of the shipped model; with Python, tests/bench/peers.py compares with others

@@ -92,6 +92,7 @@ typedef enum mim_status {
 #define MIM_MAX_DEPTH 64u
 #define MIM_MAX_CLASSES 65536u
 #define MIM_MAX_COLUMNS 65536u
+#define MIM_MAX_ROWS 262144u     /* 512 x 512 stored positions */
 #define MIM_MAX_STEPS 1024u
 #define MIM_MAX_TENSORS 8192u
 #define MIM_MAX_THREADS 64u
@@ -306,7 +307,8 @@ typedef struct mim_session {
     uint32_t group_heads;            /* heads whose keys and values are held at a time */
 } mim_session;
 
-/* States the memory that mim_begin will need for this use. Errors: ARGUMENT, CPU, SIZE, MISSING. */
+/* States the memory that mim_begin will need for this use. Errors: ARGUMENT, CPU, SIZE, VISIBLE, MISSING, and LIMIT where it
+ * is more than the machine can address. */
 MIM_API mim_status mim_plan(const mim_model *model, const mim_session_desc *desc, mim_memory *need);
 
 /* Starts a session in the caller's memory, which stays the caller's and may be reused after the
@@ -547,11 +549,11 @@ static void mimp_copy_out(float *to, const float *from, uint32_t n)
 MIMP_PUBLIC uint64_t mim_tensor_bytes(const mim_blob_tensor *t)
 {
     uint64_t n, k;
-    if (!t || !t->rows || !t->columns)
+    if (!t || !t->rows || !t->columns || t->columns > MIM_MAX_COLUMNS || t->rows > MIM_MAX_ROWS)
         return 0;
     if (t->layout == MIM_PLAIN)
         return t->type == MIM_F32 ? (uint64_t)t->rows * t->columns * 4 : 0;
-    if (t->layout != MIM_PANEL16 || t->columns > MIM_MAX_COLUMNS || t->rows > MIM_MAX_COLUMNS * 4)
+    if (t->layout != MIM_PANEL16)
         return 0;
     n = mimp_up(t->rows, 16);
     k = mimp_up(t->columns, 32);
@@ -722,7 +724,7 @@ static mim_status mimp_verify_tensors(mim_model *model, const mim_blob_header *h
     size_t directory = (size_t)((const uint8_t *)tensors - base), end = directory + h->tensor_count * sizeof *tensors;
     uint32_t i;
     if (end > h->bytes)
-        return mimp_fault(model, MIM_ERR_TRUNCATED, h->bytes, "tensor directory");
+        return mimp_fault(model, MIM_ERR_TRUNCATED, (size_t)h->bytes, "tensor directory");
     for (i = 0; i < h->tensor_count; i++) {
         const mim_blob_tensor *t = &tensors[i];
         size_t here = directory + i * sizeof *t;
@@ -738,8 +740,8 @@ static mim_status mimp_verify_tensors(mim_model *model, const mim_blob_header *h
             return mimp_fault(model, MIM_ERR_RESERVED, here + MIMP_AT(mim_blob_tensor, reserved), "reserved");
         if (t->at != at)
             return mimp_fault(model, MIM_ERR_LAYOUT, here + MIMP_AT(mim_blob_tensor, at), "at");
-        if (at > h->bytes || size > h->bytes - at)      /* size < 2^37, so no sum here can wrap */
-            return mimp_fault(model, MIM_ERR_TRUNCATED, h->bytes, "tensor data");
+        if (at > h->bytes || size > h->bytes - at)      /* size < 2^37: no sum here can wrap */
+            return mimp_fault(model, MIM_ERR_TRUNCATED, (size_t)h->bytes, "tensor data");
         if (!mimp_zero(base + end, (size_t)(at - end)))
             return mimp_fault(model, MIM_ERR_LAYOUT, end, "padding");
         end = (size_t)(at + size);
@@ -1218,11 +1220,17 @@ MIMP_AVX512 void mimp_avx512_quads(uint8_t *p, size_t stride, mimp_avx512_i v)
         MIM_MEMCPY(p + (size_t)j * stride, &q[j], 4);
 }
 MIMP_AVX512 mimp_avx2_f mimp_avx512_halves(mimp_avx512_f v)
-{ mimp_avx2_f r; r.a = _mm512_castps512_ps256(v.a); r.b = _mm512_extractf32x8_ps(v.a, 1); return r; }
+{ mimp_avx2_f r; r.a = _mm512_castps512_ps256(v.a); r.b = _mm512_maskz_extractf32x8_ps(0xff, v.a, 1); return r; }
 MIMP_AVX512 float mimp_avx512_fold_add(mimp_avx512_f v) { return mimp_avx2_fold_add(mimp_avx512_halves(v)); }
 MIMP_AVX512 float mimp_avx512_fold_min(mimp_avx512_f v) { return mimp_avx2_fold_min(mimp_avx512_halves(v)); }
 MIMP_AVX512 float mimp_avx512_fold_max(mimp_avx512_f v) { return mimp_avx2_fold_max(mimp_avx512_halves(v)); }
-MIMP_AVX512 int32_t mimp_avx512_fold_addi(mimp_avx512_i v) { return _mm512_reduce_add_epi32(v.a); }
+MIMP_AVX512 int32_t mimp_avx512_fold_addi(mimp_avx512_i v)
+{
+    mimp_avx2_i halves;
+    halves.a = _mm512_castsi512_si256(v.a);
+    halves.b = _mm512_maskz_extracti32x8_epi32(0xff, v.a, 1);
+    return mimp_avx2_fold_addi(halves);
+}
 #endif
 #endif
 
@@ -1917,22 +1925,25 @@ MIMP_PUBLIC const char *mim_cpu_name(uint32_t cpu)
  * ===================================================================================== */
 
 /* A bump allocator over the caller's memory. Without a base it only counts: the planner and the
- * encoder call the same functions to lay memory out, so what is planned is what is used. */
+ * encoder call the same functions to lay memory out, so what is planned is what is used. Counting is
+ * in 64 bits, so that a plan beyond a 32-bit machine is seen as such. */
 typedef struct mimp_arena {
     uint8_t *base;
-    size_t used, high;
+    uint64_t used, high;
 } mimp_arena;
 
-static void *mimp_take(mimp_arena *arena, size_t bytes)
+static const uint64_t mimp_most_memory = (uint64_t)((size_t)-1 / 2);
+
+static void *mimp_take(mimp_arena *arena, uint64_t bytes)
 {
-    void *p = arena->base ? arena->base + arena->used : NULL;
-    arena->used += (bytes + 15) & ~(size_t)15;
+    void *p = arena->base ? arena->base + (size_t)arena->used : NULL;
+    arena->used += (bytes + 15) & ~(uint64_t)15;
     if (arena->used > arena->high)
         arena->high = arena->used;
     return p;
 }
 
-static float *mimp_floats(mimp_arena *arena, size_t n)
+static float *mimp_floats(mimp_arena *arena, uint64_t n)
 {
     return (float *)mimp_take(arena, n * 4);
 }
@@ -1976,12 +1987,12 @@ static double mimp_weight(const mimp_window *w, uint32_t j, uint32_t filter)
     return x < 1 ? (1.5 * x - 2.5) * x * x + 1.0 : x < 2 ? (((x - 5.0) * x + 8.0) * x - 4.0) * -0.5 : 0.0;
 }
 
-/* Most samples that a window of this axis can have. */
-static uint32_t mimp_taps(double scale, uint32_t filter)
+/* Most samples that a window over an axis of `from` can have. */
+static uint32_t mimp_taps(double scale, uint32_t from, uint32_t filter)
 {
     const double support = (filter == MIM_BICUBIC ? 2.0 : 1.0) * (scale < 1 ? 1 : scale);
     const uint32_t whole = (uint32_t)support;
-    return (whole + (support > (double)whole)) * 2 + 1;
+    return mimp_min((whole + (support > (double)whole)) * 2 + 1, from);
 }
 
 static void mimp_coefficients(int32_t *k, const mimp_window *w, uint32_t filter)
@@ -2018,11 +2029,11 @@ typedef struct mimp_resizer {
 
 static void mimp_resizer_memory(mimp_resizer *z, mimp_arena *arena)
 {
-    z->kx = (int32_t *)mimp_take(arena, (size_t)z->out_width * z->taps_x * 4);
-    z->first_x = (uint32_t *)mimp_take(arena, (size_t)z->out_width * 8);
-    z->ky = (int32_t *)mimp_take(arena, (size_t)z->taps_y * 4);
-    z->ring = (uint8_t *)mimp_take(arena, (size_t)z->taps_y * z->ring_width * z->channels);
-    z->row = (uint8_t *)mimp_take(arena, (size_t)z->ring_width * z->channels);
+    z->kx = (int32_t *)mimp_take(arena, (uint64_t)z->out_width * z->taps_x * 4);
+    z->first_x = (uint32_t *)mimp_take(arena, (uint64_t)z->out_width * 8);
+    z->ky = (int32_t *)mimp_take(arena, (uint64_t)z->taps_y * 4);
+    z->ring = (uint8_t *)mimp_take(arena, (uint64_t)z->taps_y * z->ring_width * z->channels);
+    z->row = (uint8_t *)mimp_take(arena, (uint64_t)z->ring_width * z->channels);
 }
 
 /* Fills in what follows from the sizes. Differences are taken in 64 bits: they may be negative. */
@@ -2030,8 +2041,8 @@ static void mimp_resizer_shape(mimp_resizer *z)
 {
     const int64_t dy = (int64_t)z->src_height - z->height, dx = (int64_t)z->src_width - z->width;
     z->vertical_first = dy > 0 && dy > 2 * dx;
-    z->taps_x = mimp_taps((double)z->src_width / (double)z->width, z->filter);
-    z->taps_y = mimp_taps((double)z->src_height / (double)z->height, z->filter);
+    z->taps_x = mimp_taps((double)z->src_width / (double)z->width, z->src_width, z->filter);
+    z->taps_y = mimp_taps((double)z->src_height / (double)z->height, z->src_height, z->filter);
     z->ring_width = z->vertical_first ? z->src_width : z->out_width;
     z->next = 0;
 }
@@ -2130,7 +2141,7 @@ MIMP_PUBLIC size_t mim_resize_bytes(uint32_t dst_width, uint32_t dst_height, uin
     if (!mimp_resizer_init(&z, dst_width, dst_height, src_width, src_height, channels, filter))
         return 0;
     mimp_resizer_memory(&z, &arena);
-    return arena.high;
+    return arena.high > mimp_most_memory ? 0 : (size_t)arena.high;
 }
 
 MIMP_PUBLIC mim_status mim_resize(void *dst, uint32_t dst_width, uint32_t dst_height, const void *src, uint32_t src_width,
@@ -2142,6 +2153,8 @@ MIMP_PUBLIC mim_status mim_resize(void *dst, uint32_t dst_width, uint32_t dst_he
     uint32_t y;
     if (!dst || !src || !scratch || !mimp_resizer_init(&z, dst_width, dst_height, src_width, src_height, channels, filter))
         return MIM_ERR_ARGUMENT;
+    if (!mim_resize_bytes(dst_width, dst_height, src_width, src_height, channels, filter))
+        return MIM_ERR_LIMIT;
     if ((uintptr_t)scratch & 15)
         return MIM_ERR_ALIGNMENT;
     pixels.data = (const uint8_t *)src;
@@ -2206,13 +2219,13 @@ static void mimp_input_memory(mimp_input *in, mimp_arena *arena, const mim_sessi
 {
     const mim_blob_header *h = in->header;
     const uint32_t widest = mimp_max(in->width, desc->source_width);
-    in->strip = mimp_floats(arena, (size_t)h->patch_height * in->channels * in->width);
+    in->strip = mimp_floats(arena, (uint64_t)h->patch_height * in->channels * in->width);
     if (in->channels != 1 && in->channels != 3)
         return;
-    in->table = mimp_floats(arena, (size_t)in->channels * 256);
-    in->raw = (uint8_t *)mimp_take(arena, (size_t)widest * 4);
-    in->colors = (uint8_t *)mimp_take(arena, (size_t)widest * in->channels);
-    in->line = (uint8_t *)mimp_take(arena, (size_t)in->width * in->channels);
+    in->table = mimp_floats(arena, (uint64_t)in->channels * 256);
+    in->raw = (uint8_t *)mimp_take(arena, (uint64_t)widest * 4);
+    in->colors = (uint8_t *)mimp_take(arena, (uint64_t)widest * in->channels);
+    in->line = (uint8_t *)mimp_take(arena, (uint64_t)in->width * in->channels);
     if (desc->source_width) {
         mimp_resizer *z = &in->resizer;
         const uint32_t sh = desc->source_height, sw = desc->source_width;
@@ -2231,8 +2244,8 @@ static void mimp_input_memory(mimp_input *in, mimp_arena *arena, const mim_sessi
         z->filter = h->resize_filter;
         z->channels = in->channels;
         z->out_width = in->width;
-        z->taps_x = mimp_taps(sx, z->filter);
-        z->taps_y = mimp_taps(sy, z->filter);
+        z->taps_x = mimp_taps(sx, sw, z->filter);
+        z->taps_y = mimp_taps(sy, sh, z->filter);
         z->ring_width = mimp_max(in->width, mimp_min(sw, full_w + sh / 2));   /* vertical first: src_w - w < (src_h - h) / 2 */
         mimp_resizer_memory(z, arena);
     }
@@ -2374,9 +2387,9 @@ static mimp_block mimp_block_memory(mimp_arena *arena, const mimp_kernels *kerne
     uint32_t tiles;
     mimp_block_shape(&b, kernels, m);
     tiles = (rows + b.tile_rows - 1) / b.tile_rows;
-    b.data = (uint8_t *)mimp_take(arena, b.tile_bytes * tiles);
-    b.scale = b.bytes ? mimp_floats(arena, (size_t)tiles * b.tile_rows) : NULL;
-    b.zero = b.bytes ? (int32_t *)mimp_take(arena, (size_t)tiles * b.tile_rows * 4) : NULL;
+    b.data = (uint8_t *)mimp_take(arena, (uint64_t)b.tile_bytes * tiles);
+    b.scale = b.bytes ? mimp_floats(arena, (uint64_t)tiles * b.tile_rows) : NULL;
+    b.zero = b.bytes ? (int32_t *)mimp_take(arena, (uint64_t)tiles * b.tile_rows * 4) : NULL;
     return b;
 }
 
@@ -2487,7 +2500,7 @@ typedef struct mimp_crew {
     const mimp_kernels *kernels;
     uint32_t tasks;
     uint8_t *scratch;               /* [tasks][scratch_bytes] */
-    size_t   scratch_bytes;
+    uint64_t scratch_bytes;
 } mimp_crew;
 
 static void mimp_work(const mimp_crew *crew, mim_task task, void *arg)
@@ -2500,15 +2513,15 @@ static void mimp_work(const mimp_crew *crew, mim_task task, void *arg)
 
 static float *mimp_scratch(const mimp_crew *crew, uint32_t task)
 {
-    return (float *)(void *)(crew->scratch + task * crew->scratch_bytes);
+    return (float *)(void *)(crew->scratch + (size_t)(task * crew->scratch_bytes));
 }
 
-static void mimp_crew_memory(mimp_crew *crew, mimp_arena *arena, const mim_session *s, size_t bytes)
+static void mimp_crew_memory(mimp_crew *crew, mimp_arena *arena, const mim_session *s, uint64_t bytes)
 {
     crew->session = s;
     crew->kernels = s->kernels;
     crew->tasks = s->desc.threads;
-    crew->scratch_bytes = (bytes + 63) & ~(size_t)63;
+    crew->scratch_bytes = (bytes + 63) & ~(uint64_t)63;
     crew->scratch = (uint8_t *)mimp_take(arena, crew->scratch_bytes * crew->tasks);
 }
 
@@ -2609,7 +2622,7 @@ static void mimp_linear(const mimp_crew *crew, const mimp_matrix *m, const mimp_
  * ===================================================================================== */
 
 typedef struct mimp_run {
-    mim_session *s;
+    const mim_session *s;
     const mim_model *model;
     const mim_image *image;         /* NULL when planning, and so are the rest */
     const mim_output *out;
@@ -2617,6 +2630,7 @@ typedef struct mimp_run {
     mimp_arena arena;
     uint32_t patches;               /* of the grid */
     uint32_t tokens;                /* rows of x */
+    uint32_t planned;               /* most that they may be: what the tiles are shared out for */
     uint32_t dim;
     size_t   stride;                /* floats from row to row of x */
     float   *x;
@@ -2630,13 +2644,18 @@ typedef struct mimp_run {
 
 static const uint32_t mimp_most_rows = 256;  /* of a row tile: more gains nothing and leaves the caches */
 
-/* Rows of a tile: at most tile_rows or a leaf's rows, whole leaves, and the tokens shared out evenly. */
+static uint32_t mimp_most_tokens(const mim_session *s)
+{
+    return s->prefix + (s->desc.visible_max ? s->desc.visible_max : s->grid_height * s->grid_width);
+}
+
+/* Rows of a tile: at most tile_rows or a leaf's rows, whole leaves, and the planned tokens shared out evenly. */
 static uint32_t mimp_tile_of(const mimp_run *run)
 {
     const mimp_kernels *kernels = run->s->kernels;
     const uint32_t unit = run->model->header->type == MIM_Q8 ? kernels->rows_q8 : kernels->rows_f32;
-    const uint32_t most = mimp_max(run->s->tile_rows / unit, 1) * unit, tiles = (run->tokens + most - 1) / most;
-    const uint32_t rows = (run->tokens + tiles - 1) / tiles;
+    const uint32_t most = mimp_max(run->s->tile_rows / unit, 1) * unit, tiles = (run->planned + most - 1) / most;
+    const uint32_t rows = (run->planned + tiles - 1) / tiles;
     return (rows + unit - 1) / unit * unit;
 }
 
@@ -2809,7 +2828,7 @@ typedef struct mimp_attention {
     uint32_t width;                 /* of a head, padded */
     uint32_t group, first;          /* heads at a time; first of this group */
     uint32_t tile_rows, tiles;
-    size_t   tile_bytes, q_bytes, k_bytes;      /* of one tile of q, of one head's q; k's, which is also v's */
+    uint64_t tile_bytes, q_bytes, k_bytes;      /* of one tile of q, of one head's q; k's, which is also v's */
     uint8_t *q, *k, *v;             /* per head of the group: [tiles][width][rows], [T16/16][width][16], [width/16][T16][16] */
     float   *q_scale, *k_scale, *v_scale;       /* per head: [tiles * rows], [T16], [width] */
     int32_t *q_zero, *k_sum;
@@ -2820,7 +2839,7 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
 {
     mimp_arena *arena = &run->arena;
     const mimp_kernels *kernels = run->s->kernels;
-    size_t stage, scores;
+    uint64_t stage, scores;
     MIM_MEMSET(a, 0, sizeof *a);
     a->run = run;
     a->step = s;
@@ -2833,30 +2852,30 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
     a->group = mimp_min(run->s->group_heads, s->heads);
     a->tile_rows = a->bytes ? kernels->rows_q8 : kernels->rows_f32;
     a->tiles = (a->tokens + a->tile_rows - 1) / a->tile_rows;
-    a->tile_bytes = (size_t)a->tile_rows * a->width * (a->bytes ? 1 : 4);
+    a->tile_bytes = (uint64_t)a->tile_rows * a->width * (a->bytes ? 1 : 4);
     a->q_bytes = a->tile_bytes * a->tiles;
-    a->k_bytes = (size_t)a->tokens16 * a->width * (a->bytes ? 1 : 4);
+    a->k_bytes = (uint64_t)a->tokens16 * a->width * (a->bytes ? 1 : 4);
     /* the block first holds the tokens, later the outputs: room for the wider */
     a->block = mimp_block_memory(arena, kernels, a->qkv.k > a->proj.k ? &a->qkv : &a->proj, a->tokens);
-    a->out = mimp_floats(arena, (size_t)a->tokens * s->heads * a->width);
+    a->out = mimp_floats(arena, (uint64_t)a->tokens * s->heads * a->width);
     a->q = (uint8_t *)mimp_take(arena, a->q_bytes * a->group);
     a->k = (uint8_t *)mimp_take(arena, a->k_bytes * a->group);
     a->v = (uint8_t *)mimp_take(arena, a->k_bytes * a->group);
     if (a->bytes) {
-        a->q_scale = mimp_floats(arena, (size_t)a->tiles * a->tile_rows * a->group);
-        a->q_zero = (int32_t *)mimp_take(arena, (size_t)a->tiles * a->tile_rows * a->group * 4);
-        a->k_scale = mimp_floats(arena, (size_t)a->tokens16 * a->group);
-        a->k_sum = (int32_t *)mimp_take(arena, (size_t)a->tokens16 * a->group * 4);
-        a->v_scale = mimp_floats(arena, (size_t)a->width * a->group);
+        a->q_scale = mimp_floats(arena, (uint64_t)a->tiles * a->tile_rows * a->group);
+        a->q_zero = (int32_t *)mimp_take(arena, (uint64_t)a->tiles * a->tile_rows * a->group * 4);
+        a->k_scale = mimp_floats(arena, (uint64_t)a->tokens16 * a->group);
+        a->k_sum = (int32_t *)mimp_take(arena, (uint64_t)a->tokens16 * a->group * 4);
+        a->v_scale = mimp_floats(arena, (uint64_t)a->width * a->group);
     }
-    stage = mimp_unpacked_bytes(&a->qkv) + (size_t)a->tokens16 * a->width * 4;
-    scores = (size_t)a->tile_rows * a->tokens16 * (a->bytes ? 5 : 8);
+    stage = mimp_unpacked_bytes(&a->qkv) + (uint64_t)a->tokens16 * a->width * 4;
+    scores = (uint64_t)a->tile_rows * a->tokens16 * (a->bytes ? 5 : 8);
     if (stage < scores)
         stage = scores;
     if (stage < mimp_unpacked_bytes(&a->proj))
         stage = mimp_unpacked_bytes(&a->proj);
-    if (stage < (size_t)mimp_up(run->dim, 16) * 4)
-        stage = (size_t)mimp_up(run->dim, 16) * 4;
+    if (stage < (uint64_t)mimp_up(run->dim, 16) * 4)
+        stage = (uint64_t)mimp_up(run->dim, 16) * 4;
     mimp_crew_memory(&a->crew, arena, run->s, stage);
 }
 
@@ -2869,7 +2888,7 @@ static void mimp_attention_part(const mimp_attention *a, uint32_t head, uint32_t
     float *stage = scratch + mimp_unpacked_bytes(&a->qkv) / 4;
     uint32_t p, t, d;
     if (part == 2) {
-        uint8_t *v = a->v + head * a->k_bytes;
+        uint8_t *v = a->v + (size_t)(head * a->k_bytes);
         for (p = 0; p < panels; p++) {
             float *to = a->bytes ? stage : (float *)(void *)v + (size_t)p * a->tokens16 * 16;
             mimp_panels(kernels, &a->qkv, panel + p, 1, &a->block, a->tokens, to, 16, 0, 0, scratch);
@@ -2885,10 +2904,10 @@ static void mimp_attention_part(const mimp_attention *a, uint32_t head, uint32_t
         mimp_panels(kernels, &a->qkv, panel + p, mimp_min(mimp_panel_group(&a->qkv), panels - p), &a->block, a->tokens,
                     stage + (size_t)p * 16, width, 0, 0, scratch);
     if (part == 0) {
-        uint8_t *q = a->q + head * a->q_bytes;
-        MIM_MEMSET(q + (a->tiles - 1) * a->tile_bytes, 0, a->tile_bytes);
+        uint8_t *q = a->q + (size_t)(head * a->q_bytes);
+        MIM_MEMSET(q + (size_t)((a->tiles - 1) * a->tile_bytes), 0, (size_t)a->tile_bytes);
         for (t = 0; t < a->tokens; t++) {
-            uint8_t *tile = q + t / rows * a->tile_bytes;
+            uint8_t *tile = q + (size_t)(t / rows * a->tile_bytes);
             const float *x = stage + (size_t)t * width;
             if (a->bytes) {
                 const size_t at = (size_t)head * a->tiles * rows + t;
@@ -2904,7 +2923,7 @@ static void mimp_attention_part(const mimp_attention *a, uint32_t head, uint32_t
             a->q_zero[(size_t)head * a->tiles * rows + t] = 0;
         }
     } else {
-        uint8_t *k = a->k + head * a->k_bytes;
+        uint8_t *k = a->k + (size_t)(head * a->k_bytes);
         const size_t panel_bytes = (size_t)width * 16 * (a->bytes ? 1 : 4);
         MIM_MEMSET(k + (a->tokens16 / 16 - 1) * panel_bytes, 0, panel_bytes);
         for (t = 0; t < a->tokens; t++) {
@@ -2964,8 +2983,8 @@ static void mimp_attention_tile(const mimp_attention *a, uint32_t head, uint32_t
     const uint32_t rows = a->tile_rows, t16 = a->tokens16, width = a->width, first = tile * rows;
     const uint32_t valid = mimp_min(rows, a->tokens - first);
     const size_t element = a->bytes ? 1 : 4;
-    const uint8_t *q = a->q + head * a->q_bytes + tile * a->tile_bytes;
-    const uint8_t *k = a->k + head * a->k_bytes, *v = a->v + head * a->k_bytes;
+    const uint8_t *q = a->q + (size_t)(head * a->q_bytes + tile * a->tile_bytes);
+    const uint8_t *k = a->k + (size_t)(head * a->k_bytes), *v = a->v + (size_t)(head * a->k_bytes);
     uint8_t *p = (uint8_t *)(scores + (size_t)rows * t16);      /* exp(scores), packed for the second product */
     float *out = a->out + (size_t)first * a->step->heads * width + (size_t)(a->first + head) * width;
     float factor[MIMP_MAX_ROWS];
@@ -3046,11 +3065,11 @@ typedef struct mimp_mlp {
 static void mimp_mlp_memory(mimp_mlp *m, mimp_run *run, const mim_blob_step *s)
 {
     const uint32_t tile = mimp_tile_of(run);
-    size_t scratch = (size_t)mimp_up(run->dim, 16) * 4;
+    uint64_t scratch = (uint64_t)mimp_up(run->dim, 16) * 4;
     m->fc1 = mimp_matrix_of(run->model, s->tensor[1]);
     m->fc2 = mimp_matrix_of(run->model, s->tensor[2]);
     m->block = mimp_block_memory(&run->arena, run->s->kernels, &m->fc1, tile);
-    m->hidden = mimp_floats(&run->arena, (size_t)tile * m->fc1.n);
+    m->hidden = mimp_floats(&run->arena, (uint64_t)tile * m->fc1.n);
     m->hidden_block = mimp_block_memory(&run->arena, run->s->kernels, &m->fc2, tile);
     if (scratch < mimp_unpacked_bytes(&m->fc1))
         scratch = mimp_unpacked_bytes(&m->fc1);
@@ -3114,7 +3133,7 @@ typedef struct mimp_head {
 
 static void mimp_head_memory(mimp_head *e, mimp_run *run, const mim_blob_step *s)
 {
-    const size_t row = (size_t)mimp_up(run->model->header->pooled_dim, 16) * 4;
+    const uint64_t row = (uint64_t)mimp_up(run->model->header->pooled_dim, 16) * 4;
     e->matrix = mimp_matrix_of(run->model, s->tensor[0]);
     e->block = mimp_block_memory(&run->arena, run->s->kernels, &e->matrix, 1);
     e->logits = mimp_floats(&run->arena, e->matrix.n);
@@ -3145,10 +3164,10 @@ typedef struct mimp_unmask {
 static void mimp_unmask_memory(mimp_unmask *e, mimp_run *run, const mim_blob_step *s)
 {
     const uint32_t tile = mimp_tile_of(run);
-    size_t scratch = (size_t)mimp_up(run->dim, 16) * 4;
+    uint64_t scratch = (uint64_t)mimp_up(run->dim, 16) * 4;
     e->matrix = mimp_matrix_of(run->model, s->tensor[0]);
     e->block = mimp_block_memory(&run->arena, run->s->kernels, &e->matrix, tile);
-    e->tile = mimp_floats(&run->arena, (size_t)tile * e->matrix.n);
+    e->tile = mimp_floats(&run->arena, (uint64_t)tile * e->matrix.n);
     if (scratch < mimp_unpacked_bytes(&e->matrix))
         scratch = mimp_unpacked_bytes(&e->matrix);
     mimp_crew_memory(&e->crew, &run->arena, run->s, scratch);
@@ -3157,7 +3176,7 @@ static void mimp_unmask_memory(mimp_unmask *e, mimp_run *run, const mim_blob_ste
 /* The stream of the decoder lies behind that of the encoder; decoder_stream gives it its place. */
 static float *mimp_decoder_stream(mimp_run *run)
 {
-    return mimp_floats(&run->arena, (size_t)(run->s->prefix + run->patches) * mimp_up(run->model->header->decoder_dim, 16));
+    return mimp_floats(&run->arena, (uint64_t)(run->s->prefix + run->patches) * mimp_up(run->model->header->decoder_dim, 16));
 }
 
 static void mimp_unmask_run(mimp_run *run, const mim_blob_step *s, float *y)
@@ -3195,7 +3214,7 @@ static void mimp_unmask_run(mimp_run *run, const mim_blob_step *s, float *y)
     run->x = y;
     run->dim = dim;
     run->stride = stride;
-    run->tokens = prefix + run->patches;
+    run->tokens = run->planned = prefix + run->patches;
 }
 
 static void mimp_predict_run(mimp_run *run, const mim_blob_step *s)
@@ -3223,26 +3242,27 @@ static void mimp_run_memory(mimp_run *run)
 {
     const mim_blob_header *h = run->model->header;
     run->patches = run->s->grid_height * run->s->grid_width;
+    run->planned = mimp_most_tokens(run->s);
     run->dim = h->dim;
     run->stride = mimp_up(h->dim, 16);
-    run->place = (uint16_t *)mimp_take(&run->arena, (size_t)run->patches * 2);
+    run->place = (uint16_t *)mimp_take(&run->arena, (uint64_t)run->patches * 2);
     run->pooled = mimp_floats(&run->arena, mimp_up(h->pooled_dim, 16));
     run->row = mimp_floats(&run->arena, run->stride);
-    run->x = mimp_floats(&run->arena, run->tokens * run->stride);
+    run->x = mimp_floats(&run->arena, (uint64_t)run->tokens * run->stride);
 }
 
 /* The exact memory of a session, by laying out each step in an arena that only counts. */
-static size_t mimp_plan_bytes(mim_session *s)
+static uint64_t mimp_plan_bytes(const mim_session *s)
 {
     const mim_blob_header *h = s->model->header;
     const uint32_t end = s->desc.decoder ? h->step_count : h->decoder_step;
-    size_t behind;
+    uint64_t behind;
     mimp_run run;
     uint32_t i;
     MIM_MEMSET(&run, 0, sizeof run);
     run.s = s;
     run.model = s->model;
-    run.tokens = s->prefix + (s->desc.visible_max ? s->desc.visible_max : s->grid_height * s->grid_width);
+    run.tokens = mimp_most_tokens(s);
     mimp_run_memory(&run);
     behind = run.arena.used;
     for (i = 0; i < end; i++) {
@@ -3261,7 +3281,7 @@ static size_t mimp_plan_bytes(mim_session *s)
             mimp_unmask_memory(&u.unmask, &run, step);
             run.dim = h->decoder_dim;
             run.stride = mimp_up(run.dim, 16);
-            run.tokens = s->prefix + run.patches;
+            run.tokens = run.planned = s->prefix + run.patches;
             break;
         default: ;
         }
@@ -3326,7 +3346,7 @@ static uint32_t mimp_most_heads(const mim_model *model)
     return most;
 }
 
-static size_t mimp_bytes_with(mim_session *s, uint32_t tile_rows, uint32_t group_heads)
+static uint64_t mimp_bytes_with(mim_session *s, uint32_t tile_rows, uint32_t group_heads)
 {
     s->tile_rows = tile_rows;
     s->group_heads = group_heads;
@@ -3335,6 +3355,7 @@ static size_t mimp_bytes_with(mim_session *s, uint32_t tile_rows, uint32_t group
 
 MIMP_PUBLIC mim_status mim_plan(const mim_model *model, const mim_session_desc *desc, mim_memory *need)
 {
+    uint64_t least, useful;
     mim_session s;
     mim_status status;
     if (!need)
@@ -3343,8 +3364,12 @@ MIMP_PUBLIC mim_status mim_plan(const mim_model *model, const mim_session_desc *
     status = mimp_prepare(&s, model, desc);
     if (status)
         return status;
-    need->bytes = mimp_bytes_with(&s, 1, 1);
-    need->useful = mimp_bytes_with(&s, mimp_most_rows, mimp_most_heads(model));
+    least = mimp_bytes_with(&s, 1, 1);
+    if (least > mimp_most_memory)
+        return MIM_ERR_LIMIT;
+    useful = mimp_bytes_with(&s, mimp_most_rows, mimp_most_heads(model));
+    need->bytes = (size_t)least;
+    need->useful = (size_t)(useful > mimp_most_memory ? mimp_most_memory : useful);
     return MIM_OK;
 }
 
@@ -3374,7 +3399,7 @@ MIMP_PUBLIC mim_status mim_begin(mim_session *session, const mim_model *model, c
         heads--;
     while (mimp_bytes_with(&s, rows, heads) > given->bytes)
         rows--;
-    s.arena_bytes = mimp_plan_bytes(&s);
+    s.arena_bytes = (size_t)mimp_plan_bytes(&s);
     s.arena = (uint8_t *)given->base;
     *session = s;
     return MIM_OK;
@@ -3462,7 +3487,7 @@ static mim_status mimp_walk(mimp_run *run)
     const uint32_t last_layer = out->layers ? out->layer[out->layer_count - 1] : 0;
     const uint32_t end = run->prediction ? h->step_count : h->decoder_step;
     float *decoder = NULL;
-    size_t behind = run->arena.used;
+    uint64_t behind = run->arena.used;
     mim_status status;
     uint32_t i;
     for (i = 0; i < end; i++) {
@@ -3530,8 +3555,7 @@ static mim_status mimp_encode(mim_session *s, const mim_image *image, const mim_
         return status;
     if (out->attention && !run.last_attention)
         return MIM_ERR_MISSING;
-    run.tokens = s->prefix + mimp_min(image->visible ? image->visible_count : s->tokens - s->prefix,
-                                      s->desc.visible_max ? s->desc.visible_max : s->tokens - s->prefix);
+    run.tokens = mimp_most_tokens(s);
     mimp_run_memory(&run);
     status = mimp_mark_visible(&run);
     if (status)

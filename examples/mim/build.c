@@ -86,9 +86,6 @@ static int measure_block(const checkpoint *cp, const part *b, uint32_t dim, uint
 /* The table of positions, [1, rows, D] or [1, height, width, D]. */
 static int measure_positions(const checkpoint *cp, const tensor *t, uint32_t dim, uint32_t *count, uint32_t *height, uint32_t *width)
 {
-    *count = 0;
-    if (!t)
-        return 0;
     if (t->rank < 2 || t->rank > 4 || t->shape[t->rank - 1] != dim || (t->rank > 2 && t->shape[0] != 1))
         return wrong_shape(t, "[1, positions, dim]");
     uint64_t n = t->shape[t->rank - 2];
@@ -378,16 +375,14 @@ int build(plan *p, const vit *model, const checkpoint *cp, const measures *m, co
         tokens.part[0] = top[CLS];
         tokens.part[1] = top[REGISTERS];
         tokens.part[2] = top[POSITIONS];
-        tokens.first[2] = m->position_rows ? s->position_prefix : 0;
+        tokens.first[2] = s->position_prefix;
         plan_plain(p, step, 1, prefix, m->dim, &tokens);
     }
-    if (m->position_rows) {
-        step->rule = (uint32_t)s->positions.value;
-        step->stored_height = (uint32_t)s->grid_height.value;
-        step->stored_width = (uint32_t)s->grid_width.value;
-        step->position_offset = (float)s->position_offset.value;
-        add_positions(p, step, 2, top[POSITIONS].weight, s->position_prefix, m->dim);
-    }
+    step->rule = (uint32_t)s->positions.value;
+    step->stored_height = (uint32_t)s->grid_height.value;
+    step->stored_width = (uint32_t)s->grid_width.value;
+    step->position_offset = (float)s->position_offset.value;
+    add_positions(p, step, 2, top[POSITIONS].weight, s->position_prefix, m->dim);
     for (uint32_t i = 0; i < model->depth; i++) {
         add_block(p, model->block[i], m->dim, m->inner, heads, eps, (uint32_t)s->activation.value);
         p->steps[h->step_count - 1].flags = MIM_STEP_TAP;

@@ -9,7 +9,7 @@ typedef struct measures {
     uint32_t channels, patch_height, patch_width;
     uint32_t dim, inner, hidden;              /* inner: heads times head_dim */
     uint32_t has_cls, registers;
-    uint32_t position_rows;                   /* 0: no positions */
+    uint32_t position_rows;
     uint32_t grid_height, grid_width;         /* of the positions, where their shape tells; else 0 */
     uint32_t classes, head_columns;           /* of the head; 0: none */
     uint32_t decoder_dim, decoder_inner, decoder_hidden, decoder_position_rows;   /* 0 unless the decoder is kept */

@@ -87,11 +87,9 @@ static void print_recognised(const vit *model, const measures *m, const settings
     printf("%s%s", model->evidence[0] ? ", " : "", model->evidence);
     if (model->prefix[0])
         printf(", under '%s'", model->prefix);
-    printf("): %" PRIu32 " blocks, %" PRIu32 " wide, patches of %" PRIu32 "x%" PRIu32 "x%" PRIu32, model->depth, m->dim,
-           m->patch_height, m->patch_width, m->channels);
-    if (m->position_rows)
-        printf(", %.0fx%.0f positions", s->grid_height.value, s->grid_width.value);
-    printf("%s", m->has_cls ? ", CLS" : ", no CLS");
+    printf("): %" PRIu32 " blocks, %" PRIu32 " wide, patches of %" PRIu32 "x%" PRIu32 "x%" PRIu32 ", %.0fx%.0f positions, %s",
+           model->depth, m->dim, m->patch_height, m->patch_width, m->channels, s->grid_height.value, s->grid_width.value,
+           m->has_cls ? "CLS" : "no CLS");
     if (m->registers)
         printf(", %" PRIu32 " registers", m->registers);
     if (m->classes)

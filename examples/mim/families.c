@@ -587,6 +587,9 @@ int vit_recognise(vit *model, const checkpoint *cp, const family *wanted, const 
     const part *top = model->top;
     if (model->depth == 0)
         return fail("%s: has a patch projection but no blocks", cp->path);
+    if (!top[POSITIONS].weight)       /* they are computed, or a bias of the attention, and leave no trace in some files */
+        return fail("%s: holds no table of positions; models without one (rotary positions, relative bias) are not available "
+                    "in this version", cp->path);
     if (check_blocks(cp, model->block, model->depth, "encoder") ||
         check_blocks(cp, model->decoder, model->decoder_depth, "decoder"))
         return 1;

@@ -13,6 +13,11 @@ static const char usage[] =
     "\n"
     "  --json           the same facts for programs\n";
 
+static const char *numerics_name(uint32_t numerics)
+{
+    return numerics == MIM_NUMERICS_FLOAT ? "float" : "unknown";
+}
+
 static const char *filter_name(uint32_t filter)
 {
     return filter == MIM_BICUBIC ? "bicubic" : "bilinear";
@@ -175,12 +180,13 @@ static void print_text(const mim_model *model, const char *cpu, const mim_memory
     const mim_blob_step *embed = model_step(model, MIM_STEP_EMBED), *pool = model_step(model, MIM_STEP_POOL);
     uint64_t patches = (uint64_t)(h->image_height / h->patch_height) * (h->image_width / h->patch_width);
     char text[LINE];
-    printf("%-16s%s\n", "name", text_of(text, h->name, sizeof h->name));
-    printf("%-16s%s\n", "family", text_of(text, h->family, sizeof h->family));
-    printf("%-16s%s\n", "method", text_of(text, h->method, sizeof h->method));
-    printf("%-16s%s\n", "source", text_of(text, h->source, sizeof h->source));
-    printf("%-16s%s\n", "licence", text_of(text, h->licence, sizeof h->licence));
-    printf("%-16s%s, %s numerics\n", "type", type_name(h->type), "float");
+    const struct { const char *label, *text; size_t bytes; } names[] = {
+        { "name", h->name, sizeof h->name }, { "family", h->family, sizeof h->family }, { "method", h->method, sizeof h->method },
+        { "source", h->source, sizeof h->source }, { "licence", h->licence, sizeof h->licence },
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        printf("%-16s%s\n", names[i].label, *text_of(text, names[i].text, names[i].bytes) ? text : "not recorded");
+    printf("%-16s%s, %s numerics\n", "type", type_name(h->type), numerics_name(h->numerics));
     printf("%-16s%" PRIu32 "x%" PRIu32 ", %" PRIu32 " channels, patches of %" PRIu32 "x%" PRIu32 "\n", "image",
            h->image_height, h->image_width, h->channels, h->patch_height, h->patch_width);
     printf("%-16s%s%" PRIu32 " registers, %" PRIu64 " patches\n", "tokens", h->has_cls ? "CLS, " : "", h->registers, patches);
@@ -203,7 +209,7 @@ static void print_text(const mim_model *model, const char *cpu, const mim_memory
     printf("%-16s%" PRIu64 "\n", "parameters", h->parameters);
     printf("%-16s%.3f G multiply-accumulates an image\n", "work", 1e-9 * (double)model_macs(model, patches));
     printf("%-16s%" PRIu64 " bytes\n", "blob", h->bytes);
-    printf("%-16s%zu bytes at least, %zu at most\n", "arena", need->bytes, need->useful);
+    printf("%-16s%zu bytes at least; up to %zu, more is faster\n", "arena", need->bytes, need->useful);
     printf("%-16s%s here; this build knows", "cpu", cpu);
     for (uint32_t level = MIM_CPU_SCALAR; level < 16; level++)
         if (mim_cpu_name(level)) printf(" %s", mim_cpu_name(level));
@@ -244,7 +250,7 @@ static void print_json(const mim_model *model, const char *cpu, const mim_memory
     json_text("source", text_of(text, h->source, sizeof h->source));
     json_text("licence", text_of(text, h->licence, sizeof h->licence));
     json_text("type", type_name(h->type));
-    json_text("numerics", "float");
+    json_text("numerics", numerics_name(h->numerics));
     printf("  \"image\": [%" PRIu32 ", %" PRIu32 "],\n", h->image_height, h->image_width);
     printf("  \"patch\": [%" PRIu32 ", %" PRIu32 "],\n", h->patch_height, h->patch_width);
     json_number("channels", h->channels);

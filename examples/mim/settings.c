@@ -132,10 +132,14 @@ int configs_family(const configs *c, const wishes *w, const family **wanted, con
     json_string(&c->model, model_value(c, "model_type"), &model_type);
     json_string(&c->model, model_value(c, "architecture"), &architecture);
     if (c->model.count && architecture && (!model_type || strcmp(model_type, "timm_wrapper") == 0)) {
+        static const char *const computed[] = { "rope", "dinov3", "eva02", "_rpn_" };   /* same names, other arithmetic */
         uint32_t heads, activation;
         float eps;
         *wanted = family_find("timm");
         *from = config_from;
+        for (size_t i = 0; i < sizeof computed / sizeof *computed; i++)
+            if (strstr(architecture, computed[i]))
+                return fail("%s: timm's architecture '%.64s' is not available in this version", c->model_path, architecture);
         if (!w->family && !timm_architecture(architecture, &heads, &eps, &activation))
             return fail("%s: timm's architecture '%.64s' is not one with plain blocks that this version knows; if it is one, "
                         "give --family timm", c->model_path, architecture);
@@ -770,29 +774,21 @@ static int settle_geometry(gathering *g)
     const family *f = g->model->family;
     settings *s = g->s;
     extent stored = { 0, 0, NULL }, image = g->wished.from ? g->wished : g->picture;
-    if (m->position_rows) {
-        if (settle_grid(g, &stored))
-            return 1;
-        if (stored.height != stored.width && !f->any_grid && s->positions.from == f->name) {
-            set(&s->positions, MIM_POSITIONS_FIXED, f->name);     /* the reference interpolates from squares only */
-            set(&s->position_offset, 0, f->name);
+    if (settle_grid(g, &stored))
+        return 1;
+    if (stored.height != stored.width && !f->any_grid && s->positions.from == f->name) {
+        set(&s->positions, MIM_POSITIONS_FIXED, f->name);         /* the reference interpolates from squares only */
+        set(&s->position_offset, 0, f->name);
+    }
+    set(&s->grid_height, stored.height / m->patch_height, stored.from);
+    set(&s->grid_width, stored.width / m->patch_width, stored.from);
+    if (!image.from) {
+        image = stored;
+        if (f->picture.stored && stored.from == tensor_from && stored.height == f->picture.stored &&
+            stored.width == f->picture.stored && s->positions.value != MIM_POSITIONS_FIXED) {
+            image.height = image.width = f->picture.size;
+            image.from = f->name;
         }
-        set(&s->grid_height, stored.height / m->patch_height, stored.from);
-        set(&s->grid_width, stored.width / m->patch_width, stored.from);
-        if (!image.from) {
-            image = stored;
-            if (f->picture.stored && stored.from == tensor_from && stored.height == f->picture.stored &&
-                stored.width == f->picture.stored && s->positions.value != MIM_POSITIONS_FIXED) {
-                image.height = image.width = f->picture.size;
-                image.from = f->name;
-            }
-        }
-    } else {
-        set(&s->positions, MIM_POSITIONS_NONE, tensor_from);
-        if (!image.from)
-            image = g->trained;
-        if (!image.from)
-            return 0;                                             /* asked for */
     }
     if (image.height % m->patch_height || image.width % m->patch_width)
         return fail("%s: images of %" PRIu32 "x%" PRIu32 " (%s) are not made of patches of %" PRIu32 "x%" PRIu32 "; give --image-size",
@@ -801,7 +797,7 @@ static int settle_geometry(gathering *g)
     if (image.height > MIM_MAX_IMAGE || image.width > MIM_MAX_IMAGE || tokens > MIM_MAX_TOKENS)
         return fail("%s: images of %" PRIu32 "x%" PRIu32 " are beyond mim's limits (%u pixels a side, %u tokens)", g->cp->path,
                     image.height, image.width, MIM_MAX_IMAGE, MIM_MAX_TOKENS);
-    if (m->position_rows && s->positions.value == MIM_POSITIONS_FIXED && (image.height != stored.height || image.width != stored.width))
+    if (s->positions.value == MIM_POSITIONS_FIXED && (image.height != stored.height || image.width != stored.width))
         return fail("%s: its positions are for images of %" PRIu32 "x%" PRIu32 ", not %" PRIu32 "x%" PRIu32 " (%s), and how to "
                     "interpolate them is not known; give --image-size or --positions", g->cp->path, stored.height, stored.width,
                     image.height, image.width, image.from);
@@ -844,7 +840,6 @@ static int ask_for_missing(const gathering *g)
     ask(text, sizeof text, !s->eps.from, "epsilon of the norms (--eps E)");
     ask(text, sizeof text, !s->activation.from, "activation (--act gelu, gelu_tanh or quick_gelu)");
     ask(text, sizeof text, !s->pool.from, "pooling (--pool cls, mean, mean_all or cls_mean)");
-    ask(text, sizeof text, !s->image_height.from, "image size (--image-size N or HxW)");
     ask(text, sizeof text, !s->mean_from, "mean of the pixels (--mean R,G,B in 0..1)");
     ask(text, sizeof text, !s->std_from, "standard deviation of the pixels (--std R,G,B)");
     ask(text, sizeof text, !s->resize.from, resize);

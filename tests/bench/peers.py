@@ -1,6 +1,6 @@
 """mim beside other ways to run the same Vision Transformers on this CPU, one thread each.
 
-    python tests/bench/peers.py [--mim build/mim] [--models Ti,S,B] [--rounds 7] [--seconds 1]
+    python tests/bench/peers.py [build/mim] [--models Ti,S,B] [--rounds 7] [--seconds 1]
 
 Each model is one random timm ViT-*/16 at 224, converted for every peer from the same weights, and each peer's tokens
 are compared with the others' before anything is timed. The peers then run in turn, round after round, so that all
@@ -180,7 +180,7 @@ def markdown(head, rows):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mim", default=os.path.join(HERE, "..", "..", "build", "mim"))
+    parser.add_argument("mim", nargs="?", default=os.path.join(HERE, "..", "..", "build", "mim"))
     parser.add_argument("--models", default="Ti,S,B")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement")

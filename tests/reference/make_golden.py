@@ -12,94 +12,93 @@ import numpy as np
 import torch
 from PIL import Image
 
-from references import Finetuned, Mae, OriginalDinov2, Timm, Transformers, generator  # first: it makes torchvision importable
+# before torchvision, which it makes importable
+from references import (HALF, IMAGENET, Finetuned, Mae, OriginalDinov2, Timm, Transformers, dinov2_processor, generator,
+                        vit_processor)
 
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
-IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
 BATCHED = ("mae", "timm_reg4", "hf_vit_cls")  # whose first input holds two images
-
-HALF = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
-
-
-def vit_processor(height, width):
-    """As ViT and MSN releases have it: the whole picture squashed, bilinear."""
-    return {"do_normalize": True, "do_rescale": True, "do_resize": True, **HALF, "image_processor_type": "ViTImageProcessor",
-            "resample": 2, "rescale_factor": 1 / 255, "size": {"height": height, "width": width}}
-
-
-def dinov2_processor(edge, crop):
-    """As DINOv2 releases have it: short edge, centre crop, bicubic."""
-    return {"crop_size": {"height": crop, "width": crop}, "do_center_crop": True, "do_convert_rgb": True, "do_normalize": True,
-            "do_rescale": True, "do_resize": True, **IMAGENET, "image_processor_type": "BitImageProcessor", "resample": 3,
-            "rescale_factor": 1 / 255, "size": {"shortest_edge": edge}}
 
 
 def models():
     """(reference, sizes other than the trained one, pictures); made one at a time."""
     half, bf16 = torch.float16, torch.bfloat16
+    squash = "--resize squash"  # timm's rule for inputs that are not square is its own
     cifar = {"image": "16", "patch": "4", "dim": "32", "depth": "1", "heads": "2", "decoder_dim": "24", "decoder_depth": "1",
              "decoder_heads": "3", "eps": "1e-6", "gelu": "erf", "norm_pix_loss": "true", "method": "MAE",
              "mean": "0.4914 0.4822 0.4465", "std": "0.247 0.2435 0.2616", "data": "none: random weights"}
 
-    yield Mae("mae", "--family mae --heads 3 --keep-decoder", image=20, patch=4, channels=3, dim=48, depth=3, heads=3,
-              decoder_dim=64, decoder_depth=1, decoder_heads=2, mlp=1.0), [(28, 36), (12, 8)], ["wide.ppm", "tall.ppm"]
-    yield Mae("mae_metadata", "--keep-decoder", cifar, image=16, patch=4, channels=3, dim=32, depth=1, heads=2,
-              decoder_dim=24, decoder_depth=1, decoder_heads=3), [(12, 20)], []
-    yield Finetuned("mae_finetuned", "--family mae --heads 2", img_size=20, patch_size=4, embed_dim=48, depth=2,
-                    num_heads=2, mlp_ratio=2.0, num_classes=10), [(28, 24), (8, 16)], []
+    yield Mae("mae", "--heads 3 --keep-decoder --decoder-heads 2 --norm-pix no",
+              image=20, patch=4, channels=3, dim=48, depth=3, heads=3, decoder_dim=64, decoder_depth=1, decoder_heads=2,
+              mlp=1.0), [(28, 36), (12, 8)], ["wide.ppm", "tall.ppm"]
+    yield Mae("mae_metadata", "--keep-decoder", cifar,
+              image=16, patch=4, channels=3, dim=32, depth=1, heads=2, decoder_dim=24, decoder_depth=1,
+              decoder_heads=3), [(12, 20)], []
+    yield Finetuned("mae_finetuned", "--family mae --heads 2",
+                    img_size=20, patch_size=4, embed_dim=48, depth=2, num_heads=2, mlp_ratio=2.0,
+                    num_classes=10), [(28, 24), (8, 16)], []
 
-    yield Timm("timm_cls", "vit_tiny_patch16_224", dtype=half, img_size=(40, 56), patch_size=8, embed_dim=80, depth=2, num_heads=2,
-               mlp_ratio=1.0, num_classes=7), [(64, 72), (24, 16)], []
-    yield Timm("timm_avg", "vit_base_patch16_224", dtype=half, img_size=(25, 15), patch_size=5, in_chans=1, embed_dim=48, depth=2,
-               num_heads=2, class_token=False, global_pool="avg", num_classes=5, act_layer="gelu_tanh",
-               ), [(20, 35), (10, 10)], []
-    yield Timm("timm_square", "vit_small_patch16_224", img_size=48, patch_size=16, embed_dim=40, depth=1, num_heads=1,
-               mlp_ratio=0.5, num_classes=3), [(32, 64)], ["wide.ppm", "tall.ppm", "gray.pgm", "alpha.bmp", "odd.bmp"]
-    yield Timm("timm_reg4", "vit_small_patch14_reg4_dinov2", dtype=bf16, img_size=42, embed_dim=64, depth=2, num_heads=1, mlp_ratio=2.0,
-               init_values=1.0, num_classes=0), [(56, 42), (28, 14)], []
-    yield Timm("timm_gap", "vit_medium_patch16_reg4_gap_256", dtype=half, img_size=24, patch_size=8, embed_dim=32, depth=4, num_heads=2, mlp_ratio=2.0,
-               reg_tokens=3, num_classes=6), [(32, 24)], []
-    yield Timm("timm_nobias", "vit_base_patch16_224", dtype=half, img_size=(32, 20), patch_size=(8, 4), in_chans=4,
-               embed_dim=160, depth=1, num_heads=2, mlp_ratio=0.3, qkv_bias=False, global_pool="avg", num_classes=9,
-               act_layer="quick_gelu"), [(40, 12)], []
-    yield Timm("timm_wide", "vit_giant_patch14_224", dtype=bf16, img_size=(12, 20), patch_size=4, in_chans=13, embed_dim=176,
-               depth=1, num_heads=2, mlp_ratio=0.25, num_classes=0), [(20, 24)], []
-    yield Timm("timm_deep16", "vit_tiny_patch16_224", img_size=(14, 42), patch_size=7, in_chans=16, embed_dim=16, depth=4,
-               num_heads=1, num_classes=0), [(21, 21)], []
+    yield Timm("timm_cls", "vit_tiny_patch16_224", squash, half,
+               img_size=(40, 56), patch_size=8, embed_dim=80, depth=2, num_heads=2, mlp_ratio=1.0,
+               num_classes=7), [(64, 72), (24, 16)], []
+    yield Timm("timm_avg", "vit_base_patch16_224", squash, half,
+               img_size=(25, 15), patch_size=5, in_chans=1, embed_dim=48, depth=2, num_heads=2, class_token=False,
+               global_pool="avg", num_classes=5, act_layer="gelu_tanh"), [(20, 35), (10, 10)], []
+    yield Timm("timm_square", "vit_small_patch16_224",
+               img_size=48, embed_dim=40, depth=1, num_heads=1, mlp_ratio=0.5,
+               num_classes=3), [(32, 64)], ["wide.ppm", "tall.ppm", "gray.pgm", "alpha.bmp", "odd.bmp"]
+    yield Timm("timm_reg4", "vit_small_patch14_reg4_dinov2", dtype=bf16,
+               img_size=42, embed_dim=64, depth=2, num_heads=1, mlp_ratio=2.0, init_values=1.0,
+               num_classes=0), [(56, 42), (28, 14)], []
+    yield Timm("timm_gap", "vit_medium_patch16_reg4_gap_256", dtype=half,
+               img_size=24, patch_size=8, embed_dim=32, depth=4, num_heads=2, mlp_ratio=2.0, reg_tokens=3,
+               num_classes=6), [(32, 24)], []
+    yield Timm("timm_nobias", "vit_base_patch16_224", squash, half,
+               img_size=(32, 20), patch_size=(8, 4), in_chans=4, embed_dim=160, depth=1, num_heads=2, mlp_ratio=0.3,
+               qkv_bias=False, global_pool="avg", num_classes=9, act_layer="quick_gelu"), [(40, 12)], []
+    yield Timm("timm_wide", "vit_giant_patch14_224", squash, bf16,
+               img_size=(12, 20), patch_size=4, in_chans=13, embed_dim=176, depth=1, num_heads=2, mlp_ratio=0.25,
+               num_classes=0), [(20, 24)], []
+    yield Timm("timm_deep16", "vit_tiny_patch16_224", squash,
+               img_size=(14, 42), patch_size=7, in_chans=16, embed_dim=16, depth=4, num_heads=1,
+               num_classes=0), [(21, 21)], []
 
-    yield Transformers("hf_vit", "ViTModel", vit_processor(16, 16), dtype=half, shard="100KB", image_size=16, patch_size=4, hidden_size=128,
-                       num_hidden_layers=1, num_attention_heads=1, intermediate_size=64, hidden_act="gelu_new",
+    yield Transformers("hf_vit", "ViTModel", vit_processor(16, 16), half, "100KB",
+                       image_size=16, patch_size=4, hidden_size=128, num_hidden_layers=1, num_attention_heads=1,
+                       intermediate_size=64, hidden_act="gelu_new",
                        layer_norm_eps=1e-12), [(20, 28), (8, 12)], ["wide.ppm", "tall.ppm", "gray.pgm"]
-    yield Transformers("hf_vit_cls", "ViTForImageClassification", vit_processor(24, 56), dtype=bf16, image_size=[24, 56], patch_size=8,
-                       hidden_size=48, num_hidden_layers=2, num_attention_heads=3, intermediate_size=96, num_labels=11,
-                       hidden_act="quick_gelu", qkv_bias=False), [], ["wide.ppm"]
-    yield Transformers("hf_mae", "ViTMAEForPreTraining", {**vit_processor(30, 30), **IMAGENET}, dtype=half, image_size=30, patch_size=5,
-                       hidden_size=48, num_hidden_layers=2, num_attention_heads=2, intermediate_size=100,
-                       decoder_hidden_size=32, decoder_num_hidden_layers=2, decoder_num_attention_heads=2,
-                       decoder_intermediate_size=52, norm_pix_loss=True, layer_norm_eps=1e-12), [(35, 45), (15, 20)], []
-    yield Transformers("hf_msn", "ViTMSNModel", vit_processor(32, 32), image_size=32, patch_size=8, hidden_size=40,
-                       num_hidden_layers=2, num_attention_heads=1, intermediate_size=72), [(48, 40), (16, 24)], []
-    yield Transformers("hf_dinov2", "Dinov2Model", dinov2_processor(80, 70), dtype=bf16, image_size=70, patch_size=14, hidden_size=48,
-                       num_hidden_layers=2, num_attention_heads=2, mlp_ratio=2, layerscale_value=1.0,
-                       layer_norm_eps=1e-6), [(84, 70), (28, 42)], ["wide.ppm", "tall.ppm"]
-    yield Transformers("hf_dinov2_cls", "Dinov2ForImageClassification", dinov2_processor(36, 32), dtype=half, image_size=32,
-                       patch_size=8, hidden_size=32, num_hidden_layers=3, num_attention_heads=1, mlp_ratio=4,
+    yield Transformers("hf_vit_cls", "ViTForImageClassification", vit_processor(24, 56), bf16,
+                       image_size=[24, 56], patch_size=8, hidden_size=48, num_hidden_layers=2, num_attention_heads=3,
+                       intermediate_size=96, num_labels=11, hidden_act="quick_gelu", qkv_bias=False), [], ["wide.ppm"]
+    yield Transformers("hf_mae", "ViTMAEForPreTraining", {**vit_processor(30, 30), **IMAGENET}, half,
+                       image_size=30, patch_size=5, hidden_size=48, num_hidden_layers=2, num_attention_heads=2,
+                       intermediate_size=100, decoder_hidden_size=32, decoder_num_hidden_layers=2,
+                       decoder_num_attention_heads=2, decoder_intermediate_size=52, norm_pix_loss=True,
+                       layer_norm_eps=1e-12), [(35, 45), (15, 20)], []
+    yield Transformers("hf_msn", "ViTMSNModel", vit_processor(32, 32),
+                       image_size=32, patch_size=8, hidden_size=40, num_hidden_layers=2, num_attention_heads=1,
+                       intermediate_size=72), [(48, 40), (16, 24)], []
+    yield Transformers("hf_dinov2", "Dinov2Model", dinov2_processor(80, 70), bf16,
+                       image_size=70, patch_size=14, hidden_size=48, num_hidden_layers=2, num_attention_heads=2,
+                       mlp_ratio=2, layer_norm_eps=1e-6), [(84, 70), (28, 42)], ["wide.ppm", "tall.ppm"]
+    yield Transformers("hf_dinov2_cls", "Dinov2ForImageClassification", dinov2_processor(36, 32), half,
+                       image_size=32, patch_size=8, hidden_size=32, num_hidden_layers=3, num_attention_heads=1,
                        num_labels=13), [(40, 48)], []
-    yield Transformers("hf_dinov2_reg", "Dinov2WithRegistersModel", dinov2_processor(80, 70), dtype=bf16, image_size=70, patch_size=14,
-                       hidden_size=32, num_hidden_layers=2, num_attention_heads=2, mlp_ratio=4,
+    yield Transformers("hf_dinov2_reg", "Dinov2WithRegistersModel", dinov2_processor(80, 70), bf16,
+                       image_size=70, patch_size=14, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
                        num_register_tokens=4), [(98, 56), (42, 28)], []
-    yield Transformers("hf_ijepa", "IJepaModel", {**vit_processor(24, 24)}, image_size=24, patch_size=4, hidden_size=80,
-                       num_hidden_layers=1, num_attention_heads=1, intermediate_size=80,
-                       layer_norm_eps=1e-6), [(32, 36), (16, 12)], []
+    yield Transformers("hf_ijepa", "IJepaModel", vit_processor(24, 24),
+                       image_size=24, patch_size=4, hidden_size=80, num_hidden_layers=1, num_attention_heads=1,
+                       intermediate_size=80, layer_norm_eps=1e-6), [(32, 36), (16, 12)], []
 
-    yield OriginalDinov2("dinov2", "--family dinov2 --heads 2", 0, image=70, patch=14, dim=32, depth=2,
-                         heads=2), [(84, 98), (56, 28)], []
-    yield OriginalDinov2("dinov2_reg", "--family dinov2 --heads 2", 4, image=70, patch=14, dim=32, depth=1, heads=2,
-                         checkpoint="model.pth"), [(84, 70), (42, 28)], []
+    yield OriginalDinov2("dinov2", "--heads 2", 0,
+                         image=70, patch=14, dim=32, depth=2, heads=2), [(84, 98), (56, 28)], []
+    yield OriginalDinov2("dinov2_reg", "--heads 2", 4,
+                         image=70, patch=14, dim=32, depth=1, heads=2), [(84, 70), (42, 28)], []
 
 
 def save(path, array):
@@ -274,19 +273,6 @@ def fnv1a(data):
     return h
 
 
-def planes(data, width, height, channels):
-    """Interleaved bytes as Pillow images that are resized without a meaning for any channel."""
-    a = np.frombuffer(data, np.uint8).reshape(height, width, channels)
-    if channels in (1, 3):
-        return [Image.fromarray(a[..., 0] if channels == 1 else a)]
-    return [Image.fromarray(a[..., c]) for c in range(channels)]
-
-
-def resized(images, width, height, how):
-    parts = [np.asarray(im.resize((width, height), how)) for im in images]
-    return (parts[0] if len(parts) == 1 else np.stack(parts, -1)).tobytes()
-
-
 def resize_cases():
     rng = generator("resize")
     edges = [1, 2, 3, 4, 5, 7, 8, 13, 16, 17, 31, 32, 33, 48, 63, 64, 65, 97, 100, 127, 128]
@@ -312,17 +298,12 @@ def write_resize(folder):
     order13 = lambda w, h, dw, dh: dh < h and 2 * (w - dw) < h - dh
     order12 = lambda w, h, dw, dh: dh < h and h > 100 * w
     for i, (w, h, dw, dh) in enumerate(resize_cases()):
-        channels = (3, 1, 3, 3, 1, 4, 3, 2)[i % 8]
+        channels = 1 if i % 3 == 1 else 3
         for name, how in (("bilinear", Image.Resampling.BILINEAR), ("bicubic", Image.Resampling.BICUBIC)):
             seed = zlib.crc32(f"{w} {h} {channels} {dw} {dh} {name}".encode()) or 1
-            images = planes(xorshift_bytes(seed, w * h * channels), w, h, channels)
-            got = resized(images, dw, dh, how)
-
-            def passes(vertical_first):
-                middle = (w, dh) if vertical_first else (dw, h)
-                return resized([im.resize(middle, how) for im in images], dw, dh, how)
-
-            first, vertical = passes(False), passes(True)
+            image = Image.frombytes("L" if channels == 1 else "RGB", (w, h), xorshift_bytes(seed, w * h * channels))
+            got = image.resize((dw, dh), how).tobytes()
+            first, vertical = (image.resize(middle, how).resize((dw, dh), how).tobytes() for middle in ((dw, h), (w, dh)))
             assert got == (vertical if order13(w, h, dw, dh) else first), "this Pillow orders its passes by another rule"
             older = vertical if order12(w, h, dw, dh) else first
             rule = "any" if got == older == first else "13"
@@ -335,15 +316,15 @@ def write_resize(folder):
 def write_preprocess(folder, pictures_folder):
     lines = ["# whole preprocessing of a picture   (see ../README.md)"]
     one = dict(mean=[0.449], std=[0.226])
-    three = dict(mean=IMAGENET["image_mean"], std=IMAGENET["image_std"])
-    half = dict(mean=[0.5] * 3, std=[0.5] * 3)
+    three, half = (dict(mean=s["image_mean"], std=s["image_std"]) for s in (IMAGENET, HALF))
     plan = [
         ("wide.ppm", 3, (32, 32), "short_edge", 36, "bicubic", three), ("wide.ppm", 3, (32, 32), "short_edge", 37, "bilinear", half),
         ("wide.ppm", 3, (24, 40), "squash", 0, "bilinear", half), ("wide.ppm", 1, (28, 28), "short_edge", 32, "bicubic", one),
-        ("tall.ppm", 3, (32, 32), "short_edge", 36, "bicubic", three), ("tall.ppm", 3, (33, 32), "short_edge", 40, "bilinear", three),
+        ("tall.ppm", 3, (32, 32), "short_edge", 36, "bicubic", three), ("tall.ppm", 3, (33, 33), "short_edge", 40, "bilinear", three),
         ("tall.ppm", 3, (32, 32), "squash", 0, "bicubic", half), ("tall.ppm", 1, (32, 16), "squash", 0, "bilinear", one),
         ("exact.ppm", 3, (48, 48), "short_edge", 48, "bicubic", three), ("exact.ppm", 3, (42, 42), "short_edge", 48, "bicubic", three),
-        ("exact.ppm", 3, (43, 43), "short_edge", 48, "bicubic", three), ("exact.ppm", 3, (45, 41), "short_edge", 48, "bicubic", three),
+        ("exact.ppm", 3, (43, 43), "short_edge", 48, "bicubic", three), ("exact.ppm", 3, (45, 45), "short_edge", 48, "bicubic", three),
+        ("exact.ppm", 3, (41, 41), "short_edge", 48, "bicubic", three),
         ("small.ppm", 3, (56, 56), "short_edge", 64, "bicubic", three), ("small.ppm", 3, (16, 16), "short_edge", 18, "bilinear", half),
         ("gray.pgm", 3, (32, 32), "short_edge", 36, "bicubic", three), ("gray.pgm", 1, (32, 32), "short_edge", 36, "bicubic", one),
         ("odd.bmp", 3, (28, 28), "short_edge", 32, "bicubic", three), ("odd.bmp", 1, (28, 28), "squash", 0, "bicubic", one),

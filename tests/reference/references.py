@@ -10,8 +10,8 @@ import json
 import logging
 import os
 import re
+import struct
 import zlib
-from argparse import Namespace
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ except RuntimeError:
 
 import timm  # noqa: E402
 import transformers  # noqa: E402
+from safetensors import safe_open  # noqa: E402, F401
 from safetensors.torch import load_file, save_file  # noqa: E402
 from timm.layers import PatchEmbed  # noqa: E402
 from timm.models.vision_transformer import Block  # noqa: E402
@@ -118,8 +119,8 @@ class Reference:
 # ---------------------------------------------------------------------------------------- timm
 
 class Timm(Reference):
-    def __init__(self, name, architecture, dtype=torch.float32, **options):
-        self.name, self.dtype = name, dtype
+    def __init__(self, name, architecture, convert="", dtype=torch.float32, **options):
+        self.name, self.convert, self.dtype = name, convert, dtype
         net = timm.create_model(architecture, **options)
         self.finish(net, net.blocks[0].attn.num_heads)
         self.adopt(net)
@@ -229,7 +230,8 @@ class Mae(Reference):
         last.fused_attn = False
         last.attn_drop.register_forward_hook(lambda m, i, o: attention.append(o))
         tokens = net.encode(x, keep, hidden, util_positions(net.pos_embed, side, grid))
-        prediction = net.decode(tokens, keep, grid[0] * grid[1], util_positions(net.decoder_pos_embed, side, grid))
+        # the authors have no rule for the decoder's positions at another size
+        prediction = net.decode(tokens, keep, side * side, net.decoder_pos_embed) if grid == (side, side) else None
         return {"tokens": tokens, "pooled": tokens[:, 0], "attention": attention[0], "layers": hidden,
                 "normed": [net.norm(h) for h in hidden], "prediction": prediction}
 
@@ -286,17 +288,24 @@ class Mae(Reference):
             assert (a - b).abs().max() < 1e-9 * b.abs().max(), self.name + ": transformers' ViTMAE disagrees"
 
     def write(self, folder):
-        os.makedirs(folder, exist_ok=True)
-        save_file(self.state(), os.path.join(folder, self.checkpoint), self.metadata)
+        super().write(folder)
+        if self.metadata:
+            # by hand, because save_file puts several entries in a random order
+            path = os.path.join(folder, self.checkpoint)
+            with open(path, "rb") as f:
+                size, = struct.unpack("<Q", f.read(8))
+                header, data = json.loads(f.read(size)), f.read()
+            text = json.dumps({"__metadata__": self.metadata, **header}).encode()
+            text += b" " * (-len(text) % 8)
+            with open(path, "wb") as f:
+                f.write(struct.pack("<Q", len(text)) + text + data)
 
 
 class Finetuned(Timm):
-    """models_vit.py of the authors with global pooling: timm's own class with the same names, in a training checkpoint."""
-    checkpoint = "model.pth"
+    """models_vit.py of the authors with global pooling: timm's own class with the same names."""
 
     def __init__(self, name, convert, **options):
-        self.convert = convert
-        super().__init__(name, "vit_base_patch16_224", global_pool="avg", **options)
+        super().__init__(name, "vit_base_patch16_224", convert, global_pool="avg", **options)
 
     def positions(self, net, height, width):
         side, grid = self.height // self.patch[0], (height // self.patch[0], width // self.patch[1])
@@ -305,9 +314,7 @@ class Finetuned(Timm):
         net.pos_embed = nn.Parameter(table)
 
     def write(self, folder):
-        os.makedirs(folder, exist_ok=True)
-        torch.save({"model": self.state(), "epoch": 99, "optimizer": {"state": {}, "param_groups": [{"lr": 1e-3}]},
-                    "args": Namespace(model="vit_base_patch16", global_pool=True)}, os.path.join(folder, self.checkpoint))
+        Reference.write(self, folder)
 
 
 # ---------------------------------------------------------------------------------------- DINOv2's own names
@@ -316,9 +323,9 @@ class OriginalDinov2(Timm):
     """facebookresearch/dinov2: timm's blocks, which have the same names, and the original rule for positions.
     Without registers the scale factor is (grid + 0.1) / stored; with them the size is given and antialiased."""
 
-    def __init__(self, name, convert, registers, image, patch, dim, depth, heads, checkpoint="model.safetensors"):
-        self.convert, self.registers, self.checkpoint = convert, registers, checkpoint
-        super().__init__(name, "vit_base_patch16_224", img_size=image, patch_size=patch, embed_dim=dim, depth=depth,
+    def __init__(self, name, convert, registers, image, patch, dim, depth, heads):
+        self.registers = registers
+        super().__init__(name, "vit_base_patch16_224", convert, img_size=image, patch_size=patch, embed_dim=dim, depth=depth,
                          num_heads=heads, init_values=1.0, reg_tokens=registers, num_classes=0)
         side = image // patch
         rng = generator(name, "pos_embed")
@@ -356,20 +363,32 @@ class OriginalDinov2(Timm):
         """Already set by forward."""
 
     def write(self, folder):
-        os.makedirs(folder, exist_ok=True)
-        path = os.path.join(folder, self.checkpoint)
-        if path.endswith(".pth"):
-            torch.save(self.state(), path)
-        else:
-            save_file(self.state(), path)
+        Reference.write(self, folder)
 
 
 # ---------------------------------------------------------------------------------------- transformers
 
+IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
+HALF = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+
+
+def vit_processor(height, width):
+    """As ViT and MSN releases have it: the whole picture squashed, bilinear."""
+    return {"do_normalize": True, "do_rescale": True, "do_resize": True, **HALF, "image_processor_type": "ViTImageProcessor",
+            "resample": 2, "rescale_factor": 1 / 255, "size": {"height": height, "width": width}}
+
+
+def dinov2_processor(edge, crop):
+    """As DINOv2 releases have it: short edge, centre crop, bicubic."""
+    return {"crop_size": {"height": crop, "width": crop}, "do_center_crop": True, "do_convert_rgb": True, "do_normalize": True,
+            "do_rescale": True, "do_resize": True, **IMAGENET, "image_processor_type": "BitImageProcessor", "resample": 3,
+            "rescale_factor": 1 / 255, "size": {"shortest_edge": edge}}
+
+
 class Transformers(Reference):
     """A model of transformers, written by its save_pretrained, with the preprocessor_config.json of its releases."""
 
-    def __init__(self, name, model, preprocessor=None, dtype=torch.float32, shard=None, **config):
+    def __init__(self, name, model, preprocessor, dtype=torch.float32, shard=None, **config):
         self.name, self.dtype, self.shard, self.preprocessor = name, dtype, shard, preprocessor
         kind = getattr(transformers, model)
         net = kind(kind.config_class(**config))
@@ -382,6 +401,7 @@ class Transformers(Reference):
         self.has_cls = int(c.model_type != "ijepa")
         self.prefix = self.has_cls + getattr(c, "num_register_tokens", 0)
         self.decoder = model == "ViTMAEForPreTraining"
+        self.convert = "--keep-decoder" if self.decoder else ""
         self.classes = c.num_labels if model.endswith("ForImageClassification") else 0
         if shard:
             self.checkpoint = "model.safetensors.index.json"
@@ -406,7 +426,7 @@ class Transformers(Reference):
             options["noise"] = torch.from_numpy(noise).expand(x.shape[0], -1)
         elif keep is not None:
             base.embeddings.register_forward_hook(lambda m, i, o: Keep(keep, self.prefix)(o))
-        layers = base.layers if hasattr(base, "layers") else base.encoder.layer if hasattr(base.encoder, "layer") else base.encoder.layers
+        layers = base.layers if hasattr(base, "layers") else base.encoder.layer
         hidden = []
         for layer in layers:
             layer.register_forward_hook(lambda m, i, o: hidden.append(o[0] if isinstance(o, tuple) else o))
@@ -421,7 +441,7 @@ class Transformers(Reference):
             if keep is None:
                 assert (net.classifier(out["pooled"]) - out["logits"]).abs().max() < 1e-5, self.name
             out["logits"] = net.classifier(out["pooled"])
-        if self.decoder and (x.shape[2:] == (self.height, self.width)):
+        if self.decoder and x.shape[2:] == (self.height, self.width):
             out["prediction"] = net(x, **options).logits
         net.set_attn_implementation("eager")
         out["attention"] = base(x, output_attentions=True, **options).attentions[-1]
@@ -435,7 +455,6 @@ class Transformers(Reference):
             # save_pretrained of this version calls the decoder's blocks decoder_encoder.layer; releases have decoder_layers
             save_file({k.replace("decoder_encoder.layer.", "decoder_layers."): v for k, v in load_file(path).items()},
                       path, {"format": "pt"})
-        if self.preprocessor:
-            with open(os.path.join(folder, "preprocessor_config.json"), "w") as f:
-                json.dump(self.preprocessor, f, indent=2)
-                f.write("\n")
+        with open(os.path.join(folder, "preprocessor_config.json"), "w") as f:
+            json.dump(self.preprocessor, f, indent=2)
+            f.write("\n")

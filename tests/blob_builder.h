@@ -1,0 +1,314 @@
+/* blob_builder.h - small models with random weights, laid out as mim.h documents its blobs. Include after check.h and mim.h. */
+#ifndef BLOB_BUILDER_H
+#define BLOB_BUILDER_H
+
+typedef struct spec {
+    uint32_t type;                              /* MIM_F32, MIM_F16, MIM_Q8 */
+    uint32_t channels, patch_height, patch_width, grid_height, grid_width;
+    uint32_t dim, blocks, heads, head_dim, hidden, cls, registers;
+    uint32_t positions, stored_height, stored_width;
+    float    position_offset;
+    uint32_t norm, pool, fc_norm, classes, gelu;
+    uint32_t weight_max, input_max, key_max, value_max;     /* q8 */
+    uint32_t decoder_dim, decoder_blocks, decoder_heads, decoder_head_dim, decoder_hidden, decoder_prefix, norm_pix;
+    uint32_t resize, filter, edge;
+    uint64_t seed;                              /* of the weights */
+} spec;
+
+typedef struct builder {
+    mim_blob_step step[64];
+    mim_blob_tensor tensor[256];
+    uint32_t row_head[256], column_head[256];   /* true head dimension where rows or columns come in padded heads; else 0 */
+    uint32_t steps, tensors;
+    const spec *spec;
+} builder;
+
+static inline uint32_t builder_up(uint32_t x, uint32_t n) { return (x + n - 1) / n * n; }
+
+/* A float of ordinary size as a half, rounded toward zero. */
+static inline uint16_t builder_half(float x)
+{
+    uint32_t bits;
+    int32_t exponent;
+    memcpy(&bits, &x, 4);
+    exponent = (int32_t)(bits >> 23 & 255) - 112;
+    if (exponent <= 0)
+        return (uint16_t)(bits >> 16 & 0x8000);
+    return (uint16_t)((bits >> 16 & 0x8000) | (uint32_t)exponent << 10 | (bits >> 13 & 0x3ff));
+}
+
+static inline uint16_t builder_plain(builder *b, uint32_t rows, uint32_t columns)
+{
+    mim_blob_tensor *t = &b->tensor[b->tensors++];
+    t->rows = rows;
+    t->columns = columns;
+    t->type = MIM_F32;
+    t->layout = MIM_PLAIN;
+    return (uint16_t)b->tensors;
+}
+
+static inline uint16_t builder_matrix(builder *b, uint32_t type, uint32_t rows, uint32_t columns, uint32_t row_head, uint32_t column_head)
+{
+    mim_blob_tensor *t = &b->tensor[b->tensors];
+    b->row_head[b->tensors] = row_head;
+    b->column_head[b->tensors++] = column_head;
+    t->rows = rows;
+    t->columns = columns;
+    t->type = (uint8_t)type;
+    t->layout = MIM_PANEL16;
+    t->weight_max = type == MIM_Q8 ? (uint8_t)b->spec->weight_max : 0;
+    t->input_max = type == MIM_Q8 ? (uint8_t)b->spec->input_max : 0;
+    return (uint16_t)b->tensors;
+}
+
+static inline mim_blob_step *builder_step(builder *b, uint16_t kind)
+{
+    mim_blob_step *s = &b->step[b->steps++];
+    s->kind = kind;
+    if (kind == MIM_STEP_ATTENTION || kind == MIM_STEP_MLP || kind == MIM_STEP_NORM)
+        s->eps = 1e-5f;
+    return s;
+}
+
+static inline void builder_positions(mim_blob_step *s, const spec *p)
+{
+    s->rule = p->positions;
+    s->stored_height = p->positions ? p->stored_height : 0;
+    s->stored_width = p->positions ? p->stored_width : 0;
+    s->position_offset = p->positions == MIM_POSITIONS_CUBIC || p->positions == MIM_POSITIONS_LINEAR ? p->position_offset : 0;
+}
+
+static inline void builder_blocks(builder *b, uint32_t blocks, uint32_t dim, uint32_t heads, uint32_t head_dim, uint32_t hidden, int tap)
+{
+    const uint32_t type = b->spec->type, inner = heads * builder_up(head_dim, 16);
+    mim_blob_step *s;
+    while (blocks--) {
+        s = builder_step(b, MIM_STEP_ATTENTION);
+        s->tensor[0] = builder_plain(b, 2, dim);
+        s->tensor[1] = builder_matrix(b, type, inner * 3, dim, head_dim, 0);
+        s->tensor[2] = builder_matrix(b, type, dim, inner, 0, head_dim);
+        s->heads = heads;
+        s->head_dim = head_dim;
+        s->scale = 1.0f / sqrtf((float)head_dim);
+        s->key_max = type == MIM_Q8 ? (uint8_t)b->spec->key_max : 0;
+        s->value_max = type == MIM_Q8 ? (uint8_t)b->spec->value_max : 0;
+        s = builder_step(b, MIM_STEP_MLP);
+        s->tensor[0] = builder_plain(b, 2, dim);
+        s->tensor[1] = builder_matrix(b, type, hidden, dim, 0, 0);
+        s->tensor[2] = builder_matrix(b, type, dim, hidden, 0, 0);
+        s->rule = b->spec->gelu;
+        s->flags = tap ? MIM_STEP_TAP : 0;
+    }
+}
+
+static inline void builder_fill_plain(uint8_t *at, const mim_blob_tensor *t, int norm)
+{
+    uint32_t i, n = t->rows * t->columns;
+    for (i = 0; i < n; i++) {
+        const float x = norm ? (i < t->columns) + uniform(-0.2f, 0.2f) : uniform(-0.5f, 0.5f);
+        memcpy(at + (size_t)i * 4, &x, 4);
+    }
+}
+
+static inline void builder_fill_matrix(uint8_t *at, const mim_blob_tensor *t, uint32_t row_head, uint32_t column_head)
+{
+    const uint32_t n = builder_up(t->rows, 16), k = builder_up(t->columns, 32);
+    const size_t size = t->type == MIM_F32 ? 4 : t->type == MIM_F16 ? 2 : 1;
+    const float spread = 1.7f / sqrtf((float)t->columns);
+    uint8_t *scales = at + (size_t)n * k * size, *sums = scales + (size_t)n * 4;
+    uint8_t *biases = t->type == MIM_F32 ? scales : t->type == MIM_F16 ? sums : sums + (size_t)n * 4;
+    uint32_t row, c;
+    for (row = 0; row < t->rows; row++) {
+        const int live = !row_head || row % builder_up(row_head, 16) < row_head;
+        const float scale = t->type == MIM_F16 ? uniform(0.5f, 2.0f) : spread / 127 * uniform(0.5f, 2.0f);
+        const float bias = live ? uniform(-0.1f, 0.1f) : 0;
+        int32_t sum = 0;
+        for (c = 0; c < t->columns; c++) {
+            const size_t panel = (size_t)(row / 16) * k * 16, cell = panel + (size_t)c * 16 + row % 16;
+            float x = uniform(-spread, spread);
+            uint16_t half = builder_half(x);
+            int32_t q = (int32_t)between(0, 2u * t->weight_max) - t->weight_max;
+            if (!live || (column_head && c % builder_up(column_head, 16) >= column_head))
+                x = 0, half = 0, q = 0;
+            sum += q;
+            if (t->type == MIM_F32)
+                memcpy(at + cell * 4, &x, 4);
+            else if (t->type == MIM_F16)
+                memcpy(at + cell * 2, &half, 2);
+            else
+                at[panel + (size_t)(c / 4) * 64 + row % 16 * 4 + c % 4] = (uint8_t)q;
+        }
+        if (t->type != MIM_F32)
+            memcpy(scales + (size_t)row * 4, &scale, 4);
+        if (t->type == MIM_Q8)
+            memcpy(sums + (size_t)row * 4, &sum, 4);
+        memcpy(biases + (size_t)row * 4, &bias, 4);
+    }
+}
+
+static inline mim_blob_header builder_header(const spec *p)
+{
+    mim_blob_header h;
+    uint32_t c;
+    memset(&h, 0, sizeof h);
+    memcpy(h.magic, MIM_BLOB_MAGIC, 8);
+    h.version = MIM_BLOB_VERSION;
+    h.header_bytes = sizeof h;
+    h.type = p->type;
+    h.numerics = MIM_NUMERICS_FLOAT;
+    h.channels = p->channels;
+    h.image_height = p->grid_height * p->patch_height;
+    h.image_width = p->grid_width * p->patch_width;
+    h.patch_height = p->patch_height;
+    h.patch_width = p->patch_width;
+    h.dim = p->dim;
+    h.depth = p->blocks;
+    h.has_cls = p->cls;
+    h.registers = p->registers;
+    h.pooled_dim = p->pool == MIM_POOL_CLS_MEAN ? 2 * p->dim : p->dim;
+    h.classes = p->classes;
+    h.decoder_dim = p->decoder_dim;
+    h.norm_pix = p->decoder_dim ? p->norm_pix : 0;
+    h.resize = p->resize;
+    h.resize_filter = p->filter;
+    h.resize_edge = p->resize == MIM_RESIZE_SHORT_EDGE ? p->edge : 0;
+    for (c = 0; c < 16; c++) {
+        h.mean[c] = c < p->channels ? 0.4f + 0.02f * (float)c : 0;
+        h.std[c] = c < p->channels ? 0.2f + 0.01f * (float)c : 1;
+    }
+    h.parameters = 12345;
+    strcpy(h.name, "random");
+    strcpy(h.family, "test");
+    strcpy(h.method, "MAE");
+    strcpy(h.source, "blob_builder.h");
+    strcpy(h.licence, "MIT");
+    return h;
+}
+
+/* The blob, 64-byte aligned; free() it. */
+static inline uint8_t *blob_build(const spec *p, size_t *bytes)
+{
+    const uint32_t prefix = p->cls + p->registers, pixels = p->channels * p->patch_height * p->patch_width;
+    mim_blob_header h = builder_header(p);
+    builder b;
+    mim_blob_step *s;
+    uint64_t end;
+    void *memory;
+    uint8_t *blob;
+    uint32_t i, j;
+    memset(&b, 0, sizeof b);
+    b.spec = p;
+    s = builder_step(&b, MIM_STEP_EMBED);
+    s->tensor[0] = builder_matrix(&b, p->type == MIM_Q8 ? MIM_F16 : p->type, p->dim, pixels, 0, 0);
+    if (prefix)
+        s->tensor[1] = builder_plain(&b, prefix, p->dim);
+    if (p->positions)
+        s->tensor[2] = builder_plain(&b, p->stored_height * p->stored_width, p->dim);
+    builder_positions(s, p);
+    builder_blocks(&b, p->blocks, p->dim, p->heads, p->head_dim, p->hidden, 1);
+    if (p->norm)
+        builder_step(&b, MIM_STEP_NORM)->tensor[0] = builder_plain(&b, 2, p->dim);
+    s = builder_step(&b, MIM_STEP_POOL);
+    s->rule = p->pool;
+    if (p->fc_norm) {
+        s->tensor[0] = builder_plain(&b, 2, h.pooled_dim);
+        s->eps = 1e-6f;
+    }
+    if (p->classes)
+        builder_step(&b, MIM_STEP_HEAD)->tensor[0] = builder_matrix(&b, p->type, p->classes, h.pooled_dim, 0, 0);
+    h.decoder_step = b.steps;
+    if (p->decoder_dim) {
+        s = builder_step(&b, MIM_STEP_UNMASK);
+        s->tensor[0] = builder_matrix(&b, p->type, p->decoder_dim, p->dim, 0, 0);
+        s->tensor[1] = builder_plain(&b, 1, p->decoder_dim);
+        if (prefix && p->decoder_prefix)
+            s->tensor[2] = builder_plain(&b, prefix, p->decoder_dim);
+        if (p->positions)
+            s->tensor[3] = builder_plain(&b, p->stored_height * p->stored_width, p->decoder_dim);
+        builder_positions(s, p);
+        builder_blocks(&b, p->decoder_blocks, p->decoder_dim, p->decoder_heads, p->decoder_head_dim, p->decoder_hidden, 0);
+        builder_step(&b, MIM_STEP_NORM)->tensor[0] = builder_plain(&b, 2, p->decoder_dim);
+        builder_step(&b, MIM_STEP_PREDICT)->tensor[0] = builder_matrix(&b, p->type, pixels, p->decoder_dim, 0, 0);
+    }
+    h.step_count = b.steps;
+    h.tensor_count = b.tensors;
+    end = sizeof h + b.steps * sizeof b.step[0] + b.tensors * sizeof b.tensor[0];
+    for (i = 0; i < b.tensors; i++) {
+        b.tensor[i].at = (end + MIM_BLOB_ALIGN - 1) / MIM_BLOB_ALIGN * MIM_BLOB_ALIGN;
+        end = b.tensor[i].at + mim_tensor_bytes(&b.tensor[i]);
+    }
+    h.bytes = end;
+    *bytes = (size_t)end;
+    if (posix_memalign(&memory, 64, *bytes))
+        perror("posix_memalign"), exit(2);
+    blob = (uint8_t *)memset(memory, 0, *bytes);
+    memcpy(blob, &h, sizeof h);
+    memcpy(blob + sizeof h, b.step, b.steps * sizeof b.step[0]);
+    memcpy(blob + sizeof h + b.steps * sizeof b.step[0], b.tensor, b.tensors * sizeof b.tensor[0]);
+    check_state = p->seed * 2 + 1;
+    for (i = 0; i < b.tensors; i++) {
+        int norm = 0;
+        for (j = 0; j < b.steps; j++)
+            norm |= b.step[j].eps > 0 && b.step[j].tensor[0] == i + 1;
+        if (b.tensor[i].layout == MIM_PLAIN)
+            builder_fill_plain(blob + b.tensor[i].at, &b.tensor[i], norm);
+        else
+            builder_fill_matrix(blob + b.tensor[i].at, &b.tensor[i], b.row_head[i], b.column_head[i]);
+    }
+    h.checksum = mim_checksum(blob, *bytes);
+    memcpy(blob, &h, sizeof h);
+    return blob;
+}
+
+/* A ViT as they come, of a size that takes microseconds: CLS, positions, two blocks, norm, head. */
+static inline spec spec_small(uint32_t type)
+{
+    spec p;
+    memset(&p, 0, sizeof p);
+    p.type = type;
+    p.channels = 3;
+    p.patch_height = p.patch_width = 4;
+    p.grid_height = 3, p.grid_width = 4;
+    p.dim = 24, p.blocks = 2, p.heads = 2, p.head_dim = 12, p.hidden = 40;
+    p.cls = 1;
+    p.positions = MIM_POSITIONS_CUBIC, p.stored_height = 3, p.stored_width = 4;
+    p.norm = 1, p.pool = MIM_POOL_CLS, p.classes = 10, p.gelu = MIM_GELU_ERF;
+    p.weight_max = 63, p.input_max = 255, p.key_max = 63, p.value_max = 63;
+    p.resize = MIM_RESIZE_SHORT_EDGE, p.filter = MIM_BICUBIC, p.edge = 14;
+    p.seed = 1;
+    return p;
+}
+
+/* Any model, drawn from the state of the random numbers. */
+static inline spec spec_random(uint32_t type)
+{
+    spec p = spec_small(type);
+    p.channels = between(1, 4);
+    p.patch_height = between(1, 6), p.patch_width = between(1, 6);
+    p.grid_height = between(1, 6), p.grid_width = between(1, 6);
+    p.dim = between(1, 70), p.hidden = between(1, 90);
+    p.blocks = between(0, 3), p.heads = between(1, 4), p.head_dim = between(1, 36);
+    p.cls = between(0, 1), p.registers = between(0, 1) ? between(1, 4) : 0;
+    p.positions = between(MIM_POSITIONS_NONE, MIM_POSITIONS_LINEAR);
+    p.stored_height = p.grid_height, p.stored_width = p.grid_width;
+    if (p.positions > MIM_POSITIONS_FIXED && between(0, 1))
+        p.stored_height = between(1, 8), p.stored_width = between(1, 8);
+    p.position_offset = between(0, 1) ? 0.1f : 0;
+    p.norm = between(0, 1), p.fc_norm = between(0, 1), p.classes = between(0, 1) ? between(1, 40) : 0;
+    p.pool = between(MIM_POOL_CLS, MIM_POOL_CLS_MEAN);
+    if (!p.cls && (p.pool == MIM_POOL_CLS || p.pool == MIM_POOL_CLS_MEAN))
+        p.pool = MIM_POOL_MEAN_PATCHES;
+    p.gelu = between(MIM_GELU_ERF, MIM_GELU_QUICK);
+    p.weight_max = between(0, 1) ? 63 : 127, p.input_max = between(0, 1) ? 127 : 255;
+    p.key_max = between(0, 1) ? 63 : 127, p.value_max = between(0, 1) ? 63 : 127;
+    if (between(0, 1)) {
+        p.decoder_dim = between(1, 40), p.decoder_blocks = between(0, 2), p.decoder_heads = between(1, 3);
+        p.decoder_head_dim = between(1, 20), p.decoder_hidden = between(1, 50), p.decoder_prefix = between(0, 1), p.norm_pix = between(0, 1);
+    }
+    p.resize = between(MIM_RESIZE_SHORT_EDGE, MIM_RESIZE_SQUASH), p.filter = between(MIM_BILINEAR, MIM_BICUBIC);
+    p.edge = p.grid_height * p.patch_height + p.grid_width * p.patch_width;
+    p.seed = any32();
+    return p;
+}
+
+#endif

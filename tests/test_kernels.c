@@ -1,0 +1,531 @@
+/* test_kernels.c - every kernel of this machine against the portable one (equal bits) and against double precision. */
+#include "check.h"
+#define MIM_IMPLEMENTATION
+#include "../mim.h"
+
+#define MOST 2048       /* elements of a row */
+
+static const mimp_kernels *const oracle = &mimp_kernels_scalar;
+static guard ga, gw, gx, gy, gz;
+
+static uint32_t bits_of(float x) { uint32_t u; memcpy(&u, &x, 4); return u; }
+static float float_of(uint32_t u) { float x; memcpy(&x, &u, 4); return x; }
+
+/* Index of the first float that differs, n if none: equal bits, any NaN like another. */
+static size_t differs(const float *a, const float *b, size_t n)
+{
+    size_t i;
+    for (i = 0; i < n && (bits_of(a[i]) == bits_of(b[i]) || (isnan(a[i]) && isnan(b[i]))); i++) {}
+    return i;
+}
+
+#define SAME(a, b, n, what) \
+    do { const size_t at_ = differs(a, b, n); \
+         CHECK_THAT(at_ == (n), "%s %s [%d] of %d: %.9g, not %.9g", k->name, what, (int)at_, (int)(n), \
+                    (double)(a)[at_ < (n) ? at_ : 0], (double)(b)[at_ < (n) ? at_ : 0]); } while (0)
+
+/* Calls test(kernel) for each kernel that runs here. */
+static void each(const char *name, void (*test)(const mimp_kernels *))
+{
+    size_t i;
+    group(name);
+    for (i = 0; i < MIMP_TABLE; i++)
+        if (mimp_available(mimp_table[i]->cpu))
+            test(mimp_table[i]);
+}
+
+/* Rows of numbers of one kind each: what models hold, and what they should not. */
+enum { ORDINARY, TINY, BIG, CONSTANT, ZERO, SIGNED_ZERO, SHIFTED, ONE_NAN, ONE_INFINITY, BOTH_INFINITIES, ALL_NAN, ANY_BITS, KINDS };
+
+static void fill(float *x, uint32_t n, int kind)
+{
+    const float c = uniform(-3, 3);
+    uint32_t i;
+    for (i = 0; i < n; i++)
+        switch (kind) {
+        case TINY:     x[i] = float_of(between(0, 0x01000000) | (any32() & 0x80000000u)); break;
+        case BIG:    x[i] = uniform(-3.4e38f, 3.4e38f); break;
+        case CONSTANT: x[i] = c; break;
+        case ZERO:     x[i] = 0; break;
+        case SIGNED_ZERO: x[i] = any32() & 1 ? -0.0f : 0.0f; break;
+        case SHIFTED:  x[i] = 1000 + uniform(-1, 1); break;
+        case ALL_NAN:  x[i] = NAN; break;
+        case ANY_BITS: x[i] = float_of(any32()); break;
+        default:       x[i] = uniform(-4, 4);
+        }
+    if (kind == ONE_NAN)
+        x[between(0, n - 1)] = NAN;
+    if (kind == ONE_INFINITY || kind == BOTH_INFINITIES)
+        x[between(0, n - 1)] = INFINITY;
+    if (kind == BOTH_INFINITIES)
+        x[between(0, n - 1)] = -INFINITY;
+}
+
+static float *copy(guard *g, const float *x, size_t n) { return (float *)memcpy(guard_high(g, n * 4, 4), x, n * 4); }
+
+/* ---- products ---- */
+
+static int8_t weight_of(int pattern, uint32_t i, int lo, int hi)
+{
+    switch (pattern) {
+    case 0:  return (int8_t)lo;
+    case 1:  return (int8_t)hi;
+    case 2:  return (int8_t)(i & 1 ? lo : hi);
+    case 3:  return (int8_t)(i & 2 ? lo : hi);
+    default: return (int8_t)(lo + (int)between(0, (uint32_t)(hi - lo)));
+    }
+}
+
+static void bytes_product(const mimp_kernels *k, int wide, uint32_t columns, int pattern, int input_max, int lo, int hi)
+{
+    const uint32_t rows = k->rows_q8;
+    uint8_t *a = (uint8_t *)guard_high(&ga, (size_t)columns * rows, 1);
+    int8_t *w = (int8_t *)guard_high(&gw, (size_t)columns * 16, 1);
+    int32_t *acc = (int32_t *)guard_high(&gy, (size_t)rows * 64, 4);
+    uint32_t r, j, i;
+    memset(acc, 0xff, (size_t)rows * 64);
+    for (i = 0; i < columns * rows; i++)
+        a[i] = (uint8_t)(pattern < 4 ? (uint32_t)input_max : between(0, (uint32_t)input_max));
+    for (i = 0; i < columns * 16; i++)
+        w[i] = weight_of(pattern, i, lo, hi);
+    (wide ? k->tile_q8_wide : k->tile_q8)(acc, a, w, columns);
+    for (r = 0; r < rows; r++)
+        for (j = 0; j < 16; j++) {
+            int64_t sum = 0;
+            for (i = 0; i < columns; i++)
+                sum += (int32_t)a[i / 4 * 4 * rows + 4 * r + i % 4] * w[i / 4 * 64 + 4 * j + i % 4];
+            CHECK_THAT(acc[r * 16 + j] == sum, "%s: %u columns, pattern %d, inputs to %d, weights %d..%d: %d, not %d", k->name, columns,
+                       pattern, input_max, lo, hi, acc[r * 16 + j], (int)sum);
+        }
+    CHECK(guard_intact(&gy));
+}
+
+static void test_tile_q8(const mimp_kernels *k)
+{
+    uint32_t columns;
+    int pattern;
+    for (columns = 16; columns <= 400; columns += 16)
+        for (pattern = 0; pattern < 5; pattern++) {
+            bytes_product(k, 0, columns, pattern, 255, -63, 63);
+            bytes_product(k, 0, columns, pattern, 127, -128, 127);
+        }
+    bytes_product(k, 0, 8192, 4, 255, -63, 63);
+}
+
+static void test_tile_q8_wide(const mimp_kernels *k)
+{
+    uint32_t columns;
+    int pattern;
+    for (columns = 16; columns <= 400; columns += 16)
+        for (pattern = 0; pattern < 5; pattern++)
+            bytes_product(k, 1, columns, pattern, 255, -128, 127);
+    bytes_product(k, 1, MIM_MAX_COLUMNS, 0, 255, -128, 127);
+    bytes_product(k, 1, MIM_MAX_COLUMNS, 1, 255, -128, 127);
+}
+
+/* The same (16 x columns) rows, packed for a kernel's tile from row `first`. */
+static float *pack_rows(const mimp_kernels *k, const float *x, uint32_t columns)
+{
+    const uint32_t rows = k->rows_f32;
+    float *a = (float *)guard_high(&ga, (size_t)columns * rows * 4, 4);
+    uint32_t r, i;
+    for (i = 0; i < columns; i++)
+        for (r = 0; r < rows; r++)
+            a[(size_t)i * rows + r] = x[(size_t)r * columns + i];
+    return a;
+}
+
+static void float_product(const mimp_kernels *k, uint32_t columns, int kind)
+{
+    static float x[16 * MOST], w[16 * MOST], expected[16 * 16];
+    float *acc, *a;
+    uint32_t r, j, i;
+    fill(x, 16 * columns, kind == BIG ? ORDINARY : kind);
+    fill(w, 16 * columns, kind == SHIFTED ? ORDINARY : kind);
+    for (r = 0; r < k->rows_f32; r++)       /* tile_plain, by its definition */
+        for (j = 0; j < 16; j++) {
+            volatile float sum = 0;         /* volatile: each step is rounded, and nothing fuses */
+            for (i = 0; i < columns; i++) {
+                const volatile float product = x[(size_t)r * columns + i] * w[(size_t)i * 16 + j];
+                sum = sum + product;
+            }
+            expected[r * 16 + j] = sum;
+        }
+    a = pack_rows(k, x, columns);
+    acc = (float *)guard_high(&gy, (size_t)k->rows_f32 * 64, 4);
+    k->tile_plain(acc, a, copy(&gw, w, (size_t)columns * 16), columns);
+    SAME(acc, expected, (size_t)k->rows_f32 * 16, "tile_plain");
+    CHECK(guard_intact(&gy));
+    memset(acc, 0xff, (size_t)k->rows_f32 * 64);
+    k->tile_f32(acc, a, (const float *)(const void *)gw.piece, columns);
+    CHECK(guard_intact(&gy));
+    if (kind != ORDINARY && kind != SHIFTED && kind != CONSTANT)
+        return;
+    for (r = 0; r < k->rows_f32; r++)
+        for (j = 0; j < 16; j++) {
+            double sum = 0, size = 0;
+            for (i = 0; i < columns; i++) {
+                const double product = (double)x[(size_t)r * columns + i] * (double)w[(size_t)i * 16 + j];
+                sum += product;
+                size += fabs(product);
+            }
+            CHECK_THAT(fabs((double)acc[r * 16 + j] - sum) <= size * columns * 6e-8, "%s tile_f32, %u columns: %.9g, not %.9g", k->name,
+                       columns, (double)acc[r * 16 + j], sum);
+        }
+}
+
+static void test_tile_float(const mimp_kernels *k)
+{
+    uint32_t columns;
+    int kind;
+    for (kind = 0; kind < KINDS; kind++)
+        for (columns = 16; columns <= 336; columns += columns < 64 ? 16 : 64)
+            float_product(k, columns, kind);
+    float_product(k, MOST, ORDINARY);
+}
+
+static void test_halves(const mimp_kernels *k)
+{
+    uint16_t *in = (uint16_t *)guard_high(&ga, 65536 * 2, 2);
+    float *out = (float *)guard_high(&gy, 65536 * 4, 4);
+    uint32_t i;
+    for (i = 0; i < 65536; i++)
+        in[i] = (uint16_t)i;
+    k->halves(out, in, 65536);
+    for (i = 0; i < 65536; i++) {
+        const int e = (int)(i >> 10 & 31), m = (int)(i & 1023);
+        double x = e == 31 ? m ? nan("") : HUGE_VAL : e ? ldexp(1024 + m, e - 25) : ldexp(m, -24);
+        x = i & 0x8000 ? -x : x;
+        CHECK_THAT(isnan(x) ? isnan(out[i]) : bits_of(out[i]) == bits_of((float)x), "%s: half %04x is %.9g, not %.9g", k->name, i,
+                   (double)out[i], x);
+    }
+    k->halves(out + 65536 - 16, in, 16);
+    CHECK(guard_intact(&gy));
+}
+
+/* ---- rows ---- */
+
+static void norm_row(const mimp_kernels *k, uint32_t n, int kind)
+{
+    static float x[MOST], w[2 * MOST], expected[MOST + 16];
+    const uint32_t n16 = (n + 15) / 16 * 16;
+    const float eps = kind == CONSTANT ? 1e-12f : 1e-6f;
+    float *y = (float *)guard_high(&gy, (size_t)n16 * 4, 4), *wg;
+    double mean = 0, variance = 0, size = 0;
+    uint32_t i;
+    fill(x, n, kind);
+    fill(w, 2 * n, ORDINARY);
+    wg = copy(&gw, w, 2 * (size_t)n);
+    oracle->norm(expected, x, w, n, eps);
+    memset(y, 0xff, (size_t)n16 * 4);
+    k->norm(y, copy(&gx, x, n), wg, n, eps);
+    SAME(y, expected, (size_t)n16, "norm");
+    memcpy(y, x, (size_t)n * 4);
+    k->norm(y, y, wg, n, eps);                  /* in place */
+    SAME(y, expected, (size_t)n16, "norm in place");
+    CHECK(guard_intact(&gy));
+    for (i = n; i < n16; i++)
+        CHECK_THAT(bits_of(y[i]) == 0, "%s norm of %u: padding is not zero", k->name, n);
+    if (kind != ORDINARY && kind != CONSTANT && kind != ZERO && kind != SHIFTED)
+        return;
+    for (i = 0; i < n; i++)
+        mean += (double)x[i] / n, size = fmax(size, fabs((double)x[i]));
+    for (i = 0; i < n; i++)
+        variance += ((double)x[i] - mean) * ((double)x[i] - mean) / n;
+    for (i = 0; i < n; i++) {
+        const double rate = 1 / sqrt(variance + (double)eps), centered = ((double)x[i] - mean) * rate;
+        const double error = 1e-6 * fabs(centered) + (n / 16.0 + 6) * 6e-8 * size * rate;   /* of the mean, in units of the deviation */
+        const double reference = centered * (double)w[i] + (double)w[n + i];
+        CHECK_THAT(fabs((double)y[i] - reference) <= error * (fabs(centered) + 1) * fabs((double)w[i]) + 1e-6 * (1 + fabs(reference)),
+                   "%s norm of %u, kind %d: %.9g, not %.9g", k->name, n, kind, (double)y[i], reference);
+    }
+}
+
+static void test_norm(const mimp_kernels *k)
+{
+    static const uint32_t wide[] = { 192, 383, 384, 385, 768, 1024, MOST };
+    uint32_t n;
+    int kind;
+    for (kind = 0; kind < KINDS; kind++) {
+        for (n = 1; n <= 68; n++)
+            norm_row(k, n, kind);
+        for (n = 0; n < sizeof wide / sizeof *wide; n++)
+            norm_row(k, wide[n], kind);
+    }
+}
+
+static void quantize_row(const mimp_kernels *k, uint32_t n, int kind, uint32_t limit, uint32_t is_signed, size_t stride)
+{
+    static float x[MOST];
+    const size_t size = (n / 4 - 1) * stride + 4;
+    uint8_t *out = (uint8_t *)guard_high(&gy, size, 1), *expected = (uint8_t *)guard_high(&gz, size, 1);
+    mimp_quantized q, e;
+    int64_t sum = 0;
+    uint32_t i;
+    fill(x, n, kind);
+    memset(out, 0x77, size);
+    memset(expected, 0x77, size);
+    e = oracle->quantize(expected, stride, x, n, limit, is_signed);
+    q = k->quantize(out, stride, copy(&gx, x, n), n, limit, is_signed);
+    CHECK_THAT(bits_of(q.scale) == bits_of(e.scale) && q.zero == e.zero && q.sum == e.sum, "%s quantize, kind %d, limit %u: scale %.9g zero %d "
+               "sum %d, not %.9g %d %d", k->name, kind, limit, (double)q.scale, q.zero, q.sum, (double)e.scale, e.zero, e.sum);
+    CHECK_THAT(memcmp(out, expected, size) == 0, "%s quantize, kind %d, limit %u, n %u: other bytes", k->name, kind, limit, n);
+    CHECK(guard_intact(&gy));
+    CHECK(q.zero >= 0 && q.zero <= (int32_t)limit && !(is_signed && q.zero));
+    for (i = 0; i < n; i++) {
+        const uint8_t b = out[i / 4 * stride + i % 4];
+        const int32_t v = is_signed ? (int8_t)b : b;
+        const double scale = (double)q.scale;
+        sum += v;
+        CHECK_THAT(v <= (int32_t)limit && v >= (is_signed ? -(int32_t)limit : 0), "%s quantize: %d is beyond %u", k->name, v, limit);
+        if (kind == ORDINARY || kind == CONSTANT || kind == SHIFTED)    /* half a step, and half a step's share of rounding the zero point */
+            CHECK_THAT(fabs(((double)v - q.zero) * scale - (double)x[i]) <= scale * 1.002, "%s quantize: %.9g became %.9g", k->name,
+                       (double)x[i], ((double)v - q.zero) * scale);
+    }
+    CHECK(sum == q.sum);
+}
+
+static void test_quantize(const mimp_kernels *k)
+{
+    uint32_t n;
+    int kind;
+    for (kind = 0; kind < KINDS; kind++)
+        for (n = 16; n <= 1024; n += n < 128 ? 16 : 224) {
+            quantize_row(k, n, kind, 127, 0, 4 * k->rows_q8);
+            quantize_row(k, n, kind, 255, 0, 4 * k->rows_q8);
+            quantize_row(k, n, kind, 63, 1, 64);
+            quantize_row(k, n, kind, 127, 1, 64);
+        }
+}
+
+static void test_finish(const mimp_kernels *k)
+{
+    static float scale[16], bias[16], factor[16], old[16 * 40], expected[16 * 40];
+    static int32_t sum[16], zero[16], ints[256];
+    static float floats[256];
+    uint32_t combination, rows, i;
+    for (combination = 0; combination < 2 * 16 * 4 * 2; combination++)
+        for (rows = 1; rows <= MIMP_MAX_ROWS; rows += rows < 6 ? 1 : 5) {
+            const size_t stride = combination % 3 ? 16 : 40, size = (rows - 1) * stride + 16;
+            const int kind = (int)between(0, KINDS - 1);
+            mimp_epilogue e;
+            float *y = (float *)guard_high(&gy, size * 4, 4);
+            for (i = 0; i < 16; i++)
+                sum[i] = (int32_t)any32(), zero[i] = (int32_t)between(0, 255);
+            for (i = 0; i < 256; i++)
+                ints[i] = (int32_t)any32() >> between(0, 24);
+            fill(floats, 256, kind);
+            fill(scale, 16, kind);
+            fill(bias, 16, ORDINARY);
+            fill(factor, 16, kind == BIG ? BIG : ORDINARY);
+            fill(old, 16 * 40, ORDINARY);
+            memset(&e, 0, sizeof e);
+            e.integer = combination & 1;
+            e.sum = e.integer && combination & 2 ? sum : NULL;
+            e.zero = e.sum ? (const int32_t *)memcpy(guard_high(&gx, rows * 4, 4), zero, rows * 4) : NULL;
+            e.factor = combination & 4 ? copy(&ga, factor, rows) : NULL;
+            e.scale = combination & 8 ? scale : NULL;
+            e.bias = combination & 16 ? bias : NULL;
+            e.act = combination >> 5 & 3;
+            e.add = combination >> 7;
+            memcpy(expected, old, sizeof old);
+            memcpy(y, old, size * 4);
+            oracle->finish(expected, stride, e.integer ? (const void *)ints : floats, rows, &e);
+            k->finish(y, stride, memcpy(guard_high(&gw, rows * 64, 4), e.integer ? (const void *)ints : floats, rows * 64), rows, &e);
+            SAME(y, expected, size, "finish");
+            CHECK(guard_intact(&gy));
+            for (i = 16; i < stride && rows > 1; i++)
+                CHECK_THAT(bits_of(y[i]) == bits_of(old[i]), "%s finish writes between the rows", k->name);
+        }
+}
+
+/* The epilogue's terms, by their definition: one channel of one row at a time. */
+static void test_epilogue_value(void)
+{
+    uint32_t i;
+    group("finish: definition");
+    for (i = 0; i < 2000; i++) {
+        int32_t acc[16], sum[16], zero = (int32_t)between(0, 255);
+        float scale[16], bias[16], y[16], factor = uniform(0, 0.01f);
+        mimp_epilogue e;
+        int j;
+        for (j = 0; j < 16; j++) {
+            acc[j] = (int32_t)any32() >> 8, sum[j] = (int32_t)any32() >> 18;
+            scale[j] = uniform(0, 0.01f), bias[j] = y[j] = uniform(-1, 1);
+        }
+        memset(&e, 0, sizeof e);
+        e.integer = 1, e.sum = sum, e.zero = &zero, e.factor = &factor, e.scale = scale, e.bias = bias, e.add = 1;
+        oracle->finish(y, 16, acc, 1, &e);
+        for (j = 0; j < 16; j++) {
+            const double term = ((double)acc[j] - (double)zero * sum[j]) * (double)factor * (double)scale[j];
+            CHECK(fabs((double)y[j] - (term + 2 * (double)bias[j])) <= 3e-7 * (fabs(term) + 3));
+        }
+    }
+}
+
+static void softmax_row(const mimp_kernels *k, uint32_t n, int kind, size_t stride)
+{
+    static float x[MOST], expected[MOST];
+    const uint32_t n16 = (n + 15) / 16 * 16;
+    const size_t size = (n16 / 4 - 1) * stride + 4;
+    float *y = (float *)guard_high(&gx, (size_t)n16 * 4, 4), sum, e;
+    uint8_t *out = (uint8_t *)guard_high(&gy, size, 1), *bytes = (uint8_t *)guard_high(&gz, size, 1);
+    double top = -HUGE_VAL, total = 0;
+    uint32_t i;
+    fill(x, n16, kind);
+    memcpy(expected, x, (size_t)n16 * 4);
+    memcpy(y, x, (size_t)n16 * 4);
+    e = oracle->softmax(expected, n, n16, NULL, 0);
+    sum = k->softmax(y, n, n16, NULL, 0);
+    SAME(&sum, &e, 1, "softmax sum");
+    SAME(y, expected, (size_t)n16, "softmax");
+    CHECK(guard_intact(&gx));
+    for (i = n; i < n16; i++)
+        CHECK_THAT(bits_of(y[i]) == 0, "%s softmax of %u: padding is not zero", k->name, n);
+    CHECK_THAT(sum > 0 && sum <= (float)n * 1.0001f, "%s softmax of %u, kind %d: sum %g", k->name, n, kind, (double)sum);
+    if (kind == ORDINARY || kind == SHIFTED || kind == CONSTANT || kind == ZERO) {
+        for (i = 0; i < n; i++)
+            top = fmax(top, (double)x[i]);
+        for (i = 0; i < n; i++)
+            total += exp((double)x[i] - top);
+        CHECK_THAT(fabs((double)sum - total) <= 3e-6 * total, "%s softmax of %u: sum %.9g, not %.9g", k->name, n, (double)sum, total);
+        for (i = 0; i < n; i++)
+            CHECK_THAT(fabs((double)y[i] - exp((double)x[i] - top)) <= 2e-7 * exp((double)x[i] - top), "%s softmax: exp(%.9g) is %.9g",
+                       k->name, (double)x[i] - top, (double)y[i]);
+    }
+    memset(out, 0x77, size);
+    memset(bytes, 0x77, size);
+    memcpy(expected, x, (size_t)n16 * 4);
+    memcpy(y, x, (size_t)n16 * 4);
+    e = oracle->softmax(expected, n, n16, bytes, stride);
+    sum = k->softmax(y, n, n16, out, stride);
+    SAME(&sum, &e, 1, "softmax sum of bytes");
+    CHECK_THAT(memcmp(out, bytes, size) == 0, "%s softmax of %u, kind %d: other bytes", k->name, n, kind);
+    for (i = 0, total = 0; i < n16; i++)
+        total += out[i / 4 * stride + i % 4];
+    CHECK_THAT(total == (double)sum, "%s softmax of %u: bytes sum to %g, not %g", k->name, n, total, (double)sum);
+    CHECK(guard_intact(&gx) && guard_intact(&gy));
+}
+
+static void test_softmax(const mimp_kernels *k)
+{
+    uint32_t n;
+    int kind;
+    for (kind = 0; kind < KINDS; kind++)
+        for (n = 1; n <= 1025; n += n < 66 ? 1 : 137)
+            softmax_row(k, n, kind, 4 * k->rows_q8);
+}
+
+static void values_panel(const mimp_kernels *k, uint32_t n, int kind, uint32_t limit)
+{
+    static float x[16 * 80];
+    const uint32_t n4 = between(0, 1) ? (n + 15) / 16 * 16 : (n + 3) / 4 * 4;
+    int8_t *panel = (int8_t *)guard_high(&gy, (size_t)n4 * 16, 1), *expected = (int8_t *)guard_high(&gz, (size_t)n4 * 16, 1);
+    float *scale = (float *)guard_high(&gw, 64, 4), wanted[16];
+    uint32_t i, j;
+    fill(x, 16 * n, kind);
+    memset(panel, 0x77, (size_t)n4 * 16);
+    oracle->values(expected, wanted, x, n, n4, limit);
+    k->values(panel, scale, copy(&gx, x, 16 * (size_t)n), n, n4, limit);
+    SAME(scale, wanted, 16, "scale of values");
+    CHECK_THAT(memcmp(panel, expected, (size_t)n4 * 16) == 0, "%s values (%u x 16), kind %d: other bytes", k->name, n, kind);
+    CHECK(guard_intact(&gy) && guard_intact(&gw));
+    for (i = 0; i < n4; i++)
+        for (j = 0; j < 16; j++) {
+            const int v = panel[i / 4 * 64 + 4 * j + i % 4];
+            CHECK_THAT(i < n ? v <= (int)limit && v >= -(int)limit : v == 0, "%s values: %d at row %u of %u", k->name, v, i, n);
+            if (i < n && (kind == ORDINARY || kind == SHIFTED))
+                CHECK(fabs(v * (double)scale[j] - (double)x[i * 16 + j]) <= 0.5001 * (double)scale[j]);
+        }
+}
+
+static void test_values(const mimp_kernels *k)
+{
+    uint32_t n;
+    int kind;
+    for (kind = 0; kind < KINDS; kind++)
+        for (n = 1; n <= 70; n++)
+            values_panel(k, n, kind, n & 1 ? 63 : 127);
+}
+
+/* ---- scalar functions ---- */
+
+static void test_sqrt(void)
+{
+    static const uint32_t special[] = { 0, 1, 2, 3, 0x7fffff, 0x800000, 0x800001, 0x3f7fffff, 0x3f800000, 0x3f800001, 0x40800000, 0x7f7fffff };
+    uint32_t i;
+    group("sqrt: correctly rounded");
+    for (i = 0; i < 3000000; i++) {
+        const uint32_t u = i < 12 ? special[i] : i < 500000 ? any32() & 0x7fffff : any32() % 0x7f800000;
+        const float x = float_of(u), root = mimp_sqrt(x);
+        CHECK_THAT(bits_of(root) == bits_of(sqrtf(x)), "sqrt(%.9g) is %.9g, not %.9g", (double)x, (double)root, (double)sqrtf(x));
+    }
+    CHECK(isinf(mimp_sqrt(INFINITY)) && isnan(mimp_sqrt(NAN)));
+}
+
+static float act_of(float x, uint32_t act)
+{
+    float y[16], acc[16];
+    mimp_epilogue e;
+    int j;
+    for (j = 0; j < 16; j++)
+        acc[j] = x;
+    memset(&e, 0, sizeof e);
+    e.act = act;
+    oracle->finish(y, 16, acc, 1, &e);
+    return y[7];
+}
+
+static void test_functions(void)
+{
+    double worst[4] = { 0, 0, 0, 0 };
+    int i;
+    group("exp: relative error under 1.2e-7");
+    for (i = -860000; i <= 860000; i += 3) {
+        const float x = (float)i * 1e-4f;
+        const double y = (double)mimp_scalar_exp(mimp_scalar_set(x)).v[3], reference = exp((double)x);
+        CHECK_THAT(fabs(y - reference) <= 1.2e-7 * reference, "exp(%.9g) is %.9g, not %.9g", (double)x, y, reference);
+    }
+    CHECK(mimp_scalar_exp(mimp_scalar_set(-INFINITY)).v[0] < 1e-37f && isfinite(mimp_scalar_exp(mimp_scalar_set(INFINITY)).v[0]));
+    CHECK(mimp_scalar_exp(mimp_scalar_set(0)).v[0] == 1.0f);
+    group("GELU: erf, tanh and quick on -30..30");
+    for (i = -300000; i <= 300000; i++) {
+        const float xf = (float)i * 1e-4f;
+        const double x = (double)xf;
+        const double erf_gelu = 0.5 * x * erfc(-x * 0.70710678118654752), quick = x / (1 + exp(-1.702 * x));
+        const double tanh_gelu = x / (1 + exp(-1.5957691216057308 * (x + 0.044715 * x * x * x)));
+        /* absolute, in units of max(1, |x|): erf's polynomial ends at 4e-7 of |x|, the logistic ones are a few roundings */
+        const double unit = fmax(1, fabs(x));
+        worst[1] = fmax(worst[1], fabs((double)act_of(xf, MIM_GELU_ERF) - erf_gelu) / unit);
+        worst[2] = fmax(worst[2], fabs((double)act_of(xf, MIM_GELU_TANH) - tanh_gelu) / unit);
+        worst[3] = fmax(worst[3], fabs((double)act_of(xf, MIM_GELU_QUICK) - quick) / unit);
+    }
+    CHECK_THAT(worst[1] <= 4e-7, "erf: %.3g", worst[1]);
+    CHECK_THAT(worst[2] <= 4e-7, "tanh: %.3g", worst[2]);
+    CHECK_THAT(worst[3] <= 4e-7, "quick: %.3g", worst[3]);
+    for (i = 1; i <= 3; i++) {
+        CHECK(act_of(0, (uint32_t)i) == 0 && isnan(act_of(NAN, (uint32_t)i)));
+        CHECK(isinf(act_of(INFINITY, (uint32_t)i)) && act_of(3e38f, (uint32_t)i) == 3e38f);
+    }
+}
+
+int main(void)
+{
+    size_t i;
+    for (i = 0; i < MIMP_TABLE; i++)
+        if (!mimp_available(mimp_table[i]->cpu))
+            skip(mimp_table[i]->name, "this machine has no such instructions");
+    each("tile_q8: exact within its ranges", test_tile_q8);
+    each("tile_q8_wide: exact for any bytes", test_tile_q8_wide);
+    each("tile_plain: bits of its definition; tile_f32: close", test_tile_float);
+    each("halves: all of them", test_halves);
+    each("norm", test_norm);
+    each("quantize", test_quantize);
+    each("finish", test_finish);
+    each("softmax", test_softmax);
+    each("values", test_values);
+    test_epilogue_value();
+    test_sqrt();
+    test_functions();
+    return finish();
+}
