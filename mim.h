@@ -1,7 +1,175 @@
 /* mim.h - Vision Transformers pretrained by masked image modelling, in one C header.
- * Version 0.1.0. MIT licence (full text at the end of the file).
  *
- * (manual: written last)
+ * Version 0.1.0. MIT licence; the text is at the end of the file.
+ *
+ * Turns pictures into features on whatever computer there is: backbones such as MAE, DINOv2,
+ * I-JEPA and MSN, converted once into a blob, run from memory or flash in one buffer of a size
+ * that is stated beforehand. C99 or C++11, libc only, no allocation, no globals.
+ *
+ * CONTENTS
+ *     QUICK START     WHAT IT DOES     BUILDING     CONFIGURATION     INPUT     OUTPUT     BLOB
+ *     MEMORY     THREADS     INSTRUCTION SETS     ACCURACY AND DETERMINISM     ERRORS     SECURITY
+ *     PORTING     READING THIS FILE     REVISIONS
+ *
+ * QUICK START
+ *
+ *     #define MIM_IMPLEMENTATION
+ *     #include "mim.h"
+ *
+ *     int main(void)
+ *     {
+ *         static uint8_t pixels[288 * 384 * 3];                       // a picture: RGB, row by row
+ *         FILE *photo = fopen("examples/images/photo.ppm", "rb");
+ *         mim_session_desc use = { 0 };
+ *         mim_image image = { 0 };
+ *         mim_output out = { 0 };
+ *         mim_memory memory;
+ *         mim_session session;
+ *         mim_model model;
+ *         size_t bytes;
+ *         void *blob;
+ *
+ *         if (!photo || fseek(photo, 15, SEEK_SET) || fread(pixels, sizeof pixels, 1, photo) != 1)
+ *             return 1;
+ *         if (mim_load("examples/models/mae-cifar10-d128l6.q8.mim", &blob, &bytes) || mim_open(&model, blob, bytes))
+ *             return 1;
+ *         image.width = use.source_width = 384;
+ *         image.height = use.source_height = 288;
+ *         image.pixels = pixels;
+ *         if (mim_plan(&model, &use, &memory))                        // how much memory will it take?
+ *             return 1;
+ *         memory.base = malloc(memory.bytes);
+ *         out.pooled = (float *)malloc(model.header->pooled_dim * sizeof(float));
+ *         if (mim_begin(&session, &model, &use, &memory) || mim_encode(&session, &image, &out))
+ *             return 1;
+ *         printf("%u features: %g %g %g ...\n", model.header->pooled_dim, out.pooled[0], out.pooled[1], out.pooled[2]);
+ *         return 0;
+ *     }
+ *
+ * A blob comes from a published checkpoint by the tool in examples/mim: `mim convert CHECKPOINT -o model.mim`.
+ *
+ * WHAT IT DOES
+ *
+ * Encoders of the plain ViT kind: any patch size, grid, depth, width and head dimension up to
+ * the limits below, 1 to 16 channels, with or without CLS and register tokens, layer scale and
+ * qkv biases; LayerNorm with the family's eps; GELU by erf, tanh or logistic; positions
+ * interpolated to other image sizes by the family's own rule; only some of the patches, as a
+ * masked autoencoder sees them; that autoencoder's decoder. Weights as f32, f16 or 8-bit bytes.
+ *
+ * It does not train, decode picture files, or allocate. Windows, pyramids, rotary positions and
+ * gated MLPs are not in this version.
+ *
+ * BUILDING
+ *
+ * Define MIM_IMPLEMENTATION in one file before including this header. No compiler flag is needed
+ * for speed but -O2: functions carry their instruction set, and the best is chosen at mim_begin.
+ * -ffast-math is refused (see ACCURACY); 32-bit x86 needs -msse2 -mfpmath=sse.
+ *
+ * CONFIGURATION (define before the include; all default to off)
+ *
+ *     MIM_IMPLEMENTATION   the code, in one file of the program
+ *     MIM_STATIC           all functions static: a private copy in this file
+ *     MIM_API              what precedes public declarations (dllexport and the like)
+ *     MIM_NO_STDIO         without mim_load and mim_unload, stdio.h and stdlib.h
+ *     MIM_NO_X86           without AVX2 and AVX-512
+ *     MIM_NO_AVX512        without AVX-512
+ *     MIM_NO_NEON          without NEON
+ *     MIM_MEMCPY, MIM_MEMSET, MIM_MEMCMP   all three, in place of string.h's
+ *
+ * None changes a struct or a result. libm is never used: square root, exp and erf are here.
+ * Freestanding: -ffreestanding -DMIM_NO_STDIO, and memcpy, memset, memcmp from anywhere.
+ *
+ * INPUT
+ *
+ * Pictures are u8 in sRGB (RGB8, RGBA8, BGR8, GRAY8, RGB565) or float planes. A u8 picture goes
+ * through the model's own preprocessing: resized so that it just covers the blob's short edge (or
+ * squashed), filtered like Pillow 13's Image.resize to the bit, cropped in the middle as
+ * torchvision does, divided by 255, less the mean, by the deviation. With image.exact, or in a
+ * session planned without a source size, the picture must have the input's size and is not
+ * resized. Float planes are taken as they are. Rows may come from a callback, one at a time.
+ *
+ * OUTPUT
+ *
+ * Tokens come in the order CLS, registers, patches; patches in raster order, or in the order of
+ * the list of visible patches. `tokens`, `cls`, `registers` and `patches` are what the model's
+ * last norm emits. Layers count from 1: layer n is the stream after block n, before the last norm
+ * unless asked otherwise. `pooled` is what a head would see. All is float, rows end to end.
+ * Nothing is computed that no output needs.
+ *
+ * BLOB
+ *
+ * See mim_blob_header and what follows it. A blob is read in place; its base must be 16-byte
+ * aligned (64 is faster). It holds everything from pixels to features: preprocessing, a list of
+ * steps, weights packed as the kernels read them, and where it all came from. Families of models
+ * differ in the list of steps and in numbers, never in code.
+ *
+ * MEMORY
+ *
+ * The caller owns everything. A model borrows the blob, a session borrows the arena. mim_plan
+ * states the arena's minimum, exact to the byte, and the size beyond which more is not used; any
+ * size between works, and more makes tiles larger. With T tokens of width D, heads of width h
+ * and H hidden units, in bytes, about
+ *
+ *     q8:   4 T D  +  the greater of  T (5 D + 3 h) + T h 4   and   rows (D + 5 H)
+ *     f32:  4 T D  +  the greater of  4 T (2 D + 3 h) + T h 4  and  4 rows (D + 2 H)
+ *
+ * at the minimum, where rows are those of one kernel tile (4 to 14); it grows linearly with T.
+ * The stack needs about 4 KB.
+ *
+ * THREADS
+ *
+ * A model may be shared by any number of threads; a session serves one at a time. Inside an
+ * encode, work is handed to desc.parallel as desc.threads tasks, which may run at once. The library
+ * has no locks, no atomics and no thread of its own. Results do not depend on the number of tasks.
+ *
+ * INSTRUCTION SETS
+ *
+ * scalar (portable C), avx2 (with FMA and F16C), avx512 (with VNNI), neon (AArch64). Checked by
+ * CPUID and XCR0 where the machine must be asked. desc.cpu names one; one that the machine lacks
+ * is an error, not a fallback. session.cpu says which is in use.
+ *
+ * ACCURACY AND DETERMINISM
+ *
+ * A quantized blob gives the same bits on every machine, for any number of threads and any arena:
+ * products of bytes are summed exactly in integers and never saturate; all else is IEEE single
+ * precision in one written order, without contraction, with the functions of this file. So the
+ * portable code is the oracle of every kernel, and features indexed on a server match those of a
+ * device. (It needs subnormals as IEEE has them: do not run it with flush-to-zero set.)
+ * f32 and f16 blobs give the same bits for any number of threads and any arena, and differ between
+ * instruction sets by rounding; against float64 references the golden models of the tests stay
+ * within 1e-5 of the largest value.
+ * q8 quantizes activations per token to 8 bits with a zero point, weights per output channel, and
+ * the products inside attention as well; the patch projection stays f16.
+ *
+ * ERRORS
+ *
+ * Every function that can fail returns a mim_status: MIM_OK is 0, mim_status_string says what is
+ * wrong and what to do. mim_open and mim_verify also leave the offset of the fault in the blob and
+ * its name in the model. Nothing aborts, prints or asserts. After an error the outputs' contents
+ * are unspecified and everything may be used again.
+ *
+ * SECURITY
+ *
+ * A blob from a stranger is expected. mim_open checks all of the structure before anything is
+ * used: hostile weights can give nonsense, but no read or write outside the blob, the arena and the
+ * caller's buffers, and no undefined behaviour. It does not read the weights; mim_begin checks the
+ * ranges that kernels rely on, mim_verify everything. We do not defend against a blob that is
+ * changed while in use, or against wrong sizes of the caller's own buffers.
+ *
+ * PORTING
+ *
+ * Needs: 8-bit bytes, two's complement, IEEE float and double, little-endian. A big-endian machine
+ * gets a status from mim_open. MSVC: written for it, not yet tried. Unaligned floats inside the
+ * caller's planes and outputs are not supported; the blob and the arena are checked.
+ *
+ * READING THIS FILE
+ *
+ * Search for ">>". In order: config, small things, blob, lanes, row operations, kernels, arena,
+ * resize, input, products, steps, sessions, stdio. The computation itself is in >>steps.
+ *
+ * REVISIONS
+ *
+ *     0.1.0   plain ViT encoders; f32, f16, q8; scalar, AVX2, AVX-512, NEON; resize; MAE decoder
  */
 #ifndef MIM_H
 #define MIM_H
@@ -1212,7 +1380,7 @@ MIMP_AVX512 mimp_avx512_i mimp_avx512_shl_count(mimp_avx512_i v, __m128i n) { v.
 MIMP_AVX512 mimp_avx512_f mimp_avx512_convert(mimp_avx512_i v) { mimp_avx512_f r; r.a = _mm512_maskz_cvtepi32_ps(0xffff, v.a); return r; }
 MIMP_AVX512 void mimp_avx512_quads(uint8_t *p, size_t stride, mimp_avx512_i v)
 {
-    const __m128i bytes = _mm512_cvtepi32_epi8(v.a);
+    const __m128i bytes = _mm512_maskz_cvtepi32_epi8(0xffff, v.a);
     int32_t q[4];
     int j;
     _mm_storeu_si128((__m128i *)(void *)q, bytes);
@@ -1220,14 +1388,14 @@ MIMP_AVX512 void mimp_avx512_quads(uint8_t *p, size_t stride, mimp_avx512_i v)
         MIM_MEMCPY(p + (size_t)j * stride, &q[j], 4);
 }
 MIMP_AVX512 mimp_avx2_f mimp_avx512_halves(mimp_avx512_f v)
-{ mimp_avx2_f r; r.a = _mm512_castps512_ps256(v.a); r.b = _mm512_maskz_extractf32x8_ps(0xff, v.a, 1); return r; }
+{ mimp_avx2_f r; r.a = _mm512_maskz_extractf32x8_ps(0xff, v.a, 0); r.b = _mm512_maskz_extractf32x8_ps(0xff, v.a, 1); return r; }
 MIMP_AVX512 float mimp_avx512_fold_add(mimp_avx512_f v) { return mimp_avx2_fold_add(mimp_avx512_halves(v)); }
 MIMP_AVX512 float mimp_avx512_fold_min(mimp_avx512_f v) { return mimp_avx2_fold_min(mimp_avx512_halves(v)); }
 MIMP_AVX512 float mimp_avx512_fold_max(mimp_avx512_f v) { return mimp_avx2_fold_max(mimp_avx512_halves(v)); }
 MIMP_AVX512 int32_t mimp_avx512_fold_addi(mimp_avx512_i v)
 {
     mimp_avx2_i halves;
-    halves.a = _mm512_castsi512_si256(v.a);
+    halves.a = _mm512_maskz_extracti32x8_epi32(0xff, v.a, 0);
     halves.b = _mm512_maskz_extracti32x8_epi32(0xff, v.a, 1);
     return mimp_avx2_fold_addi(halves);
 }
@@ -3643,3 +3811,27 @@ MIMP_PUBLIC void mim_unload(void *blob)
 #endif
 
 #endif /* MIM_IMPLEMENTATION */
+
+/*
+ * MIT License
+ *
+ * Copyright (c) 2026 The mim.h authors
+ *
+ * Permission is hereby granted, free of charge, to any person obtaining a copy
+ * of this software and associated documentation files (the "Software"), to deal
+ * in the Software without restriction, including without limitation the rights
+ * to use, copy, modify, merge, publish, distribute, sublicense, and/or sell
+ * copies of the Software, and to permit persons to whom the Software is
+ * furnished to do so, subject to the following conditions:
+ *
+ * The above copyright notice and this permission notice shall be included in all
+ * copies or substantial portions of the Software.
+ *
+ * THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
+ * IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY,
+ * FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE
+ * AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER
+ * LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
+ * OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
+ * SOFTWARE.
+ */

@@ -102,11 +102,10 @@ static int scores_to_rgb(const double *scores, size_t count, uint8_t *rgb)
 static void choose_size(const mim_model *model, const picture *photo, uint32_t *height, uint32_t *width)
 {
     const mim_blob_header *h = model->header;
-    const mim_blob_step *embed = model_step(model, MIM_STEP_EMBED);
     uint32_t patch = h->patch_height > h->patch_width ? h->patch_height : h->patch_width;
     uint32_t across = 256 / patch < 40 ? 40 : 256 / patch > 64 ? 64 : 256 / patch;
     double edge = (double)across * patch, shorter = photo->width < photo->height ? photo->width : photo->height;
-    if (embed->rule == MIM_POSITIONS_FIXED) {
+    if (model->steps[0].rule == MIM_POSITIONS_FIXED) {
         *height = h->image_height;
         *width = h->image_width;
         return;
@@ -143,6 +142,19 @@ static int draw_features(const mim_session *session, const picture *photo, const
     return failed;
 }
 
+/* Plans, allocates the arena and begins. */
+static int begin(mim_session *session, void **arena, mim_memory *need, const mim_model *model, const mim_session_desc *desc)
+{
+    mim_memory given;
+    mim_status status = mim_plan(model, desc, need);
+    if (status != MIM_OK) return fail("%s", mim_status_string(status));
+    if (posix_memalign(arena, 64, need->useful)) return fail("not enough memory: %zu bytes to encode", need->useful);
+    given.base = *arena;
+    given.bytes = need->useful;
+    status = mim_begin(session, model, desc, &given);
+    return status == MIM_OK ? 0 : fail("%s", mim_status_string(status));
+}
+
 /* One encode of RGB pixels of the session's size. Returns the seconds it took, or a negative number after fail(). */
 static double encode(mim_session *session, const uint8_t *rgb, float *feature, float *patches)
 {
@@ -164,17 +176,15 @@ static double encode(mim_session *session, const uint8_t *rgb, float *feature, f
     return status == MIM_OK ? elapsed : -fail("%s", mim_status_string(status));
 }
 
-static void print_facts(const mim_model *model, const engine *e, const mim_session_desc *desc, double elapsed, const float *feature, uint32_t length)
+static void print_facts(const mim_session *session, const mim_memory *need, double elapsed, const float *feature, uint32_t length)
 {
-    const mim_blob_header *h = model->header;
-    mim_memory need;
-    mim_plan(model, desc, &need);
+    const mim_blob_header *h = session->model->header;
     printf("model      %.*s, %s, %" PRIu32 " wide, %" PRIu32 " layers, patches of %" PRIu32 "x%" PRIu32 ", %" PRIu64 " bytes\n",
            (int)sizeof h->name, h->name, type_name(h->type), h->dim, h->depth, h->patch_height, h->patch_width, h->bytes);
     printf("input      %" PRIu32 "x%" PRIu32 " pixels, %" PRIu32 " tokens (trained with %" PRIu32 "x%" PRIu32 ")\n",
-           e->session.height, e->session.width, e->session.tokens, h->image_height, h->image_width);
-    printf("memory     %zu bytes (%zu would do)\n", e->session.arena_bytes, need.bytes);
-    printf("time       %.1f ms on one core (%s)\n", elapsed * 1e3, e->session.cpu);
+           session->height, session->width, session->tokens, h->image_height, h->image_width);
+    printf("memory     %zu bytes (%zu would do)\n", session->arena_bytes, need->bytes);
+    printf("time       %.1f ms on one core (%s)\n", elapsed * 1e3, session->cpu);
     printf("feature    %s:", h->has_cls ? "CLS" : "pooled");
     for (uint32_t i = 0; i < length && i < 8; i++) printf(" %.4f", (double)feature[i]);
     printf(length > 8 ? " ... (%" PRIu32 ")\n\n" : " (%" PRIu32 ")\n\n", length);
@@ -188,17 +198,18 @@ static int show_features(const mim_model *model, const char *photo_path, const c
     uint8_t *blank = NULL;
     picture photo;
     reason why;
-    engine e;
+    void *arena = NULL;
+    mim_memory need;
+    mim_session session;
     mim_session_desc desc;
-    memset(&e, 0, sizeof e);
     memset(&desc, 0, sizeof desc);
     if (picture_read(&photo, photo_path, &why)) return fail("%s: %s", photo_path, why.text);
     choose_size(model, &photo, &desc.height, &desc.width);
 
     int failed = picture_to_rgb(&photo, &why) || picture_resize(&photo, desc.width, desc.height, h->resize_filter, &why)
-              || engine_start(&e, model, &desc, &why) ? fail("%s: %s", photo_path, why.text) : 0;
+        ? fail("%s: %s", photo_path, why.text) : begin(&session, &arena, &need, model, &desc);
     if (!failed) {
-        size_t pixels = (size_t)desc.height * desc.width, values = (size_t)e.session.grid_height * e.session.grid_width * h->dim;
+        size_t pixels = (size_t)desc.height * desc.width, values = (size_t)session.grid_height * session.grid_width * h->dim;
         feature = malloc(length * sizeof *feature);
         patches = malloc(values * sizeof *patches);
         blank_patches = malloc(values * sizeof *blank_patches);
@@ -207,13 +218,13 @@ static int show_features(const mim_model *model, const char *photo_path, const c
             failed = fail("%s: not enough memory", photo_path);
         } else {
             for (size_t i = 0; i < pixels * 3; i++) blank[i] = round_byte(255 * (double)h->mean[i % 3]);
-            failed = encode(&e.session, blank, NULL, blank_patches) < 0;
-            double elapsed = failed ? -1 : encode(&e.session, photo.pixels, feature, patches);
+            failed = encode(&session, blank, NULL, blank_patches) < 0;
+            double elapsed = failed ? -1 : encode(&session, photo.pixels, feature, patches);
             failed = elapsed < 0;
             if (!failed) {
-                print_facts(model, &e, &desc, elapsed, feature, length);
+                print_facts(&session, &need, elapsed, feature, length);
                 for (size_t i = 0; i < values; i++) patches[i] -= blank_patches[i];
-                failed = draw_features(&e.session, &photo, patches, h->dim, path);
+                failed = draw_features(&session, &photo, patches, h->dim, path);
             }
             if (!failed)
                 printf("%s: the photograph | its patches' features, less those of a blank picture: "
@@ -224,7 +235,7 @@ static int show_features(const mim_model *model, const char *photo_path, const c
     free(patches);
     free(blank_patches);
     free(blank);
-    engine_stop(&e);
+    free(arena);
     picture_free(&photo);
     return failed;
 }
@@ -245,18 +256,20 @@ int main(int argc, char **argv)
 {
     char features[4096], reconstruction[4096];
     mim_model model;
-    in_file blob;
+    void *blob;
+    size_t bytes;
     if (argc != 4) return fail("usage: demo MODEL.mim PHOTOGRAPH OUTDIR");
     int a = snprintf(features, sizeof features, "%s/features.png", argv[3]);
     int b = snprintf(reconstruction, sizeof reconstruction, "%s/reconstruction.png", argv[3]);
     if (a < 0 || b < 0 || (size_t)a >= sizeof features || (size_t)b >= sizeof reconstruction) return fail("OUTDIR: the path is too long");
-    if (model_open(&model, &blob, argv[1])) return 1;
-    if (model.header->channels != 3) {
-        in_close(&blob);
-        return fail("%s: the demo needs a model of three channels", argv[1]);
-    }
-    int failed = show_features(&model, argv[2], features);
+
+    mim_status status = mim_load(argv[1], &blob, &bytes);
+    if (status != MIM_OK) return fail("%s: %s", argv[1], mim_status_string(status));
+    status = mim_open(&model, blob, bytes);
+    int failed = status != MIM_OK ? fail("%s: %s", argv[1], mim_status_string(status))
+               : model.header->channels != 3 ? fail("%s: the demo needs a model of three channels", argv[1])
+               : show_features(&model, argv[2], features);
     if (!failed && model.header->decoder_step < model.header->step_count) failed = show_reconstruction(&model, argv[2], reconstruction);
-    in_close(&blob);
+    mim_unload(blob);
     return failed;
 }

@@ -311,4 +311,93 @@ static inline spec spec_random(uint32_t type)
     return p;
 }
 
+/* ---- running what was built ---- */
+
+/* Everything that one encode can give, end to end in one piece of memory with an inaccessible page behind it. */
+typedef struct results {
+    guard memory;
+    float *values;
+    size_t count;
+    mim_output out;
+    uint32_t layer[64];
+    float *prediction;                          /* NULL: encode only */
+} results;
+
+static inline float *results_take(float **next, size_t n)
+{
+    float *p = *next;
+    *next += n;
+    return n ? p : NULL;
+}
+
+static inline void results_for(results *r, const mim_model *model, uint32_t visible, uint32_t grid, int decoder)
+{
+    const mim_blob_header *h = model->header;
+    const size_t prefix = h->has_cls + h->registers, t = prefix + visible, d = h->dim;
+    const size_t pixels = decoder ? (size_t)grid * h->patch_height * h->patch_width * h->channels : 0;
+    size_t heads = 0;
+    float *next;
+    uint32_t i;
+    for (i = 0; i < h->decoder_step; i++)
+        if (model->steps[i].kind == MIM_STEP_ATTENTION)
+            heads = model->steps[i].heads;
+    r->count = t * d + (prefix + visible) * d + h->pooled_dim + h->classes + heads * t * t + h->depth * t * d + pixels;
+    r->values = next = (float *)guard_high(&r->memory, r->count * 4, 4);
+    memset(r->values, 0xff, r->count * 4);
+    memset(&r->out, 0, sizeof r->out);
+    r->out.tokens = results_take(&next, t * d);
+    r->out.cls = results_take(&next, h->has_cls * d);
+    r->out.registers = results_take(&next, h->registers * d);
+    r->out.patches = results_take(&next, visible * d);
+    r->out.pooled = results_take(&next, h->pooled_dim);
+    r->out.logits = results_take(&next, h->classes);
+    r->out.attention = results_take(&next, heads * t * t);
+    r->out.layers = results_take(&next, h->depth * t * d);
+    for (i = 0; i < h->depth; i++)
+        r->layer[i] = i + 1;
+    r->out.layer = r->layer;
+    r->out.layer_count = h->depth;
+    r->prediction = results_take(&next, pixels);
+}
+
+/* Whether every float was written, and nothing beside them. (mim writes no NaN but 0x7fc00000.) */
+static inline int results_whole(const results *r)
+{
+    size_t i;
+    uint32_t bits;
+    for (i = 0; i < r->count; i++) {
+        memcpy(&bits, r->values + i, 4);
+        if (bits == 0xffffffffu)
+            return 0;
+    }
+    return guard_intact(&r->memory);
+}
+
+/* Encodes the image into r, which it shapes, in `bytes` bytes of memory before an inaccessible page (0: the minimum; low: behind
+ * one), filled with `dirt` beforehand. */
+typedef struct setting { size_t bytes; int low, dirt; } setting;
+
+static inline mim_status run_model(results *r, guard *arena, const mim_model *model, const mim_session_desc *desc, const mim_image *image,
+                                   setting how)
+{
+    mim_session s;
+    mim_memory memory;
+    mim_status status = mim_plan(model, desc, &memory);
+    if (status)
+        return status;
+    if (how.bytes)
+        memory.bytes = how.bytes;
+    memory.base = how.low ? guard_low(arena, memory.bytes) : guard_high(arena, memory.bytes, 16);
+    memset(memory.base, how.dirt, memory.bytes);
+    status = mim_begin(&s, model, desc, &memory);
+    if (status)
+        return status;
+    results_for(r, model, image->visible ? image->visible_count : s.grid_height * s.grid_width, s.grid_height * s.grid_width,
+                s.desc.decoder != 0);
+    status = r->prediction ? mim_reconstruct(&s, image, &r->out, r->prediction) : mim_encode(&s, image, &r->out);
+    if (!guard_intact(arena))
+        CHECK_THAT(0, "memory beside the arena was written");
+    return status;
+}
+
 #endif

@@ -46,7 +46,9 @@ def main():
             a, b = os.path.join(fresh, name), os.path.join(golden, name)
             there = [set(os.listdir(d)) if os.path.isdir(d) else set() for d in (a, b)]
             wrong = [f"{f}: only in one of the two" for f in sorted(there[0] ^ there[1])]
-            wrong += [f"{f}: {why}" for f in sorted(there[0] & there[1]) if (why := difference(os.path.join(a, f), os.path.join(b, f)))]
+            for f in sorted(there[0] & there[1]):
+                why = difference(os.path.join(a, f), os.path.join(b, f))
+                wrong += [f"{f}: {why}"] if why else []
             failed += bool(wrong)
             print(f"FAIL golden {name}: {wrong[0]}" if wrong else f"ok golden {name}")
     return 1 if failed else 0

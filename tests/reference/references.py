@@ -85,7 +85,7 @@ class Keep(nn.Module):
 
 class Reference:
     """name, convert (options that the checkpoint needs), height, width, patch, channels, prefix, depth;
-    run(x, keep) -> {tokens, cls, registers, patches, pooled, logits, attention, layers, normed, prediction}."""
+    run(x, keep) -> {tokens, cls, registers, patches, pooled, logits, attention, layers, normed, reconstruct}."""
 
     convert = ""
     checkpoint = "model.safetensors"
@@ -233,7 +233,7 @@ class Mae(Reference):
         # the authors have no rule for the decoder's positions at another size
         prediction = net.decode(tokens, keep, side * side, net.decoder_pos_embed) if grid == (side, side) else None
         return {"tokens": tokens, "pooled": tokens[:, 0], "attention": attention[0], "layers": hidden,
-                "normed": [net.norm(h) for h in hidden], "prediction": prediction}
+                "normed": [net.norm(h) for h in hidden], "reconstruct": prediction}
 
     def check(self):
         """transformers' own ViTMAE with these weights must agree."""
@@ -284,7 +284,7 @@ class Mae(Reference):
         theirs = hf(torch.from_numpy(x).double(), noise=torch.from_numpy(noise).double().expand(2, -1))
         encoded = hf.vit(torch.from_numpy(x).double(), noise=torch.from_numpy(noise).double().expand(2, -1))
         mine = self.run(x, order)
-        for a, b in ((mine["prediction"], theirs.logits), (mine["tokens"], encoded.last_hidden_state)):
+        for a, b in ((mine["reconstruct"], theirs.logits), (mine["tokens"], encoded.last_hidden_state)):
             assert (a - b).abs().max() < 1e-9 * b.abs().max(), self.name + ": transformers' ViTMAE disagrees"
 
     def write(self, folder):
@@ -442,7 +442,7 @@ class Transformers(Reference):
                 assert (net.classifier(out["pooled"]) - out["logits"]).abs().max() < 1e-5, self.name
             out["logits"] = net.classifier(out["pooled"])
         if self.decoder and x.shape[2:] == (self.height, self.width):
-            out["prediction"] = net(x, **options).logits
+            out["reconstruct"] = net(x, **options).logits
         net.set_attn_implementation("eager")
         out["attention"] = base(x, output_attentions=True, **options).attentions[-1]
         return out
