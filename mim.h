@@ -1727,6 +1727,7 @@ typedef struct mimp_quantized {
  * padding. Each table below says how many rows its leaves take.
  *
  *   tile_f32     float products; may fuse, so its last bits differ between instruction sets
+ *   pair_f32     the same over two panels, `step` floats apart, into acc [2][rows][16]; NULL where one is as fast
  *   tile_plain   the same, never fused, in order of k: the same bits everywhere
  *   tile_q8      bytes, exact if every weight is in -63..63 or every input in 0..127
  *   tile_q8_wide bytes, exact for all
@@ -1737,6 +1738,7 @@ typedef struct mimp_kernels {
     uint32_t cpu;
     uint32_t rows_f32, rows_q8;
     void (*tile_f32)(float *acc, const float *a, const float *w, size_t k);
+    void (*pair_f32)(float *acc, const float *a, const float *w, size_t k, size_t step);
     void (*tile_plain)(float *acc, const float *a, const float *w, size_t k);
     void (*tile_q8)(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k);
     void (*tile_q8_wide)(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k);
@@ -1790,7 +1792,7 @@ static void mimp_scalar_halves(float *out, const uint16_t *in, size_t n)
 
 static const mimp_kernels mimp_kernels_scalar = {
     "scalar", MIM_CPU_SCALAR, 4, 4,
-    mimp_scalar_tile_f32, mimp_scalar_tile_f32, mimp_scalar_tile_q8, mimp_scalar_tile_q8, mimp_scalar_halves,
+    mimp_scalar_tile_f32, NULL, mimp_scalar_tile_f32, mimp_scalar_tile_q8, mimp_scalar_tile_q8, mimp_scalar_halves,
     mimp_scalar_norm, mimp_scalar_quantize, mimp_scalar_finish, mimp_scalar_softmax, mimp_scalar_values
 };
 
@@ -1883,7 +1885,7 @@ MIMP_TARGET("avx2,f16c") static void mimp_avx2_halves(float *out, const uint16_t
 
 static const mimp_kernels mimp_kernels_avx2 = {
     "avx2", MIM_CPU_AVX2, 6, 4,
-    mimp_avx2_tile_f32, mimp_avx2_tile_plain, mimp_avx2_tile_q8, mimp_avx2_tile_q8_wide, mimp_avx2_halves,
+    mimp_avx2_tile_f32, NULL, mimp_avx2_tile_plain, mimp_avx2_tile_q8, mimp_avx2_tile_q8_wide, mimp_avx2_halves,
     mimp_avx2_norm, mimp_avx2_quantize, mimp_avx2_finish, mimp_avx2_softmax, mimp_avx2_values
 };
 
@@ -1914,6 +1916,23 @@ MIMP_ROW_OPS(avx512, MIMP_V, MIMP_TARGET(MIMP_AVX512_ISA))
 MIMP_AVX512_TILE_F32(mimp_avx512_tile_f32, MIMP_AVX512_FMA)
 MIMP_AVX512_TILE_F32(mimp_avx512_tile_plain, MIMP_AVX512_MUL)
 
+/* Twenty-eight accumulators: each broadcast serves two products, which one panel alone would not leave time to load for. */
+#define MIMP_AVX512_ZERO2(r) c##r = d##r = _mm512_setzero_ps();
+#define MIMP_AVX512_FMA2(r) y = _mm512_set1_ps(a[r]); c##r = _mm512_fmadd_ps(y, x0, c##r); d##r = _mm512_fmadd_ps(y, x1, d##r);
+#define MIMP_AVX512_STORE2(r) _mm512_storeu_ps(acc + 16 * r, c##r); _mm512_storeu_ps(acc + 16 * (14 + r), d##r);
+MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512_pair_f32(float *acc, const float *a, const float *w, size_t k, size_t step)
+{
+    __m512 c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, d0, d1, d2, d3, d4, d5, d6, d7, d8, d9, d10, d11, d12, d13;
+    __m512 x0, x1, y;
+    MIMP_14(MIMP_AVX512_ZERO2)
+    for (; k; k--, a += 14, w += 16) {
+        x0 = _mm512_loadu_ps(w);
+        x1 = _mm512_loadu_ps(w + step);
+        MIMP_14(MIMP_AVX512_FMA2)
+    }
+    MIMP_14(MIMP_AVX512_STORE2)
+}
+
 /* vpdpbusd adds the four products of a quad in 32 bits: exact for any bytes. */
 #define MIMP_AVX512_ZEROI(r) c##r = _mm512_setzero_si512();
 #define MIMP_AVX512_QUAD(r) MIM_MEMCPY(&quad, a + 4 * r, 4); c##r = _mm512_dpbusd_epi32(c##r, _mm512_set1_epi32(quad), x);
@@ -1932,7 +1951,7 @@ MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512_tile_q8(int32_t *acc, const
 
 static const mimp_kernels mimp_kernels_avx512 = {
     "avx512", MIM_CPU_AVX512, 14, 14,
-    mimp_avx512_tile_f32, mimp_avx512_tile_plain, mimp_avx512_tile_q8, mimp_avx512_tile_q8, mimp_avx2_halves,
+    mimp_avx512_tile_f32, mimp_avx512_pair_f32, mimp_avx512_tile_plain, mimp_avx512_tile_q8, mimp_avx512_tile_q8, mimp_avx2_halves,
     mimp_avx512_norm, mimp_avx512_quantize, mimp_avx512_finish, mimp_avx512_softmax, mimp_avx512_values
 };
 #endif
@@ -2000,7 +2019,7 @@ static void mimp_neon_halves(float *out, const uint16_t *in, size_t n)
 
 static const mimp_kernels mimp_kernels_neon = {
     "neon", MIM_CPU_NEON, 4, 4,
-    mimp_neon_tile_f32, mimp_neon_tile_plain, mimp_neon_tile_q8, mimp_neon_tile_q8, mimp_neon_halves,
+    mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_neon_tile_q8, mimp_neon_tile_q8, mimp_neon_halves,
     mimp_neon_norm, mimp_neon_quantize, mimp_neon_finish, mimp_neon_softmax, mimp_neon_values
 };
 #endif
@@ -2596,19 +2615,31 @@ static void mimp_block_put(const mimp_block *b, const mimp_kernels *kernels, uin
 }
 
 typedef union mimp_tile {
-    float f[MIMP_MAX_ROWS * 16];
-    int32_t i[MIMP_MAX_ROWS * 16];
+    float f[2 * MIMP_MAX_ROWS * 16];
+    int32_t i[2 * MIMP_MAX_ROWS * 16];
 } mimp_tile;
 
-/* One tile by one panel, raw. */
-static void mimp_tile_product(const mimp_kernels *kernels, mimp_tile *acc, const void *a, const void *w, size_t k, uint32_t bytes, int wide)
+/* Which leaf a product takes. */
+enum { MIMP_FLOATS, MIMP_FLOATS_PLAIN, MIMP_BYTES, MIMP_BYTES_WIDE };
+
+/* One tile by the next one or two of `panels` panels, raw; returns how many. */
+static uint32_t mimp_product(const mimp_kernels *kernels, int kind, mimp_tile *acc, const uint8_t *a, const uint8_t *w, size_t k,
+                             size_t panel_bytes, uint32_t panels)
 {
-    if (!bytes)
-        kernels->tile_f32(acc->f, (const float *)a, (const float *)w, k);
-    else if (wide)
-        kernels->tile_q8_wide(acc->i, (const uint8_t *)a, (const int8_t *)w, k);
-    else
-        kernels->tile_q8(acc->i, (const uint8_t *)a, (const int8_t *)w, k);
+    const float *af = (const float *)(const void *)a, *wf = (const float *)(const void *)w;
+    switch (kind) {
+    case MIMP_FLOATS:
+        if (panels > 1 && kernels->pair_f32) {
+            kernels->pair_f32(acc->f, af, wf, k, panel_bytes / 4);
+            return 2;
+        }
+        kernels->tile_f32(acc->f, af, wf, k);
+        break;
+    case MIMP_FLOATS_PLAIN: kernels->tile_plain(acc->f, af, wf, k); break;
+    case MIMP_BYTES:        kernels->tile_q8(acc->i, a, (const int8_t *)w, k); break;
+    default:                kernels->tile_q8_wide(acc->i, a, (const int8_t *)w, k);
+    }
+    return 1;
 }
 
 /* Panels worked on together: their weights stay in the second-level cache while the tiles of rows pass, and a tile stays
@@ -2625,11 +2656,12 @@ static void mimp_panels(const mimp_kernels *kernels, const mimp_matrix *m, uint3
                         uint32_t rows, float *y, size_t stride, uint32_t act, uint32_t add, float *unpacked)
 {
     const uint8_t *panels = m->panels + first * m->panel_bytes;
-    const int wide = m->weight_max > 63 && m->input_max > 127;
+    const int kind = m->plain ? MIMP_FLOATS_PLAIN : !a->bytes ? MIMP_FLOATS
+        : m->weight_max > 63 && m->input_max > 127 ? MIMP_BYTES_WIDE : MIMP_BYTES;
     size_t panel_bytes = m->panel_bytes;
     mimp_tile acc;
     mimp_epilogue e;
-    uint32_t t, p;
+    uint32_t t, p, end;
     MIM_MEMSET(&e, 0, sizeof e);
     e.integer = a->bytes;
     e.act = act;
@@ -2645,17 +2677,16 @@ static void mimp_panels(const mimp_kernels *kernels, const mimp_matrix *m, uint3
             e.factor = a->scale + t;
             e.zero = a->zero + t;
         }
-        for (p = 0; p < count; p++) {
-            const uint8_t *w = panels + p * panel_bytes;
-            const size_t channel = (size_t)(first + p) * 16;
-            if (m->plain)
-                kernels->tile_plain(acc.f, (const float *)(const void *)tile, (const float *)(const void *)w, m->k);
-            else
-                mimp_tile_product(kernels, &acc, tile, w, m->k, a->bytes, wide);
-            e.scale = m->scale ? m->scale + channel : NULL;
-            e.sum = m->sum ? m->sum + channel : NULL;
-            e.bias = m->bias + channel;
-            kernels->finish(y + t * stride + (size_t)p * 16, stride, &acc, mimp_min(a->tile_rows, rows - t), &e);
+        for (p = 0; p < count; ) {
+            const float *raw = acc.f;
+            end = p + mimp_product(kernels, kind, &acc, tile, panels + p * panel_bytes, m->k, panel_bytes, count - p);
+            for (; p < end; p++, raw += a->tile_rows * 16) {
+                const size_t channel = (size_t)(first + p) * 16;
+                e.scale = m->scale ? m->scale + channel : NULL;
+                e.sum = m->sum ? m->sum + channel : NULL;
+                e.bias = m->bias + channel;
+                kernels->finish(y + t * stride + (size_t)p * 16, stride, raw, mimp_min(a->tile_rows, rows - t), &e);
+            }
         }
     }
 }
@@ -3158,20 +3189,24 @@ static void mimp_attention_tile(const mimp_attention *a, uint32_t head, uint32_t
     float factor[MIMP_MAX_ROWS];
     mimp_epilogue e;
     mimp_tile acc;
-    uint32_t i, r, j;
+    uint32_t i, r, j, end;
     MIM_MEMSET(&e, 0, sizeof e);
     e.integer = a->bytes;
     if (a->bytes) {
         e.factor = a->q_scale + (size_t)head * a->tiles * rows + first;
         e.zero = a->q_zero + (size_t)head * a->tiles * rows + first;
     }
-    for (i = 0; i < t16; i += 16) {
-        mimp_tile_product(kernels, &acc, q, k + (size_t)i * width * element, width, a->bytes, a->step->key_max > 63);
-        if (a->bytes) {
-            e.scale = a->k_scale + (size_t)head * t16 + i;
-            e.sum = a->k_sum + (size_t)head * t16 + i;
+    for (i = 0; i < t16; ) {
+        const float *raw = acc.f;
+        end = i + 16 * mimp_product(kernels, !a->bytes ? MIMP_FLOATS : a->step->key_max > 63 ? MIMP_BYTES_WIDE : MIMP_BYTES, &acc, q,
+                                    k + (size_t)i * width * element, width, (size_t)width * 16 * element, (t16 - i) / 16);
+        for (; i < end; i += 16, raw += rows * 16) {
+            if (a->bytes) {
+                e.scale = a->k_scale + (size_t)head * t16 + i;
+                e.sum = a->k_sum + (size_t)head * t16 + i;
+            }
+            kernels->finish(scores + i, t16, raw, valid, &e);
         }
-        kernels->finish(scores + i, t16, &acc, valid, &e);
     }
     for (r = 0; r < valid; r++) {
         float *row = scores + (size_t)r * t16;
@@ -3186,11 +3221,15 @@ static void mimp_attention_tile(const mimp_attention *a, uint32_t head, uint32_t
     MIM_MEMSET(&e, 0, sizeof e);
     e.integer = a->bytes;
     e.factor = factor;
-    for (i = 0; i < width; i += 16) {
-        mimp_tile_product(kernels, &acc, p, v + (size_t)i * t16 * element, t16, a->bytes, a->step->value_max > 63);
-        if (a->bytes)
-            e.scale = a->v_scale + head * width + i;
-        kernels->finish(out + i, (size_t)a->step->heads * width, &acc, valid, &e);
+    for (i = 0; i < width; ) {
+        const float *raw = acc.f;
+        end = i + 16 * mimp_product(kernels, !a->bytes ? MIMP_FLOATS : a->step->value_max > 63 ? MIMP_BYTES_WIDE : MIMP_BYTES, &acc, p,
+                                    v + (size_t)i * t16 * element, t16, (size_t)t16 * 16 * element, (width - i) / 16);
+        for (; i < end; i += 16, raw += rows * 16) {
+            if (a->bytes)
+                e.scale = a->v_scale + head * width + i;
+            kernels->finish(out + i, (size_t)a->step->heads * width, raw, valid, &e);
+        }
     }
 }
 

@@ -367,7 +367,7 @@ static void make_good(const char *folder)
     int all = item_count, half = all / 2;
     char map[8192] = "{\"metadata\":{\"total_size\":1},\"weight_map\":{";
     for (int i = 0; i < all; i++)
-        snprintf(map + strlen(map), sizeof map - strlen(map), "%s\"%s\":\"part-%d.safetensors\"", i ? "," : "", items[i].name, i < half ? 1 : 2);
+        snprintf(map + strlen(map), sizeof map - strlen(map), "%s\"%.95s\":\"part-%d.safetensors\"", i ? "," : "", items[i].name, i < half ? 1 : 2);
     strcat(map, "}}");
     text_file(in_folder(folder, "whole", ".safetensors.index.json"), map);
     item_count = half;

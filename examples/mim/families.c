@@ -341,8 +341,9 @@ static int place(part *p, const tensor *t, int bias)
 
 static const char unknown[] = "unknown";
 
-/* Gives one tensor its role. *why: unknown, a reason, or NULL where it is used. */
-static int assign(vit *model, const naming *names, const tensor *t, const char **why)
+/* Gives one tensor its role. *why: unknown, a reason, or NULL where it is used. alone: the file holds one encoder, so that
+ * what lies beside it (a head, a decoder) is its own. */
+static int assign(vit *model, const naming *names, const tensor *t, int alone, const char **why)
 {
     size_t length = strlen(model->prefix);
     *why = unknown;
@@ -370,7 +371,7 @@ static int assign(vit *model, const naming *names, const tensor *t, const char *
             *why = NULL;
             return place(decoder ? &model->decoder[index][row->role] : &model->block[index][row->role], t, bias);
         }
-    } while (shorten_prefix(model->prefix, &length));
+    } while (alone && shorten_prefix(model->prefix, &length));
     return 0;
 }
 
@@ -464,32 +465,46 @@ static int refuse_unknown(const vit *model, const checkpoint *cp)
     return fail("%s: holds tensors that this version cannot use: %s%s", cp->path, names, what);
 }
 
+/* The naming of an encoder whose patch projection this is, and the length of what precedes its names; else NULL. */
+static const naming *encoder_at(const tensor *t, size_t *length)
+{
+    for (size_t k = 0; k < NAMING_COUNT; k++) {
+        char stem[80];
+        snprintf(stem, sizeof stem, "%.*sweight", (int)strlen(namings[k].top[0].pattern) - 1, namings[k].top[0].pattern);
+        size_t n = strlen(t->name), m = strlen(stem);
+        if (n < m || strcmp(t->name + n - m, stem) != 0 || (n > m && t->name[n - m - 1] != '.'))
+            continue;
+        *length = n - m;
+        return &namings[k];
+    }
+    return NULL;
+}
+
 /* Finds the encoder by its patch projection: which naming, and what precedes its names. */
-static int find_encoder(vit *model, const checkpoint *cp, const char *prefix, const naming **names)
+static int find_encoder(vit *model, const checkpoint *cp, const char *prefix, const naming **names, size_t *encoders)
 {
     char found[400] = "";
-    size_t count = 0, wanted = prefix ? strlen(prefix) : 0;
-    if (wanted && prefix[wanted - 1] == '.')
-        wanted--;
-    for (size_t i = 0; i < cp->count; i++)
-        for (size_t k = 0; k < NAMING_COUNT; k++) {
-            const char *name = cp->tensors[i].name, *stem = namings[k].top[0].pattern;
-            size_t n = strlen(name), m = strlen(stem) - 1 + strlen("weight");
-            if (n < m || strncmp(name + n - m, stem, strlen(stem) - 1) != 0 || strcmp(name + n - 6, "weight") != 0 ||
-                (n > m && name[n - m - 1] != '.'))
-                continue;
-            if (prefix && !(n - m == (wanted ? wanted + 1 : 0) && strncmp(name, prefix, wanted) == 0))
-                continue;
-            if (count++ == 0) {
-                *names = &namings[k];
-                if (!(model->prefix = calloc(n - m + 1, 1)))
-                    return fail("%s: not enough memory", cp->path);
-                memcpy(model->prefix, name, n - m);
-            }
-            char text[160];
-            snprintf(text, sizeof text, "%s'%.*s'", count > 1 ? ", " : "", (int)(n - m > 140 ? 140 : n - m), name);
-            append(found, sizeof found, text);
+    size_t count = 0, length, wanted = prefix ? strlen(prefix) : 0;
+    wanted += wanted && prefix[wanted - 1] != '.';            /* "vit" is "vit." */
+    *encoders = 0;
+    for (size_t i = 0; i < cp->count; i++) {
+        const char *name = cp->tensors[i].name;
+        const naming *naming_here = encoder_at(&cp->tensors[i], &length);
+        if (!naming_here)
+            continue;
+        ++*encoders;
+        if (prefix && !(length == wanted && strncmp(name, prefix, strlen(prefix)) == 0))
+            continue;
+        if (count++ == 0) {
+            *names = naming_here;
+            if (!(model->prefix = calloc(length + 1, 1)))
+                return fail("%s: not enough memory", cp->path);
+            memcpy(model->prefix, name, length);
         }
+        char text[160];
+        snprintf(text, sizeof text, "%s'%.*s'", count > 1 ? ", " : "", (int)(length > 140 ? 140 : length), name);
+        append(found, sizeof found, text);
+    }
     if (count == 1)
         return 0;
     if (count)
@@ -502,6 +517,18 @@ static int find_encoder(vit *model, const checkpoint *cp, const char *prefix, co
     free(all);
     return fail("%s: no vision transformer that this version knows: it has neither patch_embed.proj.weight nor "
                 "embeddings.patch_embeddings.projection.weight, but %s", cp->path, found);
+}
+
+/* Whether a tensor is not of the encoder that was chosen: not under its prefix, or under a longer one of another. */
+static int is_outside(const vit *model, const checkpoint *cp, const tensor *t)
+{
+    size_t own = strlen(model->prefix), length;
+    if (strncmp(t->name, model->prefix, own) != 0)
+        return 1;
+    for (size_t i = 0; i < cp->count; i++)
+        if (encoder_at(&cp->tensors[i], &length) && length > own && strncmp(t->name, cp->tensors[i].name, length) == 0)
+            return 1;
+    return 0;
 }
 
 static int has_evidence(const family *f, const checkpoint *cp, const char *prefix)
@@ -559,11 +586,12 @@ static int check_blocks(const checkpoint *cp, part (*blocks)[ROLE_COUNT], uint32
 int vit_recognise(vit *model, const checkpoint *cp, const family *wanted, const char *prefix)
 {
     const naming *names = NULL;
+    size_t encoders;
     memset(model, 0, sizeof *model);
     model->ignored = calloc(cp->count, sizeof *model->ignored);
     if (!model->ignored)
         return fail("%s: not enough memory", cp->path);
-    if (find_encoder(model, cp, prefix, &names))
+    if (find_encoder(model, cp, prefix, &names, &encoders))
         return 1;
     model->naming = names->title;
     if (wanted && strcmp(wanted->naming, names->name) != 0)
@@ -572,9 +600,9 @@ int vit_recognise(vit *model, const checkpoint *cp, const family *wanted, const 
     int strangers = 0;
     for (size_t i = 0; i < cp->count; i++) {
         const tensor *t = &cp->tensors[i];
-        if (assign(model, names, t, &model->ignored[i]))
+        if (assign(model, names, t, encoders == 1, &model->ignored[i]))
             return 1;
-        if (model->ignored[i] == unknown && prefix && strncmp(t->name, model->prefix, strlen(model->prefix)) != 0)
+        if (model->ignored[i] == unknown && prefix && is_outside(model, cp, t))
             model->ignored[i] = "outside the encoder chosen with --prefix";
         strangers |= model->ignored[i] == unknown;
     }

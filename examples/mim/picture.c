@@ -356,7 +356,7 @@ int picture_read(picture *p, const char *path, reason *why)
 {
     in_file file;
     memset(p, 0, sizeof *p);
-    if (in_open_quiet(&file, path, why)) return 1;
+    if (in_read(&file, path, why)) return 1;
     int failed = picture_decode(p, file.data, file.bytes, why);
     in_close(&file);
     return failed;
@@ -457,7 +457,9 @@ int picture_prepare(picture *p, const mim_model *model, uint32_t width, uint32_t
             new_width = edge_height * p->width / p->height;
         }
     }
-    if (check_size(new_width, new_height, why) || picture_resize(p, (uint32_t)new_width, (uint32_t)new_height, h->resize_filter, why)) return 1;
+    if (new_width > PICTURE_MAX_SIDE || new_height > PICTURE_MAX_SIDE)
+        return because(why, "is too narrow: resized for the model it would have %" PRIu64 "x%" PRIu64 " pixels", new_width, new_height);
+    if (picture_resize(p, (uint32_t)new_width, (uint32_t)new_height, h->resize_filter, why)) return 1;
     crop_centre(p, width, height);
     return 0;
 }

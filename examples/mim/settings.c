@@ -617,7 +617,7 @@ static int option_positions(const char *text, settings *s)
         return 0;
     size_t length = strcspn(text, ":");
     uint32_t rule = choose(position_rules, text, length);
-    if (text[length] && parse_real("--positions", text + length + 1, 0, 1, &offset))
+    if (text[length] && parse_real("--positions", text + length + 1, 0, 0.999, &offset))
         return 1;
     if (!rule || (offset > 0 && rule != MIM_POSITIONS_CUBIC && rule != MIM_POSITIONS_LINEAR))
         return fail("--positions: '%.64s' is none of fixed, cubic, cubic:OFFSET, cubic_antialias, linear", text);

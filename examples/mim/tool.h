@@ -48,15 +48,20 @@ int  out_write(out_file *out, const void *data, size_t bytes);
 int  out_commit(out_file *out);   /* flush, check, rename */
 void out_discard(out_file *out);
 
-/* A whole file mapped read-only (or read where mapping is not possible), 64-byte aligned or better. */
+/* A whole file in memory, 64-byte aligned or better; it is never empty. */
 typedef struct in_file {
     const uint8_t *data;
     size_t bytes;
     int mapped;
 } in_file;
 
+/* Mapped read-only (or read where mapping is not possible): for models and checkpoints, which nobody may change in use.
+ * 0, or 1 after fail(). */
 int  in_open(in_file *in, const char *path);
-int  in_open_quiet(in_file *in, const char *path, reason *why);  /* the reason, without the path, instead of fail() */
+
+/* Read, up to 2 GiB, so that it does not matter if the file changes or is cut short: for pictures. 0, or 1 with the
+ * reason (without the path). */
+int  in_read(in_file *in, const char *path, reason *why);
 void in_close(in_file *in);
 
 /* ---- util.c: models and sessions ---- */

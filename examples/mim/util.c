@@ -149,25 +149,22 @@ void out_discard(out_file *out)
 
 /* ---- input ---- */
 
-#define PIPE_MAX ((size_t)1 << 30)
+#define READ_MAX ((size_t)1 << 31)
 
-/* Reads to the end, or `expected` bytes where that is known (not SIZE_MAX). */
-static int read_all(in_file *in, int fd, size_t expected, reason *why)
+/* Reads to the end; room is a guess of how much that is. */
+static int read_all(in_file *in, int fd, size_t room, reason *why)
 {
-    size_t room = expected == SIZE_MAX ? (size_t)1 << 16 : expected, used = 0;
+    size_t used = 0;
     void *block = NULL;
     if (posix_memalign(&block, 64, room)) return because(why, "not enough memory to read it");
     for (;;) {
         if (used == room) {
-            if (expected != SIZE_MAX) break;
             void *larger = NULL;
-            if (room >= PIPE_MAX) {
+            int refused = room >= READ_MAX ? because(why, "is larger than 2 GiB")
+                        : posix_memalign(&larger, 64, room * 2) ? because(why, "not enough memory to read it") : 0;
+            if (refused) {
                 free(block);
-                return because(why, "a pipe may deliver at most 1 GiB; use a file");
-            }
-            if (posix_memalign(&larger, 64, room * 2)) {
-                free(block);
-                return because(why, "not enough memory to read it");
+                return 1;
             }
             memcpy(larger, block, used);
             free(block);
@@ -177,8 +174,9 @@ static int read_all(in_file *in, int fd, size_t expected, reason *why)
         ssize_t got = read(fd, (uint8_t *)block + used, room - used);
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) {
+            because(why, "cannot read: %s", strerror(errno));
             free(block);
-            return because(why, "cannot read: %s", strerror(errno));
+            return 1;
         }
         if (got == 0) break;
         used += (size_t)got;
@@ -188,7 +186,7 @@ static int read_all(in_file *in, int fd, size_t expected, reason *why)
     return 0;
 }
 
-int in_open_quiet(in_file *in, const char *path, reason *why)
+static int load(in_file *in, const char *path, int map, reason *why)
 {
     struct stat st;
     int failed = 0;
@@ -199,21 +197,17 @@ int in_open_quiet(in_file *in, const char *path, reason *why)
         failed = because(why, "cannot read: %s", strerror(errno));
     } else if (S_ISDIR(st.st_mode)) {
         failed = because(why, "is a folder, not a file");
-    } else if (S_ISFIFO(st.st_mode)) {
-        failed = read_all(in, fd, SIZE_MAX, why);
-    } else if (!S_ISREG(st.st_mode)) {
+    } else if (!S_ISREG(st.st_mode) && !S_ISFIFO(st.st_mode)) {
         failed = because(why, "is neither a file nor a pipe");
-    } else if ((uintmax_t)st.st_size >= SIZE_MAX) {
-        failed = because(why, "is too large for this machine's addresses");
-    } else if (st.st_size > 0) {
-        void *map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (map != MAP_FAILED) {
-            in->data = map;
-            in->bytes = (size_t)st.st_size;
-            in->mapped = 1;
-        } else {
-            failed = read_all(in, fd, (size_t)st.st_size, why);
-        }
+    } else if (S_ISREG(st.st_mode) && map && st.st_size > 0 && (uintmax_t)st.st_size <= SIZE_MAX) {
+        void *at = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        in->mapped = at != MAP_FAILED;
+        in->data = in->mapped ? at : NULL;
+        in->bytes = in->mapped ? (size_t)st.st_size : 0;
+    }
+    if (!failed && !in->mapped) {
+        if (st.st_size > 0 && (uintmax_t)st.st_size >= READ_MAX) failed = because(why, "is larger than 2 GiB");
+        else failed = read_all(in, fd, st.st_size > 0 ? (size_t)st.st_size + 1 : (size_t)1 << 16, why);
     }
     close(fd);
     if (!failed && in->bytes == 0) {
@@ -226,7 +220,12 @@ int in_open_quiet(in_file *in, const char *path, reason *why)
 int in_open(in_file *in, const char *path)
 {
     reason why;
-    return in_open_quiet(in, path, &why) ? fail("%s: %s", path, why.text) : 0;
+    return load(in, path, 1, &why) ? fail("%s: %s", path, why.text) : 0;
+}
+
+int in_read(in_file *in, const char *path, reason *why)
+{
+    return load(in, path, 0, why);
 }
 
 void in_close(in_file *in)

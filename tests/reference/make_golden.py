@@ -194,7 +194,8 @@ def write_model(model, sizes, images, root):
                          + (f" keep={stem}.keep.npy" if keep is not None else "") + (" norm=1" if "normed" in name else ""))
 
     layers = "layers:" + ",".join(map(str, sorted({1, max(1, model.depth - 1), model.depth})))
-    everything = ["tokens", layers, "normed:1", "cls", "registers", "pooled", "logits", "attention", "reconstruct"]
+    patches = ["patches"] * (model.name in BATCHED)
+    everything = ["tokens", layers, "normed:1", "cls", "registers", *patches, "pooled", "logits", "attention", "reconstruct"]
     for index, (height, width) in enumerate([(model.height, model.width)] + list(sizes)):
         batched = index == 0 and model.name in BATCHED
         rng = generator(model.name, "input", index)
@@ -202,14 +203,14 @@ def write_model(model, sizes, images, root):
         source, stem = f"in{index}.npy", f"out{index}"
         size = f" size={height}x{width}" if index else ""
         save(os.path.join(folder, source), x)
-        cases(x, source, stem, ["tokens", "logits"] if index else everything + ["patches"] * batched, size)
-        patches = height // model.patch[0] * (width // model.patch[1])
-        if index < 2 and patches >= 4:
+        cases(x, source, stem, ["tokens", "logits"] if index else everything, size)
+        count = height // model.patch[0] * (width // model.patch[1])
+        if index < 2 and count >= 4:
             # a quarter in random order, as masked autoencoders train; at the trained size one patch alone, too
-            some = rng.permutation(patches)[:max(2, patches // 4)]
-            cases(x, source, stem + "a", ["tokens", "pooled", "reconstruct"] + ["attention"] * (not index), size, some)
+            some = rng.permutation(count)[:max(2, count // 4)]
+            cases(x, source, stem + "a", ["tokens", "pooled", *([] if index else ["attention"]), "reconstruct"], size, some)
             if index == 0:
-                cases(x, source, stem + "b", ["tokens", "reconstruct"], size, np.array([patches - 1]))
+                cases(x, source, stem + "b", ["tokens", "reconstruct"], size, np.array([count - 1]))
     for picture in images:
         x = prepare(os.path.join(root, "pictures", picture), model.channels, **model_preprocessing(model))[None]
         cases(x, f"../pictures/{picture}", picture.split(".")[0], ["tokens"])
