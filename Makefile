@@ -23,9 +23,11 @@ $(B)/mim: $(TOOL) $(HEADERS) Makefile
 	@mkdir -p $(B)
 	$(CC) $(STD) $(WARN) $(CFLAGS) $(STB) $(TOOL) -o $@ $(LDFLAGS) -lm -lpthread
 
-$(B)/demo: examples/demo.c examples/mim/picture.c examples/mim/png.c $(HEADERS) Makefile
+DEMO := examples/demo.c $(addprefix examples/mim/,util.c picture.c png.c reconstruct.c library.c)
+
+$(B)/demo: $(DEMO) $(HEADERS) Makefile
 	@mkdir -p $(B)
-	$(CC) $(STD) $(WARN) $(CFLAGS) $(STB) examples/demo.c examples/mim/picture.c examples/mim/png.c -o $@ $(LDFLAGS) -lm
+	$(CC) $(STD) $(WARN) $(CFLAGS) $(STB) $(DEMO) -o $@ $(LDFLAGS) -lm
 
 demo: $(B)/demo              ## encode a photograph with the shipped model and draw what it sees
 	$(B)/demo $(MODEL) $(PHOTO) $(B)

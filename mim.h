@@ -1105,40 +1105,30 @@ MIMP_PUBLIC mim_status mim_open(mim_model *model, const void *blob, size_t bytes
     return MIM_OK;
 }
 
-/* Offset of the first weight outside +-limit among n bytes, or n. */
-static size_t mimp_outside(const uint8_t *w, size_t n, uint32_t limit)
+/* Whether n bytes, a multiple of 8, lie in -64..63: what tile_q8 relies on (2 * 255 * 64 < 2^15). Eight at a time: the sum
+ * byte + 64 has its top bit clear; adding without the top bits cannot carry into the next byte. */
+static int mimp_in_range(const uint8_t *w, size_t n)
 {
-    size_t i, j;
-    for (i = 0; i < n; i += 4096) {                 /* in pieces: the common case needs one test each */
-        size_t end = n - i < 4096 ? n : i + 4096;
-        uint32_t worst = 0;
-        for (j = i; j < end; j++)
-            worst |= (uint32_t)((uint8_t)(w[j] + limit) > 2 * limit);
-        for (j = i; worst && j < end; j++)
-            if ((uint8_t)(w[j] + limit) > 2 * limit)
-                return j;
+    const uint64_t low = 0x7f7f7f7f7f7f7f7fu, add = 0x4040404040404040u;
+    uint64_t outside = 0, x;
+    size_t i;
+    for (i = 0; i < n; i += 8) {
+        MIM_MEMCPY(&x, w + i, 8);
+        outside |= ((x & low) + add) ^ (x & ~low);
     }
-    return n;
+    return !(outside & ~low);
 }
 
-/* The recorded range is what proves a kernel's sums exact, so it is checked before any is run. */
-static mim_status mimp_verify_range(const mim_model *model, uint64_t *at)
+/* Kernels are chosen by the recorded ranges, so these are checked before any runs. */
+static mim_status mimp_check_ranges(const mim_model *model)
 {
     uint32_t i;
-    for (i = 0; i < model->header->tensor_count; i++) {
-        const mim_blob_tensor *t = &model->tensors[i];
-        mimp_matrix m;
-        size_t n, bad;
-        if (t->layout != MIM_PANEL16 || t->type != MIM_Q8)
-            continue;
-        m = mimp_matrix_of(model, i + 1);
-        n = m.panel_bytes * (m.n / 16);
-        bad = mimp_outside(m.panels, n, t->weight_max);
-        if (bad < n) {
-            *at = t->at + bad;
-            return MIM_ERR_RANGE;
+    for (i = 1; i <= model->header->tensor_count; i++)
+        if (model->tensors[i - 1].weight_max == 63) {
+            const mimp_matrix m = mimp_matrix_of(model, i);
+            if (!mimp_in_range(m.panels, m.panel_bytes * (m.n / 16)))
+                return MIM_ERR_RANGE;
         }
-    }
     return MIM_OK;
 }
 
@@ -1153,11 +1143,6 @@ MIMP_PUBLIC mim_status mim_verify(mim_model *model)
         model->fault = "checksum";
         return MIM_ERR_CHECKSUM;
     }
-    if (mimp_verify_range(model, &at)) {
-        model->fault_at = at;
-        model->fault = "weight beyond weight_max";
-        return MIM_ERR_RANGE;
-    }
     for (i = 0; i < model->header->tensor_count; i++) {
         const mim_blob_tensor *t = &model->tensors[i];
         const uint8_t *data = (const uint8_t *)model->header + t->at;
@@ -1166,6 +1151,9 @@ MIMP_PUBLIC mim_status mim_verify(mim_model *model)
         int bad = 0;
         if (t->layout == MIM_PANEL16 && t->type != MIM_F32)
             begin = size - n * (t->type == MIM_Q8 ? 12 : 8);
+        for (j = 0; t->type == MIM_Q8 && j < begin && !bad; j++)
+            if ((bad = (uint8_t)(data[j] + t->weight_max) > 2 * t->weight_max) != 0)
+                at = t->at + j;
         for (j = 0; t->type == MIM_F16 && j < begin && !bad; j += 2) {
             uint16_t half;
             MIM_MEMCPY(&half, data + j, 2);
@@ -1182,7 +1170,7 @@ MIMP_PUBLIC mim_status mim_verify(mim_model *model)
         }
         if (bad) {
             model->fault_at = at;
-            model->fault = "a weight, scale or bias that is not finite";
+            model->fault = "a number that is not finite, or a weight beyond weight_max";
             return MIM_ERR_RANGE;
         }
     }
@@ -3584,7 +3572,6 @@ MIMP_PUBLIC mim_status mim_begin(mim_session *session, const mim_model *model, c
 {
     mim_session s;
     mim_status status;
-    uint64_t at;
     uint32_t rows = mimp_most_rows, heads;
     if (!session)
         return MIM_ERR_ARGUMENT;
@@ -3598,7 +3585,7 @@ MIMP_PUBLIC mim_status mim_begin(mim_session *session, const mim_model *model, c
         return MIM_ERR_ALIGNMENT;
     if (mimp_bytes_with(&s, 1, 1) > given->bytes)
         return MIM_ERR_MEMORY;
-    status = mimp_verify_range(model, &at);
+    status = mimp_check_ranges(model);
     if (status)
         return status;
     /* The two choices govern different steps, and the memory is the most that any step needs: settle one, then the other. */

@@ -5,7 +5,8 @@
  * Encodes the photograph with more patches than the model was trained with, prints what it took and the first numbers of
  * the feature, and draws the patch features' three principal components as colours: patches that the model finds alike
  * get like colours. Features also tell where their patch lies; what a blank picture gives at the same places is taken off
- * first, so that the colours show what is there. If the blob carries its decoder, it also draws the model at the task that it was pretrained on. */
+ * first, so that the colours show what is there. If the blob carries its decoder, the demo also draws the model at the task
+ * that it was pretrained on. */
 #include "mim/picture.h"
 
 #include <inttypes.h>
@@ -43,8 +44,8 @@ static void orthonormalize(double *axes, size_t dim)
  * the component of largest magnitude along each axis is positive. */
 static int principal_components(const float *rows, size_t count, size_t dim, double *scores)
 {
-    double *mean = calloc(dim, sizeof *mean), *axes = malloc(COMPONENTS * dim * sizeof *axes), *next = malloc(COMPONENTS * dim * sizeof *next);
-    double *centred = malloc(dim * sizeof *centred);
+    double *mean = calloc(dim, sizeof *mean), *centred = malloc(dim * sizeof *centred);
+    double *axes = malloc(COMPONENTS * dim * sizeof *axes), *next = malloc(COMPONENTS * dim * sizeof *next);
     int failed = !mean || !axes || !next || !centred;
     for (size_t n = 0; !failed && n < count; n++)
         for (size_t i = 0; i < dim; i++) mean[i] += (double)rows[n * dim + i] / (double)count;
@@ -247,7 +248,8 @@ static int show_reconstruction(const mim_model *model, const char *photo_path, c
     int failed = canvas_write(&t.drawn, path, 1);
     canvas_free(&t.drawn);
     if (!failed)
-        printf("%s: the photograph as the model was trained | the %" PRIu32 " of %" PRIu32 " patches that it saw | what it made of the others%s\n",
+        printf("%s: the photograph at the model's own size | the %" PRIu32 " of %" PRIu32 " patches that it saw | "
+               "what it made of the others%s\n",
                path, t.kept, t.patches, model->header->norm_pix ? " (with each original patch's mean and contrast)" : "");
     return failed;
 }

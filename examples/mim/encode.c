@@ -54,7 +54,8 @@ static int parse_layers(request *r, const char *text, uint32_t depth)
         if (digits == 0 || (*text && *text != ',')) return fail("--out layers: needs numbers with commas between, as in layers:3,6,12");
         if (value == 0 || value > depth)
             return fail("--out layers: there is no layer %" PRIu64 "; they count from 1 to %" PRIu32, value, depth);
-        if (value <= last) return fail("--out layers: layer %" PRIu64 " after %" PRIu32 "; name them in ascending order, each once", value, last);
+        if (value <= last)
+            return fail("--out layers: layer %" PRIu64 " after %" PRIu32 "; name them in ascending order, each once", value, last);
         last = (uint32_t)value;
         r->layers[r->layer_count++] = last;
     } while (*text++ == ',');
@@ -434,7 +435,8 @@ int cmd_encode(int argc, char **argv)
     for (int i = 2; !failed && i <= positional; i++) failed = inputs_add(&all, argv[i], &model, j.desc.height, j.desc.width);
     for (size_t i = 0; !failed && i < all.count; i++)
         if (all.sources[i].kind == SOURCE_PICTURE && header->channels != 1 && header->channels != 3)
-            failed = fail("%s: the model takes %" PRIu32 " channels, which no picture has; give .npy arrays", all.names + all.sources[i].name, header->channels);
+            failed = fail("%s: the model takes %" PRIu32 " channels, which no picture has; give .npy arrays",
+                          all.names + all.sources[i].name, header->channels);
     r.shape[0] = all.images;
     if (!failed && all.images > (UINT64_C(1) << 60) / sizeof(float) / r.row) failed = fail("the output would be too large for any file");
 

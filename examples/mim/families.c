@@ -480,29 +480,38 @@ static const naming *encoder_at(const tensor *t, size_t *length)
     return NULL;
 }
 
-/* Finds the encoder by its patch projection: which naming, and what precedes its names. */
-static int find_encoder(vit *model, const checkpoint *cp, const char *prefix, const naming **names, size_t *encoders)
+/* The encoders of a file, by their patch projections. */
+enum { ENCODERS_MAX = 16 };
+
+typedef struct encoders {
+    const naming *naming[ENCODERS_MAX];
+    const char *name[ENCODERS_MAX];       /* begins with the prefix, */
+    size_t length[ENCODERS_MAX];          /*   which is so long */
+    size_t count, chosen;
+} encoders;
+
+static int find_encoder(encoders *e, const checkpoint *cp, const char *prefix)
 {
     char found[400] = "";
-    size_t count = 0, length, wanted = prefix ? strlen(prefix) : 0;
+    size_t count = 0, wanted = prefix ? strlen(prefix) : 0;
     wanted += wanted && prefix[wanted - 1] != '.';            /* "vit" is "vit." */
-    *encoders = 0;
+    e->count = 0;
     for (size_t i = 0; i < cp->count; i++) {
+        size_t length;
         const char *name = cp->tensors[i].name;
-        const naming *naming_here = encoder_at(&cp->tensors[i], &length);
-        if (!naming_here)
+        const naming *names = encoder_at(&cp->tensors[i], &length);
+        if (!names)
             continue;
-        ++*encoders;
+        if (e->count == ENCODERS_MAX)
+            return fail("%s: holds more than %d encoders", cp->path, ENCODERS_MAX);
+        e->naming[e->count] = names;
+        e->name[e->count] = name;
+        e->length[e->count++] = length;
         if (prefix && !(length == wanted && strncmp(name, prefix, strlen(prefix)) == 0))
             continue;
-        if (count++ == 0) {
-            *names = naming_here;
-            if (!(model->prefix = calloc(length + 1, 1)))
-                return fail("%s: not enough memory", cp->path);
-            memcpy(model->prefix, name, length);
-        }
+        e->chosen = e->count - 1;
         char text[160];
-        snprintf(text, sizeof text, "%s'%.*s'", count > 1 ? ", " : "", (int)(length > 140 ? 140 : length), name);
+        snprintf(text, sizeof text, "%s'%.*s'", count++ ? ", " : "", (int)(length > 140 ? 140 : length), name);
         append(found, sizeof found, text);
     }
     if (count == 1)
@@ -520,13 +529,12 @@ static int find_encoder(vit *model, const checkpoint *cp, const char *prefix, co
 }
 
 /* Whether a tensor is not of the encoder that was chosen: not under its prefix, or under a longer one of another. */
-static int is_outside(const vit *model, const checkpoint *cp, const tensor *t)
+static int is_outside(const encoders *e, const char *name)
 {
-    size_t own = strlen(model->prefix), length;
-    if (strncmp(t->name, model->prefix, own) != 0)
+    if (strncmp(name, e->name[e->chosen], e->length[e->chosen]) != 0)
         return 1;
-    for (size_t i = 0; i < cp->count; i++)
-        if (encoder_at(&cp->tensors[i], &length) && length > own && strncmp(t->name, cp->tensors[i].name, length) == 0)
+    for (size_t i = 0; i < e->count; i++)
+        if (e->length[i] > e->length[e->chosen] && strncmp(name, e->name[i], e->length[i]) == 0)
             return 1;
     return 0;
 }
@@ -585,24 +593,27 @@ static int check_blocks(const checkpoint *cp, part (*blocks)[ROLE_COUNT], uint32
 
 int vit_recognise(vit *model, const checkpoint *cp, const family *wanted, const char *prefix)
 {
-    const naming *names = NULL;
-    size_t encoders;
+    encoders found = {0};
     memset(model, 0, sizeof *model);
     model->ignored = calloc(cp->count, sizeof *model->ignored);
     if (!model->ignored)
         return fail("%s: not enough memory", cp->path);
-    if (find_encoder(model, cp, prefix, &names, &encoders))
+    if (find_encoder(&found, cp, prefix))
         return 1;
+    const naming *names = found.naming[found.chosen];
     model->naming = names->title;
+    if (!(model->prefix = calloc(found.length[found.chosen] + 1, 1)))
+        return fail("%s: not enough memory", cp->path);
+    memcpy(model->prefix, found.name[found.chosen], found.length[found.chosen]);
     if (wanted && strcmp(wanted->naming, names->name) != 0)
         return fail("%s: has %s, which are not those of %s (%s)", cp->path, names->title, wanted->name, wanted->title);
 
     int strangers = 0;
     for (size_t i = 0; i < cp->count; i++) {
         const tensor *t = &cp->tensors[i];
-        if (assign(model, names, t, encoders == 1, &model->ignored[i]))
+        if (assign(model, names, t, found.count == 1, &model->ignored[i]))
             return 1;
-        if (model->ignored[i] == unknown && prefix && is_outside(model, cp, t))
+        if (model->ignored[i] == unknown && prefix && is_outside(&found, t->name))
             model->ignored[i] = "outside the encoder chosen with --prefix";
         strangers |= model->ignored[i] == unknown;
     }

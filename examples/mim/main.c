@@ -6,7 +6,7 @@
 static const char usage[] =
     "mim: features from Vision Transformers pretrained by masked image modelling\n"
     "\n"
-    "  mim convert CHECKPOINT -o OUT.mim        a checkpoint (.safetensors, .pth) becomes a blob\n"
+    "  mim convert CHECKPOINT -o OUT.mim        a checkpoint (.safetensors) becomes a blob\n"
     "  mim info MODEL.mim                       what a blob is\n"
     "  mim encode MODEL.mim INPUT... -o OUT.npy features of pictures\n"
     "  mim reconstruct MODEL.mim IMAGE -o OUT   a masked autoencoder at work, as a picture\n"

@@ -111,7 +111,8 @@ int npy_parse(npy_array *array, const uint8_t *head, size_t bytes, uint64_t file
                             "of a plain type and at most %u dimensions)", NPY_MAX_DIMS);
 
     array->type = strcmp(type, "<f4") == 0 ? NPY_F4 : strcmp(type, "<i4") == 0 ? NPY_I4 : strcmp(type, "<i8") == 0 ? NPY_I8 : 0;
-    if (!array->type) return because(why, "holds elements of type '%s'; only little-endian float32 ('<f4') and, for indices, int32 and int64 are read", type);
+    if (!array->type)
+        return because(why, "holds elements of type '%s'; only little-endian float32 ('<f4') and, for indices, int32 and int64 are read", type);
     if (fortran) return because(why, "is stored in Fortran order; save numpy.ascontiguousarray of it");
 
     uint64_t size = array->type == NPY_I8 ? 8 : 4;

@@ -507,7 +507,7 @@ int canvas_make(canvas *c, uint32_t panels, uint32_t panel_width, uint32_t panel
     uint64_t width = (uint64_t)panels * panel_width * factor + (uint64_t)(panels - 1) * CANVAS_GAP;
     uint64_t height = (uint64_t)panel_height * factor;
     memset(c, 0, sizeof *c);
-    c->rgb = width <= UINT32_MAX / 3 && height <= UINT32_MAX && width * 3 <= SIZE_MAX / height ? malloc((size_t)(width * height * 3)) : NULL;
+    if (width <= UINT32_MAX / 3 && height <= UINT32_MAX && width * 3 <= SIZE_MAX / height) c->rgb = malloc((size_t)(width * height * 3));
     if (!c->rgb) return fail("not enough memory to draw %" PRIu64 "x%" PRIu64 " pixels", width, height);
     memset(c->rgb, 255, (size_t)(width * height * 3));
     c->panel_width = panel_width;

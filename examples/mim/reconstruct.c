@@ -127,7 +127,8 @@ int triptych_make(triptych *t, const mim_model *model, const char *path, uint32_
     t->patches = patches;
     t->kept = (uint32_t)(patches * (1 - ratio));
     if (t->kept == 0 || t->kept >= patches)
-        return fail("--ratio %g keeps %" PRIu32 " of %" PRIu32 " patches; at least one must be kept and one hidden", ratio, t->kept, patches);
+        return fail("--ratio %g keeps %" PRIu32 " of %" PRIu32 " patches; at least one must be kept and one hidden",
+                    ratio, t->kept, patches);
     desc.height = height;
     desc.width = width;
     desc.visible_max = t->kept;
