@@ -610,11 +610,9 @@ MIM_API void mim_unload(void *blob);
 #if defined(__GNUC__)
 #define MIMP_TARGET(isa) __attribute__((target(isa)))
 #define MIMP_INLINE static inline __attribute__((always_inline))
-#define MIMP_PIN(v) __asm__("" : "+x"(v))   /* keeps an accumulator in its register; no instruction */
 #else
 #define MIMP_TARGET(isa)
 #define MIMP_INLINE static inline
-#define MIMP_PIN(v) ((void)0)
 #endif
 
 #if !defined(MIM_NO_X86) && (defined(__x86_64__) || defined(__i386__) || defined(_M_X64) || defined(_M_IX86))
@@ -823,9 +821,8 @@ static int mimp_text(const char *s, size_t n)
     return i < n && mimp_zero(s + i, n - i);
 }
 
-#define MIMP_AT(type, field) offsetof(type, field)
 #define MIMP_REQUIRE(condition, status, field) \
-    do { if (!(condition)) return mimp_fault(model, status, MIMP_AT(mim_blob_header, field), #field); } while (0)
+    do { if (!(condition)) return mimp_fault(model, status, offsetof(mim_blob_header, field), #field); } while (0)
 #define MIMP_REQUIRE_IN(field, lo, hi) MIMP_REQUIRE(mimp_in(h->field, lo, hi), MIM_ERR_HEADER, field)
 
 static mim_status mimp_verify_header(mim_model *model, const mim_blob_header *h, size_t bytes)
@@ -888,8 +885,9 @@ static mim_status mimp_verify_header(mim_model *model, const mim_blob_header *h,
 static mim_status mimp_verify_tensors(mim_model *model, const mim_blob_header *h)
 {
     const uint8_t *base = (const uint8_t *)h;
-    const mim_blob_tensor *tensors = (const mim_blob_tensor *)(const void *)(base + sizeof *h + h->step_count * sizeof(mim_blob_step));
-    size_t directory = (size_t)((const uint8_t *)tensors - base), end = directory + h->tensor_count * sizeof *tensors;
+    const size_t directory = sizeof *h + h->step_count * sizeof(mim_blob_step);
+    const mim_blob_tensor *tensors = (const mim_blob_tensor *)(const void *)(base + directory);
+    size_t end = directory + h->tensor_count * sizeof *tensors;
     uint32_t i;
     if (end > h->bytes)
         return mimp_fault(model, MIM_ERR_TRUNCATED, (size_t)h->bytes, "tensor directory");
@@ -899,15 +897,15 @@ static mim_status mimp_verify_tensors(mim_model *model, const mim_blob_header *h
         uint64_t at = ((uint64_t)end + MIM_BLOB_ALIGN - 1) & ~(uint64_t)(MIM_BLOB_ALIGN - 1), size = mim_tensor_bytes(t);
         int panel = t->layout == MIM_PANEL16, q8 = panel && t->type == MIM_Q8;
         if (!size)
-            return mimp_fault(model, MIM_ERR_TENSOR, here + MIMP_AT(mim_blob_tensor, rows), "rows, columns, type or layout");
+            return mimp_fault(model, MIM_ERR_TENSOR, here + offsetof(mim_blob_tensor, rows), "rows, columns, type or layout");
         if (q8 ? t->weight_max != 63 && t->weight_max != 127 : t->weight_max != 0)
-            return mimp_fault(model, MIM_ERR_TENSOR, here + MIMP_AT(mim_blob_tensor, weight_max), "weight_max");
+            return mimp_fault(model, MIM_ERR_TENSOR, here + offsetof(mim_blob_tensor, weight_max), "weight_max");
         if (q8 ? t->input_max != 127 && t->input_max != 255 : t->input_max != 0)
-            return mimp_fault(model, MIM_ERR_TENSOR, here + MIMP_AT(mim_blob_tensor, input_max), "input_max");
+            return mimp_fault(model, MIM_ERR_TENSOR, here + offsetof(mim_blob_tensor, input_max), "input_max");
         if (!mimp_zero(t->reserved, sizeof t->reserved))
-            return mimp_fault(model, MIM_ERR_RESERVED, here + MIMP_AT(mim_blob_tensor, reserved), "reserved");
+            return mimp_fault(model, MIM_ERR_RESERVED, here + offsetof(mim_blob_tensor, reserved), "reserved");
         if (t->at != at)
-            return mimp_fault(model, MIM_ERR_LAYOUT, here + MIMP_AT(mim_blob_tensor, at), "at");
+            return mimp_fault(model, MIM_ERR_LAYOUT, here + offsetof(mim_blob_tensor, at), "at");
         if (at > h->bytes || size > h->bytes - at)      /* size < 2^37: no sum here can wrap */
             return mimp_fault(model, MIM_ERR_TRUNCATED, (size_t)h->bytes, "tensor data");
         if (!mimp_zero(base + end, (size_t)(at - end)))
@@ -926,9 +924,10 @@ static mim_status mimp_step_fault(mim_model *model, mim_status status, uint32_t 
 
 /* One slot of a step: there, or not, as wanted, and of the layout and shape wanted. */
 static mim_status mimp_verify_slot(mim_model *model, const mim_blob_header *h, const mim_blob_tensor *tensors, uint32_t step,
-                                   const mim_blob_step *s, uint32_t slot, int needed, uint32_t layout, uint64_t rows, uint64_t columns)
+                                   const mim_blob_step *s, uint32_t slot, int needed, uint32_t layout, uint64_t rows,
+                                   uint64_t columns)
 {
-    size_t field = MIMP_AT(mim_blob_step, tensor) + slot * 2;
+    size_t field = offsetof(mim_blob_step, tensor) + slot * 2;
     const mim_blob_tensor *t;
     if (!s->tensor[slot])
         return needed ? mimp_step_fault(model, MIM_ERR_STEP, step, field, "missing tensor") : MIM_OK;
@@ -948,11 +947,11 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
     const mim_blob_step *steps = (const mim_blob_step *)(const void *)((const uint8_t *)h + sizeof *h);
     const mim_blob_tensor *tensors = (const mim_blob_tensor *)(const void *)(steps + h->step_count);
     const uint32_t prefix = h->has_cls + h->registers, pixels = h->channels * h->patch_height * h->patch_width;
-    uint32_t i, depth = 0, dim = h->dim, heads = 0;
+    uint32_t i, depth = 0, dim = h->dim;
     int pooled = 0, headed = 0, normed = 0, predicted = 0;
 
 #define MIMP_STEP_REQUIRE(condition, field) \
-    do { if (!(condition)) return mimp_step_fault(model, MIM_ERR_STEP, i, MIMP_AT(mim_blob_step, field), #field); } while (0)
+    do { if (!(condition)) return mimp_step_fault(model, MIM_ERR_STEP, i, offsetof(mim_blob_step, field), #field); } while (0)
 #define MIMP_SLOT(slot, needed, layout, rows, columns) \
     do { used |= 1u << (slot); \
          status = mimp_verify_slot(model, h, tensors, i, s, slot, needed, layout, rows, columns); \
@@ -1009,15 +1008,13 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             MIMP_SLOT(0, 1, MIM_PLAIN, 2, dim);
             MIMP_SLOT(1, 1, MIM_PANEL16, inner * 3, dim);
             MIMP_SLOT(2, 1, MIM_PANEL16, dim, inner);
-            if (!decoder)
-                heads = s->heads;
             break;
         }
         case MIM_STEP_MLP: {
             uint32_t hidden = s->tensor[1] && s->tensor[1] <= h->tensor_count ? tensors[s->tensor[1] - 1].rows : 1;
             MIMP_STEP_REQUIRE(s->rule >= MIM_GELU_ERF && s->rule <= MIM_GELU_QUICK, rule);
             if (hidden > MIM_MAX_HIDDEN)
-                return mimp_step_fault(model, MIM_ERR_LIMIT, i, MIMP_AT(mim_blob_step, tensor) + 2, "hidden units");
+                return mimp_step_fault(model, MIM_ERR_LIMIT, i, offsetof(mim_blob_step, tensor) + 2, "hidden units");
             MIMP_SLOT(0, 1, MIM_PLAIN, 2, dim);
             MIMP_SLOT(1, 1, MIM_PANEL16, hidden, dim);
             MIMP_SLOT(2, 1, MIM_PANEL16, dim, hidden);
@@ -1063,7 +1060,7 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
         if (s->kind == MIM_STEP_ATTENTION || s->kind == MIM_STEP_NORM || s->kind == MIM_STEP_HEAD || s->kind == MIM_STEP_PREDICT)
             MIMP_STEP_REQUIRE(s->rule == 0, rule);
         if (!mimp_zero(s->reserved, sizeof s->reserved))
-            return mimp_step_fault(model, MIM_ERR_RESERVED, i, MIMP_AT(mim_blob_step, reserved), "reserved");
+            return mimp_step_fault(model, MIM_ERR_RESERVED, i, offsetof(mim_blob_step, reserved), "reserved");
         depth += s->flags & MIM_STEP_TAP;
         if (i + 1 == h->decoder_step) {
             MIMP_STEP_REQUIRE(pooled, kind);
@@ -1072,7 +1069,6 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
     }
     MIMP_REQUIRE(depth == h->depth, MIM_ERR_HEADER, depth);
     MIMP_REQUIRE(predicted == (h->decoder_dim != 0), MIM_ERR_HEADER, decoder_dim);
-    (void)heads;
 #undef MIMP_SLOT
 #undef MIMP_STEP_REQUIRE
     return MIM_OK;
@@ -1139,7 +1135,7 @@ MIMP_PUBLIC mim_status mim_verify(mim_model *model)
     if (!model || !model->header)
         return MIM_ERR_ARGUMENT;
     if (mim_checksum(model->header, (size_t)model->header->bytes) != model->header->checksum) {
-        model->fault_at = MIMP_AT(mim_blob_header, checksum);
+        model->fault_at = offsetof(mim_blob_header, checksum);
         model->fault = "checksum";
         return MIM_ERR_CHECKSUM;
     }
@@ -1364,8 +1360,10 @@ MIMP_AVX512 mimp_avx512_f mimp_avx512_first(mimp_avx512_f v, uint32_t n)
 MIMP_AVX512 mimp_avx512_f mimp_avx512_cast_f(mimp_avx512_i v) { mimp_avx512_f r; r.a = _mm512_castsi512_ps(v.a); return r; }
 MIMP_AVX512 mimp_avx512_i mimp_avx512_cast_i(mimp_avx512_f v) { mimp_avx512_i r; r.a = _mm512_castps_si512(v.a); return r; }
 #define mimp_avx512_shl(v, n) mimp_avx512_shl_count(v, _mm_cvtsi32_si128(n))
-MIMP_AVX512 mimp_avx512_i mimp_avx512_shl_count(mimp_avx512_i v, __m128i n) { v.a = _mm512_maskz_sll_epi32(0xffff, v.a, n); return v; }
-MIMP_AVX512 mimp_avx512_f mimp_avx512_convert(mimp_avx512_i v) { mimp_avx512_f r; r.a = _mm512_maskz_cvtepi32_ps(0xffff, v.a); return r; }
+MIMP_AVX512 mimp_avx512_i mimp_avx512_shl_count(mimp_avx512_i v, __m128i n)
+{ v.a = _mm512_maskz_sll_epi32(0xffff, v.a, n); return v; }
+MIMP_AVX512 mimp_avx512_f mimp_avx512_convert(mimp_avx512_i v)
+{ mimp_avx512_f r; r.a = _mm512_maskz_cvtepi32_ps(0xffff, v.a); return r; }
 MIMP_AVX512 void mimp_avx512_quads(uint8_t *p, size_t stride, mimp_avx512_i v)
 {
     const __m128i bytes = _mm512_maskz_cvtepi32_epi8(0xffff, v.a);
@@ -1376,7 +1374,12 @@ MIMP_AVX512 void mimp_avx512_quads(uint8_t *p, size_t stride, mimp_avx512_i v)
         MIM_MEMCPY(p + (size_t)j * stride, &q[j], 4);
 }
 MIMP_AVX512 mimp_avx2_f mimp_avx512_halves(mimp_avx512_f v)
-{ mimp_avx2_f r; r.a = _mm512_maskz_extractf32x8_ps(0xff, v.a, 0); r.b = _mm512_maskz_extractf32x8_ps(0xff, v.a, 1); return r; }
+{
+    mimp_avx2_f r;
+    r.a = _mm512_maskz_extractf32x8_ps(0xff, v.a, 0);
+    r.b = _mm512_maskz_extractf32x8_ps(0xff, v.a, 1);
+    return r;
+}
 MIMP_AVX512 float mimp_avx512_fold_add(mimp_avx512_f v) { return mimp_avx2_fold_add(mimp_avx512_halves(v)); }
 MIMP_AVX512 float mimp_avx512_fold_min(mimp_avx512_f v) { return mimp_avx2_fold_min(mimp_avx512_halves(v)); }
 MIMP_AVX512 float mimp_avx512_fold_max(mimp_avx512_f v) { return mimp_avx2_fold_max(mimp_avx512_halves(v)); }
@@ -1662,7 +1665,8 @@ typedef struct mimp_quantized {
             if (n - i < 16) \
                 e = V(first)(e, n - i); \
             if (out) { \
-                const V(i) b = V(subi)(V(cast_i)(V(add)(V(mul)(e, V(set)(255.0f)), V(set)(MIMP_ROUND))), V(seti)(MIMP_ROUND_BITS)); \
+                const V(f) scaled = V(add)(V(mul)(e, V(set)(255.0f)), V(set)(MIMP_ROUND)); \
+                const V(i) b = V(subi)(V(cast_i)(scaled), V(seti)(MIMP_ROUND_BITS)); \
                 count = V(addi)(count, b); \
                 V(quads)(out + (size_t)(i / 4) * stride, stride, b); \
             } else { \
@@ -1674,7 +1678,8 @@ typedef struct mimp_quantized {
     } \
     \
     /* Sixteen columns of values (n x 16) as a panel of int8, each column with its own scale; n4 rows, zero from n on. */ \
-    ATTRIBUTES static void mimp_##isa##_values(int8_t *panel, float *scale, const float *x, uint32_t n, uint32_t n4, uint32_t limit) \
+    ATTRIBUTES static void mimp_##isa##_values(int8_t *panel, float *scale, const float *x, uint32_t n, uint32_t n4, \
+                                               uint32_t limit) \
     { \
         V(f) high = V(set)(0), rate; \
         const V(f) bottom = V(set)(-(float)limit), top = V(set)((float)limit); \
@@ -1885,7 +1890,8 @@ MIMP_ROW_OPS(avx512, MIMP_V, MIMP_TARGET(MIMP_AVX512_ISA))
 #undef MIMP_V
 
 /* Fourteen accumulators, one register of weights; the row's operand is broadcast from memory. */
-#define MIMP_14(STEP) STEP(0) STEP(1) STEP(2) STEP(3) STEP(4) STEP(5) STEP(6) STEP(7) STEP(8) STEP(9) STEP(10) STEP(11) STEP(12) STEP(13)
+#define MIMP_14(STEP) \
+    STEP(0) STEP(1) STEP(2) STEP(3) STEP(4) STEP(5) STEP(6) STEP(7) STEP(8) STEP(9) STEP(10) STEP(11) STEP(12) STEP(13)
 #define MIMP_AVX512_ZERO(r) c##r = _mm512_setzero_ps();
 #define MIMP_AVX512_FMA(r) c##r = _mm512_fmadd_ps(_mm512_set1_ps(a[r]), x, c##r);
 #define MIMP_AVX512_MUL(r) c##r = _mm512_add_ps(_mm512_mul_ps(_mm512_set1_ps(a[r]), x), c##r);
@@ -2516,8 +2522,10 @@ static int mimp_input_strip(mimp_input *in, uint32_t gy)
                     return 1;
                 continue;
             }
-            for (c = 0; c < n; c++)
-                MIM_MEMCPY(to + (size_t)c * in->width, (const uint8_t *)image->pixels + c * plane + at * stride, (size_t)in->width * 4);
+            for (c = 0; c < n; c++) {
+                const uint8_t *from = (const uint8_t *)image->pixels + c * plane + at * stride;
+                MIM_MEMCPY(to + (size_t)c * in->width, from, (size_t)in->width * 4);
+            }
         } else {
             uint8_t *line = in->line;
             if (in->resized ? mimp_resize_row(&in->resizer, at, line, mimp_pull_colors, in) : mimp_pull_colors(in, at, &line))
@@ -2610,6 +2618,11 @@ typedef union mimp_tile {
 /* Which leaf a product takes. */
 enum { MIMP_FLOATS, MIMP_FLOATS_PLAIN, MIMP_BYTES, MIMP_BYTES_WIDE };
 
+static int mimp_kind(uint32_t bytes, uint32_t weight_max, uint32_t input_max)
+{
+    return !bytes ? MIMP_FLOATS : weight_max > 63 && input_max > 127 ? MIMP_BYTES_WIDE : MIMP_BYTES;
+}
+
 /* One tile by the next one or two of `panels` panels, raw; returns how many. */
 static uint32_t mimp_product(const mimp_kernels *kernels, int kind, mimp_tile *acc, const uint8_t *a, const uint8_t *w, size_t k,
                              size_t panel_bytes, uint32_t panels)
@@ -2630,6 +2643,26 @@ static uint32_t mimp_product(const mimp_kernels *kernels, int kind, mimp_tile *a
     return 1;
 }
 
+/* One tile of packed rows by a stretch of panels, each through the epilogue: y[r * stride + channel]. e is that of the
+ * first panel; the rest follow 16 channels on. */
+static void mimp_tile_panels(const mimp_kernels *kernels, int kind, const uint8_t *a, uint32_t tile_rows, uint32_t rows,
+                             const uint8_t *w, size_t k, uint32_t panels, float *y, size_t stride, mimp_epilogue e)
+{
+    const size_t panel_bytes = k * 16 * (kind == MIMP_FLOATS || kind == MIMP_FLOATS_PLAIN ? 4 : 1);
+    mimp_tile acc;
+    uint32_t p = 0, end;
+    while (p < panels) {
+        const float *raw = acc.f;
+        end = p + mimp_product(kernels, kind, &acc, a, w + p * panel_bytes, k, panel_bytes, panels - p);
+        for (; p < end; p++, y += 16, raw += tile_rows * 16) {
+            kernels->finish(y, stride, raw, rows, &e);
+            e.scale = e.scale ? e.scale + 16 : NULL;
+            e.bias = e.bias ? e.bias + 16 : NULL;
+            e.sum = e.sum ? e.sum + 16 : NULL;
+        }
+    }
+}
+
 /* Panels worked on together: their weights stay in the second-level cache while the tiles of rows pass, and a tile stays
  * in the first while it meets them. */
 static uint32_t mimp_panel_group(const mimp_matrix *m)
@@ -2644,38 +2677,28 @@ static void mimp_panels(const mimp_kernels *kernels, const mimp_matrix *m, uint3
                         uint32_t rows, float *y, size_t stride, uint32_t act, uint32_t add, float *unpacked)
 {
     const uint8_t *panels = m->panels + first * m->panel_bytes;
-    const int kind = m->plain ? MIMP_FLOATS_PLAIN : !a->bytes ? MIMP_FLOATS
-        : m->weight_max > 63 && m->input_max > 127 ? MIMP_BYTES_WIDE : MIMP_BYTES;
-    size_t panel_bytes = m->panel_bytes;
-    mimp_tile acc;
+    const int kind = m->plain ? MIMP_FLOATS_PLAIN : mimp_kind(a->bytes, m->weight_max, m->input_max);
+    const size_t channel = (size_t)first * 16;
     mimp_epilogue e;
-    uint32_t t, p, end;
+    uint32_t t;
     MIM_MEMSET(&e, 0, sizeof e);
     e.integer = a->bytes;
     e.act = act;
     e.add = add;
+    e.scale = m->scale ? m->scale + channel : NULL;
+    e.sum = m->sum ? m->sum + channel : NULL;
+    e.bias = m->bias + channel;
     if (m->type == MIM_F16) {
         kernels->halves(unpacked, (const uint16_t *)(const void *)panels, (size_t)m->k * 16 * count);
         panels = (const uint8_t *)unpacked;
-        panel_bytes *= 2;
     }
     for (t = 0; t < rows; t += a->tile_rows) {
-        const uint8_t *tile = a->data + t / a->tile_rows * a->tile_bytes;
         if (a->bytes) {
             e.factor = a->scale + t;
             e.zero = a->zero + t;
         }
-        for (p = 0; p < count; ) {
-            const float *raw = acc.f;
-            end = p + mimp_product(kernels, kind, &acc, tile, panels + p * panel_bytes, m->k, panel_bytes, count - p);
-            for (; p < end; p++, raw += a->tile_rows * 16) {
-                const size_t channel = (size_t)(first + p) * 16;
-                e.scale = m->scale ? m->scale + channel : NULL;
-                e.sum = m->sum ? m->sum + channel : NULL;
-                e.bias = m->bias + channel;
-                kernels->finish(y + t * stride + (size_t)p * 16, stride, raw, mimp_min(a->tile_rows, rows - t), &e);
-            }
-        }
+        mimp_tile_panels(kernels, kind, a->data + t / a->tile_rows * a->tile_bytes, a->tile_rows, mimp_min(a->tile_rows, rows - t),
+                         panels, m->k, count, y + t * stride, stride, e);
     }
 }
 
@@ -2908,7 +2931,8 @@ static mimp_axis mimp_axis_of(const mim_blob_step *s, uint32_t i, uint32_t store
 }
 
 /* row += the position of patch (y, x) of the session's grid */
-static void mimp_add_position(const mimp_run *run, const mim_blob_step *s, const float *table, uint32_t dim, uint32_t patch, float *row)
+static void mimp_add_position(const mimp_run *run, const mim_blob_step *s, const float *table, uint32_t dim, uint32_t patch,
+                              float *row)
 {
     const uint32_t gh = run->s->grid_height, gw = run->s->grid_width;
     const int same = gh == s->stored_height && gw == s->stored_width;
@@ -3169,33 +3193,23 @@ static void mimp_attention_tile(const mimp_attention *a, uint32_t head, uint32_t
     const mimp_kernels *kernels = a->crew.kernels;
     const uint32_t rows = a->tile_rows, t16 = a->tokens16, width = a->width, first = tile * rows;
     const uint32_t valid = mimp_min(rows, a->tokens - first);
-    const size_t element = a->bytes ? 1 : 4;
     const uint8_t *q = a->q + (size_t)(head * a->q_bytes + tile * a->tile_bytes);
     const uint8_t *k = a->k + (size_t)(head * a->k_bytes), *v = a->v + (size_t)(head * a->k_bytes);
     uint8_t *p = (uint8_t *)(scores + (size_t)rows * t16);      /* exp(scores), packed for the second product */
-    float *out = a->out + (size_t)first * a->step->heads * width + (size_t)(a->first + head) * width;
+    const size_t stride = (size_t)a->step->heads * width;
+    float *out = a->out + first * stride + (size_t)(a->first + head) * width;
     float factor[MIMP_MAX_ROWS];
     mimp_epilogue e;
-    mimp_tile acc;
-    uint32_t i, r, j, end;
+    uint32_t r, j;
     MIM_MEMSET(&e, 0, sizeof e);
     e.integer = a->bytes;
     if (a->bytes) {
         e.factor = a->q_scale + (size_t)head * a->tiles * rows + first;
         e.zero = a->q_zero + (size_t)head * a->tiles * rows + first;
+        e.scale = a->k_scale + (size_t)head * t16;
+        e.sum = a->k_sum + (size_t)head * t16;
     }
-    for (i = 0; i < t16; ) {
-        const float *raw = acc.f;
-        end = i + 16 * mimp_product(kernels, !a->bytes ? MIMP_FLOATS : a->step->key_max > 63 ? MIMP_BYTES_WIDE : MIMP_BYTES, &acc, q,
-                                    k + (size_t)i * width * element, width, (size_t)width * 16 * element, (t16 - i) / 16);
-        for (; i < end; i += 16, raw += rows * 16) {
-            if (a->bytes) {
-                e.scale = a->k_scale + (size_t)head * t16 + i;
-                e.sum = a->k_sum + (size_t)head * t16 + i;
-            }
-            kernels->finish(scores + i, t16, raw, valid, &e);
-        }
-    }
+    mimp_tile_panels(kernels, mimp_kind(a->bytes, a->step->key_max, 255), q, rows, valid, k, width, t16 / 16, scores, t16, e);
     for (r = 0; r < valid; r++) {
         float *row = scores + (size_t)r * t16;
         const float sum = kernels->softmax(row, a->tokens, t16, a->bytes ? p + 4 * r : NULL, 4 * rows);
@@ -3209,16 +3223,8 @@ static void mimp_attention_tile(const mimp_attention *a, uint32_t head, uint32_t
     MIM_MEMSET(&e, 0, sizeof e);
     e.integer = a->bytes;
     e.factor = factor;
-    for (i = 0; i < width; ) {
-        const float *raw = acc.f;
-        end = i + 16 * mimp_product(kernels, !a->bytes ? MIMP_FLOATS : a->step->value_max > 63 ? MIMP_BYTES_WIDE : MIMP_BYTES, &acc, p,
-                                    v + (size_t)i * t16 * element, t16, (size_t)t16 * 16 * element, (width - i) / 16);
-        for (; i < end; i += 16, raw += rows * 16) {
-            if (a->bytes)
-                e.scale = a->v_scale + head * width + i;
-            kernels->finish(out + i, (size_t)a->step->heads * width, raw, valid, &e);
-        }
-    }
+    e.scale = a->bytes ? a->v_scale + head * width : NULL;
+    mimp_tile_panels(kernels, mimp_kind(a->bytes, a->step->value_max, 255), p, rows, valid, v, t16, width / 16, out, stride, e);
 }
 
 static void mimp_attention_tiles(void *arg, uint32_t index)
@@ -3227,7 +3233,8 @@ static void mimp_attention_tiles(void *arg, uint32_t index)
     const uint32_t n = mimp_min(a->group, a->step->heads - a->first) * a->tiles;
     const uint32_t end = (uint32_t)((uint64_t)n * (index + 1) / a->crew.tasks);
     uint32_t i;
-    for (i = (uint32_t)((uint64_t)n * index / a->crew.tasks); i < end; i++)     /* a stretch of one head's tiles shares its k and v */
+    /* a stretch of tiles rather than every n-th: those of one head share its k and v */
+    for (i = (uint32_t)((uint64_t)n * index / a->crew.tasks); i < end; i++)
         mimp_attention_tile(a, i / a->tiles, i % a->tiles, mimp_scratch(&a->crew, index));
 }
 
@@ -3568,7 +3575,8 @@ MIMP_PUBLIC mim_status mim_plan(const mim_model *model, const mim_session_desc *
     return MIM_OK;
 }
 
-MIMP_PUBLIC mim_status mim_begin(mim_session *session, const mim_model *model, const mim_session_desc *desc, const mim_memory *given)
+MIMP_PUBLIC mim_status mim_begin(mim_session *session, const mim_model *model, const mim_session_desc *desc,
+                                 const mim_memory *given)
 {
     mim_session s;
     mim_status status;
@@ -3643,7 +3651,8 @@ static void mimp_tap(mimp_run *run)
     run->taps++;
     for (i = 0; out->layers && i < out->layer_count; i++)
         if (out->layer[i] == run->taps)
-            mimp_put_tokens(run, out->layers + (size_t)i * run->tokens * run->dim, 0, run->tokens, out->layer_norm ? run->final_norm : NULL);
+            mimp_put_tokens(run, out->layers + (size_t)i * run->tokens * run->dim, 0, run->tokens,
+                            out->layer_norm ? run->final_norm : NULL);
 }
 
 /* What the encoder's last norm emits. */

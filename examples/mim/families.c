@@ -130,45 +130,46 @@ static const float imagenet_mean[3] = { 0.485f, 0.456f, 0.406f };
 static const float imagenet_std[3] = { 0.229f, 0.224f, 0.225f };
 
 static const published_size mae_sizes[] = {
-    { 768, 12, 3072, 12 }, { 1024, 24, 4096, 16 }, { 1280, 32, 5120, 16 }, { 512, 8, 2048, 16 }, { 0, 0, 0, 0 }
+    { 768, 12, 3072, 12 }, { 1024, 24, 4096, 16 }, { 1280, 32, 5120, 16 }, { 0, 0, 0, 0 }
 };
 static const published_size dinov2_sizes[] = {
     { 384, 12, 1536, 6 }, { 768, 12, 3072, 12 }, { 1024, 24, 4096, 16 }, { 0, 0, 0, 0 }
 };
 
 #define NO_PICTURE { 0, 0, 0, 0, 0 }
+#define NO_DECODER { 0, 0, 0, 0 }
 
 static const family families[] = {
     { "mae", "the MAE authors' release", "MAE", "timm", NULL, { "decoder_embed.weight", "decoder_pred.weight", NULL },
       1e-6f, MIM_GELU_ERF, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0, 0,
-      imagenet_mean, imagenet_std, { 224, 256, 1, 0, MIM_BICUBIC }, mae_sizes },
+      imagenet_mean, imagenet_std, { 224, 256, 1, 0, MIM_BICUBIC }, mae_sizes, { 512, 8, 2048, 16 } },
     /* with registers the authors interpolate antialiased to the exact size; without, plainly and by a factor with 0.1 in it */
     { "dinov2-reg", "DINOv2 with registers, the authors' release", "DINOv2", "timm", NULL, { "register_tokens", NULL, NULL },
       1e-6f, MIM_GELU_ERF, MIM_POOL_CLS, MIM_POSITIONS_CUBIC_ANTIALIAS, 0, 0,
-      imagenet_mean, imagenet_std, { 224, 256, 0, 518, MIM_BICUBIC }, dinov2_sizes },
-    { "dinov2", "DINOv2, the authors' release", "DINOv2", "timm", NULL, { "mask_token", "blocks.0.ls1.gamma", "!decoder_embed.weight" },
+      imagenet_mean, imagenet_std, { 224, 256, 0, 518, MIM_BICUBIC }, dinov2_sizes, NO_DECODER },
+    { "dinov2", "DINOv2, the authors' release", "DINOv2", "timm", NULL, { "mask_token", "*.ls1.gamma", "!decoder_embed.weight" },
       1e-6f, MIM_GELU_ERF, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0.1f, 0,
-      imagenet_mean, imagenet_std, { 224, 256, 0, 518, MIM_BICUBIC }, dinov2_sizes },
+      imagenet_mean, imagenet_std, { 224, 256, 0, 518, MIM_BICUBIC }, dinov2_sizes, NO_DECODER },
     { "timm", "timm", "", "timm", NULL, { "reg_token", NULL, NULL },
-      1e-6f, MIM_GELU_ERF, 0, MIM_POSITIONS_CUBIC_ANTIALIAS, 0, 1, NULL, NULL, NO_PICTURE, NULL },
+      1e-6f, MIM_GELU_ERF, 0, MIM_POSITIONS_CUBIC_ANTIALIAS, 0, 1, NULL, NULL, NO_PICTURE, NULL, NO_DECODER },
     /* the names alone do not tell timm's files from the MAE authors': only what both share */
     { "vit", "names that timm and the MAE authors share", "", "timm", NULL, { NULL, NULL, NULL },
-      1e-6f, MIM_GELU_ERF, 0, MIM_POSITIONS_FIXED, 0, 0, NULL, NULL, NO_PICTURE, NULL },
+      1e-6f, MIM_GELU_ERF, 0, MIM_POSITIONS_FIXED, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER },
 
     { "hf-vit_mae", "transformers' ViTMAE", "MAE", "transformers", "vit_mae", { "decoder.decoder_embed.weight", NULL, NULL },
-      0, 0, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, NULL },
+      0, 0, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER },
     { "hf-dinov2-reg", "transformers' Dinov2WithRegisters", "DINOv2", "transformers", "dinov2_with_registers",
       { "embeddings.register_tokens", NULL, NULL },
-      0, 0, MIM_POOL_CLS, MIM_POSITIONS_CUBIC_ANTIALIAS, 0, 0, NULL, NULL, NO_PICTURE, NULL },
-    { "hf-dinov2", "transformers' Dinov2", "DINOv2", "transformers", "dinov2", { "encoder.layer.0.layer_scale1.lambda1", NULL, NULL },
-      0, 0, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, NULL },
+      0, 0, MIM_POOL_CLS, MIM_POSITIONS_CUBIC_ANTIALIAS, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER },
+    { "hf-dinov2", "transformers' Dinov2", "DINOv2", "transformers", "dinov2", { "*.layer_scale1.lambda1", NULL, NULL },
+      0, 0, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER },
     { "hf-ijepa", "transformers' IJepa", "I-JEPA", "transformers", "ijepa", { "!embeddings.cls_token", NULL, NULL },
-      0, 0, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, NULL },
+      0, 0, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER },
     /* without a config.json also ViTMSN and ViTMAE without its decoder: same names, same rules */
     { "hf-vit", "transformers' ViT", "", "transformers", "vit", { NULL, NULL, NULL },
-      0, 0, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, NULL },
+      0, 0, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER },
     { "hf-vit_msn", "transformers' ViTMSN", "MSN", "transformers", "vit_msn", { NULL, NULL, NULL },
-      0, 0, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, NULL },
+      0, 0, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER },
 };
 #define FAMILY_COUNT (sizeof families / sizeof *families)
 
@@ -543,8 +544,13 @@ static int has_evidence(const family *f, const checkpoint *cp, const char *prefi
 {
     for (size_t i = 0; i < 3 && f->evidence[i]; i++) {
         const char *name = f->evidence[i];
-        int absent = name[0] == '!';
-        if ((find_relative(cp, prefix, name + absent) == NULL) != absent)
+        int absent = name[0] == '!', present = 0;
+        if (name[0] != '*')
+            present = find_relative(cp, prefix, name + absent) != NULL;
+        for (size_t k = 0; k < cp->count && name[0] == '*' && !present; k++)
+            present = strlen(cp->tensors[k].name) > strlen(name) &&
+                      strcmp(cp->tensors[k].name + strlen(cp->tensors[k].name) - strlen(name + 1), name + 1) == 0;
+        if (present == absent)
             return 0;
     }
     return 1;

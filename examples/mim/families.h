@@ -37,7 +37,7 @@ typedef struct family {
     const char *method;                   /* how it was pretrained; "": various */
     const char *naming;                   /* of its tensors */
     const char *model_type;               /* in transformers' config.json, or NULL */
-    const char *evidence[3];              /* names that must be in the file; "!name": that must not */
+    const char *evidence[3];              /* names that must be in the file, "*.name": of any block; "!name": that must not */
     float eps;                            /* 0: differs from file to file */
     uint32_t activation;                  /* MIM_GELU_..., 0: differs */
     uint32_t pool;                        /* MIM_POOL_..., 0: differs */
@@ -46,7 +46,8 @@ typedef struct family {
     uint32_t any_grid;                    /* 1: the reference interpolates from non-square grids too */
     const float *mean, *std;              /* of RGB, or NULL */
     preparation picture;
-    const published_size *sizes;          /* ends with 0 */
+    const published_size *sizes;          /* ends with 0; NULL: none */
+    published_size decoder;
 } family;
 
 /* A checkpoint, recognised. */

@@ -218,12 +218,9 @@ typedef struct gathering {
     const char *resize_note;              /* why a configured resize is of no use */
 } gathering;
 
-static uint32_t published_heads(const published_size *sizes, uint32_t dim, uint32_t depth, uint32_t hidden)
+static int is_size(const published_size *size, uint32_t dim, uint32_t depth, uint32_t hidden)
 {
-    for (; sizes && sizes->dim; sizes++)
-        if (sizes->dim == dim && sizes->depth == depth && sizes->hidden == hidden)
-            return sizes->heads;
-    return 0;
+    return size->dim && size->dim == dim && size->depth == depth && size->hidden == hidden;
 }
 
 static void from_family(gathering *g)
@@ -248,12 +245,11 @@ static void from_family(gathering *g)
         set(&s->resize, MIM_RESIZE_SHORT_EDGE, f->name);
         set(&s->filter, f->picture.filter, f->name);
     }
-    uint32_t heads = published_heads(f->sizes, m->dim, g->model->depth, m->hidden);
-    if (heads)
-        set(&s->heads, heads, f->name);
-    heads = published_heads(f->sizes, m->decoder_dim, g->model->decoder_depth, m->decoder_hidden);
-    if (heads)
-        set(&s->decoder_heads, heads, f->name);
+    for (const published_size *size = f->sizes; size && size->dim; size++)
+        if (is_size(size, m->dim, g->model->depth, m->hidden))
+            set(&s->heads, size->heads, f->name);
+    if (is_size(&f->decoder, m->decoder_dim, g->model->decoder_depth, m->decoder_hidden))
+        set(&s->decoder_heads, f->decoder.heads, f->name);
     set_text(s->method, sizeof s->method, f->method);
 
     if (g->model->top[POOL_NORM].weight)
