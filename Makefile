@@ -40,8 +40,10 @@ test: $(B)/mim $(B)/demo $(TESTS:%=$(B)/test_%) $(B)/test_golden $(B)/test_accur
 	@sh tests/run.sh $(TESTS:%=$(B)/test_%) "sh tests/golden.sh $(B)" "$(B)/test_accuracy $(MODEL) examples/images/small tests/expected/shipped-tokens.npy tests/expected/hashes.txt" \
 	    "sh tests/test_convert.sh $(B)" "sh tests/test_tool.sh $(B) $(MODEL)" "sh tests/compile.sh" "sh tests/readme.sh" "sh tests/cross.sh $(B)"
 
-bench: $(B)/mim              ## speed of the shipped model; with Python, tests/bench/peers.py compares with others
+bench: $(B)/mim              ## speed: the shipped model; with Python, ViT-Ti, S and B beside onnxruntime in one run
 	$(B)/mim bench $(MODEL)
+	@if python3 -c 'import onnxruntime, timm, torch' 2>/dev/null; then python3 tests/bench/peers.py $(B)/mim; \
+	 else echo "no comparison: it needs pip install -r tests/reference/requirements.txt"; fi
 
 reference: $(B)/mim          ## live comparison with timm and transformers (needs tests/reference/requirements.txt)
 	python3 tests/reference/live.py $(B)/mim
@@ -50,10 +52,24 @@ sanitize:                    ## the C tests under AddressSanitizer and UBSan
 	$(MAKE) B=$(B)/sanitize CFLAGS="-O1 -g -fsanitize=address,undefined -fno-sanitize-recover" $(TESTS:%=$(B)/sanitize/test_%) $(B)/sanitize/mim $(B)/sanitize/test_golden
 	MIM_TEST_STRIDE=7 sh tests/run.sh $(TESTS:%=$(B)/sanitize/test_%) "sh tests/golden.sh $(B)/sanitize"
 
+# Arguments of a fuzzer are rounds and a seed.
+FUZZ_ROUNDS ?= 200000
+FUZZ_FLAGS  := $(STD) $(WARN) -O1 -g -fsanitize=address,undefined -fno-sanitize-recover $(STB)
+FUZZ_TOOL   := $(filter-out examples/mim/main.c,$(TOOL))
+
+fuzz:                        ## hostile pictures, arrays, checkpoints and blobs under AddressSanitizer and UBSan
+	@mkdir -p $(B)
+	$(CC) $(FUZZ_FLAGS) tests/fuzz/fuzz_picture.c $(FUZZ_TOOL) -o $(B)/fuzz_picture -lm -lpthread
+	$(CC) $(FUZZ_FLAGS) tests/fuzz/fuzz_checkpoint.c $(FUZZ_TOOL) -o $(B)/fuzz_checkpoint -lm -lpthread
+	$(CC) -std=c99 -D_DEFAULT_SOURCE -O1 -g -fsanitize=address,undefined -fno-sanitize-recover tests/fuzz/fuzz_blob.c -o $(B)/fuzz_blob -lm -lpthread
+	$(B)/fuzz_picture $(FUZZ_ROUNDS)
+	$(B)/fuzz_checkpoint $(FUZZ_ROUNDS)
+	$(B)/fuzz_blob $(FUZZ_ROUNDS)
+
 clean:                       ## remove build/
 	rm -rf $(B)
 
 help:                        ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
 
-.PHONY: all demo test bench reference sanitize clean help
+.PHONY: all demo test bench reference sanitize fuzz clean help
