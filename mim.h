@@ -3214,12 +3214,12 @@ static void mimp_attention_tile(const mimp_attention *a, uint32_t head, uint32_t
         float *row = scores + (size_t)r * t16;
         const float sum = kernels->softmax(row, a->tokens, t16, a->bytes ? p + 4 * r : NULL, 4 * rows);
         factor[r] = 1.0f / sum;
-        if (!a->bytes)
-            for (j = 0; j < t16; j++)
-                ((float *)(void *)p)[(size_t)j * rows + r] = row[j];
         if (a->run->out->attention && a->step == a->run->last_attention)
             mimp_attention_put(a, head, first + r, row, p + 4 * r, 4 * rows, factor[r]);
     }
+    for (j = 0; !a->bytes && j < t16; j++)          /* by columns: one line written, a few read on */
+        for (r = 0; r < valid; r++)
+            ((float *)(void *)p)[(size_t)j * rows + r] = scores[(size_t)r * t16 + j];
     MIM_MEMSET(&e, 0, sizeof e);
     e.integer = a->bytes;
     e.factor = factor;
