@@ -571,7 +571,7 @@ MIM_API void mim_unload(void *blob);
 #endif
 #include <float.h>
 #if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0
-#error "mim.h: float expressions must be evaluated as float (on 32-bit x86: -msse2 -mfpmath=sse)"
+#error "mim.h: float expressions must be evaluated as float (32-bit x86: -msse2 -mfpmath=sse; s390x: -fexcess-precision=fast)"
 #endif
 
 /* A product and a sum are two roundings here, on every machine: no contraction into FMA. */
@@ -3810,6 +3810,8 @@ MIMP_PUBLIC mim_status mim_load(const char *path, void **blob, size_t *bytes)
     file = fopen(path, "rb");
     if (!file)
         return MIM_ERR_IO;
+    if (fgetc(file) == EOF && ferror(file))         /* a folder opens, but cannot be read */
+        goto close;
     if (fseek(file, 0, SEEK_END) || (size = ftell(file)) < 0 || fseek(file, 0, SEEK_SET))
         goto close;
     memory = (uint8_t *)malloc((size_t)size + 64);
