@@ -173,8 +173,8 @@ static inline mim_blob_header builder_header(const spec *p)
     h.resize_filter = p->filter;
     h.resize_edge = p->resize == MIM_RESIZE_SHORT_EDGE ? p->edge : 0;
     for (c = 0; c < 16; c++) {
-        h.mean[c] = c < p->channels ? 0.4f + 0.02f * (float)c : 0;
-        h.std[c] = c < p->channels ? 0.2f + 0.01f * (float)c : 1;
+        h.mean[c] = c < p->channels ? 0.4f + (float)c / 64 : 0;
+        h.std[c] = c < p->channels ? 0.2f + (float)c / 128 : 1;
     }
     h.parameters = 12345;
     strcpy(h.name, "random");
