@@ -337,6 +337,8 @@ static int compare(const char *got, const char *want, double limit)
         worst = fabs(x - y) > worst || x != x ? fabs(x - y) : worst;
     }
     printf("%.2e\n", worst / largest);
+    free(a.data);
+    free(b.data);
     return !(worst <= limit * largest);
 }
 
