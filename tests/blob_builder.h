@@ -199,7 +199,7 @@ static inline uint8_t *blob_build(const spec *p, size_t *bytes)
     memset(&b, 0, sizeof b);
     b.model = p;
     s = builder_step(&b, MIM_STEP_EMBED);
-    s->tensor[0] = builder_matrix(&b, p->type == MIM_Q8 ? MIM_F16 : p->type, p->dim, pixels, 0, 0);
+    s->tensor[0] = builder_matrix(&b, p->type == MIM_Q8 ? (uint32_t)MIM_F16 : p->type, p->dim, pixels, 0, 0);
     if (prefix)
         s->tensor[1] = builder_plain(&b, prefix, p->dim);
     if (p->positions)
@@ -360,14 +360,14 @@ static inline void results_for(results *r, const mim_model *model, uint32_t visi
     r->prediction = results_take(&next, pixels);
 }
 
-/* Whether every float was written, and nothing beside them. (mim writes no NaN but 0x7fc00000.) */
+/* Whether every float was written, every NaN as the same bits, and nothing beside them. */
 static inline int results_whole(const results *r)
 {
     size_t i;
     uint32_t bits;
     for (i = 0; i < r->count; i++) {
         memcpy(&bits, r->values + i, 4);
-        if (bits == 0xffffffffu)
+        if ((bits & 0x7fffffffu) > 0x7f800000u && bits != 0x7fc00000u)
             return 0;
     }
     return guard_intact(&r->memory);
