@@ -18,18 +18,18 @@
 #include <unistd.h>
 
 /* One line per group, about its first failure: "ok NAME", "FAIL NAME: why", "skip NAME: why". */
-static struct { const char *name; char why[400]; int failed; } check_now;
+static struct { char name[100], why[400]; int failed; } check_now;
 
 static inline void check_end(void)
 {
-    if (check_now.name)
+    if (check_now.name[0])
         printf(check_now.why[0] ? "FAIL %s: %s\n" : "ok %s\n", check_now.name, check_now.why);
     check_now.failed |= check_now.why[0] != 0;
-    check_now.name = NULL;
+    check_now.name[0] = check_now.why[0] = 0;
     fflush(stdout);
 }
 
-static inline void group(const char *name) { check_end(); check_now.name = name; check_now.why[0] = 0; }
+static inline void group(const char *name) { check_end(); snprintf(check_now.name, sizeof check_now.name, "%s", name); }
 static inline void skip(const char *name, const char *why) { check_end(); printf("skip %s: %s\n", name, why); }
 static inline int finish(void) { check_end(); return check_now.failed; }
 

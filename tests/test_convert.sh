@@ -136,6 +136,8 @@ group "shards, folders, repetition"
 
 # ---- configurations ----
 
+edit() { sed "$1" "$2" >edited && mv edited "$2"; }
+
 picture='"do_resize":true,"do_normalize":true,"do_rescale":true,"rescale_factor":0.00392156862745098,"image_mean":[0.5,0.4,0.3],"image_std":[0.2,0.2,0.2],"resample":3'
 hf() { echo '{"model_type":"vit","hidden_size":20,"num_hidden_layers":2,"num_attention_heads":2,"intermediate_size":36,"hidden_act":"gelu","layer_norm_eps":1e-12,"image_size":6,"patch_size":2,"num_channels":3'"$1"'}' >hf/config.json; }
 looks() { echo "{$picture,$1}" >hf/preprocessor_config.json; }
@@ -182,8 +184,8 @@ for heads in 0 -1 1.5 1e9 1e300; do
     echo '{"model_type":"vit","num_attention_heads":'$heads'}' >hf/config.json
     refuse "is not a number of heads" hf -o out.mim --eps 1e-6 --act gelu
 done
-hf; sed -i.bak 's/1e-12/0/' hf/config.json; refuse "must be a positive f32" hf -o out.mim
-hf; sed -i.bak 's/"image_size":6/"image_size":8/' hf/config.json; refuse "do not fit the 10 stored positions" hf -o out.mim
+hf; edit 's/1e-12/0/' hf/config.json; refuse "must be a positive f32" hf -o out.mim
+hf; edit 's/"image_size":6/"image_size":8/' hf/config.json; refuse "do not fit the 10 stored positions" hf -o out.mim
 hf
 looks '"size":{"height":7,"width":7}'; refuse "not made of patches" hf -o out.mim
 looks '"size":{"height":6,"width":6},"do_center_crop":true,"crop_size":4'; refuse "squashes and then crops" hf -o out.mim
@@ -194,12 +196,15 @@ echo '{"image_mean":[0.5,0.5,0.5],"image_std":[0.5,0,0.5]}' >hf/preprocessor_con
 echo '{"rescale_factor":0.0078}' >hf/preprocessor_config.json; refuse "pixels are not scaled" hf -o out.mim
 echo '{"size":' >hf/preprocessor_config.json; refuse "not valid JSON" hf -o out.mim
 rm hf/preprocessor_config.json; refuse "preprocessor_config.json beside it would tell" hf -o out.mim
+cp good/hf-registers.safetensors hf/model.safetensors
+echo '{"model_type":"dinov2","hidden_size":20}' >hf/config.json; refuse "speaks of no registers" hf -o out.mim
+cp good/hf-vit.safetensors hf/model.safetensors
 rm hf/config.json; refuse "config.json and preprocessor_config.json beside it would tell" hf -o out.mim
 timm ',"mlp_layer":"x"'; refuse "model_args has mlp_layer" timm -o out.mim
 timm ',"global_pool":"map"'; refuse "global_pool 'map' is not available" timm -o out.mim
 timm ',"norm_layer":"layernorm"'; refuse "--eps" timm -o out.mim
-timm; sed -i.bak 's/vit_tiny/vit_nobody/' timm/config.json; refuse "not one with plain blocks" timm -o out.mim
-timm; sed -i.bak 's/vit_tiny_patch16/vit_base_patch16_rope/' timm/config.json; refuse "not available" timm -o out.mim --family timm
+timm; edit 's/vit_tiny/vit_nobody/' timm/config.json; refuse "not one with plain blocks" timm -o out.mim
+timm; edit 's/vit_tiny_patch16/vit_base_patch16_rope/' timm/config.json; refuse "not available" timm -o out.mim --family timm
 refuse "cannot open" good/vit.safetensors -o out.mim --config nowhere.json
 group "configurations that cannot be used"
 

@@ -84,7 +84,8 @@ static int measure_block(const checkpoint *cp, const part *b, uint32_t dim, uint
 }
 
 /* The table of positions, [1, rows, D] or [1, height, width, D]. */
-static int measure_positions(const checkpoint *cp, const tensor *t, uint32_t dim, uint32_t *count, uint32_t *height, uint32_t *width)
+static int measure_positions(const checkpoint *cp, const tensor *t, uint32_t dim, uint32_t *count, uint32_t *height,
+                             uint32_t *width)
 {
     if (t->rank < 2 || t->rank > 4 || t->shape[t->rank - 1] != dim || (t->rank > 2 && t->shape[0] != 1))
         return wrong_shape(t, "[1, positions, dim]");
@@ -144,8 +145,10 @@ int measure(measures *m, const vit *model, const checkpoint *cp, int keep_decode
         return wrong_shape(patch, "[dim, channels, height, width] (video is not available in this version)");
     if (patch->rank != 4)
         return wrong_shape(patch, "[dim, channels, height, width]");
-    if (within(cp, "dim", patch->shape[0], MIM_MAX_DIM) || within(cp, "the number of channels", patch->shape[1], MIM_MAX_CHANNELS) ||
-        within(cp, "the patch's height", patch->shape[2], MIM_MAX_PATCH) || within(cp, "the patch's width", patch->shape[3], MIM_MAX_PATCH) ||
+    if (within(cp, "dim", patch->shape[0], MIM_MAX_DIM) ||
+        within(cp, "the number of channels", patch->shape[1], MIM_MAX_CHANNELS) ||
+        within(cp, "the patch's height", patch->shape[2], MIM_MAX_PATCH) ||
+        within(cp, "the patch's width", patch->shape[3], MIM_MAX_PATCH) ||
         within(cp, "the size of a patch", patch->shape[1] * patch->shape[2] * patch->shape[3], MIM_MAX_COLUMNS))
         return 1;
     m->dim = (uint32_t)patch->shape[0];
@@ -286,9 +289,12 @@ static int build_decoder(plan *p, const vit *model, const checkpoint *cp, const 
     uint32_t patches = (uint32_t)(s->grid_height.value * s->grid_width.value), prefix = m->has_cls + m->registers;
     uint32_t heads = (uint32_t)s->decoder_heads.value, table_prefix = m->decoder_position_rows - patches;
     if (m->decoder_position_rows < patches || (table_prefix && table_prefix != prefix))
-        return fail("%s: the decoder has %" PRIu32 " positions for %" PRIu32 " patches", cp->path, m->decoder_position_rows, patches);
-    if (s->image_height.value != s->grid_height.value * m->patch_height || s->image_width.value != s->grid_width.value * m->patch_width)
-        return fail("%s: the decoder's positions are for images of %" PRIu32 "x%" PRIu32 " only; leave out --image-size or --keep-decoder",
+        return fail("%s: the decoder has %" PRIu32 " positions for %" PRIu32 " patches", cp->path,
+                    m->decoder_position_rows, patches);
+    if (s->image_height.value != s->grid_height.value * m->patch_height ||
+        s->image_width.value != s->grid_width.value * m->patch_width)
+        return fail("%s: the decoder's positions are for images of %" PRIu32 "x%" PRIu32
+                    " only; leave out --image-size or --keep-decoder",
                     cp->path, (uint32_t)s->grid_height.value * m->patch_height, (uint32_t)s->grid_width.value * m->patch_width);
     if (check_heads(cp, "a decoder attention width", m->decoder_inner, heads))
         return 1;
@@ -307,7 +313,8 @@ static int build_decoder(plan *p, const vit *model, const checkpoint *cp, const 
     }
     add_positions(p, step, 3, top[DECODER_POSITIONS].weight, table_prefix, m->decoder_dim);
     for (uint32_t i = 0; i < model->decoder_depth; i++)
-        add_block(p, model->decoder[i], m->decoder_dim, m->decoder_inner, heads, (float)s->eps.value, (uint32_t)s->activation.value);
+        add_block(p, model->decoder[i], m->decoder_dim, m->decoder_inner, heads, (float)s->eps.value,
+                  (uint32_t)s->activation.value);
     add_norm(p, plan_step(p, MIM_STEP_NORM), &top[DECODER_NORM], m->decoder_dim, (float)s->eps.value);
     add_linear(p, plan_step(p, MIM_STEP_PREDICT), 0, &top[DECODER_PREDICT], NULL);
     p->header.decoder_dim = m->decoder_dim;
@@ -331,10 +338,11 @@ int build(plan *p, const vit *model, const checkpoint *cp, const measures *m, co
         return fail("%s: has no CLS token to pool (%s)", cp->path, s->pool.from);
     uint32_t pooled_dim = pool == MIM_POOL_CLS_MEAN ? 2 * m->dim : m->dim;
     if (m->head_columns && m->head_columns != pooled_dim)
-        return fail("%s: '%s' takes %" PRIu32 " numbers, the pooled feature has %" PRIu32 " (pooling by %s); give --pool", cp->path,
-                    top[HEAD].weight->name, m->head_columns, pooled_dim, s->pool.from);
+        return fail("%s: '%s' takes %" PRIu32 " numbers, the pooled feature has %" PRIu32 " (pooling by %s); give --pool",
+                    cp->path, top[HEAD].weight->name, m->head_columns, pooled_dim, s->pool.from);
     if (top[POOL_NORM].weight && pooled_dim != m->dim)
-        return fail("%s: '%s' does not fit a pooled feature of %" PRIu32 "; give --pool", cp->path, top[POOL_NORM].weight->name, pooled_dim);
+        return fail("%s: '%s' does not fit a pooled feature of %" PRIu32 "; give --pool", cp->path,
+                    top[POOL_NORM].weight->name, pooled_dim);
 
     h->type = type;
     h->numerics = MIM_NUMERICS_FLOAT;
@@ -355,8 +363,8 @@ int build(plan *p, const vit *model, const checkpoint *cp, const measures *m, co
         uint32_t shorter = h->image_height < h->image_width ? h->image_height : h->image_width;
         double edge = floor(shorter * s->edge_over.value / s->edge_under.value);
         if (!(edge >= shorter && edge <= MIM_MAX_IMAGE))
-            return fail("%s: resizing the short edge to %.0f leaves no %" PRIu32 "x%" PRIu32 " middle (%s); give --resize", cp->path,
-                        edge, h->image_height, h->image_width, s->edge_over.from);
+            return fail("%s: resizing the short edge to %.0f leaves no %" PRIu32 "x%" PRIu32 " middle (%s); give --resize",
+                        cp->path, edge, h->image_height, h->image_width, s->edge_over.from);
         h->resize_edge = (uint32_t)edge;
     }
     memcpy(h->mean, s->mean, sizeof h->mean);

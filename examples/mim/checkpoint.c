@@ -121,6 +121,8 @@ char *path_beside(const char *path, const char *name)
 {
     const char *slash = strrchr(path, '/');
     size_t folder = path_is_folder(path) ? strlen(path) : slash ? (size_t)(slash - path) : 0;
+    while (folder > 1 && path[folder - 1] == '/')
+        folder--;
     size_t bytes = strlen(name) + 1;
     char *joined = malloc(folder + 1 + bytes);
     if (!joined) {

@@ -119,7 +119,8 @@ static void print_written(const plan *p, const char *output, const measures *m, 
     for (int std = 0; std < 2; std++) {
         snprintf(value, sizeof value, std ? "std" : "mean");
         for (uint32_t i = 0; i < h->channels && i < 4; i++)
-            snprintf(value + strlen(value), sizeof value - strlen(value), "%s%g", i ? "," : " ", (double)(std ? h->std : h->mean)[i]);
+            snprintf(value + strlen(value), sizeof value - strlen(value), "%s%g", i ? "," : " ",
+                     (double)(std ? h->std : h->mean)[i]);
         say(text, sizeof text, value, std ? s->std_from : s->mean_from);
     }
     if (h->resize == MIM_RESIZE_SQUASH)

@@ -365,7 +365,8 @@ static int assign(vit *model, const naming *names, const tensor *t, int alone, c
             if (!pattern || !(rest = match_block(pattern, name, &index)) || !(row = find_row(names->in_block, rest, &bias)))
                 continue;
             if (index >= MIM_MAX_DEPTH)
-                return fail("%s: tensor '%s' is of block %" PRIu32 "; mim's limit is %u blocks", t->file, t->name, index, MIM_MAX_DEPTH);
+                return fail("%s: tensor '%s' is of block %" PRIu32 "; mim's limit is %u blocks", t->file, t->name, index,
+                            MIM_MAX_DEPTH);
             uint32_t *depth = decoder ? &model->decoder_depth : &model->depth;
             if (*depth <= index)
                 *depth = index + 1;
@@ -583,7 +584,8 @@ static int check_blocks(const checkpoint *cp, part (*blocks)[ROLE_COUNT], uint32
             if (!p->weight)
                 return fail("%s: %s block %" PRIu32 " of %" PRIu32 " has no %s", cp->path, which, i, depth, needed[k].what);
             if (needed[k].norm && !p->bias)
-                return fail("%s: '%s' has no bias beside it: RMS norm is not available in this version", cp->path, p->weight->name);
+                return fail("%s: '%s' has no bias beside it: RMS norm is not available in this version", cp->path,
+                            p->weight->name);
         }
         const part *b = blocks[i];
         int split = (b[QUERY].weight != NULL) + (b[KEY].weight != NULL) + (b[VALUE].weight != NULL);

@@ -330,7 +330,8 @@ static int from_metadata(gathering *g)
         set(&s->norm_pix, strcmp(text, "true") == 0, metadata_from);
     const char *mean = checkpoint_metadata(g->cp, "mean"), *std = checkpoint_metadata(g->cp, "std");
     if (mean && std) {
-        if (!parse_numbers(mean, m->channels, s->mean) || !parse_numbers(std, m->channels, s->std) || !positive(s->std, m->channels))
+        if (!parse_numbers(mean, m->channels, s->mean) || !parse_numbers(std, m->channels, s->std) ||
+            !positive(s->std, m->channels))
             return fail("%s: mean and std of __metadata__ are not %" PRIu32 " numbers each", g->cp->path, m->channels);
         s->mean_from = s->std_from = metadata_from;
         /* it states its normalisation and no crop: pictures enter whole */
@@ -358,14 +359,16 @@ static int read_floats(const json *doc, const json_node *node, uint32_t count, f
     return 1;
 }
 
-static int read_statistics(gathering *g, const json *doc, const char *path, const json_node *mean, const json_node *std, const char *from)
+static int read_statistics(gathering *g, const json *doc, const char *path, const json_node *mean, const json_node *std,
+                           const char *from)
 {
     settings *s = g->s;
     if (is_null(mean) && is_null(std))
         return 0;
     if (!read_floats(doc, mean, g->m->channels, s->mean) || !read_floats(doc, std, g->m->channels, s->std) ||
         !positive(s->std, g->m->channels))
-        return fail("%s: mean and standard deviation must be %" PRIu32 " numbers each, one for each channel", path, g->m->channels);
+        return fail("%s: mean and standard deviation must be %" PRIu32 " numbers each, one for each channel", path,
+                    g->m->channels);
     s->mean_from = s->std_from = from;
     return 0;
 }
@@ -384,11 +387,15 @@ static int from_transformers(gathering *g)
         expect_member(c, "intermediate_size", m->hidden) || expect_member(c, "num_channels", m->channels) ||
         expect_member(c, "num_register_tokens", m->registers))
         return 1;
+    if (m->registers && is_null(model_value(c, "num_register_tokens")))
+        return fail("%s: speaks of no registers, the tensors hold %" PRIu32 "; the two are not of the same model",
+                    c->model_path, m->registers);
     if (m->decoder_dim && (expect_member(c, "decoder_hidden_size", m->decoder_dim) ||
                            expect_member(c, "decoder_num_hidden_layers", g->model->decoder_depth)))
         return 1;
     if (read_size(doc, model_value(c, "patch_size"), &height, &width) &&
-        (expect(c->model_path, "patch_size", height, m->patch_height) || expect(c->model_path, "patch_size", width, m->patch_width)))
+        (expect(c->model_path, "patch_size", height, m->patch_height) ||
+         expect(c->model_path, "patch_size", width, m->patch_width)))
         return 1;
     if (json_number(doc, model_value(c, "num_attention_heads"), &value))
         set(&s->heads, value, config_from);
@@ -459,7 +466,8 @@ static int from_timm(gathering *g)
     int truth;
     for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++)
         if (!is_null(timm_argument(c, foreign[i])))
-            return fail("%s: model_args has %s: only timm's plain blocks are available in this version", c->model_path, foreign[i]);
+            return fail("%s: model_args has %s: only timm's plain blocks are available in this version", c->model_path,
+                        foreign[i]);
     if (expect_member(c, "num_features", m->dim))
         return 1;
     json_string(doc, model_value(c, "architecture"), &architecture);
@@ -535,7 +543,8 @@ static int from_preprocessor(gathering *g)
                 s->std[i] = 1;
             }
             s->mean_from = s->std_from = picture_from;
-        } else if (read_statistics(g, doc, path, json_member(doc, root, "image_mean"), json_member(doc, root, "image_std"), picture_from)) {
+        } else if (read_statistics(g, doc, path, json_member(doc, root, "image_mean"), json_member(doc, root, "image_std"),
+                                   picture_from)) {
             return 1;
         }
     }
@@ -553,7 +562,8 @@ static int from_preprocessor(gathering *g)
         g->resize_note = "preprocessor_config.json does not say";
         return 0;
     }
-    if (json_number(doc, json_member(doc, size, "shortest_edge"), &edge) || (bare && !vit_kind && json_number(doc, size, &edge))) {
+    if (json_number(doc, json_member(doc, size, "shortest_edge"), &edge) ||
+        (bare && !vit_kind && json_number(doc, size, &edge))) {
         if (!centre || crop_height != crop_width || !(edge >= crop_height)) {
             g->resize_note = "preprocessor_config.json keeps the picture's shape, mim's input has one size";
             return 0;
@@ -787,7 +797,8 @@ static int settle_geometry(gathering *g)
         }
     }
     if (image.height % m->patch_height || image.width % m->patch_width)
-        return fail("%s: images of %" PRIu32 "x%" PRIu32 " (%s) are not made of patches of %" PRIu32 "x%" PRIu32 "; give --image-size",
+        return fail("%s: images of %" PRIu32 "x%" PRIu32 " (%s) are not made of patches of %" PRIu32 "x%" PRIu32
+                    "; give --image-size",
                     g->cp->path, image.height, image.width, image.from, m->patch_height, m->patch_width);
     uint64_t tokens = (uint64_t)(image.height / m->patch_height) * (image.width / m->patch_width) + m->has_cls + m->registers;
     if (image.height > MIM_MAX_IMAGE || image.width > MIM_MAX_IMAGE || tokens > MIM_MAX_TOKENS)
