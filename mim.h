@@ -288,8 +288,10 @@ enum { MIM_POSITIONS_NONE = 0, MIM_POSITIONS_FIXED = 1, MIM_POSITIONS_CUBIC = 2,
 enum { MIM_GELU_ERF = 1, MIM_GELU_TANH = 2, MIM_GELU_QUICK = 3, MIM_SILU = 4 };
 
 /* Relative position bias on another grid. FIXED: none is allowed. LINEAR: the part of the table that belongs to patches is
- * taken as an image of (2 height - 1) x (2 width - 1) and resized, two samples an axis, clamped at the border. */
-enum { MIM_BIAS_NONE = 0, MIM_BIAS_FIXED = 1, MIM_BIAS_LINEAR = 2 };
+ * taken as an image of (2 height - 1) x (2 width - 1) and resized, two samples an axis, clamped at the border. GEOMETRIC:
+ * the stored distances are laid out from the middle in steps of 1, q, q^2..., q such that they span the new grid (BEiT's
+ * rule, with timm's linear interpolation between them). */
+enum { MIM_BIAS_NONE = 0, MIM_BIAS_FIXED = 1, MIM_BIAS_LINEAR = 2, MIM_BIAS_GEOMETRIC = 3 };
 
 /* Rotary embedding: what is rotated against what (channels 2i and 2i + 1, or c and c + head_dim / 2), and the coordinates
  * of patch (y, x) on a grid of height x width: (y, x); (y, x) scaled to the stored grid, y * stored_height / height; or the
@@ -353,13 +355,13 @@ enum {
                                0 norm (2 x dim: weight, bias)
                                1 qkv (heads*3*P x dim), P = head_dim rounded up to 16: per head the rows of q,
                                  then k, then v, each padded to P with zero rows
-                               2 proj (dim x heads*P), zero columns where v is padded; layer scale folded in
+                               2 proj (dim x heads*head_dim), layer scale folded in
                                3 [relative position bias (heads x M)], M = (2 stored_height - 1)(2 stored_width - 1), and 3
                                  more with CLS: row (yq - yk + stored_height - 1) (2 stored_width - 1) + (xq - xk +
                                  stored_width - 1) for patches, then CLS to patch, patch to CLS, CLS to CLS
                                4 [rotary (2 x head_dim)]: per channel the angle of one unit of its coordinate, and which
                                  coordinate that is: 1 y, 2 x, 0 none. Patches only; prefix tokens are not rotated
-                               5 [norm2 (2 x heads*head_dim)], head_dim a multiple of 16 */
+                               5 [norm2 (2 x heads*head_dim)] */
     MIM_STEP_MLP = 3,       /* x += fc2(norm2(act(fc1(norm(x)))))
                                0 norm (2 x dim)   1 fc1 (hidden x dim)
                                2 fc2 (dim x hidden), layer scale folded in   3 [norm2 (2 x hidden)]
@@ -595,7 +597,7 @@ MIM_API void mim_unload(void *blob);
 #endif
 #include <float.h>
 #if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0
-#error "mim.h: float expressions must be evaluated as float (on 32-bit x86: -msse2 -mfpmath=sse)"
+#error "mim.h: float expressions must be evaluated as float (32-bit x86: -msse2 -mfpmath=sse; s390x: -fexcess-precision=fast)"
 #endif
 
 /* A product and a sum are two roundings here, on every machine: no contraction into FMA. */
@@ -1031,7 +1033,7 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             MIMP_STEP_REQUIRE(s->head_dim >= 1 && s->head_dim <= MIM_MAX_HEAD_DIM, head_dim);
             MIMP_STEP_REQUIRE(inner <= MIM_MAX_HIDDEN, heads);
             MIMP_STEP_REQUIRE(mimp_finite(s->scale), scale);
-            MIMP_STEP_REQUIRE(s->rule <= MIM_BIAS_LINEAR && (s->rule != MIM_BIAS_NONE) == (s->tensor[3] != 0), rule);
+            MIMP_STEP_REQUIRE(s->rule <= MIM_BIAS_GEOMETRIC && (s->rule != MIM_BIAS_NONE) == (s->tensor[3] != 0), rule);
             MIMP_STEP_REQUIRE(s->rule == MIM_BIAS_NONE || !h->registers, rule);
             MIMP_STEP_REQUIRE(s->rotary <= MIM_ROTARY_HALVES && (s->rotary != MIM_ROTARY_NONE) == (s->tensor[4] != 0), rotary);
             MIMP_STEP_REQUIRE(s->rotary ? s->rotary_grid >= MIM_GRID_INDEX && s->rotary_grid <= MIM_GRID_CENTERED
@@ -1039,14 +1041,13 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             MIMP_STEP_REQUIRE(!s->rotary || s->head_dim % 2 == 0, head_dim);
             MIMP_STEP_REQUIRE(grid ? mimp_in(s->stored_height, 1, 4096) : s->stored_height == 0, stored_height);
             MIMP_STEP_REQUIRE(grid ? mimp_in(s->stored_width, 1, 4096) : s->stored_width == 0, stored_width);
-            MIMP_STEP_REQUIRE(!s->tensor[5] || s->head_dim % 16 == 0, head_dim);
             MIMP_STEP_REQUIRE(!decoder || !(s->rule || s->rotary), rule);
             MIMP_SLOT(0, 1, MIM_PLAIN, 2, dim);
             MIMP_SLOT(1, 1, MIM_PANEL16, inner * 3, dim);
-            MIMP_SLOT(2, 1, MIM_PANEL16, dim, inner);
+            MIMP_SLOT(2, 1, MIM_PANEL16, dim, (uint64_t)s->heads * s->head_dim);
             MIMP_SLOT(3, 0, MIM_PLAIN, s->heads, stored + (h->has_cls ? 3 : 0));
             MIMP_SLOT(4, 0, MIM_PLAIN, 2, s->head_dim);
-            MIMP_SLOT(5, 0, MIM_PLAIN, 2, inner);
+            MIMP_SLOT(5, 0, MIM_PLAIN, 2, (uint64_t)s->heads * s->head_dim);
             break;
         }
         case MIM_STEP_MLP: {
@@ -2801,6 +2802,7 @@ typedef struct mimp_pack_job {
     size_t stride;
     uint32_t rows, n;
     uint32_t gate;                  /* activation of the gate; 0: none */
+    uint32_t head_dim, width;       /* if not the same: x holds parts of head_dim, width apart */
     const float *norm;              /* weight and bias; NULL: none */
     float eps;
 } mimp_pack_job;
@@ -2810,12 +2812,19 @@ static void mimp_pack_task(void *arg, uint32_t index)
     const mimp_pack_job *job = (const mimp_pack_job *)arg;
     const uint32_t tile_rows = job->block->tile_rows, n16 = mimp_up(job->n, 16);
     float *row = mimp_scratch(job->crew, index);
-    uint32_t first, r;
+    uint32_t first, r, i;
     for (first = index * tile_rows; first < job->rows; first += job->crew->tasks * tile_rows)
         for (r = first; r < mimp_min(first + tile_rows, job->rows); r++) {
             const float *x = job->x + r * job->stride;
             if (job->gate) {
                 job->crew->kernels->gate(row, x, n16, job->gate);
+                x = row;
+            }
+            if (job->head_dim != job->width) {
+                for (i = 0; i < job->n; i++)
+                    row[i] = x[i / job->head_dim * job->width + i % job->head_dim];
+                for (; i < n16; i++)
+                    row[i] = 0;
                 x = row;
             }
             if (job->norm) {
@@ -2826,21 +2835,26 @@ static void mimp_pack_task(void *arg, uint32_t index)
         }
 }
 
-static void mimp_pack(const mimp_crew *crew, const mimp_block *block, const float *x, size_t stride, uint32_t rows, uint32_t n,
-                      uint32_t gate, const float *norm, float eps)
+static mimp_pack_job mimp_pack_of(const mimp_crew *crew, const mimp_block *block, const float *x, size_t stride, uint32_t rows,
+                                  uint32_t n, const float *norm, float eps)
 {
     mimp_pack_job job;
+    MIM_MEMSET(&job, 0, sizeof job);
     job.crew = crew;
     job.block = block;
     job.x = x;
     job.stride = stride;
     job.rows = rows;
     job.n = n;
-    job.gate = gate;
     job.norm = norm;
     job.eps = eps;
-    mimp_block_end(block, rows);
-    mimp_work(crew, mimp_pack_task, &job);
+    return job;
+}
+
+static void mimp_pack(mimp_pack_job job)
+{
+    mimp_block_end(job.block, job.rows);
+    mimp_work(job.crew, mimp_pack_task, &job);
 }
 
 /* y (rows, m->n) = block times matrix. */
@@ -2986,6 +3000,49 @@ static mimp_axis mimp_axis_of(const mim_blob_step *s, uint32_t i, uint32_t store
             a.first -= 1;
             a.n = 4;
         }
+    }
+    return a;
+}
+
+/* The ratio of MIM_BIAS_GEOMETRIC, by the reference's own bisection. */
+static double mimp_geometric_ratio(uint32_t from, uint32_t to)
+{
+    double low = 1.01, high = 1.5, q = low, power;
+    uint32_t n;
+    while (high - low > 1e-6) {
+        q = (low + high) / 2;
+        for (n = 0, power = 1; n < from / 2 && power < 1e30; n++)
+            power *= q;
+        if ((1 - power) / (1 - q) > (double)(to / 2))
+            high = q;
+        else
+            low = q;
+    }
+    return q;
+}
+
+/* Distance i of `to`, counted from the middle, among `from` distances of ratio q; the knots are floats, as the reference's. */
+static mimp_axis mimp_axis_geometric(uint32_t i, uint32_t from, uint32_t to, double q)
+{
+    const uint32_t half = from / 2, reach = to / 2, distance = i < reach ? reach - i : i - reach;
+    double knot = 0, next = 1, step = 1;
+    uint32_t n;
+    mimp_axis a;
+    for (n = 0; n < half && (double)(float)next <= (double)distance; n++) {
+        knot = next;
+        step *= q;
+        next += step;
+    }
+    MIM_MEMSET(&a, 0, sizeof a);
+    a.rule = MIM_POSITIONS_LINEAR;
+    a.stored = from;
+    a.n = 2;
+    if (n < half)
+        a.fraction = ((double)distance - (double)(float)knot) / ((double)(float)next - (double)(float)knot);
+    a.first = (int32_t)(half + n);
+    if (i < reach) {                                 /* mirrored: the lower sample is the farther one */
+        a.first = (int32_t)(half - n) - 1;
+        a.fraction = 1 - a.fraction;
     }
     return a;
 }
@@ -3161,8 +3218,10 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
         stage = scores;
     if (stage < mimp_unpacked_bytes(&a->proj))
         stage = mimp_unpacked_bytes(&a->proj);
-    if (stage < (uint64_t)mimp_up(run->dim, 16) * 4)
-        stage = (uint64_t)mimp_up(run->dim, 16) * 4;
+    if (stage < (uint64_t)a->qkv.k * 4)              /* a row on its way into the block */
+        stage = (uint64_t)a->qkv.k * 4;
+    if (stage < (uint64_t)a->proj.k * 4)
+        stage = (uint64_t)a->proj.k * 4;
     mimp_crew_memory(&a->crew, arena, run->s, stage);
 }
 
@@ -3177,14 +3236,16 @@ static void mimp_bias_prepare(mimp_attention *a)
     const uint32_t to_h = 2 * run->s->grid_height - 1, to_w = 2 * gw - 1, rows = mimp_bias_rows(run);
     const uint32_t stored = run->model->tensors[s->tensor[3] - 1].columns;
     const float *table = mimp_plain(run->model, s->tensor[3]);
+    const int geometric = s->rule == MIM_BIAS_GEOMETRIC && (from_h != to_h || from_w != to_w);
+    const double qy = geometric ? mimp_geometric_ratio(from_h, to_h) : 0, qx = geometric ? mimp_geometric_ratio(from_w, to_w) : 0;
     mim_blob_step rule;
     uint32_t head, y, x, i, j, t;
     MIM_MEMSET(&rule, 0, sizeof rule);
     rule.rule = MIM_POSITIONS_LINEAR;
     for (y = 0; y < to_h; y++)
         for (x = 0; x < to_w; x++) {
-            const mimp_axis ay = mimp_axis_of(&rule, y, from_h, to_h, from_h == to_h);
-            const mimp_axis ax = mimp_axis_of(&rule, x, from_w, to_w, from_w == to_w);
+            const mimp_axis ay = geometric ? mimp_axis_geometric(y, from_h, to_h, qy) : mimp_axis_of(&rule, y, from_h, to_h, from_h == to_h);
+            const mimp_axis ax = geometric ? mimp_axis_geometric(x, from_w, to_w, qx) : mimp_axis_of(&rule, x, from_w, to_w, from_w == to_w);
             for (head = 0; head < s->heads; head++) {
                 float *to = a->bias + (size_t)head * rows + (size_t)y * to_w + x;
                 *to = 0;
@@ -3429,9 +3490,8 @@ static void mimp_attention_tiles(void *arg, uint32_t index)
 static void mimp_attention_run(mimp_run *run, const mim_blob_step *s)
 {
     mimp_attention a;
-    uint32_t inner;
+    mimp_pack_job pack;
     mimp_attention_memory(&a, run, s);
-    inner = s->heads * a.width;
     if (a.bias)
         mimp_bias_prepare(&a);
     if (a.turn_y) {
@@ -3439,13 +3499,17 @@ static void mimp_attention_run(mimp_run *run, const mim_blob_step *s)
         mimp_turns(&a, a.turn_x, 2, run->s->grid_width, s->stored_width);
     }
     mimp_block_shape(&a.block, run->s->kernels, &a.qkv);
-    mimp_pack(&a.crew, &a.block, run->x, run->stride, run->tokens, run->dim, 0, mimp_plain(run->model, s->tensor[0]), s->eps);
+    mimp_pack(mimp_pack_of(&a.crew, &a.block, run->x, run->stride, run->tokens, run->dim, mimp_plain(run->model, s->tensor[0]), s->eps));
     for (a.first = 0; a.first < s->heads; a.first += a.group) {
         mimp_work(&a.crew, mimp_attention_parts, &a);
         mimp_work(&a.crew, mimp_attention_tiles, &a);
     }
     mimp_block_shape(&a.block, run->s->kernels, &a.proj);
-    mimp_pack(&a.crew, &a.block, a.out, inner, run->tokens, inner, 0, mimp_plain(run->model, s->tensor[5]), s->eps);
+    pack = mimp_pack_of(&a.crew, &a.block, a.out, (size_t)s->heads * a.width, run->tokens, s->heads * s->head_dim,
+                        mimp_plain(run->model, s->tensor[5]), s->eps);
+    pack.head_dim = s->head_dim;
+    pack.width = a.width;
+    mimp_pack(pack);
     mimp_linear(&a.crew, &a.proj, &a.block, run->tokens, run->x, run->stride, 0, 1);
 }
 
@@ -3481,14 +3545,17 @@ static void mimp_mlp_run(mimp_run *run, const mim_blob_step *s)
     const uint32_t tile = mimp_tile_of(run), gate = s->flags & MIM_STEP_GATED ? s->rule : 0;
     const uint32_t hidden = run->model->tensors[s->tensor[2] - 1].columns;
     uint32_t first;
+    mimp_pack_job pack;
     mimp_mlp m;
     mimp_mlp_memory(&m, run, s);
     for (first = 0; first < run->tokens; first += tile) {
         const uint32_t rows = mimp_min(tile, run->tokens - first);
         float *x = run->x + first * run->stride;
-        mimp_pack(&m.crew, &m.block, x, run->stride, rows, run->dim, 0, mimp_plain(run->model, s->tensor[0]), s->eps);
+        mimp_pack(mimp_pack_of(&m.crew, &m.block, x, run->stride, rows, run->dim, mimp_plain(run->model, s->tensor[0]), s->eps));
         mimp_linear(&m.crew, &m.fc1, &m.block, rows, m.hidden, m.fc1.n, gate ? 0 : s->rule, 0);
-        mimp_pack(&m.crew, &m.hidden_block, m.hidden, m.fc1.n, rows, hidden, gate, mimp_plain(run->model, s->tensor[3]), s->eps);
+        pack = mimp_pack_of(&m.crew, &m.hidden_block, m.hidden, m.fc1.n, rows, hidden, mimp_plain(run->model, s->tensor[3]), s->eps);
+        pack.gate = gate;
+        mimp_pack(pack);
         mimp_linear(&m.crew, &m.fc2, &m.hidden_block, rows, x, run->stride, 0, 1);
     }
 }
@@ -3544,7 +3611,7 @@ static void mimp_head_run(mimp_run *run, const mim_blob_step *s)
 {
     mimp_head e;
     mimp_head_memory(&e, run, s);
-    mimp_pack(&e.crew, &e.block, run->pooled, 0, 1, run->model->header->pooled_dim, 0, NULL, 0);
+    mimp_pack(mimp_pack_of(&e.crew, &e.block, run->pooled, 0, 1, run->model->header->pooled_dim, NULL, 0));
     mimp_linear(&e.crew, &e.matrix, &e.block, 1, e.logits, e.matrix.n, 0, 0);
     if (run->out->logits)
         mimp_copy_out(run->out->logits, e.logits, run->model->header->classes);
@@ -3593,7 +3660,7 @@ static void mimp_unmask_run(mimp_run *run, const mim_blob_step *s, float *y)
             MIM_MEMCPY(y + (prefix + p) * stride, mask, (size_t)dim * 4);
     for (first = 0; first < run->tokens; first += tile) {
         const uint32_t rows = mimp_min(tile, run->tokens - first);
-        mimp_pack(&e.crew, &e.block, run->x + first * run->stride, run->stride, rows, run->dim, 0, NULL, 0);
+        mimp_pack(mimp_pack_of(&e.crew, &e.block, run->x + first * run->stride, run->stride, rows, run->dim, NULL, 0));
         mimp_linear(&e.crew, &e.matrix, &e.block, rows, e.tile, e.matrix.n, 0, 0);
         for (r = 0; r < rows; r++) {
             const uint32_t token = first + r, to = token < prefix ? token : prefix + run->patch[token - prefix];
@@ -3620,7 +3687,7 @@ static void mimp_predict_run(mimp_run *run, const mim_blob_step *s)
     mimp_unmask_memory(&e, run, s);
     for (first = 0; first < run->patches; first += tile) {
         const uint32_t rows = mimp_min(tile, run->patches - first);
-        mimp_pack(&e.crew, &e.block, run->x + (prefix + first) * run->stride, run->stride, rows, run->dim, 0, NULL, 0);
+        mimp_pack(mimp_pack_of(&e.crew, &e.block, run->x + (prefix + first) * run->stride, run->stride, rows, run->dim, NULL, 0));
         mimp_linear(&e.crew, &e.matrix, &e.block, rows, e.tile, e.matrix.n, 0, 0);
         for (r = 0; r < rows; r++)
             mimp_copy_out(run->prediction + (size_t)(first + r) * n, e.tile + (size_t)r * e.matrix.n, n);
@@ -4013,6 +4080,8 @@ MIMP_PUBLIC mim_status mim_load(const char *path, void **blob, size_t *bytes)
     file = fopen(path, "rb");
     if (!file)
         return MIM_ERR_IO;
+    if (fgetc(file) == EOF && ferror(file))         /* a folder opens, but cannot be read */
+        goto close;
     if (fseek(file, 0, SEEK_END) || (size = ftell(file)) < 0 || fseek(file, 0, SEEK_SET))
         goto close;
     memory = (uint8_t *)malloc((size_t)size + 64);
