@@ -49,19 +49,19 @@ reference: $(B)/mim          ## live comparison with timm and transformers (need
 	python3 tests/reference/live.py $(B)/mim
 
 sanitize:                    ## the C tests under AddressSanitizer and UBSan
-	$(MAKE) B=$(B)/sanitize CFLAGS="-O1 -g -fsanitize=address,undefined -fno-sanitize-recover" $(TESTS:%=$(B)/sanitize/test_%) $(B)/sanitize/mim $(B)/sanitize/test_golden
+	$(MAKE) B=$(B)/sanitize CFLAGS="-O1 -g1 -fsanitize=address,undefined -fno-sanitize-recover" $(TESTS:%=$(B)/sanitize/test_%) $(B)/sanitize/mim $(B)/sanitize/test_golden
 	MIM_TEST_STRIDE=7 sh tests/run.sh $(TESTS:%=$(B)/sanitize/test_%) "sh tests/golden.sh $(B)/sanitize"
 
 # Arguments of a fuzzer are rounds and a seed.
 FUZZ_ROUNDS ?= 200000
-FUZZ_FLAGS  := $(STD) $(WARN) -O1 -g -fsanitize=address,undefined -fno-sanitize-recover $(STB)
+FUZZ_FLAGS  := $(STD) $(WARN) -O1 -g1 -fsanitize=address,undefined -fno-sanitize-recover $(STB)
 FUZZ_TOOL   := $(filter-out examples/mim/main.c,$(TOOL))
 
 fuzz:                        ## hostile pictures, arrays, checkpoints and blobs under AddressSanitizer and UBSan
 	@mkdir -p $(B)
 	$(CC) $(FUZZ_FLAGS) tests/fuzz/fuzz_picture.c $(FUZZ_TOOL) -o $(B)/fuzz_picture -lm -lpthread
 	$(CC) $(FUZZ_FLAGS) tests/fuzz/fuzz_checkpoint.c $(FUZZ_TOOL) -o $(B)/fuzz_checkpoint -lm -lpthread
-	$(CC) -std=c99 -D_DEFAULT_SOURCE -O1 -g -fsanitize=address,undefined -fno-sanitize-recover tests/fuzz/fuzz_blob.c -o $(B)/fuzz_blob -lm -lpthread
+	$(CC) -std=c99 -D_DEFAULT_SOURCE -O1 -g1 -fsanitize=address,undefined -fno-sanitize-recover tests/fuzz/fuzz_blob.c -o $(B)/fuzz_blob -lm -lpthread
 	$(B)/fuzz_picture $(FUZZ_ROUNDS)
 	$(B)/fuzz_checkpoint $(FUZZ_ROUNDS)
 	$(B)/fuzz_blob $(FUZZ_ROUNDS)

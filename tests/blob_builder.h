@@ -20,7 +20,7 @@ typedef struct builder {
     mim_blob_tensor tensor[256];
     uint32_t row_head[256], column_head[256];   /* true head dimension where rows or columns come in padded heads; else 0 */
     uint32_t steps, tensors;
-    const spec *spec;
+    const spec *model;
 } builder;
 
 static inline uint32_t builder_up(uint32_t x, uint32_t n) { return (x + n - 1) / n * n; }
@@ -56,8 +56,8 @@ static inline uint16_t builder_matrix(builder *b, uint32_t type, uint32_t rows, 
     t->columns = columns;
     t->type = (uint8_t)type;
     t->layout = MIM_PANEL16;
-    t->weight_max = type == MIM_Q8 ? (uint8_t)b->spec->weight_max : 0;
-    t->input_max = type == MIM_Q8 ? (uint8_t)b->spec->input_max : 0;
+    t->weight_max = type == MIM_Q8 ? (uint8_t)b->model->weight_max : 0;
+    t->input_max = type == MIM_Q8 ? (uint8_t)b->model->input_max : 0;
     return (uint16_t)b->tensors;
 }
 
@@ -80,7 +80,7 @@ static inline void builder_positions(mim_blob_step *s, const spec *p)
 
 static inline void builder_blocks(builder *b, uint32_t blocks, uint32_t dim, uint32_t heads, uint32_t head_dim, uint32_t hidden, int tap)
 {
-    const uint32_t type = b->spec->type, inner = heads * builder_up(head_dim, 16);
+    const uint32_t type = b->model->type, inner = heads * builder_up(head_dim, 16);
     mim_blob_step *s;
     while (blocks--) {
         s = builder_step(b, MIM_STEP_ATTENTION);
@@ -90,13 +90,13 @@ static inline void builder_blocks(builder *b, uint32_t blocks, uint32_t dim, uin
         s->heads = heads;
         s->head_dim = head_dim;
         s->scale = 1.0f / sqrtf((float)head_dim);
-        s->key_max = type == MIM_Q8 ? (uint8_t)b->spec->key_max : 0;
-        s->value_max = type == MIM_Q8 ? (uint8_t)b->spec->value_max : 0;
+        s->key_max = type == MIM_Q8 ? (uint8_t)b->model->key_max : 0;
+        s->value_max = type == MIM_Q8 ? (uint8_t)b->model->value_max : 0;
         s = builder_step(b, MIM_STEP_MLP);
         s->tensor[0] = builder_plain(b, 2, dim);
         s->tensor[1] = builder_matrix(b, type, hidden, dim, 0, 0);
         s->tensor[2] = builder_matrix(b, type, dim, hidden, 0, 0);
-        s->rule = b->spec->gelu;
+        s->rule = b->model->gelu;
         s->flags = tap ? MIM_STEP_TAP : 0;
     }
 }
@@ -173,8 +173,8 @@ static inline mim_blob_header builder_header(const spec *p)
     h.resize_filter = p->filter;
     h.resize_edge = p->resize == MIM_RESIZE_SHORT_EDGE ? p->edge : 0;
     for (c = 0; c < 16; c++) {
-        h.mean[c] = c < p->channels ? 0.4f + 0.02f * (float)c : 0;
-        h.std[c] = c < p->channels ? 0.2f + 0.01f * (float)c : 1;
+        h.mean[c] = c < p->channels ? 0.4f + (float)c / 64 : 0;
+        h.std[c] = c < p->channels ? 0.2f + (float)c / 128 : 1;
     }
     h.parameters = 12345;
     strcpy(h.name, "random");
@@ -197,7 +197,7 @@ static inline uint8_t *blob_build(const spec *p, size_t *bytes)
     uint8_t *blob;
     uint32_t i, j;
     memset(&b, 0, sizeof b);
-    b.spec = p;
+    b.model = p;
     s = builder_step(&b, MIM_STEP_EMBED);
     s->tensor[0] = builder_matrix(&b, p->type == MIM_Q8 ? MIM_F16 : p->type, p->dim, pixels, 0, 0);
     if (prefix)

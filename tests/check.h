@@ -63,7 +63,11 @@ static inline uint32_t any32(void)
     return (uint32_t)((check_state * 2685821657736338717u) >> 32);
 }
 static inline uint32_t between(uint32_t lo, uint32_t hi) { return lo + (uint32_t)(((uint64_t)any32() * ((uint64_t)hi - lo + 1)) >> 32); }
-static inline float uniform(float lo, float hi) { return lo + (hi - lo) * ((float)(any32() >> 8) / 16777216.0f); }
+static inline float uniform(float lo, float hi)         /* exact up to its last rounding, so that no contraction changes it */
+{
+    const float range = hi - lo;
+    return (float)((double)lo + (double)range * (double)(any32() >> 8) / 16777216.0);
+}
 
 /* Pages between two that cannot be touched. A piece is cut to touch one of them, with 64 known bytes at its other side. */
 typedef struct guard { uint8_t *first, *end, *piece; size_t bytes; } guard;

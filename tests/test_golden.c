@@ -337,6 +337,8 @@ static int compare(const char *got, const char *want, double limit)
         worst = fabs(x - y) > worst || x != x ? fabs(x - y) : worst;
     }
     printf("%.2e\n", worst / largest);
+    free(a.data);
+    free(b.data);
     return !(worst <= limit * largest);
 }
 
@@ -348,6 +350,7 @@ int main(int argc, char **argv)
     size_t bytes;
     mim_model m;
     mim_status status;
+    uint32_t type;
     FILE *f;
     int known = 0;
     if (argc == 5 && !strcmp(argv[1], "compare"))
@@ -368,6 +371,7 @@ int main(int argc, char **argv)
         printf("FAIL golden %s: %s\n", recorded, mim_status_string(status));
         return 1;
     }
+    type = m.header->type;
     snprintf(path, sizeof path, "%s/cases.txt", argv[2]);
     f = fopen(path, "r");
     if (!f) {
@@ -385,11 +389,12 @@ int main(int argc, char **argv)
         }
     }
     fclose(f);
+    mim_unload(blob);
     if (!cases) {
         printf("FAIL golden %s: no cases\n", recorded);
         return 1;
     }
-    if (m.header->type != MIM_Q8) {
+    if (type != MIM_Q8) {
         printf("ok golden %s (%zu cases, %zu runs, worst %.2e)\n", recorded, cases, runs, worst_ratio);
         return 0;
     }

@@ -1,0 +1,243 @@
+#!/bin/sh
+# compile.sh [COMPILER...] - mim.h as C and C++, at every level and with every macro, without a warning; what it asks of a linker;
+# and that no compiler's options change a bit of a quantized result. By default gcc, clang, g++ and clang++.
+set -u
+here=$(cd "$(dirname "$0")" && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+status=0
+WARN="-Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wundef -Wdouble-promotion -Wcast-qual -Wcast-align -Wvla -Werror"
+[ $# -gt 0 ] || set -- gcc clang g++ clang++
+
+begin() { name=$1 why=; }
+end() { if [ -z "$why" ]; then echo "ok $name"; else echo "FAIL $name: $why"; status=1; fi; }
+need() { command -v "$1" >/dev/null && return; echo "skip $2: $1 is not installed"; return 1; }
+
+# run COMMAND...: the group fails with its first message if it does
+run() { "$@" >"$work/log" 2>&1 || [ -n "$why" ] || why="$* : $(grep -m 1 -E 'error|undefined|warning' "$work/log" || head -n 1 "$work/log")"; }
+expect() { [ "$1" = "$2" ] || [ -n "$why" ] || why="$3: $1"; }
+
+cat >"$work/impl.c" <<'END'
+#define MIM_IMPLEMENTATION
+#include "mim.h"
+END
+cat >"$work/decl.c" <<'END'
+#include "mim.h"
+#include "mim.h"
+#ifdef __cplusplus
+extern "C"
+#endif
+const char *text(void);
+const char *text(void) { return mim_status_string(MIM_OK); }
+END
+cat >"$work/main.c" <<'END'
+#include "mim.h"
+#ifdef __cplusplus
+extern "C"
+#endif
+const char *text(void);
+int main(void)
+{
+    mim_session_desc desc = { 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL };
+    mim_model model = { NULL, NULL, NULL, 0, NULL };
+    mim_memory need;
+    return !(mim_plan(&model, &desc, &need) == MIM_ERR_ARGUMENT && text() && mim_cpu_name(MIM_CPU_SCALAR));
+}
+END
+cat >"$work/static.c" <<'END'
+#define MIM_STATIC
+#define MIM_IMPLEMENTATION
+#include "mim.h"
+const char *text(void);
+const char *text(void) { return mim_status_string(MIM_OK); }
+END
+{ sed -n '1,3p' "$work/static.c"; sed -n '2,$p' "$work/main.c"; } >"$work/static_main.c"
+cat >"$work/hash.c" <<'END'
+#include "check.h"
+#define MIM_IMPLEMENTATION
+#include "mim.h"
+#include "blob_builder.h"
+
+/* Hashes of what sixty quantized models give, once for every kernel of the machine. */
+int main(void)
+{
+    static float planes[4 * 36 * 36];
+    static results r;
+    static guard arena;
+    const setting how = { 0, 0, 0 };
+    size_t i, j, k;
+    for (i = 0; i < sizeof planes / sizeof *planes; i++)
+        planes[i] = uniform(-2, 2);
+    for (i = 0; i < MIMP_TABLE; i++)
+        for (check_state = 77, j = 0; j < 60 && mimp_available(mimp_table[i]->cpu); j++) {
+            const spec p = spec_random(MIM_Q8);
+            const uint64_t state = check_state;
+            size_t bytes;
+            uint8_t *blob = blob_build(&p, &bytes);
+            uint64_t hash = 14695981039346656037u;
+            mim_session_desc desc;
+            mim_image image;
+            mim_model model;
+            memset(&desc, 0, sizeof desc);
+            memset(&image, 0, sizeof image);
+            check_state = state;
+            desc.cpu = mimp_table[i]->cpu;
+            desc.decoder = p.decoder_dim != 0;
+            image.format = MIM_PLANES;
+            image.width = p.grid_width * p.patch_width;
+            image.height = p.grid_height * p.patch_height;
+            image.pixels = planes;
+            if (mim_open(&model, blob, bytes) || run_model(&r, &arena, &model, &desc, &image, how))
+                return 1;
+            for (k = 0; k < r.count * 4; k++)
+                hash = (hash ^ ((const uint8_t *)r.values)[k]) * 1099511628211u;
+            printf("%d %08x%08x\n", (int)j, (unsigned)(hash >> 32), (unsigned)hash);
+            free(blob);
+        }
+    return 0;
+}
+END
+
+# ---- languages, levels, macros ----
+for cc; do
+    need "$cc" "$cc" || continue
+    case $cc in *++*) x=c++ stds="c++11 c++17 c++20" ;; *) x=c stds="c99 c11 c17" ;; esac
+    std=${stds%% *}
+    begin "$cc: declarations and implementation in $stds"
+    for s in $stds; do
+        run "$cc" -x $x -std=$s $WARN -I"$here/.." -fsyntax-only "$work/decl.c"
+        run "$cc" -x $x -std=$s $WARN -I"$here/.." -fsyntax-only "$work/impl.c"
+    done
+    end
+    begin "$cc: two files of one program"
+    case $x in c) level=-O2 ;; *) level=-O0 ;; esac
+    for file in impl decl main; do
+        run "$cc" -x $x -std=$std $WARN $level -I"$here/.." -c "$work/$file.c" -o "$work/$file.$x.o"
+    done
+    run "$cc" "$work/impl.$x.o" "$work/decl.$x.o" "$work/main.$x.o" -o "$work/two"
+    run "$work/two"
+    if [ $x = c++ ] && [ -f "$work/impl.c.o" ]; then        # C++ calling C: the names must be those of C
+        run "$cc" "$work/impl.c.o" "$work/decl.c.o" "$work/main.c++.o" -o "$work/two"
+        run "$work/two"
+    fi
+    end
+    begin "$cc: MIM_STATIC in two files"
+    for file in static static_main; do
+        case $x in
+        c) run "$cc" -x c -std=$std $WARN -O0 -I"$here/.." -c "$work/$file.c" -o "$work/$file.o" ;;
+        *) run "$cc" -x c++ -std=$std $WARN -fsyntax-only -I"$here/.." "$work/$file.c" ;;
+        esac
+    done
+    if [ $x = c ]; then
+        run "$cc" "$work/static.o" "$work/static_main.o" -o "$work/two"
+        run "$work/two"
+    fi
+    end
+    begin "$cc: without stdio, x86, AVX-512, NEON, string.h"
+    for macro in -DMIM_NO_STDIO -DMIM_NO_X86 -DMIM_NO_AVX512 -DMIM_NO_NEON \
+        "-DMIM_MEMCPY=__builtin_memcpy -DMIM_MEMSET=__builtin_memset -DMIM_MEMCMP=__builtin_memcmp"; do
+        run "$cc" -x $x -std=$std $WARN $macro -I"$here/.." -fsyntax-only "$work/impl.c"
+    done
+    end
+done
+
+begin "misuse is refused by name"
+cc=$1
+if command -v "$cc" >/dev/null; then
+    for flags in -ffast-math "-DMIM_MEMCPY=memcpy"; do
+        "$cc" $flags -I"$here/.." -fsyntax-only "$work/impl.c" 2>&1 | grep -q 'error.*mim\.h: ' || why="$flags is accepted"
+    done
+fi
+end
+
+# ---- what it leaves behind and asks for ----
+if [ -f "$work/impl.c.o" ] && need nm "no mutable globals"; then
+    begin "no mutable globals"
+    expect "$(size -A "$work/impl.c.o" | awk '($1 ~ /^\.(data|bss|tdata|tbss)/ && $1 !~ /^\.data\.rel\.ro/ && $2 > 0) { print $1, $2 }')" "" "sections"
+    expect "$(nm "$work/impl.c.o" | awk '$2 ~ /[BbCGgSs]/ { print $3 }')" "" "symbols"
+    end
+fi
+
+cat >"$work/memory.c" <<'END'
+#include <stddef.h>
+void *memcpy(void *to, const void *from, size_t n);
+void *memmove(void *to, const void *from, size_t n);
+void *memset(void *to, int c, size_t n);
+int memcmp(const void *a, const void *b, size_t n);
+void _start(void);
+int main(void);
+void *memcpy(void *to, const void *from, size_t n) { return memmove(to, from, n); }
+void *memmove(void *to, const void *from, size_t n)
+{
+    volatile unsigned char *t = (unsigned char *)to;
+    const volatile unsigned char *f = (const unsigned char *)from;
+    while (n--)
+        *t++ = *f++;
+    return to;
+}
+void *memset(void *to, int c, size_t n)
+{
+    volatile unsigned char *t = (unsigned char *)to;
+    while (n--)
+        *t++ = (unsigned char)c;
+    return to;
+}
+int memcmp(const void *a, const void *b, size_t n)
+{
+    const volatile unsigned char *p = (const unsigned char *)a, *q = (const unsigned char *)b;
+    for (; n; n--, p++, q++)
+        if (*p != *q)
+            return *p - *q;
+    return 0;
+}
+void _start(void) { for (;;) main(); }
+END
+for cc in gcc clang arm-none-eabi-gcc aarch64-linux-gnu-gcc; do
+    need $cc "freestanding with $cc" || continue
+    begin "freestanding with $cc: nothing but memcpy, memset, memcmp (and libgcc's arithmetic where the core lacks it)"
+    lib= allowed='^(memcpy|memmove|memset|memcmp)$'
+    [ $cc != arm-none-eabi-gcc ] || lib=-lgcc allowed='^(memcpy|memmove|memset|memcmp|__aeabi_[a-z0-9]*)$'
+    for file in impl decl main memory; do
+        run $cc -std=c99 -O2 -ffreestanding -DMIM_NO_STDIO -I"$here/.." -c "$work/$file.c" -o "$work/free_$file.o"
+    done
+    expect "$(nm -u "$work/free_impl.o" | awk '{ print $2 }' | grep -Ev "$allowed" | tr '\n' ' ')" "" "asks for"
+    run $cc -nostdlib -static "$work/free_impl.o" "$work/free_decl.o" "$work/free_main.o" "$work/free_memory.o" $lib -o "$work/free"
+    end
+done
+
+# ---- the same bits ----
+# bits NAME COMPILER FLAGS...: with all warnings, too
+bits() {
+    label=$1 cc=$2
+    shift 2
+    case $cc in *++*) x=c++ ;; *) x=c ;; esac
+    begin "the same bits: $label"
+    run "$cc" -x $x "$@" $WARN -I"$here/.." -I"$here" "$work/hash.c" -o "$work/hash" -lm
+    if [ -z "$why" ]; then
+        "$work/hash" | sort -u >"$work/bits" || why="does not run"
+        [ -f "$work/bits.first" ] || cp "$work/bits" "$work/bits.first"
+        [ "$(wc -l <"$work/bits")" -eq 60 ] || [ -n "$why" ] || why="kernels differ, or models are missing"
+        cmp -s "$work/bits" "$work/bits.first" || [ -n "$why" ] || why="other results than the first build's"
+    fi
+    end
+}
+for cc; do
+    command -v "$cc" >/dev/null || continue
+    case $cc in
+    *++*) bits "$cc -O2" "$cc" -std=c++11 -O2 ;;
+    *)
+        bits "$cc -O0" "$cc" -std=c99 -O0
+        # gcc contracts unless it is told not to; clang with =fast would not listen to the header
+        case $cc in *gcc*) contract=-ffp-contract=fast ;; *) contract=-ffp-contract=on ;; esac
+        bits "$cc -O3 -march=native $contract" "$cc" -std=c99 -O3 -march=native $contract
+        ;;
+    esac
+done
+if need gcc "the same bits: gcc -m32"; then
+    if gcc -m32 "$work/memory.c" -ffreestanding -c -o "$work/m32.o" 2>/dev/null && echo 'int main(void){return 0;}' >"$work/empty.c" && gcc -m32 "$work/empty.c" -o "$work/empty" 2>/dev/null; then
+        bits "gcc -m32" gcc -m32 -msse2 -mfpmath=sse -std=c99 -O2
+    else
+        echo "skip the same bits: gcc -m32: its libraries are not installed"
+    fi
+fi
+exit $status
