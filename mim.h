@@ -56,14 +56,18 @@
  * interpolated to other image sizes by the family's own rule; only some of the patches, as a
  * masked autoencoder sees them; that autoencoder's decoder. Weights as f32, f16 or 8-bit bytes.
  *
- * It does not train, decode picture files, or allocate. Windows, pyramids, rotary positions and
- * gated MLPs are not in this version.
+ * Besides: relative position bias (BEiT, data2vec, SimMIM), rotary embedding (EVA-02, DINOv3), gated
+ * MLPs and norms inside the blocks.
+ *
+ * It does not train, decode picture files, or allocate. Windows, pyramids and video are not in this
+ * version.
  *
  * BUILDING
  *
  * Define MIM_IMPLEMENTATION in one file before including this header. No compiler flag is needed
  * for speed but -O2: functions carry their instruction set, and the best is chosen at mim_begin.
- * -ffast-math is refused (see ACCURACY); 32-bit x86 needs -msse2 -mfpmath=sse.
+ * -ffast-math is refused (see ACCURACY); 32-bit x86 needs -msse2 -mfpmath=sse. Do not give clang
+ * -ffp-contract=fast, which overrides the pragma here and changes bits; gcc's is harmless.
  *
  * CONFIGURATION (define before the include; all default to off)
  *
@@ -169,7 +173,8 @@
  *
  * REVISIONS
  *
- *     0.1.0   plain ViT encoders; f32, f16, q8; scalar, AVX2, AVX-512, NEON; resize; MAE decoder
+ *     0.1.0   ViT encoders with absolute, relative and rotary positions; f32, f16, q8; scalar, AVX2,
+ *             AVX-512, NEON; resize; MAE decoder
  */
 #ifndef MIM_H
 #define MIM_H
@@ -182,7 +187,9 @@
 #define MIM_VERSION_PATCH 0
 
 #ifndef MIM_API
-#ifdef MIM_STATIC
+#if defined(MIM_STATIC) && defined(__GNUC__)
+#define MIM_API static __attribute__((unused))
+#elif defined(MIM_STATIC)
 #define MIM_API static
 #else
 #define MIM_API extern
@@ -611,7 +618,7 @@ MIM_API void mim_unload(void *blob);
 #endif
 
 #ifdef MIM_STATIC
-#define MIMP_PUBLIC static
+#define MIMP_PUBLIC MIM_API
 #else
 #define MIMP_PUBLIC
 #endif
@@ -1056,8 +1063,8 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             if (hidden > MIM_MAX_HIDDEN)
                 return mimp_step_fault(model, MIM_ERR_LIMIT, i, offsetof(mim_blob_step, tensor) + 4, "hidden units");
             MIMP_SLOT(0, 1, MIM_PLAIN, 2, dim);
-            MIMP_SLOT(1, 1, MIM_PANEL16, s->flags & MIM_STEP_GATED ? 2 * mimp_up(hidden, 16) : hidden, dim);
             MIMP_SLOT(2, 1, MIM_PANEL16, dim, hidden);
+            MIMP_SLOT(1, 1, MIM_PANEL16, s->flags & MIM_STEP_GATED ? 2 * mimp_up(hidden, 16) : hidden, dim);
             MIMP_SLOT(3, 0, MIM_PLAIN, 2, hidden);
             break;
         }
@@ -1096,8 +1103,11 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
         MIMP_STEP_REQUIRE(s->key_max == (quantized_attention ? s->key_max == 127 ? 127 : 63 : 0), key_max);
         MIMP_STEP_REQUIRE(s->value_max == (quantized_attention ? s->value_max == 127 ? 127 : 63 : 0), value_max);
         if (s->kind != MIM_STEP_ATTENTION)
-            MIMP_STEP_REQUIRE(s->heads == 0 && s->head_dim == 0 && mimp_bits(s->scale) == 0 && s->rotary == 0
-                              && s->rotary_grid == 0, heads);
+            MIMP_STEP_REQUIRE(s->heads == 0 && s->head_dim == 0 && mimp_bits(s->scale) == 0, heads);
+        if (s->kind != MIM_STEP_ATTENTION)
+            MIMP_STEP_REQUIRE(s->rotary == 0, rotary);
+        if (s->kind != MIM_STEP_ATTENTION)
+            MIMP_STEP_REQUIRE(s->rotary_grid == 0, rotary_grid);
         if (!first)
             MIMP_STEP_REQUIRE(mimp_bits(s->position_offset) == 0, position_offset);
         if (!first && s->kind != MIM_STEP_ATTENTION)
