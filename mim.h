@@ -56,14 +56,18 @@
  * interpolated to other image sizes by the family's own rule; only some of the patches, as a
  * masked autoencoder sees them; that autoencoder's decoder. Weights as f32, f16 or 8-bit bytes.
  *
- * It does not train, decode picture files, or allocate. Windows, pyramids, rotary positions and
- * gated MLPs are not in this version.
+ * Besides: relative position bias (BEiT, data2vec, SimMIM), rotary embedding (EVA-02, DINOv3), gated
+ * MLPs and norms inside the blocks.
+ *
+ * It does not train, decode picture files, or allocate. Windows, pyramids and video are not in this
+ * version.
  *
  * BUILDING
  *
  * Define MIM_IMPLEMENTATION in one file before including this header. No compiler flag is needed
  * for speed but -O2: functions carry their instruction set, and the best is chosen at mim_begin.
- * -ffast-math is refused (see ACCURACY); 32-bit x86 needs -msse2 -mfpmath=sse.
+ * -ffast-math is refused (see ACCURACY); 32-bit x86 needs -msse2 -mfpmath=sse. Do not give clang
+ * -ffp-contract=fast, which overrides the pragma here and changes bits; gcc's is harmless.
  *
  * CONFIGURATION (define before the include; all default to off)
  *
@@ -169,7 +173,8 @@
  *
  * REVISIONS
  *
- *     0.1.0   plain ViT encoders; f32, f16, q8; scalar, AVX2, AVX-512, NEON; resize; MAE decoder
+ *     0.1.0   ViT encoders with absolute, relative and rotary positions; f32, f16, q8; scalar, AVX2,
+ *             AVX-512, NEON; resize; MAE decoder
  */
 #ifndef MIM_H
 #define MIM_H
@@ -182,7 +187,9 @@
 #define MIM_VERSION_PATCH 0
 
 #ifndef MIM_API
-#ifdef MIM_STATIC
+#if defined(MIM_STATIC) && defined(__GNUC__)
+#define MIM_API static __attribute__((unused))
+#elif defined(MIM_STATIC)
 #define MIM_API static
 #else
 #define MIM_API extern
@@ -285,7 +292,19 @@ enum { MIM_RESIZE_SHORT_EDGE = 1, MIM_RESIZE_SQUASH = 2 };
 enum { MIM_POSITIONS_NONE = 0, MIM_POSITIONS_FIXED = 1, MIM_POSITIONS_CUBIC = 2,
        MIM_POSITIONS_CUBIC_ANTIALIAS = 3, MIM_POSITIONS_LINEAR = 4 };
 
-enum { MIM_GELU_ERF = 1, MIM_GELU_TANH = 2, MIM_GELU_QUICK = 3 };
+enum { MIM_GELU_ERF = 1, MIM_GELU_TANH = 2, MIM_GELU_QUICK = 3, MIM_SILU = 4 };
+
+/* Relative position bias on another grid. FIXED: none is allowed. LINEAR: the part of the table that belongs to patches is
+ * taken as an image of (2 height - 1) x (2 width - 1) and resized, two samples an axis, clamped at the border. GEOMETRIC:
+ * the stored distances are laid out from the middle in steps of 1, q, q^2..., q such that they span the new grid (BEiT's
+ * rule, with timm's linear interpolation between them). */
+enum { MIM_BIAS_NONE = 0, MIM_BIAS_FIXED = 1, MIM_BIAS_LINEAR = 2, MIM_BIAS_GEOMETRIC = 3 };
+
+/* Rotary embedding: what is rotated against what (channels 2i and 2i + 1, or c and c + head_dim / 2), and the coordinates
+ * of patch (y, x) on a grid of height x width: (y, x); (y, x) scaled to the stored grid, y * stored_height / height; or the
+ * patch's centre in -1..1, (2 y + 1) / height - 1. */
+enum { MIM_ROTARY_NONE = 0, MIM_ROTARY_PAIRS = 1, MIM_ROTARY_HALVES = 2 };
+enum { MIM_GRID_INDEX = 1, MIM_GRID_SCALED = 2, MIM_GRID_CENTERED = 3 };
 
 /* Which tokens make the pooled feature. CLS_MEAN: CLS, then the mean of the patches (2 dim). */
 enum { MIM_POOL_CLS = 1, MIM_POOL_MEAN_PATCHES = 2, MIM_POOL_MEAN_ALL = 3, MIM_POOL_CLS_MEAN = 4 };
@@ -339,14 +358,22 @@ enum {
                                  it is f16: its error would go straight into every token, and it is 1 % of the work
                                1 [prefix tokens (prefix x dim): CLS and registers, positions already added]
                                2 [positions (stored_height*stored_width x dim), raster order] */
-    MIM_STEP_ATTENTION = 2, /* x += proj(softmax(scale * q k^T) v), of norm(x)
+    MIM_STEP_ATTENTION = 2, /* x += proj(norm2(softmax(scale * q k^T + bias) v)), of norm(x), q and k rotated
                                0 norm (2 x dim: weight, bias)
                                1 qkv (heads*3*P x dim), P = head_dim rounded up to 16: per head the rows of q,
                                  then k, then v, each padded to P with zero rows
-                               2 proj (dim x heads*P), zero columns where v is padded; layer scale folded in */
-    MIM_STEP_MLP = 3,       /* x += fc2(act(fc1(norm(x))))
+                               2 proj (dim x heads*head_dim), layer scale folded in
+                               3 [relative position bias (heads x M)], M = (2 stored_height - 1)(2 stored_width - 1), and 3
+                                 more with CLS: row (yq - yk + stored_height - 1) (2 stored_width - 1) + (xq - xk +
+                                 stored_width - 1) for patches, then CLS to patch, patch to CLS, CLS to CLS
+                               4 [rotary (2 x head_dim)]: per channel the angle of one unit of its coordinate, and which
+                                 coordinate that is: 1 y, 2 x, 0 none. Patches only; prefix tokens are not rotated
+                               5 [norm2 (2 x heads*head_dim)] */
+    MIM_STEP_MLP = 3,       /* x += fc2(norm2(act(fc1(norm(x)))))
                                0 norm (2 x dim)   1 fc1 (hidden x dim)
-                               2 fc2 (dim x hidden), layer scale folded in */
+                               2 fc2 (dim x hidden), layer scale folded in   3 [norm2 (2 x hidden)]
+                               MIM_STEP_GATED: act(gate) * value in place of act; fc1 is (2 G x dim), G = hidden rounded
+                               up to 16: the gate's rows, zero rows up to G, the value's, zero rows up to 2 G */
     MIM_STEP_NORM = 4,      /* x = norm(x), all tokens   0 norm (2 x dim) */
     MIM_STEP_POOL = 5,      /* the pooled feature, by rule   0 [norm of it (2 x pooled_dim): fc_norm] */
     MIM_STEP_HEAD = 6,      /* logits of the pooled feature   0 linear (classes x pooled_dim) */
@@ -356,22 +383,28 @@ enum {
     MIM_STEP_PREDICT = 8    /* pixels of each patch   0 linear (ph*pw*channels x decoder_dim, rows in the order y, x, channel) */
 };
 
-enum { MIM_STEP_TAP = 1 };  /* flag: the tokens after this step are the next layer's output */
+enum {                      /* flags */
+    MIM_STEP_TAP = 1,       /* ATTENTION, MLP: the tokens after this step are the next layer's output */
+    MIM_STEP_GATED = 2      /* MLP */
+};
 
 typedef struct mim_blob_step {       /* 64 bytes */
     uint16_t kind;                   /* MIM_STEP_... */
-    uint16_t flags;                  /* MIM_STEP_TAP */
+    uint16_t flags;                  /* MIM_STEP_TAP, MIM_STEP_GATED */
     uint16_t tensor[8];              /* 1 + index in the directory, by slot; 0: absent */
-    uint32_t rule;                   /* EMBED, UNMASK: MIM_POSITIONS_...; MLP: MIM_GELU_...; POOL: MIM_POOL_... */
+    uint32_t rule;                   /* EMBED, UNMASK: MIM_POSITIONS_...; ATTENTION: MIM_BIAS_...; MLP: MIM_GELU_..., MIM_SILU;
+                                        POOL: MIM_POOL_... */
     uint32_t heads;                  /* ATTENTION */
     uint32_t head_dim;               /* ATTENTION: before padding */
-    uint32_t stored_height;          /* EMBED, UNMASK: grid of the stored positions, in patches */
+    uint32_t stored_height;          /* grid in patches of the stored positions, of the relative bias or of MIM_GRID_SCALED */
     uint32_t stored_width;
     float    eps;                    /* ATTENTION, MLP, NORM, POOL: of the layer norm, > 0 where it has one */
     float    scale;                  /* ATTENTION: usually 1/sqrt(head_dim) */
     float    position_offset;        /* EMBED, UNMASK: see MIM_POSITIONS_... */
     uint8_t  key_max, value_max;     /* ATTENTION of quantized blobs: largest magnitude of quantized keys and values */
-    uint8_t  reserved[10];
+    uint8_t  rotary;                 /* ATTENTION: MIM_ROTARY_... */
+    uint8_t  rotary_grid;            /* ATTENTION: MIM_GRID_..., 0 without rotary */
+    uint8_t  reserved[8];
 } mim_blob_step;
 
 enum { MIM_PLAIN = 0, MIM_PANEL16 = 1 };
@@ -585,7 +618,7 @@ MIM_API void mim_unload(void *blob);
 #endif
 
 #ifdef MIM_STATIC
-#define MIMP_PUBLIC static
+#define MIMP_PUBLIC MIM_API
 #else
 #define MIMP_PUBLIC
 #endif
@@ -1000,24 +1033,39 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             break;
         }
         case MIM_STEP_ATTENTION: {
-            uint64_t inner = (uint64_t)s->heads * mimp_up(mimp_min(s->head_dim, MIM_MAX_HEAD_DIM), 16);
+            const uint64_t inner = (uint64_t)s->heads * mimp_up(mimp_min(s->head_dim, MIM_MAX_HEAD_DIM), 16);
+            const uint64_t stored = (2 * (uint64_t)s->stored_height - 1) * (2 * (uint64_t)s->stored_width - 1);
+            const int grid = s->rule != MIM_BIAS_NONE || s->rotary_grid == MIM_GRID_SCALED;
             MIMP_STEP_REQUIRE(s->heads >= 1 && s->heads <= MIM_MAX_HEADS, heads);
             MIMP_STEP_REQUIRE(s->head_dim >= 1 && s->head_dim <= MIM_MAX_HEAD_DIM, head_dim);
             MIMP_STEP_REQUIRE(inner <= MIM_MAX_HIDDEN, heads);
             MIMP_STEP_REQUIRE(mimp_finite(s->scale), scale);
+            MIMP_STEP_REQUIRE(s->rule <= MIM_BIAS_GEOMETRIC && (s->rule != MIM_BIAS_NONE) == (s->tensor[3] != 0), rule);
+            MIMP_STEP_REQUIRE(s->rule == MIM_BIAS_NONE || !h->registers, rule);
+            MIMP_STEP_REQUIRE(s->rotary <= MIM_ROTARY_HALVES && (s->rotary != MIM_ROTARY_NONE) == (s->tensor[4] != 0), rotary);
+            MIMP_STEP_REQUIRE(s->rotary ? s->rotary_grid >= MIM_GRID_INDEX && s->rotary_grid <= MIM_GRID_CENTERED
+                                        : s->rotary_grid == 0, rotary_grid);
+            MIMP_STEP_REQUIRE(!s->rotary || s->head_dim % 2 == 0, head_dim);
+            MIMP_STEP_REQUIRE(grid ? mimp_in(s->stored_height, 1, 4096) : s->stored_height == 0, stored_height);
+            MIMP_STEP_REQUIRE(grid ? mimp_in(s->stored_width, 1, 4096) : s->stored_width == 0, stored_width);
+            MIMP_STEP_REQUIRE(!decoder || !(s->rule || s->rotary), rule);
             MIMP_SLOT(0, 1, MIM_PLAIN, 2, dim);
             MIMP_SLOT(1, 1, MIM_PANEL16, inner * 3, dim);
-            MIMP_SLOT(2, 1, MIM_PANEL16, dim, inner);
+            MIMP_SLOT(2, 1, MIM_PANEL16, dim, (uint64_t)s->heads * s->head_dim);
+            MIMP_SLOT(3, 0, MIM_PLAIN, s->heads, stored + (h->has_cls ? 3 : 0));
+            MIMP_SLOT(4, 0, MIM_PLAIN, 2, s->head_dim);
+            MIMP_SLOT(5, 0, MIM_PLAIN, 2, (uint64_t)s->heads * s->head_dim);
             break;
         }
         case MIM_STEP_MLP: {
-            uint32_t hidden = s->tensor[1] && s->tensor[1] <= h->tensor_count ? tensors[s->tensor[1] - 1].rows : 1;
-            MIMP_STEP_REQUIRE(s->rule >= MIM_GELU_ERF && s->rule <= MIM_GELU_QUICK, rule);
+            const uint32_t hidden = s->tensor[2] && s->tensor[2] <= h->tensor_count ? tensors[s->tensor[2] - 1].columns : 1;
+            MIMP_STEP_REQUIRE(s->rule >= MIM_GELU_ERF && s->rule <= MIM_SILU, rule);
             if (hidden > MIM_MAX_HIDDEN)
-                return mimp_step_fault(model, MIM_ERR_LIMIT, i, offsetof(mim_blob_step, tensor) + 2, "hidden units");
+                return mimp_step_fault(model, MIM_ERR_LIMIT, i, offsetof(mim_blob_step, tensor) + 4, "hidden units");
             MIMP_SLOT(0, 1, MIM_PLAIN, 2, dim);
-            MIMP_SLOT(1, 1, MIM_PANEL16, hidden, dim);
             MIMP_SLOT(2, 1, MIM_PANEL16, dim, hidden);
+            MIMP_SLOT(1, 1, MIM_PANEL16, s->flags & MIM_STEP_GATED ? 2 * mimp_up(hidden, 16) : hidden, dim);
+            MIMP_SLOT(3, 0, MIM_PLAIN, 2, hidden);
             break;
         }
         case MIM_STEP_NORM:
@@ -1049,15 +1097,22 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
         }
         for (slot = 0; slot < 8; slot++)
             MIMP_STEP_REQUIRE(used >> slot & 1 || !s->tensor[slot], tensor);
-        MIMP_STEP_REQUIRE((s->flags & ~(block && !decoder ? (uint32_t)MIM_STEP_TAP : 0u)) == 0, flags);
+        MIMP_STEP_REQUIRE((s->flags & ~((block && !decoder ? (uint32_t)MIM_STEP_TAP : 0u)
+                                        | (s->kind == MIM_STEP_MLP ? (uint32_t)MIM_STEP_GATED : 0u))) == 0, flags);
         MIMP_STEP_REQUIRE(normalizes ? mimp_finite(s->eps) && s->eps > 0 : mimp_bits(s->eps) == 0, eps);
         MIMP_STEP_REQUIRE(s->key_max == (quantized_attention ? s->key_max == 127 ? 127 : 63 : 0), key_max);
         MIMP_STEP_REQUIRE(s->value_max == (quantized_attention ? s->value_max == 127 ? 127 : 63 : 0), value_max);
         if (s->kind != MIM_STEP_ATTENTION)
             MIMP_STEP_REQUIRE(s->heads == 0 && s->head_dim == 0 && mimp_bits(s->scale) == 0, heads);
+        if (s->kind != MIM_STEP_ATTENTION)
+            MIMP_STEP_REQUIRE(s->rotary == 0, rotary);
+        if (s->kind != MIM_STEP_ATTENTION)
+            MIMP_STEP_REQUIRE(s->rotary_grid == 0, rotary_grid);
         if (!first)
-            MIMP_STEP_REQUIRE(s->stored_height == 0 && s->stored_width == 0 && mimp_bits(s->position_offset) == 0, stored_height);
-        if (s->kind == MIM_STEP_ATTENTION || s->kind == MIM_STEP_NORM || s->kind == MIM_STEP_HEAD || s->kind == MIM_STEP_PREDICT)
+            MIMP_STEP_REQUIRE(mimp_bits(s->position_offset) == 0, position_offset);
+        if (!first && s->kind != MIM_STEP_ATTENTION)
+            MIMP_STEP_REQUIRE(s->stored_height == 0 && s->stored_width == 0, stored_height);
+        if (s->kind == MIM_STEP_NORM || s->kind == MIM_STEP_HEAD || s->kind == MIM_STEP_PREDICT)
             MIMP_STEP_REQUIRE(s->rule == 0, rule);
         if (!mimp_zero(s->reserved, sizeof s->reserved))
             return mimp_step_fault(model, MIM_ERR_RESERVED, i, offsetof(mim_blob_step, reserved), "reserved");
@@ -1540,9 +1595,17 @@ typedef struct mimp_quantized {
             const V(f) u = V(mul)(V(add)(V(mul)(V(mul)(V(mul)(x, x), x), V(set)(0.044715f)), x), V(set)(-1.59576912f)); \
             return V(div)(x, V(add)(mimp_##isa##_exp(u), one)); \
         } \
-        if (act == MIM_GELU_QUICK) \
-            return V(div)(x, V(add)(mimp_##isa##_exp(V(mul)(x, V(set)(-1.702f))), one)); \
+        if (act == MIM_GELU_QUICK || act == MIM_SILU) \
+            return V(div)(x, V(add)(mimp_##isa##_exp(V(mul)(x, V(set)(act == MIM_SILU ? -1.0f : -1.702f))), one)); \
         return x; \
+    } \
+    \
+    /* y = act(gate) * value, gate x[0..n16) and value x[n16..2 n16) */ \
+    ATTRIBUTES static void mimp_##isa##_gate(float *y, const float *x, uint32_t n16, uint32_t act) \
+    { \
+        uint32_t i; \
+        for (i = 0; i < n16; i += 16) \
+            V(store)(y + i, V(mul)(mimp_##isa##_act(V(load)(x + i), act), V(load)(x + n16 + i))); \
     } \
     \
     /* y = (x - mean) / sqrt(variance + eps) * w[0..n) + w[n..2n), zero from n to n16 */ \
@@ -1737,6 +1800,7 @@ typedef struct mimp_kernels {
     void (*tile_q8_wide)(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k);
     void (*halves)(float *out, const uint16_t *in, size_t n);           /* n: a multiple of 16 */
     void (*norm)(float *y, const float *x, const float *w, uint32_t n, float eps);
+    void (*gate)(float *y, const float *x, uint32_t n16, uint32_t act);
     mimp_quantized (*quantize)(uint8_t *out, size_t stride, const float *x, uint32_t n16, uint32_t limit, uint32_t is_signed);
     void (*finish)(float *y, size_t stride, const void *acc, uint32_t rows, const mimp_epilogue *e);
     float (*softmax)(float *x, uint32_t n, uint32_t n16, uint8_t *out, size_t stride);
@@ -1786,7 +1850,7 @@ static void mimp_scalar_halves(float *out, const uint16_t *in, size_t n)
 static const mimp_kernels mimp_kernels_scalar = {
     "scalar", MIM_CPU_SCALAR, 4, 4,
     mimp_scalar_tile_f32, NULL, mimp_scalar_tile_f32, mimp_scalar_tile_q8, mimp_scalar_tile_q8, mimp_scalar_halves,
-    mimp_scalar_norm, mimp_scalar_quantize, mimp_scalar_finish, mimp_scalar_softmax, mimp_scalar_values
+    mimp_scalar_norm, mimp_scalar_gate, mimp_scalar_quantize, mimp_scalar_finish, mimp_scalar_softmax, mimp_scalar_values
 };
 
 #ifdef MIMP_X86
@@ -1879,7 +1943,7 @@ MIMP_TARGET("avx2,f16c") static void mimp_avx2_halves(float *out, const uint16_t
 static const mimp_kernels mimp_kernels_avx2 = {
     "avx2", MIM_CPU_AVX2, 6, 4,
     mimp_avx2_tile_f32, NULL, mimp_avx2_tile_plain, mimp_avx2_tile_q8, mimp_avx2_tile_q8_wide, mimp_avx2_halves,
-    mimp_avx2_norm, mimp_avx2_quantize, mimp_avx2_finish, mimp_avx2_softmax, mimp_avx2_values
+    mimp_avx2_norm, mimp_avx2_gate, mimp_avx2_quantize, mimp_avx2_finish, mimp_avx2_softmax, mimp_avx2_values
 };
 
 #ifndef MIM_NO_AVX512
@@ -1946,7 +2010,7 @@ MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512_tile_q8(int32_t *acc, const
 static const mimp_kernels mimp_kernels_avx512 = {
     "avx512", MIM_CPU_AVX512, 14, 14,
     mimp_avx512_tile_f32, mimp_avx512_pair_f32, mimp_avx512_tile_plain, mimp_avx512_tile_q8, mimp_avx512_tile_q8, mimp_avx2_halves,
-    mimp_avx512_norm, mimp_avx512_quantize, mimp_avx512_finish, mimp_avx512_softmax, mimp_avx512_values
+    mimp_avx512_norm, mimp_avx512_gate, mimp_avx512_quantize, mimp_avx512_finish, mimp_avx512_softmax, mimp_avx512_values
 };
 #endif
 #endif
@@ -2014,7 +2078,7 @@ static void mimp_neon_halves(float *out, const uint16_t *in, size_t n)
 static const mimp_kernels mimp_kernels_neon = {
     "neon", MIM_CPU_NEON, 4, 4,
     mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_neon_tile_q8, mimp_neon_tile_q8, mimp_neon_halves,
-    mimp_neon_norm, mimp_neon_quantize, mimp_neon_finish, mimp_neon_softmax, mimp_neon_values
+    mimp_neon_norm, mimp_neon_gate, mimp_neon_quantize, mimp_neon_finish, mimp_neon_softmax, mimp_neon_values
 };
 #endif
 
@@ -2740,13 +2804,15 @@ static size_t mimp_unpacked_bytes(const mimp_matrix *m)
     return m->type == MIM_F16 ? (size_t)m->k * 64 * mimp_panel_group(m) : 0;
 }
 
-/* Token rows into a block, through a norm where there is one. */
+/* Rows into a block, through a gate and a norm where there are such. */
 typedef struct mimp_pack_job {
     const mimp_crew *crew;
     const mimp_block *block;
-    const float *x;                 /* (rows, n), stride floats apart */
+    const float *x;                 /* (rows, n), stride floats apart; with a gate (rows, 2 * n rounded up to 16) */
     size_t stride;
     uint32_t rows, n;
+    uint32_t gate;                  /* activation of the gate; 0: none */
+    uint32_t head_dim, width;       /* if not the same: x holds parts of head_dim, width apart */
     const float *norm;              /* weight and bias; NULL: none */
     float eps;
 } mimp_pack_job;
@@ -2756,10 +2822,21 @@ static void mimp_pack_task(void *arg, uint32_t index)
     const mimp_pack_job *job = (const mimp_pack_job *)arg;
     const uint32_t tile_rows = job->block->tile_rows, n16 = mimp_up(job->n, 16);
     float *row = mimp_scratch(job->crew, index);
-    uint32_t first, r;
+    uint32_t first, r, i;
     for (first = index * tile_rows; first < job->rows; first += job->crew->tasks * tile_rows)
         for (r = first; r < mimp_min(first + tile_rows, job->rows); r++) {
             const float *x = job->x + r * job->stride;
+            if (job->gate) {
+                job->crew->kernels->gate(row, x, n16, job->gate);
+                x = row;
+            }
+            if (job->head_dim != job->width) {
+                for (i = 0; i < job->n; i++)
+                    row[i] = x[i / job->head_dim * job->width + i % job->head_dim];
+                for (; i < n16; i++)
+                    row[i] = 0;
+                x = row;
+            }
             if (job->norm) {
                 job->crew->kernels->norm(row, x, job->norm, job->n, job->eps);
                 x = row;
@@ -2768,10 +2845,11 @@ static void mimp_pack_task(void *arg, uint32_t index)
         }
 }
 
-static void mimp_pack(const mimp_crew *crew, const mimp_block *block, const float *x, size_t stride, uint32_t rows, uint32_t n,
-                      const float *norm, float eps)
+static mimp_pack_job mimp_pack_of(const mimp_crew *crew, const mimp_block *block, const float *x, size_t stride, uint32_t rows,
+                                  uint32_t n, const float *norm, float eps)
 {
     mimp_pack_job job;
+    MIM_MEMSET(&job, 0, sizeof job);
     job.crew = crew;
     job.block = block;
     job.x = x;
@@ -2780,8 +2858,13 @@ static void mimp_pack(const mimp_crew *crew, const mimp_block *block, const floa
     job.n = n;
     job.norm = norm;
     job.eps = eps;
-    mimp_block_end(block, rows);
-    mimp_work(crew, mimp_pack_task, &job);
+    return job;
+}
+
+static void mimp_pack(mimp_pack_job job)
+{
+    mimp_block_end(job.block, job.rows);
+    mimp_work(job.crew, mimp_pack_task, &job);
 }
 
 /* y (rows, m->n) = block times matrix. */
@@ -2847,6 +2930,7 @@ typedef struct mimp_run {
     float   *row;                   /* one row of x */
     float   *pooled;
     uint16_t *place;                /* [patches]: 1 + position in the visible list, 0: hidden */
+    uint16_t *patch;                /* [tokens - prefix]: the patch of a token */
     uint32_t taps;                  /* layers passed */
     const mim_blob_step *last_attention;        /* of the encoder */
     const mim_blob_step *final_norm;            /* of the encoder, or NULL */
@@ -2926,6 +3010,49 @@ static mimp_axis mimp_axis_of(const mim_blob_step *s, uint32_t i, uint32_t store
             a.first -= 1;
             a.n = 4;
         }
+    }
+    return a;
+}
+
+/* The ratio of MIM_BIAS_GEOMETRIC, by the reference's own bisection. */
+static double mimp_geometric_ratio(uint32_t from, uint32_t to)
+{
+    double low = 1.01, high = 1.5, q = low, power;
+    uint32_t n;
+    while (high - low > 1e-6) {
+        q = (low + high) / 2;
+        for (n = 0, power = 1; n < from / 2 && power < 1e30; n++)
+            power *= q;
+        if ((1 - power) / (1 - q) > (double)(to / 2))
+            high = q;
+        else
+            low = q;
+    }
+    return q;
+}
+
+/* Distance i of `to`, counted from the middle, among `from` distances of ratio q; the knots are floats, as the reference's. */
+static mimp_axis mimp_axis_geometric(uint32_t i, uint32_t from, uint32_t to, double q)
+{
+    const uint32_t half = from / 2, reach = to / 2, distance = i < reach ? reach - i : i - reach;
+    double knot = 0, next = 1, step = 1;
+    uint32_t n;
+    mimp_axis a;
+    for (n = 0; n < half && (double)(float)next <= (double)distance; n++) {
+        knot = next;
+        step *= q;
+        next += step;
+    }
+    MIM_MEMSET(&a, 0, sizeof a);
+    a.rule = MIM_POSITIONS_LINEAR;
+    a.stored = from;
+    a.n = 2;
+    if (n < half)
+        a.fraction = ((double)distance - (double)(float)knot) / ((double)(float)next - (double)(float)knot);
+    a.first = (int32_t)(half + n);
+    if (i < reach) {                                 /* mirrored: the lower sample is the farther one */
+        a.first = (int32_t)(half - n) - 1;
+        a.fraction = 1 - a.fraction;
     }
     return a;
 }
@@ -3044,7 +3171,15 @@ typedef struct mimp_attention {
     float   *q_scale, *k_scale, *v_scale;       /* per head: [tiles * rows], [T16], [width] */
     int32_t *q_zero, *k_sum;
     float   *out;                   /* (tokens, heads * width) */
+    float   *bias;                  /* (heads, 2 grid_height - 1, 2 grid_width - 1) and three for CLS; NULL: none */
+    int32_t *offset;                /* [tokens]: where a key's row of the bias lies, less its query's */
+    float   *turn_y, *turn_x;       /* (grid_height, 2, head_dim), (grid_width, 2, head_dim): cosines, sines; NULL: none */
 } mimp_attention;
+
+static uint32_t mimp_bias_rows(const mimp_run *run)
+{
+    return (2 * run->s->grid_height - 1) * (2 * run->s->grid_width - 1) + (run->model->header->has_cls ? 3 : 0);
+}
 
 static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_blob_step *s)
 {
@@ -3079,15 +3214,139 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
         a->k_sum = (int32_t *)mimp_take(arena, (uint64_t)a->tokens16 * a->group * 4);
         a->v_scale = mimp_floats(arena, (uint64_t)a->width * a->group);
     }
+    if (s->tensor[3]) {
+        a->bias = mimp_floats(arena, (uint64_t)s->heads * mimp_bias_rows(run));
+        a->offset = (int32_t *)mimp_take(arena, (uint64_t)a->tokens * 4);
+    }
+    if (s->tensor[4]) {
+        a->turn_y = mimp_floats(arena, (uint64_t)run->s->grid_height * s->head_dim * 2);
+        a->turn_x = mimp_floats(arena, (uint64_t)run->s->grid_width * s->head_dim * 2);
+    }
     stage = mimp_unpacked_bytes(&a->qkv) + (uint64_t)a->tokens16 * a->width * 4;
     scores = (uint64_t)a->tile_rows * a->tokens16 * (a->bytes ? 5 : 8);
     if (stage < scores)
         stage = scores;
     if (stage < mimp_unpacked_bytes(&a->proj))
         stage = mimp_unpacked_bytes(&a->proj);
-    if (stage < (uint64_t)mimp_up(run->dim, 16) * 4)
-        stage = (uint64_t)mimp_up(run->dim, 16) * 4;
+    if (stage < (uint64_t)a->qkv.k * 4)              /* a row on its way into the block */
+        stage = (uint64_t)a->qkv.k * 4;
+    if (stage < (uint64_t)a->proj.k * 4)
+        stage = (uint64_t)a->proj.k * 4;
     mimp_crew_memory(&a->crew, arena, run->s, stage);
+}
+
+/* The table of relative positions for the session's grid, and where each key lies in it. Distances are resized like
+ * coordinates: the table is an image whose middle is distance 0. */
+static void mimp_bias_prepare(mimp_attention *a)
+{
+    const mimp_run *run = a->run;
+    const mim_blob_step *s = a->step;
+    const uint32_t gw = run->s->grid_width, prefix = run->s->prefix;
+    const uint32_t from_h = 2 * s->stored_height - 1, from_w = 2 * s->stored_width - 1;
+    const uint32_t to_h = 2 * run->s->grid_height - 1, to_w = 2 * gw - 1, rows = mimp_bias_rows(run);
+    const uint32_t stored = run->model->tensors[s->tensor[3] - 1].columns;
+    const float *table = mimp_plain(run->model, s->tensor[3]);
+    const int geometric = s->rule == MIM_BIAS_GEOMETRIC && (from_h != to_h || from_w != to_w);
+    const double qy = geometric ? mimp_geometric_ratio(from_h, to_h) : 0, qx = geometric ? mimp_geometric_ratio(from_w, to_w) : 0;
+    mim_blob_step rule;
+    uint32_t head, y, x, i, j, t;
+    MIM_MEMSET(&rule, 0, sizeof rule);
+    rule.rule = MIM_POSITIONS_LINEAR;
+    for (y = 0; y < to_h; y++)
+        for (x = 0; x < to_w; x++) {
+            const mimp_axis ay = geometric ? mimp_axis_geometric(y, from_h, to_h, qy) : mimp_axis_of(&rule, y, from_h, to_h, from_h == to_h);
+            const mimp_axis ax = geometric ? mimp_axis_geometric(x, from_w, to_w, qx) : mimp_axis_of(&rule, x, from_w, to_w, from_w == to_w);
+            for (head = 0; head < s->heads; head++) {
+                float *to = a->bias + (size_t)head * rows + (size_t)y * to_w + x;
+                *to = 0;
+                for (i = 0; i < ay.n; i++)
+                    for (j = 0; j < ax.n; j++)
+                        *to += (float)(mimp_axis_weight(&ay, i) * mimp_axis_weight(&ax, j))
+                            * table[(size_t)head * stored + (size_t)mimp_axis_at(&ay, i) * from_w + mimp_axis_at(&ax, j)];
+            }
+        }
+    for (head = 0; head < s->heads && prefix; head++)
+        MIM_MEMCPY(a->bias + (size_t)(head + 1) * rows - 3, table + (size_t)(head + 1) * stored - 3, 12);
+    for (t = prefix; t < a->tokens; t++) {
+        const uint32_t patch = run->patch[t - prefix];
+        a->offset[t] = (int32_t)(patch / gw * to_w + patch % gw);
+    }
+}
+
+/* scores[j] = the bias of token against token j */
+static void mimp_bias_row(const mimp_attention *a, uint32_t head, uint32_t token, float *scores)
+{
+    const mimp_run *run = a->run;
+    const uint32_t prefix = run->s->prefix, rows = mimp_bias_rows(run);
+    const uint32_t to_w = 2 * run->s->grid_width - 1;
+    const float *table = a->bias + (size_t)(a->first + head) * rows;
+    uint32_t j;
+    for (j = a->tokens; j < a->tokens16; j++)
+        scores[j] = 0;
+    if (token < prefix) {
+        for (j = 0; j < a->tokens; j++)
+            scores[j] = table[rows - (j < prefix ? 1 : 3)];
+        return;
+    }
+    if (prefix)
+        scores[0] = table[rows - 2];
+    table += a->offset[token] + (int32_t)((run->s->grid_height - 1) * to_w + run->s->grid_width - 1);
+    for (j = prefix; j < a->tokens; j++)
+        scores[j] = table[-a->offset[j]];
+}
+
+/* Sine of x, to a float: less multiples of pi / 2, in three parts, then Taylor's series of sine or cosine on |r| <= pi / 4,
+ * of which the first term left out is under 1e-13. quarter: 1 gives the cosine. */
+static float mimp_sine(double x, int quarter)
+{
+    const double turns = x * 0.63661977236758134, n = turns < 0 ? turns - 0.5 : turns + 0.5;
+    const int64_t k = n > -1e9 && n < 1e9 ? (int64_t)n : 0;
+    const double r = ((x - (double)k * 1.5707963267341256) - (double)k * 6.0771005063039660e-11) - (double)k * 2.0222662487959506e-21;
+    const double z = r * r;
+    const int phase = (int)((uint64_t)(k + quarter) & 3);
+    double v;
+    if (phase & 1)
+        v = 1 + z * (-1.0 / 2 + z * (1.0 / 24 + z * (-1.0 / 720 + z * (1.0 / 40320 + z * (-1.0 / 3628800 + z * (1.0 / 479001600))))));
+    else
+        v = r * (1 + z * (-1.0 / 6 + z * (1.0 / 120 + z * (-1.0 / 5040 + z * (1.0 / 362880 + z * (-1.0 / 39916800))))));
+    return (float)(phase & 2 ? -v : v);
+}
+
+/* Cosines and sines of one axis. A channel belongs to one axis, or to none and then is turned by 0; in the other axis' table
+ * its entries are 0, so that the sum of both tables is the channel's own. */
+static void mimp_turns(const mimp_attention *a, float *turn, uint32_t axis, uint32_t size, uint32_t stored)
+{
+    const uint32_t hd = a->step->head_dim;
+    const float *table = mimp_plain(a->run->model, a->step->tensor[4]);
+    uint32_t i, c;
+    for (i = 0; i < size; i++, turn += 2 * hd) {
+        const double at = a->step->rotary_grid == MIM_GRID_SCALED ? (double)i * stored / size
+            : a->step->rotary_grid == MIM_GRID_CENTERED ? (2.0 * i + 1) / size - 1 : (double)i;
+        for (c = 0; c < hd; c++) {
+            const uint32_t of = table[hd + c] > 1.5f ? 2 : table[hd + c] > 0.5f ? 1 : 0;
+            turn[c] = of == axis ? mimp_sine(at * (double)table[c], 1) : !of && axis == 1 ? 1.0f : 0.0f;
+            turn[hd + c] = of == axis ? mimp_sine(at * (double)table[c], 0) : 0.0f;
+        }
+    }
+}
+
+/* Rotates one token's q or k in place. */
+static void mimp_rotate(const mimp_attention *a, uint32_t token, float *x)
+{
+    const uint32_t hd = a->step->head_dim, half = hd / 2, prefix = a->run->s->prefix, gw = a->run->s->grid_width;
+    const int pairs = a->step->rotary == MIM_ROTARY_PAIRS;
+    const float *y_turn, *x_turn;
+    uint32_t i;
+    if (token < prefix)
+        return;
+    y_turn = a->turn_y + (size_t)(a->run->patch[token - prefix] / gw) * 2 * hd;
+    x_turn = a->turn_x + (size_t)(a->run->patch[token - prefix] % gw) * 2 * hd;
+    for (i = 0; i < half; i++) {
+        const uint32_t c = pairs ? 2 * i : i, d = pairs ? c + 1 : i + half;
+        const float u = x[c], v = x[d];
+        x[c] = u * (y_turn[c] + x_turn[c]) - v * (y_turn[hd + c] + x_turn[hd + c]);
+        x[d] = v * (y_turn[d] + x_turn[d]) + u * (y_turn[hd + d] + x_turn[hd + d]);
+    }
 }
 
 /* One head's q, k or v: the product, then the packing. */
@@ -3114,6 +3373,8 @@ static void mimp_attention_part(const mimp_attention *a, uint32_t head, uint32_t
     for (p = 0; p < panels; p += mimp_panel_group(&a->qkv))
         mimp_panels(kernels, &a->qkv, panel + p, mimp_min(mimp_panel_group(&a->qkv), panels - p), &a->block, a->tokens,
                     stage + (size_t)p * 16, width, 0, 0, scratch);
+    for (t = 0; a->turn_y && t < a->tokens; t++)
+        mimp_rotate(a, t, stage + (size_t)t * width);
     if (part == 0) {
         uint8_t *q = a->q + (size_t)(head * a->q_bytes);
         MIM_MEMSET(q + (size_t)((a->tiles - 1) * a->tile_bytes), 0, (size_t)a->tile_bytes);
@@ -3164,26 +3425,21 @@ static void mimp_attention_parts(void *arg, uint32_t index)
         mimp_attention_part(a, i / 3, i % 3, mimp_scratch(&a->crew, index));
 }
 
-/* Where token t of the stream stands in the caller's order; patch: the next one to look at, from 0 for the first patch token. */
-static uint32_t mimp_row_out(const mimp_run *run, uint32_t token, uint32_t *patch)
+/* Where token t of the stream stands in the caller's order. */
+static uint32_t mimp_row_out(const mimp_run *run, uint32_t token)
 {
-    if (token < run->s->prefix)
-        return token;
-    while (!run->place[*patch])
-        ++*patch;
-    return run->s->prefix + run->place[(*patch)++] - 1;
+    const uint32_t prefix = run->s->prefix;
+    return token < prefix ? token : prefix + run->place[run->patch[token - prefix]] - 1;
 }
 
 static void mimp_attention_put(const mimp_attention *a, uint32_t head, uint32_t token, const float *scores, const uint8_t *p,
                                uint32_t stride, float factor)
 {
-    float *to = a->run->out->attention + (size_t)(a->first + head) * a->tokens * a->tokens;
-    uint32_t j, patch = 0, row = 0;
-    for (j = 0; j <= token; j++)
-        row = mimp_row_out(a->run, j, &patch);
-    for (j = 0, patch = 0; j < a->tokens; j++) {
+    float *to = a->run->out->attention + ((size_t)(a->first + head) * a->tokens + mimp_row_out(a->run, token)) * a->tokens;
+    uint32_t j;
+    for (j = 0; j < a->tokens; j++) {
         const float v = (a->bytes ? (float)p[(size_t)(j / 4) * stride + j % 4] : scores[j]) * factor;
-        mimp_copy_out(to + (size_t)row * a->tokens + mimp_row_out(a->run, j, &patch), &v, 1);
+        mimp_copy_out(to + mimp_row_out(a->run, j), &v, 1);
     }
 }
 
@@ -3209,6 +3465,9 @@ static void mimp_attention_tile(const mimp_attention *a, uint32_t head, uint32_t
         e.scale = a->k_scale + (size_t)head * t16;
         e.sum = a->k_sum + (size_t)head * t16;
     }
+    for (r = 0; a->bias && r < valid; r++)
+        mimp_bias_row(a, head, first + r, scores + (size_t)r * t16);
+    e.add = a->bias != NULL;
     mimp_tile_panels(kernels, mimp_kind(a->bytes, a->step->key_max, 255), q, rows, valid, k, width, t16 / 16, scores, t16, e);
     for (r = 0; r < valid; r++) {
         float *row = scores + (size_t)r * t16;
@@ -3241,17 +3500,26 @@ static void mimp_attention_tiles(void *arg, uint32_t index)
 static void mimp_attention_run(mimp_run *run, const mim_blob_step *s)
 {
     mimp_attention a;
-    uint32_t inner;
+    mimp_pack_job pack;
     mimp_attention_memory(&a, run, s);
-    inner = s->heads * a.width;
+    if (a.bias)
+        mimp_bias_prepare(&a);
+    if (a.turn_y) {
+        mimp_turns(&a, a.turn_y, 1, run->s->grid_height, s->stored_height);
+        mimp_turns(&a, a.turn_x, 2, run->s->grid_width, s->stored_width);
+    }
     mimp_block_shape(&a.block, run->s->kernels, &a.qkv);
-    mimp_pack(&a.crew, &a.block, run->x, run->stride, run->tokens, run->dim, mimp_plain(run->model, s->tensor[0]), s->eps);
+    mimp_pack(mimp_pack_of(&a.crew, &a.block, run->x, run->stride, run->tokens, run->dim, mimp_plain(run->model, s->tensor[0]), s->eps));
     for (a.first = 0; a.first < s->heads; a.first += a.group) {
         mimp_work(&a.crew, mimp_attention_parts, &a);
         mimp_work(&a.crew, mimp_attention_tiles, &a);
     }
     mimp_block_shape(&a.block, run->s->kernels, &a.proj);
-    mimp_pack(&a.crew, &a.block, a.out, inner, run->tokens, inner, NULL, 0);
+    pack = mimp_pack_of(&a.crew, &a.block, a.out, (size_t)s->heads * a.width, run->tokens, s->heads * s->head_dim,
+                        mimp_plain(run->model, s->tensor[5]), s->eps);
+    pack.head_dim = s->head_dim;
+    pack.width = a.width;
+    mimp_pack(pack);
     mimp_linear(&a.crew, &a.proj, &a.block, run->tokens, run->x, run->stride, 0, 1);
 }
 
@@ -3273,6 +3541,8 @@ static void mimp_mlp_memory(mimp_mlp *m, mimp_run *run, const mim_blob_step *s)
     m->block = mimp_block_memory(&run->arena, run->s->kernels, &m->fc1, tile);
     m->hidden = mimp_floats(&run->arena, (uint64_t)tile * m->fc1.n);
     m->hidden_block = mimp_block_memory(&run->arena, run->s->kernels, &m->fc2, tile);
+    if ((s->flags & MIM_STEP_GATED || s->tensor[3]) && scratch < (uint64_t)m->fc2.k * 4)
+        scratch = (uint64_t)m->fc2.k * 4;
     if (scratch < mimp_unpacked_bytes(&m->fc1))
         scratch = mimp_unpacked_bytes(&m->fc1);
     if (scratch < mimp_unpacked_bytes(&m->fc2))
@@ -3282,16 +3552,20 @@ static void mimp_mlp_memory(mimp_mlp *m, mimp_run *run, const mim_blob_step *s)
 
 static void mimp_mlp_run(mimp_run *run, const mim_blob_step *s)
 {
-    const uint32_t tile = mimp_tile_of(run);
+    const uint32_t tile = mimp_tile_of(run), gate = s->flags & MIM_STEP_GATED ? s->rule : 0;
+    const uint32_t hidden = run->model->tensors[s->tensor[2] - 1].columns;
     uint32_t first;
+    mimp_pack_job pack;
     mimp_mlp m;
     mimp_mlp_memory(&m, run, s);
     for (first = 0; first < run->tokens; first += tile) {
         const uint32_t rows = mimp_min(tile, run->tokens - first);
         float *x = run->x + first * run->stride;
-        mimp_pack(&m.crew, &m.block, x, run->stride, rows, run->dim, mimp_plain(run->model, s->tensor[0]), s->eps);
-        mimp_linear(&m.crew, &m.fc1, &m.block, rows, m.hidden, m.fc1.n, s->rule, 0);
-        mimp_pack(&m.crew, &m.hidden_block, m.hidden, m.fc1.n, rows, m.fc1.n, NULL, 0);
+        mimp_pack(mimp_pack_of(&m.crew, &m.block, x, run->stride, rows, run->dim, mimp_plain(run->model, s->tensor[0]), s->eps));
+        mimp_linear(&m.crew, &m.fc1, &m.block, rows, m.hidden, m.fc1.n, gate ? 0 : s->rule, 0);
+        pack = mimp_pack_of(&m.crew, &m.hidden_block, m.hidden, m.fc1.n, rows, hidden, mimp_plain(run->model, s->tensor[3]), s->eps);
+        pack.gate = gate;
+        mimp_pack(pack);
         mimp_linear(&m.crew, &m.fc2, &m.hidden_block, rows, x, run->stride, 0, 1);
     }
 }
@@ -3347,7 +3621,7 @@ static void mimp_head_run(mimp_run *run, const mim_blob_step *s)
 {
     mimp_head e;
     mimp_head_memory(&e, run, s);
-    mimp_pack(&e.crew, &e.block, run->pooled, 0, 1, run->model->header->pooled_dim, NULL, 0);
+    mimp_pack(mimp_pack_of(&e.crew, &e.block, run->pooled, 0, 1, run->model->header->pooled_dim, NULL, 0));
     mimp_linear(&e.crew, &e.matrix, &e.block, 1, e.logits, e.matrix.n, 0, 0);
     if (run->out->logits)
         mimp_copy_out(run->out->logits, e.logits, run->model->header->classes);
@@ -3387,7 +3661,7 @@ static void mimp_unmask_run(mimp_run *run, const mim_blob_step *s, float *y)
     const size_t stride = mimp_up(dim, 16);
     const float *mask = mimp_plain(run->model, s->tensor[1]), *first_rows = mimp_plain(run->model, s->tensor[2]);
     const float *table = mimp_plain(run->model, s->tensor[3]);
-    uint32_t patch = 0, first, r, d, p;
+    uint32_t first, r, d, p;
     mimp_unmask e;
     mimp_unmask_memory(&e, run, s);
     MIM_MEMSET(y, 0, (prefix + run->patches) * stride * 4);
@@ -3396,15 +3670,10 @@ static void mimp_unmask_run(mimp_run *run, const mim_blob_step *s, float *y)
             MIM_MEMCPY(y + (prefix + p) * stride, mask, (size_t)dim * 4);
     for (first = 0; first < run->tokens; first += tile) {
         const uint32_t rows = mimp_min(tile, run->tokens - first);
-        mimp_pack(&e.crew, &e.block, run->x + first * run->stride, run->stride, rows, run->dim, NULL, 0);
+        mimp_pack(mimp_pack_of(&e.crew, &e.block, run->x + first * run->stride, run->stride, rows, run->dim, NULL, 0));
         mimp_linear(&e.crew, &e.matrix, &e.block, rows, e.tile, e.matrix.n, 0, 0);
         for (r = 0; r < rows; r++) {
-            uint32_t to = first + r;
-            if (to >= prefix) {
-                while (!run->place[patch])
-                    patch++;
-                to = prefix + patch++;
-            }
+            const uint32_t token = first + r, to = token < prefix ? token : prefix + run->patch[token - prefix];
             MIM_MEMCPY(y + to * stride, e.tile + (size_t)r * e.matrix.n, (size_t)dim * 4);
         }
     }
@@ -3428,7 +3697,7 @@ static void mimp_predict_run(mimp_run *run, const mim_blob_step *s)
     mimp_unmask_memory(&e, run, s);
     for (first = 0; first < run->patches; first += tile) {
         const uint32_t rows = mimp_min(tile, run->patches - first);
-        mimp_pack(&e.crew, &e.block, run->x + (prefix + first) * run->stride, run->stride, rows, run->dim, NULL, 0);
+        mimp_pack(mimp_pack_of(&e.crew, &e.block, run->x + (prefix + first) * run->stride, run->stride, rows, run->dim, NULL, 0));
         mimp_linear(&e.crew, &e.matrix, &e.block, rows, e.tile, e.matrix.n, 0, 0);
         for (r = 0; r < rows; r++)
             mimp_copy_out(run->prediction + (size_t)(first + r) * n, e.tile + (size_t)r * e.matrix.n, n);
@@ -3448,6 +3717,7 @@ static void mimp_run_memory(mimp_run *run)
     run->dim = h->dim;
     run->stride = mimp_up(h->dim, 16);
     run->place = (uint16_t *)mimp_take(&run->arena, (uint64_t)run->patches * 2);
+    run->patch = (uint16_t *)mimp_take(&run->arena, (uint64_t)(run->planned - run->s->prefix) * 2);
     run->pooled = mimp_floats(&run->arena, mimp_up(h->pooled_dim, 16));
     run->row = mimp_floats(&run->arena, run->stride);
     run->x = mimp_floats(&run->arena, (uint64_t)run->tokens * run->stride);
@@ -3491,10 +3761,19 @@ static uint64_t mimp_plan_bytes(const mim_session *s)
     return run.arena.high;
 }
 
-static mim_status mimp_positions_fit(const mim_session *s, const mim_blob_step *step)
+/* Whether the steps can serve the session's grid. */
+static mim_status mimp_grid_fits(const mim_session *s)
 {
-    return step->rule == MIM_POSITIONS_FIXED && (step->stored_height != s->grid_height || step->stored_width != s->grid_width)
-        ? MIM_ERR_SIZE : MIM_OK;
+    const uint32_t end = s->desc.decoder ? s->model->header->step_count : s->model->header->decoder_step;
+    uint32_t i;
+    for (i = 0; i < end; i++) {
+        const mim_blob_step *step = &s->model->steps[i];
+        const int fixed = step->kind == MIM_STEP_EMBED || step->kind == MIM_STEP_UNMASK ? step->rule == MIM_POSITIONS_FIXED
+            : step->kind == MIM_STEP_ATTENTION && step->rule == MIM_BIAS_FIXED;
+        if (fixed && (step->stored_height != s->grid_height || step->stored_width != s->grid_width))
+            return MIM_ERR_SIZE;
+    }
+    return MIM_OK;
 }
 
 /* A session without memory: the request, checked and with its defaults filled in. */
@@ -3528,9 +3807,7 @@ static mim_status mimp_prepare(mim_session *s, const mim_model *model, const mim
         return MIM_ERR_VISIBLE;
     if (s->desc.decoder && h->decoder_step == h->step_count)
         return MIM_ERR_MISSING;
-    status = mimp_positions_fit(s, &model->steps[0]);
-    if (!status && s->desc.decoder)
-        status = mimp_positions_fit(s, &model->steps[h->decoder_step]);
+    status = mimp_grid_fits(s);
     if (status)
         return status;
     s->kernels = mimp_choose(s->desc.cpu);
@@ -3610,10 +3887,10 @@ MIMP_PUBLIC mim_status mim_begin(mim_session *session, const mim_model *model, c
 /* Copies tokens first..first+count of the caller's order out, through a norm where there is one. */
 static void mimp_put_tokens(const mimp_run *run, float *to, uint32_t first, uint32_t count, const mim_blob_step *norm)
 {
-    uint32_t token, patch = 0;
+    uint32_t token;
     for (token = 0; token < run->tokens && to; token++) {
         const float *x = run->x + token * run->stride;
-        const uint32_t row = mimp_row_out(run, token, &patch);
+        const uint32_t row = mimp_row_out(run, token);
         if (row < first || row >= first + count)
             continue;
         if (norm) {
@@ -3639,6 +3916,9 @@ static mim_status mimp_mark_visible(mimp_run *run)
             return MIM_ERR_VISIBLE;
         run->place[patch] = (uint16_t)(i + 1);
     }
+    for (i = 0, n = 0; i < run->patches; i++)
+        if (run->place[i])
+            run->patch[n++] = (uint16_t)i;
     run->tokens = run->s->prefix + n;
     return MIM_OK;
 }

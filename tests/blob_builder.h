@@ -12,13 +12,14 @@ typedef struct spec {
     uint32_t weight_max, input_max, key_max, value_max;     /* q8 */
     uint32_t decoder_dim, decoder_blocks, decoder_heads, decoder_head_dim, decoder_hidden, decoder_prefix, norm_pix;
     uint32_t resize, filter, edge;
+    uint32_t bias, rotary, rotary_grid, gated, inner_norms;     /* of the encoder's blocks */
     uint64_t seed;                              /* of the weights */
 } spec;
 
 typedef struct builder {
     mim_blob_step step[64];
     mim_blob_tensor tensor[256];
-    uint32_t row_head[256], column_head[256];   /* true head dimension where rows or columns come in padded heads; else 0 */
+    uint32_t row_head[256];                     /* true head dimension where rows come in padded heads; else 0 */
     uint32_t steps, tensors;
     const spec *model;
 } builder;
@@ -47,11 +48,11 @@ static inline uint16_t builder_plain(builder *b, uint32_t rows, uint32_t columns
     return (uint16_t)b->tensors;
 }
 
-static inline uint16_t builder_matrix(builder *b, uint32_t type, uint32_t rows, uint32_t columns, uint32_t row_head, uint32_t column_head)
+static inline uint16_t builder_matrix(builder *b, uint32_t type, uint32_t rows, uint32_t columns, uint32_t row_head)
 {
     mim_blob_tensor *t = &b->tensor[b->tensors];
     b->row_head[b->tensors] = row_head;
-    b->column_head[b->tensors++] = column_head;
+    b->tensors++;
     t->rows = rows;
     t->columns = columns;
     t->type = (uint8_t)type;
@@ -78,6 +79,26 @@ static inline void builder_positions(mim_blob_step *s, const spec *p)
     s->position_offset = p->positions == MIM_POSITIONS_CUBIC || p->positions == MIM_POSITIONS_LINEAR ? p->position_offset : 0;
 }
 
+static inline void builder_attention_extras(builder *b, mim_blob_step *s)
+{
+    const spec *p = b->model;
+    if (p->bias || p->rotary_grid == MIM_GRID_SCALED) {
+        s->stored_height = p->stored_height;
+        s->stored_width = p->stored_width;
+    }
+    if (p->bias) {
+        s->rule = p->bias;
+        s->tensor[3] = builder_plain(b, s->heads, (2 * p->stored_height - 1) * (2 * p->stored_width - 1) + (p->cls ? 3 : 0));
+    }
+    if (p->rotary) {
+        s->rotary = (uint8_t)p->rotary;
+        s->rotary_grid = (uint8_t)p->rotary_grid;
+        s->tensor[4] = builder_plain(b, 2, s->head_dim);
+    }
+    if (p->inner_norms)
+        s->tensor[5] = builder_plain(b, 2, s->heads * s->head_dim);
+}
+
 static inline void builder_blocks(builder *b, uint32_t blocks, uint32_t dim, uint32_t heads, uint32_t head_dim, uint32_t hidden, int tap)
 {
     const uint32_t type = b->model->type, inner = heads * builder_up(head_dim, 16);
@@ -85,19 +106,23 @@ static inline void builder_blocks(builder *b, uint32_t blocks, uint32_t dim, uin
     while (blocks--) {
         s = builder_step(b, MIM_STEP_ATTENTION);
         s->tensor[0] = builder_plain(b, 2, dim);
-        s->tensor[1] = builder_matrix(b, type, inner * 3, dim, head_dim, 0);
-        s->tensor[2] = builder_matrix(b, type, dim, inner, 0, head_dim);
+        s->tensor[1] = builder_matrix(b, type, inner * 3, dim, head_dim);
+        s->tensor[2] = builder_matrix(b, type, dim, heads * head_dim, 0);
         s->heads = heads;
         s->head_dim = head_dim;
         s->scale = 1.0f / sqrtf((float)head_dim);
         s->key_max = type == MIM_Q8 ? (uint8_t)b->model->key_max : 0;
         s->value_max = type == MIM_Q8 ? (uint8_t)b->model->value_max : 0;
+        if (tap)
+            builder_attention_extras(b, s);
         s = builder_step(b, MIM_STEP_MLP);
         s->tensor[0] = builder_plain(b, 2, dim);
-        s->tensor[1] = builder_matrix(b, type, hidden, dim, 0, 0);
-        s->tensor[2] = builder_matrix(b, type, dim, hidden, 0, 0);
+        s->tensor[1] = builder_matrix(b, type, tap && b->model->gated ? 2 * builder_up(hidden, 16) : hidden, dim, 0);
+        s->tensor[2] = builder_matrix(b, type, dim, hidden, 0);
+        if (tap && b->model->inner_norms)
+            s->tensor[3] = builder_plain(b, 2, hidden);
         s->rule = b->model->gelu;
-        s->flags = tap ? MIM_STEP_TAP : 0;
+        s->flags = tap ? (uint16_t)(MIM_STEP_TAP | (b->model->gated ? MIM_STEP_GATED : 0)) : 0;
     }
 }
 
@@ -110,7 +135,7 @@ static inline void builder_fill_plain(uint8_t *at, const mim_blob_tensor *t, int
     }
 }
 
-static inline void builder_fill_matrix(uint8_t *at, const mim_blob_tensor *t, uint32_t row_head, uint32_t column_head)
+static inline void builder_fill_matrix(uint8_t *at, const mim_blob_tensor *t, uint32_t row_head)
 {
     const uint32_t n = builder_up(t->rows, 16), k = builder_up(t->columns, 32);
     const size_t size = t->type == MIM_F32 ? 4 : t->type == MIM_F16 ? 2 : 1;
@@ -128,7 +153,7 @@ static inline void builder_fill_matrix(uint8_t *at, const mim_blob_tensor *t, ui
             float x = uniform(-spread, spread);
             uint16_t half = builder_half(x);
             int32_t q = (int32_t)between(0, 2u * t->weight_max) - t->weight_max;
-            if (!live || (column_head && c % builder_up(column_head, 16) >= column_head))
+            if (!live)
                 x = 0, half = 0, q = 0;
             sum += q;
             if (t->type == MIM_F32)
@@ -199,7 +224,7 @@ static inline uint8_t *blob_build(const spec *p, size_t *bytes)
     memset(&b, 0, sizeof b);
     b.model = p;
     s = builder_step(&b, MIM_STEP_EMBED);
-    s->tensor[0] = builder_matrix(&b, p->type == MIM_Q8 ? (uint32_t)MIM_F16 : p->type, p->dim, pixels, 0, 0);
+    s->tensor[0] = builder_matrix(&b, p->type == MIM_Q8 ? (uint32_t)MIM_F16 : p->type, p->dim, pixels, 0);
     if (prefix)
         s->tensor[1] = builder_plain(&b, prefix, p->dim);
     if (p->positions)
@@ -215,11 +240,11 @@ static inline uint8_t *blob_build(const spec *p, size_t *bytes)
         s->eps = 1e-6f;
     }
     if (p->classes)
-        builder_step(&b, MIM_STEP_HEAD)->tensor[0] = builder_matrix(&b, p->type, p->classes, h.pooled_dim, 0, 0);
+        builder_step(&b, MIM_STEP_HEAD)->tensor[0] = builder_matrix(&b, p->type, p->classes, h.pooled_dim, 0);
     h.decoder_step = b.steps;
     if (p->decoder_dim) {
         s = builder_step(&b, MIM_STEP_UNMASK);
-        s->tensor[0] = builder_matrix(&b, p->type, p->decoder_dim, p->dim, 0, 0);
+        s->tensor[0] = builder_matrix(&b, p->type, p->decoder_dim, p->dim, 0);
         s->tensor[1] = builder_plain(&b, 1, p->decoder_dim);
         if (prefix && p->decoder_prefix)
             s->tensor[2] = builder_plain(&b, prefix, p->decoder_dim);
@@ -228,7 +253,7 @@ static inline uint8_t *blob_build(const spec *p, size_t *bytes)
         builder_positions(s, p);
         builder_blocks(&b, p->decoder_blocks, p->decoder_dim, p->decoder_heads, p->decoder_head_dim, p->decoder_hidden, 0);
         builder_step(&b, MIM_STEP_NORM)->tensor[0] = builder_plain(&b, 2, p->decoder_dim);
-        builder_step(&b, MIM_STEP_PREDICT)->tensor[0] = builder_matrix(&b, p->type, pixels, p->decoder_dim, 0, 0);
+        builder_step(&b, MIM_STEP_PREDICT)->tensor[0] = builder_matrix(&b, p->type, pixels, p->decoder_dim, 0);
     }
     h.step_count = b.steps;
     h.tensor_count = b.tensors;
@@ -253,7 +278,7 @@ static inline uint8_t *blob_build(const spec *p, size_t *bytes)
         if (b.tensor[i].layout == MIM_PLAIN)
             builder_fill_plain(blob + b.tensor[i].at, &b.tensor[i], norm);
         else
-            builder_fill_matrix(blob + b.tensor[i].at, &b.tensor[i], b.row_head[i], b.column_head[i]);
+            builder_fill_matrix(blob + b.tensor[i].at, &b.tensor[i], b.row_head[i]);
     }
     h.checksum = mim_checksum(blob, *bytes);
     memcpy(blob, &h, sizeof h);
@@ -308,6 +333,21 @@ static inline spec spec_random(uint32_t type)
     p.resize = between(MIM_RESIZE_SHORT_EDGE, MIM_RESIZE_SQUASH), p.filter = between(MIM_BILINEAR, MIM_BICUBIC);
     p.edge = p.grid_height * p.patch_height + p.grid_width * p.patch_width;
     p.seed = any32();
+    return p;
+}
+
+/* The same with what the blocks of BEiT, EVA-02 and DINOv3 have besides. */
+static inline spec spec_random_block(uint32_t type)
+{
+    spec p = spec_random(type);
+    p.bias = p.registers ? MIM_BIAS_NONE : between(MIM_BIAS_NONE, MIM_BIAS_GEOMETRIC);
+    if (p.bias == MIM_BIAS_FIXED)
+        p.stored_height = p.grid_height, p.stored_width = p.grid_width;
+    p.rotary = between(MIM_ROTARY_NONE, MIM_ROTARY_HALVES);
+    p.rotary_grid = p.rotary ? between(MIM_GRID_INDEX, MIM_GRID_CENTERED) : 0;
+    p.head_dim += p.head_dim % 2;
+    p.gated = between(0, 1), p.inner_norms = between(0, 1);
+    p.gelu = between(MIM_GELU_ERF, MIM_SILU);
     return p;
 }
 

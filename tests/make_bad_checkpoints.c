@@ -571,6 +571,133 @@ static void make_bad_containers(void)
     bad_text("entry-number", "{", "{\"a\":1,", "must have dtype");
 }
 
+/* The model "vit" with this tensor in each of its blocks. */
+static void blocks_with(const char *part, int rank, int a, int b)
+{
+    base(NULL);
+    for (int i = 0; i < DEPTH; i++) {
+        char name[96];
+        snprintf(name, sizeof name, "blocks.%d.%s", i, part);
+        add(name, name, 0, rank, a, b);
+    }
+}
+
+/* Its MLPs gated, in two tensors. */
+static void gated(void)
+{
+    char name[96];
+    blocks_with("mlp.fc1_g.weight", 2, HIDDEN, DIM);
+    for (int i = 0; i < DEPTH; i++) {
+        snprintf(name, sizeof name, "blocks.%d.mlp.fc1.weight", i);
+        drop(name);
+        snprintf(name, sizeof name, "blocks.%d.mlp.fc1.bias", i);
+        drop(name);
+        snprintf(name, sizeof name, "blocks.%d.mlp.fc1_x.weight", i);
+        add(name, name, 0, 2, HIDDEN, DIM);
+    }
+}
+
+/* Relative positions, rotations, gates and inner norms. */
+static void make_bad_relations(void)
+{
+    enum { RELATIVE = (2 * SIDE - 1) * (2 * SIDE - 1) + 3 };
+    blocks_with("attn.relative_position_bias_table", 2, RELATIVE - 1, HEADS);
+    bad_items("relative-rows", "10 stored positions and 27 relative ones are not those of one square grid");
+    blocks_with("attn.relative_position_bias_table", 2, RELATIVE, HEADS + 1);
+    bad_items("relative-heads", "relative position bias has 3 heads, not 2 (option)");
+    blocks_with("attn.relative_position_bias_table", 2, RELATIVE, 300);
+    bad_items("relative-heads-300", "number of heads is 300");
+    blocks_with("attn.relative_position_bias_table", 1, RELATIVE, 0);
+    bad_items("relative-vector", "[relative positions, heads] was expected");
+    blocks_with("attn.relative_position_bias_table", 2, 0, HEADS);
+    bad_items("relative-none", "number of relative positions is 0");
+    blocks_with("attn.relative_position_bias_table", 2, 70000, 1);
+    find("blocks.0.attn.relative_position_bias_table")->dtype = "I8";
+    bad_items("relative-70000", "number of relative positions is 70000");
+    blocks_with("attn.relative_position_bias_table", 2, RELATIVE, HEADS);
+    set_shape(find("blocks.1.attn.relative_position_bias_table"), 2, RELATIVE + 1, HEADS, 0, 0, 0);
+    bad_items("relative-differ", "[28, 2] was expected");
+    blocks_with("attn.relative_position_bias_table", 2, RELATIVE, HEADS);
+    add("rel_pos_bias.relative_position_bias_table", "x", 0, 2, RELATIVE, HEADS + 1);
+    bad_items("relative-shared", "[28, 2] was expected");
+    blocks_with("attn.relative_position_bias_table", 2, RELATIVE, HEADS);
+    add("register_tokens", "x", 0, 3, 1, 2, DIM);
+    bad_items("relative-registers", "relative position bias and registers together");
+    blocks_with("attn.relative_position_bias_table", 2, RELATIVE, HEADS);
+    float table[RELATIVE * HEADS] = { 0 };
+    table[RELATIVE] = (float)NAN;
+    find("blocks.1.attn.relative_position_bias_table")->value = table;
+    bad_items("relative-nan", "'blocks.1.attn.relative_position_bias_table' holds a value that is not a finite f32 (element 28)");
+    blocks_with("attn.relative_position_bias_table", 2, RELATIVE, HEADS);
+    drop("pos_embed");
+    set_shape(find("blocks.0.attn.relative_position_bias_table"), 2, 37, HEADS, 0, 0, 0);
+    set_shape(find("blocks.1.attn.relative_position_bias_table"), 2, 37, HEADS, 0, 0, 0);
+    bad_items("relative-alone", "37 stored relative positions are not those of one square grid");
+
+    base(NULL);
+    add("rope.freqs_cos", "x", 0, 2, SIDE * SIDE, HEAD);
+    bad_items("rotary-stranger", "'rope.freqs_cos' is of rotary positions, which vit does not have");
+    base(NULL);
+    add("rope.freqs", "x", 0, 2, DEPTH, HEAD);
+    bad_items("rotary-learned", "learned rotary positions");
+    base(NULL);
+    drop("pos_embed");
+    add("rope_embed.periods", "x", 0, 1, 3);
+    bad_items("periods-three", "not made of heads of 12 ('rope_embed.periods')");
+    base(NULL);
+    drop("pos_embed");
+    add("rope_embed.periods", "x", 0, 1, 100);
+    bad_items("periods-many", "[a quarter of the width of a head] was expected");
+    base(NULL);
+    drop("pos_embed");
+    add("rope_embed.periods", "x", 0, 1, 5);
+    bad_items("periods-heads", "size of the pictures (--image-size N or HxW)");
+    base(NULL);
+    add("rope_embed.periods", "x", 0, 1, 5);
+    bad_items("periods-positions", "'pos_embed' is a table of positions, which dinov3 does not have");
+    base(NULL);
+    add("cls_norm.weight", "x", 0, 1, DIM);
+    bad_items("two-norms", "a norm of CLS and registers alone");
+
+    base("blocks.0.mlp.fc1.weight");
+    set_shape(find("blocks.0.mlp.fc1.weight"), 2, 2 * HIDDEN + 1, DIM, 0, 0, 0);
+    set_shape(find("blocks.0.mlp.fc1.bias"), 1, 2 * HIDDEN + 1, 0, 0, 0, 0);
+    bad_items("gate-odd", "[20, 73] was expected");
+    base(NULL);
+    set_shape(find("blocks.0.mlp.fc1.weight"), 2, 2 * HIDDEN, DIM, 0, 0, 0);
+    set_shape(find("blocks.0.mlp.fc1.bias"), 1, 2 * HIDDEN, 0, 0, 0, 0);
+    bad_items("gate-some", "only some of its blocks have a gated MLP");
+    gated();
+    set_shape(find("blocks.1.mlp.fc1_x.weight"), 2, HIDDEN - 1, DIM, 0, 0, 0);
+    bad_items("gate-value", "[36, 20] was expected");
+    gated();
+    set_shape(find("blocks.0.mlp.fc1_g.weight"), 2, HIDDEN + 1, DIM, 0, 0, 0);
+    bad_items("gate-rows", "[37, 20] was expected");
+    gated();
+    drop("blocks.1.mlp.fc1_x.weight");
+    bad_items("gate-alone", "block 1 of 2 has no first linear layer of the MLP");
+    gated();
+    add("blocks.0.mlp.fc1.weight", "x", 0, 2, 2 * HIDDEN, DIM);
+    bad_items("gate-twice", "both whole and split");
+    blocks_with("mlp.norm.weight", 1, HIDDEN, 0);
+    bad_items("inner-rms", "RMS norm");
+    blocks_with("mlp.norm.weight", 1, HIDDEN, 0);
+    add("blocks.0.mlp.norm.bias", "x", 0, 1, HIDDEN);
+    add("blocks.1.mlp.norm.bias", "x", 0, 1, HIDDEN + 1);
+    bad_items("inner-norm", "[36] was expected");
+    base(NULL);
+    add("blocks.1.mlp.norm.weight", "x", 0, 1, HIDDEN);
+    bad_items("inner-norm-some", "only some of its encoder blocks have a norm inside the MLP");
+    blocks_with("attn.norm.weight", 1, DIM, 0);
+    add("blocks.0.attn.norm.bias", "x", 0, 1, DIM);
+    add("blocks.1.attn.norm.bias", "x", 0, 1, HEAD);
+    bad_items("attention-norm", "[20] was expected");
+    blocks_with("attn.norm.weight", 1, DIM, 0);
+    add("blocks.0.attn.norm.bias", "x", 0, 1, DIM);
+    add("blocks.1.attn.norm.bias", "x", 0, 1, DIM);
+    bad_items("attention-norm-heads", "normalises heads of 10; mim can do that where they are a multiple of 16 wide");
+}
+
 static void make_bad_models(void)
 {
     const float nan = (float)NAN, infinite = (float)INFINITY;
@@ -614,7 +741,7 @@ static void make_bad_models(void)
     bad_shape("fc1-vector", "blocks.0.mlp.fc1.weight", 1, DIM, 0, 0, 0, 0, "[hidden, dim] was expected");
     bad_shape("fc1-none", "blocks.0.mlp.fc1.weight", 2, 0, DIM, 0, 0, 0, "hidden width of the MLP is 0");
     bad_shape("fc1-huge", "blocks.0.mlp.fc1.weight", 2, 20000, 1, 0, 0, 0, "hidden width of the MLP is 20000");
-    bad_shape("gated", "blocks.0.mlp.fc1.weight", 2, 2 * HIDDEN, DIM, 0, 0, 0, "gated MLP");
+    bad_shape("gated", "blocks.0.mlp.fc1.weight", 2, 2 * HIDDEN, DIM, 0, 0, 0, "[72] was expected");
     bad_shape("fc2-turned", "blocks.1.mlp.fc2.weight", 2, HIDDEN, DIM, 0, 0, 0, "[20, 36] was expected");
     bad_shape("head-vector", "head.weight", 1, DIM, 0, 0, 0, 0, "[classes, width] was expected");
     bad_shape("head-width", "head.weight", 2, 5, DIM + 1, 0, 0, 0, "was expected");
@@ -680,7 +807,7 @@ static void make_bad_models(void)
     bad_items("query-norm", "blocks.*.attn.q_norm.weight (2) (norm of queries and keys)");
     base(NULL);
     add("blocks.0.attn.relative_position_bias_table", "x", 0, 2, 25, HEADS);
-    bad_items("relative-bias", "relative position bias");
+    bad_items("relative-bias", "only some of its encoder blocks have a relative position bias");
     base(NULL);
     add("patch_embed.norm.weight", "x", 0, 1, DIM);
     bad_items("stranger", "cannot use: patch_embed.norm.weight");
@@ -695,7 +822,8 @@ static void make_bad_models(void)
     bad_items("text-model", "--prefix vit.");
     model(form_named("vit"), HF, "beit.", "");
     add("beit.encoder.layer.0.lambda_1", "x", 0, 1, DIM);
-    bad_items("beit", "beit.encoder.layer.*.lambda_1");
+    bad_items("beit", "only some of its encoder blocks have a layer scale");
+    make_bad_relations();
 }
 
 /* Indexes with shards. The folder also gets one good shard, only.safetensors, with two tensors. */

@@ -124,9 +124,9 @@ static double ref_act(double x, uint32_t rule)
 
 static void ref_attention(const mim_model *m, const mim_blob_step *s, double *x, size_t t, size_t d, double *attention)
 {
-    const size_t p = (s->head_dim + 15) / 16 * 16, inner = s->heads * p;
+    const size_t p = (s->head_dim + 15) / 16 * 16, inner = s->heads * p, outer = s->heads * s->head_dim;
     double *y = ref_norm(m, s->tensor[0], x, t, d, (double)s->eps), *qkv = ref_linear(m, s->tensor[1], y, t), *z;
-    double *o = (double *)calloc(t * inner, sizeof *o), *a = (double *)malloc(t * sizeof *a);
+    double *o = (double *)calloc(t * outer, sizeof *o), *a = (double *)malloc(t * sizeof *a);
     size_t h, i, j, k;
     for (h = 0; h < s->heads; h++)
         for (i = 0; i < t; i++) {
@@ -145,7 +145,7 @@ static void ref_attention(const mim_model *m, const mim_blob_step *s, double *x,
                 if (attention)
                     attention[(h * t + i) * t + j] = a[j];
                 for (k = 0; k < s->head_dim; k++)
-                    o[i * inner + h * p + k] += a[j] * qkv[j * inner * 3 + h * 3 * p + 2 * p + k];
+                    o[i * outer + h * s->head_dim + k] += a[j] * qkv[j * inner * 3 + h * 3 * p + 2 * p + k];
             }
         }
     z = ref_linear(m, s->tensor[2], o, t);

@@ -355,7 +355,7 @@ static void test_steps(void)
                     CHECK(open_now(&model) == MIM_ERR_STEP && model.fault_at == at);
                 step(i)->kind = s.kind;
             }
-            if ((word & ~(uint32_t)MIM_STEP_TAP) || (word && !(block && encoder)))
+            if (s.kind != MIM_STEP_MLP && ((word & ~(uint32_t)MIM_STEP_TAP) || (word && !(block && encoder))))
                 expect(at + offsetof(mim_blob_step, flags), &word, 2, MIM_ERR_STEP, at, end, "flags");
         }
         for (j = 0; j < 8; j++) {
@@ -368,11 +368,14 @@ static void test_steps(void)
                     CHECK_THAT(open_now(&model) == MIM_ERR_STEP && model.fault_at >= at && model.fault_at < end, "step %u tensor[%u] = %u", i,
                                j, v);
                 else if (open_now(&model) == MIM_OK) {       /* only another tensor of the same shape, or none where it may be absent */
-                    if (v)
-                        CHECK_THAT(s.tensor[j] && tensor(v - 1)->rows == tensor(s.tensor[j] - 1u)->rows
+                    const int optional = (s.kind == MIM_STEP_UNMASK && j == 2) || (attention && j > 2) || (s.kind == MIM_STEP_MLP && j == 3);
+                    if (v && !s.tensor[j])
+                        CHECK_THAT(optional, "step %u tensor[%u] = %u", i, j, v);
+                    else if (v)
+                        CHECK_THAT(tensor(v - 1)->rows == tensor(s.tensor[j] - 1u)->rows
                                    && tensor(v - 1)->columns == tensor(s.tensor[j] - 1u)->columns, "step %u tensor[%u] = %u", i, j, v);
                     else
-                        CHECK_THAT(s.kind == MIM_STEP_UNMASK && j == 2, "step %u without tensor[%u]", i, j);
+                        CHECK_THAT(optional, "step %u without tensor[%u]", i, j);
                 } else
                     CHECK(model.fault_at >= at && model.fault_at < end);
             }
@@ -446,7 +449,12 @@ static void test_steps(void)
     STEP(MIM_STEP_ATTENTION, scale, float, 0, MIM_OK);
     STEP(MIM_STEP_MLP, rule, uint32_t, 0, MIM_ERR_STEP);
     STEP(MIM_STEP_MLP, rule, uint32_t, MIM_GELU_QUICK, MIM_OK);
-    STEP(MIM_STEP_MLP, rule, uint32_t, MIM_GELU_QUICK + 1, MIM_ERR_STEP);
+    STEP(MIM_STEP_MLP, rule, uint32_t, MIM_SILU, MIM_OK);
+    STEP(MIM_STEP_MLP, rule, uint32_t, MIM_SILU + 1, MIM_ERR_STEP);
+    STEP(MIM_STEP_ATTENTION, rotary, uint8_t, MIM_ROTARY_PAIRS, MIM_ERR_STEP);
+    STEP(MIM_STEP_ATTENTION, rotary_grid, uint8_t, MIM_GRID_INDEX, MIM_ERR_STEP);
+    STEP(MIM_STEP_MLP, rotary, uint8_t, MIM_ROTARY_PAIRS, MIM_ERR_STEP);
+    STEP(MIM_STEP_MLP, rotary_grid, uint8_t, MIM_GRID_SCALED, MIM_ERR_STEP);
     STEP(MIM_STEP_POOL, rule, uint32_t, 0, MIM_ERR_STEP);
     STEP(MIM_STEP_POOL, rule, uint32_t, MIM_POOL_MEAN_ALL, MIM_OK);
     STEP(MIM_STEP_POOL, rule, uint32_t, MIM_POOL_CLS_MEAN, MIM_ERR_STEP);
@@ -652,9 +660,37 @@ static int run_model_on(const mim_model *model, size_t others)
     return status == MIM_OK;
 }
 
-static void test_bytes(uint32_t type, uint32_t stride)
+/* Steps with everything that a block can have. */
+static void test_blocks(void)
 {
-    static const char *const name[] = { "", "every byte changed: f32", "every byte changed: f16", "every byte changed: q8" };
+    spec p = spec_small(MIM_Q8);
+    p.bias = MIM_BIAS_LINEAR, p.rotary = MIM_ROTARY_PAIRS, p.rotary_grid = MIM_GRID_SCALED, p.gated = p.inner_norms = 1;
+    p.gelu = MIM_SILU;
+    load(&p);
+    group("steps: relative bias, rotary embedding, gates, inner norms");
+    STEP(MIM_STEP_ATTENTION, rule, uint32_t, MIM_BIAS_NONE, MIM_ERR_STEP);
+    STEP(MIM_STEP_ATTENTION, rule, uint32_t, MIM_BIAS_GEOMETRIC, MIM_OK);
+    STEP(MIM_STEP_ATTENTION, rule, uint32_t, MIM_BIAS_GEOMETRIC + 1, MIM_ERR_STEP);
+    STEP(MIM_STEP_ATTENTION, rotary, uint8_t, MIM_ROTARY_NONE, MIM_ERR_STEP);
+    STEP(MIM_STEP_ATTENTION, rotary, uint8_t, MIM_ROTARY_HALVES, MIM_OK);
+    STEP(MIM_STEP_ATTENTION, rotary, uint8_t, MIM_ROTARY_HALVES + 1, MIM_ERR_STEP);
+    STEP(MIM_STEP_ATTENTION, rotary_grid, uint8_t, 0, MIM_ERR_STEP);
+    STEP(MIM_STEP_ATTENTION, rotary_grid, uint8_t, MIM_GRID_CENTERED, MIM_OK);
+    STEP(MIM_STEP_ATTENTION, rotary_grid, uint8_t, MIM_GRID_CENTERED + 1, MIM_ERR_STEP);
+    STEP(MIM_STEP_ATTENTION, stored_height, uint32_t, 0, MIM_ERR_STEP);
+    STEP(MIM_STEP_ATTENTION, stored_width, uint32_t, 0, MIM_ERR_STEP);
+    STEP(MIM_STEP_ATTENTION, stored_height, uint32_t, 4097, MIM_ERR_STEP);
+    STEP(MIM_STEP_ATTENTION, stored_width, uint32_t, 0xffffffff, MIM_ERR_STEP);
+    STEP(MIM_STEP_MLP, flags, uint16_t, MIM_STEP_TAP | MIM_STEP_GATED | 4, MIM_ERR_STEP);
+    step(find(MIM_STEP_MLP))->flags = MIM_STEP_TAP;       /* not gated: fc1 then has too many rows */
+    expect(0, blob, 1, MIM_ERR_TENSOR, sizeof(mim_blob_header), bytes, "gate");
+    step(find(MIM_STEP_MLP))->flags = MIM_STEP_TAP | MIM_STEP_GATED;
+}
+
+static void test_bytes(uint32_t type, uint32_t stride, int extras)
+{
+    static const char *const name[] = { "", "every byte changed: f32", "every byte changed: f16", "every byte changed: q8", "",
+                                        "every byte changed: f32 with bias, rotary and gate", "", "every byte changed: q8 with bias, rotary and gate" };
     static const uint8_t flips[] = { 0x80, 0x40, 0x7f };
     size_t i, structure;
     uint32_t runs = 0, opened = 0;
@@ -665,11 +701,15 @@ static void test_bytes(uint32_t type, uint32_t stride)
     p.grid_height = p.grid_width = p.stored_height = p.stored_width = 2;
     p.dim = 16, p.blocks = 1, p.heads = 1, p.head_dim = 16, p.hidden = 16, p.classes = 3, p.edge = 5;
     p.weight_max = 127;
+    if (extras) {
+        p.bias = MIM_BIAS_LINEAR, p.rotary = MIM_ROTARY_HALVES, p.rotary_grid = MIM_GRID_SCALED, p.gated = p.inner_norms = 1;
+        p.gelu = MIM_SILU;
+    }
     load(&p);
     structure = (size_t)((uint8_t *)tensor(header()->tensor_count) - blob);
     b = (uint8_t *)memcpy(guard_high(&at_end, bytes, 16), blob, bytes);
-    group(name[type]);
-    CHECK(bytes % 16 == 0 && mim_open(&model, b, bytes) == MIM_OK && mim_verify(&model) == MIM_OK && run_model_on(&model, kernels));
+    group(name[type + (extras ? 4 : 0)]);
+    CHECK( mim_open(&model, b, bytes) == MIM_OK && mim_verify(&model) == MIM_OK && run_model_on(&model, kernels));
     for (i = 0; i < bytes; i += stride) {
         const uint8_t old = b[i];
         uint32_t v, values = i < structure ? 255 : 2;
@@ -711,7 +751,7 @@ int main(void)
     }
     group("the builder's blobs are valid");
     for (i = 0; i < 300; i++) {
-        p = spec_random(1 + (uint32_t)i % 3);
+        p = i % 2 ? spec_random(1 + (uint32_t)i % 3) : spec_random_block(1 + (uint32_t)i % 3);
         load(&p);
         CHECK_THAT(open_now(&model) == MIM_OK && mim_verify(&model) == MIM_OK, "%s at %d", model.fault, (int)model.fault_at);
     }
@@ -737,8 +777,11 @@ int main(void)
         load(&p);
         test_verify(type);
     }
+    test_blocks();
     for (type = MIM_F32; type <= MIM_Q8; type++)
-        test_bytes(type, stride);
+        test_bytes(type, stride, 0);
+    test_bytes(MIM_F32, 3 * stride, 1);
+    test_bytes(MIM_Q8, 3 * stride, 1);
     free(blob);
     return finish();
 }

@@ -177,7 +177,7 @@ for wrong_value in '"hidden_size":768' '"num_hidden_layers":12' '"intermediate_s
     echo '{"model_type":"vit",'"$wrong_value"'}' >hf/config.json
     refuse "${wrong_value#*:}, the tensors say" hf -o out.mim
 done
-echo '{"model_type":"vit","hidden_act":"silu"}' >hf/config.json; refuse "hidden_act 'silu' is not available" hf -o out.mim
+echo '{"model_type":"vit","hidden_act":"relu"}' >hf/config.json; refuse "hidden_act 'relu' is not available" hf -o out.mim
 echo '{"model_type":"vit","num_attention_heads":3}' >hf/config.json
 refuse "cannot have 3 heads" hf -o out.mim --eps 1e-6 --act gelu
 for heads in 0 -1 1.5 1e9 1e300; do
@@ -205,6 +205,10 @@ timm ',"global_pool":"map"'; refuse "global_pool 'map' is not available" timm -o
 timm ',"norm_layer":"layernorm"'; refuse "--eps" timm -o out.mim
 timm; edit 's/vit_tiny/vit_nobody/' timm/config.json; refuse "not one with plain blocks" timm -o out.mim
 timm; edit 's/vit_tiny_patch16/vit_base_patch16_rope/' timm/config.json; refuse "not available" timm -o out.mim --family timm
+timm; edit 's/vit_tiny_patch16/eva02_enormous_patch14_clip/' timm/config.json; refuse "not available" timm -o out.mim --family timm
+timm; edit 's/vit_tiny_patch16_224/eva02_tiny_patch14_224/' timm/config.json
+refuse "is of the family timm-eva02, not mae (--family)" timm -o out.mim --family mae
+timm ',"rope_mixed_mode":true'; refuse "model_args has rope_mixed_mode" timm -o out.mim
 refuse "cannot open" good/vit.safetensors -o out.mim --config nowhere.json
 group "configurations that cannot be used"
 

@@ -52,25 +52,26 @@ static int is_linear(const part *p, uint64_t rows_expected, uint64_t columns)
 
 static int is_norm(const part *p, uint64_t length) { return is_vector(p->weight, length) || is_vector(p->bias, length); }
 
-static int measure_block(const checkpoint *cp, const part *b, uint32_t dim, uint32_t *inner, uint32_t *hidden)
+static int measure_block(const checkpoint *cp, const part *b, uint32_t dim, uint32_t *inner, uint32_t *hidden, uint32_t *gated)
 {
-    const tensor *q = b[QKV].weight ? b[QKV].weight : b[QUERY].weight, *fc1 = b[FC1].weight;
+    const tensor *q = b[QKV].weight ? b[QKV].weight : b[QUERY].weight, *fc1 = b[GATE].weight ? b[GATE].weight : b[FC1].weight;
+    uint32_t gate = is_gated(b) != 0, halves = gate && !b[GATE].weight ? 2 : 1;
     uint64_t thirds = b[QKV].weight ? 3 : 1;
     if (q->rank != 2 || q->shape[0] % thirds)
         return wrong_shape(q, b[QKV].weight ? "[3 * heads * width of a head, dim]" : "[heads * width of a head, dim]");
     if (fc1->rank != 2)
         return wrong_shape(fc1, "[hidden, dim]");
+    uint64_t units = fc1->shape[0] / halves;
     if (*inner == 0) {
         if (within(cp, "the attention's width", q->shape[0] / thirds, MIM_MAX_HIDDEN) ||
-            within(cp, "the hidden width of the MLP", fc1->shape[0], MIM_MAX_HIDDEN))
+            within(cp, "the hidden width of the MLP", units, MIM_MAX_HIDDEN))
             return 1;
         *inner = (uint32_t)(q->shape[0] / thirds);
-        *hidden = (uint32_t)fc1->shape[0];
+        *hidden = (uint32_t)units;
+        *gated = gate;
     }
-    const tensor *fc2 = b[FC2].weight;
-    if (fc2->rank == 2 && fc2->shape[1] * 2 == fc1->shape[0] && fc1->shape[0] % 2 == 0)
-        return fail("%s: '%s' has twice the rows that '%s' has columns: a gated MLP is not available in this version",
-                    cp->path, fc1->name, fc2->name);
+    if (gate != *gated)
+        return fail("%s: only some of its blocks have a gated MLP ('%s')", cp->path, fc1->name);
     if (b[QKV].weight) {
         if (is_linear(&b[QKV], (uint64_t)*inner * 3, dim) || is_vector(b[QUERY].bias, *inner) ||
             is_vector(b[KEY].bias, *inner) || is_vector(b[VALUE].bias, *inner))
@@ -78,15 +79,20 @@ static int measure_block(const checkpoint *cp, const part *b, uint32_t dim, uint
     } else if (is_linear(&b[QUERY], *inner, dim) || is_linear(&b[KEY], *inner, dim) || is_linear(&b[VALUE], *inner, dim)) {
         return 1;
     }
-    return is_norm(&b[NORM1], dim) || is_linear(&b[PROJ], dim, *inner) || is_vector(b[SCALE1].weight, dim) ||
-           is_norm(&b[NORM2], dim) || is_linear(&b[FC1], *hidden, dim) || is_linear(&b[FC2], dim, *hidden) ||
-           is_vector(b[SCALE2].weight, dim);
+    if (b[GATE].weight ? is_linear(&b[GATE], *hidden, dim) || is_linear(&b[UP], *hidden, dim)
+                       : is_linear(&b[FC1], (uint64_t)*hidden * halves, dim))
+        return 1;
+    return is_norm(&b[NORM1], dim) || is_norm(&b[ATTENTION_NORM], *inner) || is_linear(&b[PROJ], dim, *inner) ||
+           is_vector(b[SCALE1].weight, dim) || is_norm(&b[NORM2], dim) || is_norm(&b[MLP_NORM], *hidden) ||
+           is_linear(&b[FC2], dim, *hidden) || is_vector(b[SCALE2].weight, dim);
 }
 
 /* The table of positions, [1, rows, D] or [1, height, width, D]. */
 static int measure_positions(const checkpoint *cp, const tensor *t, uint32_t dim, uint32_t *count, uint32_t *height,
                              uint32_t *width)
 {
+    if (!t)
+        return 0;
     if (t->rank < 2 || t->rank > 4 || t->shape[t->rank - 1] != dim || (t->rank > 2 && t->shape[0] != 1))
         return wrong_shape(t, "[1, positions, dim]");
     uint64_t n = t->shape[t->rank - 2];
@@ -101,6 +107,55 @@ static int measure_positions(const checkpoint *cp, const tensor *t, uint32_t dim
         n *= t->shape[1];
     }
     *count = (uint32_t)n;
+    return 0;
+}
+
+/* Tables of relative positions, [positions, heads]: of all blocks, and one for each. */
+static int measure_bias(measures *m, const vit *model, const checkpoint *cp)
+{
+    for (uint32_t i = 0; i <= model->depth; i++) {
+        const part *p = i < model->depth ? &model->block[i][RELATIVE_BIAS] : &model->top[RELATIVE_BIAS];
+        const tensor *t = p->weight;
+        char expected[64];
+        if (!t)
+            continue;
+        if (t->rank != 2)
+            return wrong_shape(t, "[relative positions, heads]");
+        if (m->bias_rows == 0) {
+            if (within(cp, "the number of relative positions", t->shape[0], MIM_MAX_COLUMNS) ||
+                within(cp, "the number of heads", t->shape[1], MIM_MAX_HEADS))
+                return 1;
+            m->bias_rows = (uint32_t)t->shape[0];
+            m->heads = (uint32_t)t->shape[1];
+        }
+        snprintf(expected, sizeof expected, "[%" PRIu32 ", %" PRIu32 "]", m->bias_rows, m->heads);
+        if (t->shape[0] != m->bias_rows || t->shape[1] != m->heads)
+            return wrong_shape(t, expected);
+    }
+    if (m->bias_rows && m->registers)
+        return fail("%s: relative position bias and registers together are not available in this version", cp->path);
+    return 0;
+}
+
+/* Tables of the rotary embedding are computed anew; their shape tells how wide a head is. */
+static int measure_rotary(measures *m, const vit *model, const checkpoint *cp)
+{
+    const tensor *periods = model->top[PERIODS].weight, *cosines = model->top[ROTARY_COS].weight;
+    uint64_t width = 0;
+    if (periods) {
+        if (periods->rank != 1 || periods->shape[0] < 1 || periods->shape[0] > MIM_MAX_HEAD_DIM / 4)
+            return wrong_shape(periods, "[a quarter of the width of a head]");
+        width = 4 * periods->shape[0];
+    } else if (cosines) {
+        if (cosines->rank != 2 || cosines->shape[1] < 1 || cosines->shape[1] > MIM_MAX_HEAD_DIM)
+            return wrong_shape(cosines, "[patches, width of a head]");
+        width = cosines->shape[1];
+    }
+    if (width && m->inner % width)
+        return fail("%s: an attention width of %" PRIu32 " is not made of heads of %" PRIu64 " ('%s')", cp->path, m->inner,
+                    width, (periods ? periods : cosines)->name);
+    if (width)
+        m->heads = (uint32_t)(m->inner / width);
     return 0;
 }
 
@@ -130,9 +185,16 @@ static int measure_decoder(measures *m, const vit *model, const checkpoint *cp)
         is_norm(&top[DECODER_NORM], m->decoder_dim) ||
         is_linear(&top[DECODER_PREDICT], (uint64_t)m->patch_height * m->patch_width * m->channels, m->decoder_dim))
         return 1;
-    for (uint32_t i = 0; i < model->decoder_depth; i++)
-        if (measure_block(cp, model->decoder[i], m->decoder_dim, &m->decoder_inner, &m->decoder_hidden))
+    for (uint32_t i = 0; i < model->decoder_depth; i++) {
+        if (model->decoder[i][RELATIVE_BIAS].weight)
+            return fail("%s: '%s' is of a decoder: not available in this version", cp->path,
+                        model->decoder[i][RELATIVE_BIAS].weight->name);
+        if (measure_block(cp, model->decoder[i], m->decoder_dim, &m->decoder_inner, &m->decoder_hidden, &m->decoder_gated))
             return 1;
+    }
+    if (m->gated != m->decoder_gated)
+        return fail("%s: a decoder whose MLP is %s under an encoder whose is %s is not available in this version", cp->path,
+                    m->decoder_gated ? "gated" : "plain", m->gated ? "gated" : "plain");
     return 0;
 }
 
@@ -171,8 +233,10 @@ int measure(measures *m, const vit *model, const checkpoint *cp, int keep_decode
     if (measure_positions(cp, top[POSITIONS].weight, m->dim, &m->position_rows, &m->grid_height, &m->grid_width))
         return 1;
     for (uint32_t i = 0; i < model->depth; i++)
-        if (measure_block(cp, model->block[i], m->dim, &m->inner, &m->hidden))
+        if (measure_block(cp, model->block[i], m->dim, &m->inner, &m->hidden, &m->gated))
             return 1;
+    if (measure_bias(m, model, cp) || measure_rotary(m, model, cp))
+        return 1;
     if ((top[NORM].weight && is_norm(&top[NORM], m->dim)) || (top[POOL_NORM].weight && is_norm(&top[POOL_NORM], m->dim)))
         return 1;
     if (top[HEAD].weight) {
@@ -192,10 +256,11 @@ int measure(measures *m, const vit *model, const checkpoint *cp, int keep_decode
         return 1;
 
     for (uint32_t role = 0; role < ROLE_COUNT; role++) {
-        int encoder = role == PATCH || role == CLS || role == REGISTERS || role == POSITIONS || role == NORM || role == POOL_NORM;
+        int encoder = role == PATCH || role == CLS || role == REGISTERS || role == POSITIONS || role == NORM ||
+                      role == POOL_NORM || role == RELATIVE_BIAS;
         if (encoder && top[role].weight)
             m->parameters += top[role].weight->count + (top[role].bias ? top[role].bias->count : 0);
-        for (uint32_t i = 0; i < model->depth; i++) {
+        for (uint32_t i = 0; i < model->depth && role != QKV_MASK; i++) {
             const part *p = &model->block[i][role];
             m->parameters += (p->weight ? p->weight->count : 0) + (p->bias ? p->bias->count : 0);
         }
@@ -233,15 +298,69 @@ static void add_linear(plan *p, mim_blob_step *step, unsigned slot, const part *
                 (uint32_t)(layer->weight->count / layer->weight->shape[0]), &r);
 }
 
-static void add_block(plan *p, const part *b, uint32_t dim, uint32_t inner, uint32_t heads, float eps, uint32_t activation)
+/* What the blocks of an encoder, or of a decoder, have in common. */
+typedef struct stack {
+    uint32_t dim, inner, hidden, heads, gated, activation;
+    float eps;
+    const part *top;                      /* of an encoder: where its shared tables are; NULL: a decoder, it has none */
+    const settings *s;
+    uint32_t bias_rows;
+    uint16_t bias, rotary;                /* tensors that blocks share, once planned */
+} stack;
+
+/* What the attention knows of positions. */
+static void add_attention_positions(plan *p, mim_blob_step *step, stack *k, const part *b)
 {
-    uint32_t head_dim = inner / heads, padded = round_up(head_dim, 16);
+    const tensor *shared = k->top[RELATIVE_BIAS].weight, *own = b[RELATIVE_BIAS].weight;
+    const settings *s = k->s;
+    if (shared || own) {
+        rows r = { .kind = ROWS_BIAS, .heads = k->heads };
+        r.part[0].weight = shared;
+        r.part[1].weight = own;
+        step->rule = (uint32_t)s->bias.value;
+        step->stored_height = (uint32_t)s->grid_height.value;
+        step->stored_width = (uint32_t)s->grid_width.value;
+        step->tensor[3] = k->bias;
+        if (own || !k->bias)
+            plan_plain(p, step, 3, k->heads, k->bias_rows, &r);
+        k->bias = step->tensor[3];
+    }
+    if (s->rotary.value > 0) {
+        rows r = { .kind = ROWS_ROTARY, .head_dim = step->head_dim, .rotary = (uint32_t)s->rotary.value,
+                   .grid = (uint32_t)s->rotary_grid.value, .base = s->rotary_base.value };
+        r.part[0].weight = k->top[PERIODS].weight;
+        step->rotary = (uint8_t)r.rotary;
+        step->rotary_grid = (uint8_t)r.grid;
+        if (r.grid == MIM_GRID_SCALED) {
+            step->stored_height = (uint32_t)s->rotary_height.value;
+            step->stored_width = (uint32_t)s->rotary_width.value;
+        }
+        step->tensor[4] = k->rotary;
+        if (!k->rotary)
+            plan_plain(p, step, 4, 2, step->head_dim, &r);
+        k->rotary = step->tensor[4];
+    }
+}
+
+static void add_gated(plan *p, mim_blob_step *step, const stack *k, const part *b)
+{
+    rows r = { .kind = ROWS_GATED, .hidden = k->hidden };
+    r.part[0] = b[GATE].weight ? b[GATE] : b[FC1];
+    r.part[1] = b[GATE].weight ? b[UP] : b[FC1];
+    r.first[1] = b[GATE].weight ? 0 : k->hidden;
+    step->flags |= MIM_STEP_GATED;
+    plan_matrix(p, step, 1, 2 * round_up(k->hidden, 16), k->dim, &r);
+}
+
+static void add_block(plan *p, const part *b, stack *k)
+{
+    uint32_t dim = k->dim, inner = k->inner, heads = k->heads, head_dim = inner / heads, padded = round_up(head_dim, 16);
     mim_blob_step *step = plan_step(p, MIM_STEP_ATTENTION);
     step->heads = heads;
     step->head_dim = head_dim;
     step->scale = (float)(1.0 / sqrt((double)head_dim));
     step->key_max = step->value_max = p->header.type == MIM_Q8 ? PACK_ATTENTION_MAX : 0;
-    add_norm(p, step, &b[NORM1], dim, eps);
+    add_norm(p, step, &b[NORM1], dim, k->eps);
 
     rows qkv = { .kind = ROWS_QKV, .heads = heads, .head_dim = head_dim };
     for (uint32_t i = 0; i < 3; i++) {
@@ -253,16 +372,30 @@ static void add_block(plan *p, const part *b, uint32_t dim, uint32_t inner, uint
                 qkv.part[i].bias = b[QKV].bias;
         }
     }
+    if (b[QKV_MASK].weight)               /* it is 1 for queries and values and 0 for keys, whatever the file holds */
+        qkv.part[1].bias = NULL;
     plan_matrix(p, step, 1, heads * 3 * padded, dim, &qkv);
-    rows proj = { .kind = ROWS_PROJ, .gain = b[SCALE1].weight, .heads = heads, .head_dim = head_dim };
-    proj.part[0] = b[PROJ];
-    plan_matrix(p, step, 2, dim, heads * padded, &proj);
+    rows proj = linear_rows(&b[PROJ], b[SCALE1].weight);
+    plan_matrix(p, step, 2, dim, heads * head_dim, &proj);
+    if (k->top)
+        add_attention_positions(p, step, k, b);
+    if (b[ATTENTION_NORM].weight) {
+        rows r = norm_rows(&b[ATTENTION_NORM]);
+        plan_plain(p, step, 5, 2, inner, &r);
+    }
 
     step = plan_step(p, MIM_STEP_MLP);
-    step->rule = activation;
-    add_norm(p, step, &b[NORM2], dim, eps);
-    add_linear(p, step, 1, &b[FC1], NULL);
+    step->rule = k->activation;
+    add_norm(p, step, &b[NORM2], dim, k->eps);
+    if (k->gated)
+        add_gated(p, step, k, b);
+    else
+        add_linear(p, step, 1, &b[FC1], NULL);
     add_linear(p, step, 2, &b[FC2], b[SCALE2].weight);
+    if (b[MLP_NORM].weight) {
+        rows r = norm_rows(&b[MLP_NORM]);
+        plan_plain(p, step, 3, 2, k->hidden, &r);
+    }
 }
 
 static void add_positions(plan *p, mim_blob_step *step, unsigned slot, const tensor *table, uint32_t prefix, uint32_t dim)
@@ -312,9 +445,10 @@ static int build_decoder(plan *p, const vit *model, const checkpoint *cp, const 
         plan_plain(p, step, 2, prefix, m->decoder_dim, &mask);
     }
     add_positions(p, step, 3, top[DECODER_POSITIONS].weight, table_prefix, m->decoder_dim);
+    stack blocks = { .dim = m->decoder_dim, .inner = m->decoder_inner, .hidden = m->decoder_hidden, .heads = heads,
+                     .gated = m->decoder_gated, .activation = (uint32_t)s->activation.value, .eps = (float)s->eps.value };
     for (uint32_t i = 0; i < model->decoder_depth; i++)
-        add_block(p, model->decoder[i], m->decoder_dim, m->decoder_inner, heads, (float)s->eps.value,
-                  (uint32_t)s->activation.value);
+        add_block(p, model->decoder[i], &blocks);
     add_norm(p, plan_step(p, MIM_STEP_NORM), &top[DECODER_NORM], m->decoder_dim, (float)s->eps.value);
     add_linear(p, plan_step(p, MIM_STEP_PREDICT), 0, &top[DECODER_PREDICT], NULL);
     p->header.decoder_dim = m->decoder_dim;
@@ -332,6 +466,15 @@ int build(plan *p, const vit *model, const checkpoint *cp, const measures *m, co
     p->path = cp->path;
     if (check_heads(cp, "an attention width", m->inner, heads))
         return 1;
+    if (m->bias_rows && heads != m->heads)
+        return fail("%s: its relative position bias has %" PRIu32 " heads, not %" PRIu32 " (%s)", cp->path, m->heads, heads,
+                    s->heads.from);
+    if (s->rotary.value > 0 && m->inner / heads % 4)
+        return fail("%s: heads of %" PRIu32 " cannot have rotary positions in two directions; give --heads", cp->path,
+                    m->inner / heads);
+    if (top[PERIODS].weight && top[PERIODS].weight->count != m->inner / heads / 4)
+        return fail("%s: '%s' is for heads of %" PRIu64 ", not of %" PRIu32 " (%s)", cp->path, top[PERIODS].weight->name,
+                    top[PERIODS].weight->count * 4, m->inner / heads, s->heads.from);
     if (!(eps > 0) || !isfinite(eps))
         return fail("%s: epsilon of the norms is %g; it must be a positive f32", cp->path, s->eps.value);
     if ((pool == MIM_POOL_CLS || pool == MIM_POOL_CLS_MEAN) && !m->has_cls)
@@ -387,13 +530,18 @@ int build(plan *p, const vit *model, const checkpoint *cp, const measures *m, co
         plan_plain(p, step, 1, prefix, m->dim, &tokens);
     }
     step->rule = (uint32_t)s->positions.value;
-    step->stored_height = (uint32_t)s->grid_height.value;
-    step->stored_width = (uint32_t)s->grid_width.value;
+    if (top[POSITIONS].weight) {
+        step->stored_height = (uint32_t)s->grid_height.value;
+        step->stored_width = (uint32_t)s->grid_width.value;
+    }
     step->position_offset = (float)s->position_offset.value;
-    add_positions(p, step, 2, top[POSITIONS].weight, s->position_prefix, m->dim);
+    if (top[POSITIONS].weight)
+        add_positions(p, step, 2, top[POSITIONS].weight, s->position_prefix, m->dim);
+    stack blocks = { .dim = m->dim, .inner = m->inner, .hidden = m->hidden, .heads = heads, .gated = m->gated,
+                     .activation = (uint32_t)s->activation.value, .eps = eps, .top = top, .s = s, .bias_rows = m->bias_rows };
     for (uint32_t i = 0; i < model->depth; i++) {
-        add_block(p, model->block[i], m->dim, m->inner, heads, eps, (uint32_t)s->activation.value);
-        p->steps[h->step_count - 1].flags = MIM_STEP_TAP;
+        add_block(p, model->block[i], &blocks);
+        p->steps[h->step_count - 1].flags |= MIM_STEP_TAP;
     }
     if (top[NORM].weight)
         add_norm(p, plan_step(p, MIM_STEP_NORM), &top[NORM], m->dim, eps);

@@ -7,12 +7,13 @@
 /* What the shapes of the tensors tell. */
 typedef struct measures {
     uint32_t channels, patch_height, patch_width;
-    uint32_t dim, inner, hidden;              /* inner: heads times head_dim */
+    uint32_t dim, inner, hidden, gated;       /* inner: heads times head_dim; gated: the MLP is */
     uint32_t has_cls, registers;
-    uint32_t position_rows;
+    uint32_t position_rows;                   /* 0: no such table */
+    uint32_t bias_rows, heads;                /* of the relative position bias; heads also of rotary tables; 0: they do not tell */
     uint32_t grid_height, grid_width;         /* of the positions, where their shape tells; else 0 */
     uint32_t classes, head_columns;           /* of the head; 0: none */
-    uint32_t decoder_dim, decoder_inner, decoder_hidden, decoder_position_rows;   /* 0 unless the decoder is kept */
+    uint32_t decoder_dim, decoder_inner, decoder_hidden, decoder_gated, decoder_position_rows;   /* 0 unless it is kept */
     uint64_t parameters;                      /* of the encoder */
 } measures;
 
@@ -25,7 +26,10 @@ typedef struct fact {
 typedef struct settings {
     fact heads, decoder_heads, eps, activation, pool, positions, position_offset, norm_pix;
     fact image_height, image_width;           /* of the input */
-    fact grid_height, grid_width;             /* of the stored positions */
+    fact grid_height, grid_width;             /* of the stored positions and relative positions; 0: neither */
+    fact bias;                                /* MIM_BIAS_... */
+    fact rotary, rotary_grid, rotary_base;    /* MIM_ROTARY_..., MIM_GRID_... */
+    fact rotary_height, rotary_width;         /* of the grid that MIM_GRID_SCALED refers to */
     uint32_t position_prefix;                 /* rows of the positions before the patches' */
     fact resize, filter;
     fact edge_over, edge_under;               /* short edge = floor(size * over / under) */

@@ -19,12 +19,13 @@ static const char usage[] =
     "  --licence TEXT             licence of the weights, recorded in the blob\n"
     "\n"
     "These win over configurations, and over what is fixed for a family:\n"
-    "  --family NAME              whose file this is: mae, timm, dinov2, dinov2-reg, hf-vit, hf-vit_mae, hf-vit_msn,\n"
-    "                             hf-dinov2, hf-dinov2-reg, hf-ijepa\n"
+    "  --family NAME              whose file this is: mae, simmim, cae, beit, eva, eva02, eva02-clip, timm, timm-eva02,\n"
+    "                             timm-dinov3, timm-rope, dinov2, dinov2-reg, dinov3, hf-vit, hf-vit_mae, hf-vit_msn, hf-ijepa,\n"
+    "                             hf-beit, hf-data2vec, hf-dinov2, hf-dinov2-reg, hf-dinov3\n"
     "  --prefix NAME              of several encoders in the file, the one whose names begin so\n"
     "  --heads N                  heads of the attention; --decoder-heads N for a decoder that is kept\n"
     "  --eps E                    epsilon of the norms\n"
-    "  --act gelu|gelu_tanh|quick_gelu\n"
+    "  --act gelu|gelu_tanh|quick_gelu|silu   activation of the MLP, or of its gate\n"
     "  --pool cls|mean|mean_all|cls_mean\n"
     "  --image-size N|HxW         pixels of the input\n"
     "  --positions fixed|cubic|cubic:OFFSET|cubic_antialias|linear\n"
@@ -87,9 +88,17 @@ static void print_recognised(const vit *model, const measures *m, const settings
     printf("%s%s", model->evidence[0] ? ", " : "", model->evidence);
     if (model->prefix[0])
         printf(", under '%s'", model->prefix);
-    printf("): %" PRIu32 " blocks, %" PRIu32 " wide, patches of %" PRIu32 "x%" PRIu32 "x%" PRIu32 ", %.0fx%.0f positions, %s",
-           model->depth, m->dim, m->patch_height, m->patch_width, m->channels, s->grid_height.value, s->grid_width.value,
-           m->has_cls ? "CLS" : "no CLS");
+    printf("): %" PRIu32 " blocks, %" PRIu32 " wide, patches of %" PRIu32 "x%" PRIu32 "x%" PRIu32,
+           model->depth, m->dim, m->patch_height, m->patch_width, m->channels);
+    if (m->position_rows)
+        printf(", %.0fx%.0f positions", s->grid_height.value, s->grid_width.value);
+    if (m->bias_rows)
+        printf(", relative positions of %.0fx%.0f", s->grid_height.value, s->grid_width.value);
+    if (s->rotary.value > 0)
+        printf(", rotary positions");
+    if (m->gated)
+        printf(", gated MLP");
+    printf(", %s", m->has_cls ? "CLS" : "no CLS");
     if (m->registers)
         printf(", %" PRIu32 " registers", m->registers);
     if (m->classes)
@@ -116,6 +125,20 @@ static void print_written(const plan *p, const char *output, const measures *m, 
     if (s->position_offset.value > 0)
         snprintf(value + strlen(value), sizeof value - strlen(value), " with offset %g", s->position_offset.value);
     say(text, sizeof text, value, s->positions.from);
+    if (s->bias.from) {
+        snprintf(value, sizeof value, "relative bias %s", bias_name((uint32_t)s->bias.value));
+        say(text, sizeof text, value, s->bias.from);
+    }
+    if (s->rotary.from) {
+        if (s->rotary_grid.value == MIM_GRID_SCALED)
+            snprintf(value, sizeof value, "rotary base %g, scaled to %.0fx%.0f", s->rotary_base.value, s->rotary_height.value,
+                     s->rotary_width.value);
+        else if (s->rotary_base.from && strcmp(s->rotary_base.from, "tensors") == 0)
+            snprintf(value, sizeof value, "rotary periods");
+        else
+            snprintf(value, sizeof value, "rotary base %g", s->rotary_base.value);
+        say(text, sizeof text, value, s->rotary_base.from);
+    }
     for (int std = 0; std < 2; std++) {
         snprintf(value, sizeof value, std ? "std" : "mean");
         for (uint32_t i = 0; i < h->channels && i < 4; i++)

@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* ---- names of tensors ----
- * In a pattern '%' is the number of the block and '#' any number; a final '*' is "weight" or "bias". */
+ * In a pattern '%' is the number of the block and '#' any number; a final '*' is "weight" or "bias", '**' anything. */
 
 typedef struct name_row {
     const char *pattern;
@@ -15,22 +15,35 @@ typedef struct name_row {
     const char *ignored;          /* ROLE_NONE: why it is left out */
 } name_row;
 
+enum { BLOCKS_MAX = 4 };
+
 typedef struct naming {
     const char *name, *title;
-    const char *blocks[3], *decoder_blocks[3];
+    const char *blocks[BLOCKS_MAX], *decoder_blocks[BLOCKS_MAX];
     const name_row *top, *in_block;
 } naming;
 
 static const char mask_reason[] = "mask token, used only in pretraining";
 static const char pixel_head_reason[] = "pixel head, used only in pretraining";
 
-/* timm, and before it DINO; the MAE authors, DINOv2, I-JEPA, iBOT and MSN follow it. */
+static const char pretraining_reason[] = "used only in pretraining";
+static const char text_reason[] = "of the text encoder beside it";
+static const char index_reason[] = "index of the relative positions, computed";
+static const char rotary_reason[] = "table of the rotary embedding, computed";
+
+/* timm, and before it DINO; the authors of MAE, BEiT, EVA, DINOv2, DINOv3, I-JEPA, iBOT and MSN follow it. */
 static const name_row timm_top[] = {
     { "patch_embed.proj.*", PATCH, 0, NULL },
     { "cls_token", CLS, 0, NULL },
     { "reg_token", REGISTERS, 0, NULL },
     { "register_tokens", REGISTERS, 0, NULL },
+    { "storage_tokens", REGISTERS, 0, NULL },
     { "pos_embed", POSITIONS, 0, NULL },
+    { "rel_pos_bias.relative_position_bias_table", RELATIVE_BIAS, 0, NULL },
+    { "rel_pos_bias.relative_position_index", ROLE_NONE, 0, index_reason },
+    { "rope_embed.periods", PERIODS, 0, NULL },
+    { "rope.freqs_cos", ROTARY_COS, 0, NULL },
+    { "rope.freqs_sin", ROLE_NONE, 0, rotary_reason },
     { "norm.*", NORM, 0, NULL },
     { "fc_norm.*", POOL_NORM, 0, NULL },
     { "head.*", HEAD, 0, NULL },
@@ -40,23 +53,48 @@ static const name_row timm_top[] = {
     { "decoder_norm.*", DECODER_NORM, 0, NULL },
     { "decoder_pred.*", DECODER_PREDICT, 0, NULL },
     { "decoder.0.*", ROLE_NONE, 0, pixel_head_reason },
+    { "text.**", ROLE_NONE, 0, text_reason },
+    { "logit_scale", ROLE_NONE, 0, text_reason },
+    { "lm_head.*", ROLE_NONE, 0, pretraining_reason },
+    { "cls_pt_layers.**", ROLE_NONE, 0, pretraining_reason },
+    { "local_cls_norm.*", ROLE_NONE, 0, pretraining_reason },
+    { "rd_pos_embed", ROLE_NONE, 0, pretraining_reason },
+    { "alignment_encoder.**", ROLE_NONE, 0, pretraining_reason },
+    { "encoder_to_regresser**", ROLE_NONE, 0, pretraining_reason },
+    { "regresser.**", ROLE_NONE, 0, pretraining_reason },
+    { "decoder.**", ROLE_NONE, 0, pretraining_reason },
     { NULL, 0, 0, NULL }
 };
 static const name_row timm_block[] = {
     { "norm1.*", NORM1, 0, NULL },
     { "attn.qkv.*", QKV, 0, NULL },
+    { "attn.qkv.bias_mask", QKV_MASK, 0, NULL },
     { "attn.q_bias", QUERY, 1, NULL },
     { "attn.k_bias", KEY, 1, NULL },
     { "attn.v_bias", VALUE, 1, NULL },
     { "attn.q_proj.*", QUERY, 0, NULL },
     { "attn.k_proj.*", KEY, 0, NULL },
     { "attn.v_proj.*", VALUE, 0, NULL },
+    { "attn.relative_position_bias_table", RELATIVE_BIAS, 0, NULL },
+    { "attn.relative_position_index", ROLE_NONE, 0, index_reason },
+    { "attn.rope.freqs_cos", ROLE_NONE, 0, rotary_reason },
+    { "attn.rope.freqs_sin", ROLE_NONE, 0, rotary_reason },
+    { "attn.norm.*", ATTENTION_NORM, 0, NULL },
+    { "attn.inner_attn_ln.*", ATTENTION_NORM, 0, NULL },
     { "attn.proj.*", PROJ, 0, NULL },
     { "ls1.gamma", SCALE1, 0, NULL },
     { "gamma_1", SCALE1, 0, NULL },
     { "norm2.*", NORM2, 0, NULL },
     { "mlp.fc1.*", FC1, 0, NULL },
+    { "mlp.fc1_g.*", GATE, 0, NULL },
+    { "mlp.fc1_x.*", UP, 0, NULL },
+    { "mlp.norm.*", MLP_NORM, 0, NULL },
     { "mlp.fc2.*", FC2, 0, NULL },
+    { "mlp.w12.*", FC1, 0, NULL },
+    { "mlp.w1.*", GATE, 0, NULL },
+    { "mlp.w2.*", UP, 0, NULL },
+    { "mlp.ffn_ln.*", MLP_NORM, 0, NULL },
+    { "mlp.w3.*", FC2, 0, NULL },
     { "ls2.gamma", SCALE2, 0, NULL },
     { "gamma_2", SCALE2, 0, NULL },
     { NULL, 0, 0, NULL }
@@ -65,12 +103,18 @@ static const name_row timm_block[] = {
 /* transformers: the names in published files, and those of its modules since version 5. */
 static const name_row hf_top[] = {
     { "embeddings.patch_embeddings.projection.*", PATCH, 0, NULL },
+    { "embeddings.patch_embeddings.*", PATCH, 0, NULL },
     { "embeddings.cls_token", CLS, 0, NULL },
     { "embeddings.register_tokens", REGISTERS, 0, NULL },
     { "embeddings.position_embeddings", POSITIONS, 0, NULL },
     { "embeddings.mask_token", ROLE_NONE, 0, mask_reason },
+    { "encoder.relative_position_bias.relative_position_bias_table", RELATIVE_BIAS, 0, NULL },
+    { "encoder.relative_position_bias.relative_position_index", ROLE_NONE, 0, index_reason },
     { "layernorm.*", NORM, 0, NULL },
+    { "norm.*", NORM, 0, NULL },
+    { "pooler.layernorm.*", POOL_NORM, 0, NULL },
     { "classifier.*", HEAD, 0, NULL },
+    { "lm_head.*", ROLE_NONE, 0, pretraining_reason },
     { "pooler.dense.*", ROLE_NONE, 0, "pooler (dense and tanh), not one of mim's features" },
     { "decoder.decoder_embed.*", DECODER_EMBED, 0, NULL },
     { "decoder.mask_token", MASK_TOKEN, 0, NULL },
@@ -89,36 +133,43 @@ static const name_row hf_block[] = {
     { "attention.q_proj.*", QUERY, 0, NULL },
     { "attention.k_proj.*", KEY, 0, NULL },
     { "attention.v_proj.*", VALUE, 0, NULL },
+    { "attention.attention.relative_position_bias.relative_position_bias_table", RELATIVE_BIAS, 0, NULL },
+    { "attention.attention.relative_position_bias.relative_position_index", ROLE_NONE, 0, index_reason },
     { "attention.output.dense.*", PROJ, 0, NULL },
     { "attention.o_proj.*", PROJ, 0, NULL },
     { "layer_scale1.lambda1", SCALE1, 0, NULL },
+    { "lambda_1", SCALE1, 0, NULL },
     { "layernorm_after.*", NORM2, 0, NULL },
     { "norm2.*", NORM2, 0, NULL },
     { "intermediate.dense.*", FC1, 0, NULL },
     { "output.dense.*", FC2, 0, NULL },
     { "mlp.fc1.*", FC1, 0, NULL },
     { "mlp.fc2.*", FC2, 0, NULL },
+    { "mlp.weights_in.*", FC1, 0, NULL },
+    { "mlp.weights_out.*", FC2, 0, NULL },
+    { "mlp.gate_proj.*", GATE, 0, NULL },
+    { "mlp.up_proj.*", UP, 0, NULL },
+    { "mlp.down_proj.*", FC2, 0, NULL },
     { "layer_scale2.lambda1", SCALE2, 0, NULL },
+    { "lambda_2", SCALE2, 0, NULL },
     { NULL, 0, 0, NULL }
 };
 
 static const naming namings[] = {
-    { "timm", "timm's names", { "blocks.%.", "blocks.#.%.", NULL }, { "decoder_blocks.%.", NULL, NULL },
+    { "timm", "timm's names", { "blocks.%.", "blocks.#.%.", NULL }, { "decoder_blocks.%.", NULL },
       timm_top, timm_block },
-    { "transformers", "transformers' names", { "encoder.layer.%.", "layers.%.", NULL },
+    { "transformers", "transformers' names", { "encoder.layer.%.", "layers.%.", "layer.%.", "model.layer.%." },
       { "decoder.decoder_layers.%.", "decoder.decoder_encoder.layer.%.", NULL }, hf_top, hf_block },
 };
 #define NAMING_COUNT (sizeof namings / sizeof *namings)
 
 /* What some names mean, for the message that they cannot be used. */
 static const struct { const char *part, *what; } beyond[] = {
-    { "relative_position_bias", "relative position bias" }, { "rel_pos", "relative positions" },
-    { "rope", "rotary positions" }, { "q_norm", "norm of queries and keys" }, { "k_norm", "norm of queries and keys" },
-    { "w12", "gated MLP" }, { "weights_in", "gated MLP" }, { "gate_proj", "gated MLP" }, { "fc1_g", "gated MLP" },
-    { "mlp.w1", "gated MLP" }, { "norm_pre", "norm before the blocks" }, { "attn_pool", "attention pooling" },
-    { "dist_token", "distillation token" }, { "head_dist", "distillation token" }, { "attn.norm.", "norm inside attention" },
-    { "attn.gate", "gated attention" }, { "mlp.norm", "norm inside the MLP" }, { "neck.", "convolutional neck" },
-    { "downsample", "merging of patches" }, { "running_mean", "batch norm" }, { "cls_pt_layers", "BEiT v2's extra layers" },
+    { "relative_position_bias", "relative position bias inside windows" }, { "rel_pos", "relative positions along each axis" },
+    { "rope", "learned rotary positions" }, { "q_norm", "norm of queries and keys" }, { "k_norm", "norm of queries and keys" },
+    { "norm_pre", "norm before the blocks" }, { "attn_pool", "attention pooling" }, { "dist_token", "distillation token" },
+    { "head_dist", "distillation token" }, { "attn.gate", "gated attention" }, { "neck.", "convolutional neck" },
+    { "downsample", "merging of patches" }, { "running_mean", "batch norm" }, { "cls_norm", "a norm of CLS and registers alone" },
 };
 
 /* ---- families ----
@@ -128,76 +179,141 @@ static const struct { const char *part, *what; } beyond[] = {
 
 static const float imagenet_mean[3] = { 0.485f, 0.456f, 0.406f };
 static const float imagenet_std[3] = { 0.229f, 0.224f, 0.225f };
+static const float clip_mean[3] = { 0.48145466f, 0.4578275f, 0.40821073f };
+static const float clip_std[3] = { 0.26862954f, 0.26130258f, 0.27577711f };
 
 static const published_size mae_sizes[] = {
     { 768, 12, 3072, 12 }, { 1024, 24, 4096, 16 }, { 1280, 32, 5120, 16 }, { 0, 0, 0, 0 }
 };
 static const published_size dinov2_sizes[] = {
+    { 384, 12, 1536, 6 }, { 768, 12, 3072, 12 }, { 1024, 24, 4096, 16 }, { 1536, 40, 4096, 24 }, { 0, 0, 0, 0 }
+};
+static const published_size cae_sizes[] = {
     { 384, 12, 1536, 6 }, { 768, 12, 3072, 12 }, { 1024, 24, 4096, 16 }, { 0, 0, 0, 0 }
 };
+static const published_size eva_sizes[] = {
+    { 1408, 40, 6144, 16 }, { 0, 0, 0, 0 }
+};
+static const published_size eva02_sizes[] = {
+    { 192, 12, 512, 3 }, { 384, 12, 1024, 6 }, { 768, 12, 2048, 12 }, { 1024, 24, 2730, 16 }, { 0, 0, 0, 0 }
+};
 
-#define NO_PICTURE { 0, 0, 0, 0, 0 }
+/* DINOv3's models of satellite pictures have these sizes, too */
+static const published_size dinov3_satellite[] = {
+    { 1024, 24, 4096, 16 }, { 4096, 40, 8192, 32 }, { 0, 0, 0, 0 }
+};
+
+#define NO_PICTURE { 0, 0, 0, 0, 0, NULL }
 #define NO_DECODER { 0, 0, 0, 0 }
+#define PLAIN { 0, 0, 0, 0, 0, 0 }
+#define SWIGLU { 0, 0, 0, 0, 0, MIM_SILU }
+#define BIAS(rule) { rule, 0, 0, 0, 0, 0 }
+#define ROTARY_CAT { 0, MIM_ROTARY_PAIRS, MIM_GRID_SCALED, 10000, 16, MIM_SILU }
+#define ROTARY_DINOV3(gate) { 0, MIM_ROTARY_HALVES, MIM_GRID_CENTERED, 100, 0, gate }
 
 static const family families[] = {
     { "mae", "the MAE authors' release", "MAE", "timm", NULL, { "decoder_embed.weight", "decoder_pred.weight", NULL },
       1e-6f, MIM_GELU_ERF, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0, 0,
-      imagenet_mean, imagenet_std, { 224, 256, 1, 0, MIM_BICUBIC }, mae_sizes, { 512, 8, 2048, 16 } },
+      imagenet_mean, imagenet_std, { 224, 256, 1, 0, MIM_BICUBIC, NULL }, mae_sizes, { 512, 8, 2048, 16 }, PLAIN },
+    { "dinov3", "DINOv3, the authors' release", "DINOv3", "timm", NULL, { "rope_embed.periods|storage_tokens", NULL },
+      1e-5f, MIM_GELU_ERF, MIM_POOL_CLS, MIM_POSITIONS_NONE, 0, 1,
+      imagenet_mean, imagenet_std, { 256, 0, 0, 0, MIM_BILINEAR, dinov3_satellite }, NULL, NO_DECODER, ROTARY_DINOV3(MIM_SILU) },
     /* with registers the authors interpolate antialiased to the exact size; without, plainly and by a factor with 0.1 in it */
     { "dinov2-reg", "DINOv2 with registers, the authors' release", "DINOv2", "timm", NULL, { "register_tokens", NULL, NULL },
       1e-6f, MIM_GELU_ERF, MIM_POOL_CLS, MIM_POSITIONS_CUBIC_ANTIALIAS, 0, 0,
-      imagenet_mean, imagenet_std, { 224, 256, 0, 518, MIM_BICUBIC }, dinov2_sizes, NO_DECODER },
+      imagenet_mean, imagenet_std, { 224, 256, 0, 518, MIM_BICUBIC, NULL }, dinov2_sizes, NO_DECODER, SWIGLU },
     { "dinov2", "DINOv2, the authors' release", "DINOv2", "timm", NULL, { "mask_token", "*.ls1.gamma", "!decoder_embed.weight" },
       1e-6f, MIM_GELU_ERF, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0.1f, 0,
-      imagenet_mean, imagenet_std, { 224, 256, 0, 518, MIM_BICUBIC }, dinov2_sizes, NO_DECODER },
+      imagenet_mean, imagenet_std, { 224, 256, 0, 518, MIM_BICUBIC, NULL }, dinov2_sizes, NO_DECODER, SWIGLU },
+    /* Relative positions go to other grids by timm's rule; the authors' fine-tuning code has splines through the same knots. */
+    { "simmim", "SimMIM's ViT, the authors' release", "SimMIM", "timm", NULL,
+      { "decoder.0.weight", "*.relative_position_bias_table", NULL },
+      1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_FIXED, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, NULL, NO_DECODER, BIAS(MIM_BIAS_GEOMETRIC) },
+    { "beit", "BEiT, names that timm and the authors share", "BEiT", "timm", NULL, { "*.relative_position_bias_table", NULL },
+      1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_FIXED, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER,
+      BIAS(MIM_BIAS_GEOMETRIC) },
+    { "cae", "CAE, the authors' release", "CAE", "timm", NULL, { "alignment_encoder.cls_token", NULL },
+      1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_CUBIC, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, cae_sizes, NO_DECODER, PLAIN },
+    { "eva02-clip", "EVA-02-CLIP, the authors' release", "EVA-CLIP", "timm", NULL,
+      { "*.attn.inner_attn_ln.weight", "gated MLP", "pos_embed", NULL },
+      1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_CUBIC, 0, 0,
+      clip_mean, clip_std, { 224, 224, 1, 0, MIM_BICUBIC, NULL }, eva02_sizes, NO_DECODER, ROTARY_CAT },
+    { "eva02", "EVA-02, the authors' release", "EVA-02", "timm", NULL,
+      { "*.mlp.w12.weight|*.mlp.w1.weight", "*.attn.q_bias", "pos_embed", NULL },
+      1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_CUBIC, 0, 0,
+      clip_mean, clip_std, { 224, 256, 1, 0, MIM_BICUBIC, NULL }, eva02_sizes, NO_DECODER, ROTARY_CAT },
+    { "timm-eva02", "timm's EVA-02", "EVA-02", "timm", NULL,
+      { "gated MLP", "pos_embed", "*.attn.q_bias|*.attn.q_proj.bias", "!*.ls1.gamma", NULL },
+      1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_CUBIC_ANTIALIAS, 0, 1, NULL, NULL, NO_PICTURE, eva02_sizes, NO_DECODER,
+      ROTARY_CAT },
+    /* EVA, and what has its names and its arithmetic: CAE's encoder alone, BEiT with absolute positions only */
+    { "eva", "EVA, names that timm and the authors share", "", "timm", NULL, { "pos_embed", "*.attn.q_bias", NULL },
+      1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_FIXED, 0, 0, NULL, NULL, NO_PICTURE, eva_sizes, NO_DECODER, PLAIN },
+    { "timm-dinov3", "timm's DINOv3", "DINOv3", "timm", NULL,
+      { "reg_token", "cls_token", "*.gamma_1", "!pos_embed", "!*.attn.qkv.bias" },
+      1e-5f, MIM_GELU_ERF, 0, MIM_POSITIONS_NONE, 0, 1, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, ROTARY_DINOV3(MIM_SILU) },
+    { "timm-rope", "timm's ViT with registers and rotary positions", "", "timm", NULL,
+      { "reg_token", "!cls_token", "*.gamma_1", "!pos_embed", NULL },
+      1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_NONE, 0, 1, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, ROTARY_CAT },
     { "timm", "timm", "", "timm", NULL, { "reg_token", NULL, NULL },
-      1e-6f, MIM_GELU_ERF, 0, MIM_POSITIONS_CUBIC_ANTIALIAS, 0, 1, NULL, NULL, NO_PICTURE, NULL, NO_DECODER },
+      1e-6f, MIM_GELU_ERF, 0, MIM_POSITIONS_CUBIC_ANTIALIAS, 0, 1, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, PLAIN },
     /* the names alone do not tell timm's files from the MAE authors': only what both share */
     { "vit", "names that timm and the MAE authors share", "", "timm", NULL, { NULL, NULL, NULL },
-      1e-6f, MIM_GELU_ERF, 0, MIM_POSITIONS_FIXED, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER },
+      1e-6f, MIM_GELU_ERF, 0, MIM_POSITIONS_FIXED, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, PLAIN },
 
     { "hf-vit_mae", "transformers' ViTMAE", "MAE", "transformers", "vit_mae", { "decoder.decoder_embed.weight", NULL, NULL },
-      0, 0, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER },
+      0, 0, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, PLAIN },
+    { "hf-dinov3", "transformers' DINOv3ViT", "DINOv3", "transformers", "dinov3_vit",
+      { "embeddings.patch_embeddings.weight", "!embeddings.position_embeddings", NULL },
+      0, 0, MIM_POOL_CLS, MIM_POSITIONS_NONE, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, ROTARY_DINOV3(0) },
     { "hf-dinov2-reg", "transformers' Dinov2WithRegisters", "DINOv2", "transformers", "dinov2_with_registers",
       { "embeddings.register_tokens", NULL, NULL },
-      0, 0, MIM_POOL_CLS, MIM_POSITIONS_CUBIC_ANTIALIAS, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER },
+      0, 0, MIM_POOL_CLS, MIM_POSITIONS_CUBIC_ANTIALIAS, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, PLAIN },
     { "hf-dinov2", "transformers' Dinov2", "DINOv2", "transformers", "dinov2", { "*.layer_scale1.lambda1", NULL, NULL },
-      0, 0, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER },
+      0, 0, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, SWIGLU },
+    { "hf-beit", "transformers' Beit", "BEiT", "transformers", "beit", { "*.relative_position_bias_table", NULL },
+      0, 0, POOL_BY_NORM, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, BIAS(MIM_BIAS_LINEAR) },
+    /* without a config.json a Beit: same names, same rules */
+    { "hf-data2vec", "transformers' Data2VecVision", "data2vec", "transformers", "data2vec-vision",
+      { "*.relative_position_bias_table", NULL },
+      0, 0, POOL_BY_NORM, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, BIAS(MIM_BIAS_LINEAR) },
     { "hf-ijepa", "transformers' IJepa", "I-JEPA", "transformers", "ijepa", { "!embeddings.cls_token", NULL, NULL },
-      0, 0, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER },
+      0, 0, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, PLAIN },
     /* without a config.json also ViTMSN and ViTMAE without its decoder: same names, same rules */
     { "hf-vit", "transformers' ViT", "", "transformers", "vit", { NULL, NULL, NULL },
-      0, 0, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER },
+      0, 0, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, PLAIN },
     { "hf-vit_msn", "transformers' ViTMSN", "MSN", "transformers", "vit_msn", { NULL, NULL, NULL },
-      0, 0, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER },
+      0, 0, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, PLAIN },
 };
 #define FAMILY_COUNT (sizeof families / sizeof *families)
 
-/* timm's architectures with plain pre-norm blocks, by number of heads and activation (timm 1.0.31); all have eps 1e-6. */
-static const struct { uint32_t heads, activation; const char *names; } timm_heads[] = {
-    { 3, MIM_GELU_ERF, " vit_tiny_patch16_224 vit_tiny_patch16_384 deit_tiny_patch16_224 " },
-    { 4, MIM_GELU_ERF, " vit_wee_patch16_reg1_gap_256 vit_dwee_patch16_reg1_gap_256 " },
-    { 5, MIM_GELU_ERF, " vit_little_patch16_reg1_gap_256 vit_little_patch16_reg4_gap_256 vit_dlittle_patch16_reg1_gap_256 " },
-    { 6, MIM_GELU_ERF, " vit_small_patch8_224 vit_small_patch16_224 vit_small_patch16_384 vit_small_patch32_224"
+/* timm's architectures by family, number of heads and activation (0: the family's), read in timm 1.0.31. */
+static const struct { const char *family; uint32_t heads, activation; const char *names; } architectures[] = {
+    { "timm", 3, MIM_GELU_ERF, " vit_tiny_patch16_224 vit_tiny_patch16_384 deit_tiny_patch16_224 " },
+    { "timm", 4, MIM_GELU_ERF, " vit_wee_patch16_reg1_gap_256 vit_dwee_patch16_reg1_gap_256 " },
+    { "timm", 5, MIM_GELU_ERF, " vit_little_patch16_reg1_gap_256 vit_little_patch16_reg4_gap_256 vit_dlittle_patch16_reg1_gap_256 " },
+    { "timm", 6, MIM_GELU_ERF, " vit_small_patch8_224 vit_small_patch16_224 vit_small_patch16_384 vit_small_patch32_224"
                        " vit_small_patch32_384 vit_small_patch16_36x1_224 vit_small_patch14_dinov2"
                        " vit_small_patch14_reg4_dinov2 flexivit_small deit_small_patch16_224 deit3_small_patch16_224"
                        " deit3_small_patch16_384 " },
-    { 8, MIM_GELU_ERF, " vit_medium_patch16_gap_240 vit_medium_patch16_gap_256 vit_medium_patch16_gap_384"
+    { "timm", 8, MIM_GELU_ERF, " vit_medium_patch16_gap_240 vit_medium_patch16_gap_256 vit_medium_patch16_gap_384"
                        " vit_medium_patch16_reg1_gap_256 vit_medium_patch16_reg4_gap_256 vit_mediumd_patch16_reg4_gap_256"
                        " vit_mediumd_patch16_reg4_gap_384 deit3_medium_patch16_224 " },
-    { 10, MIM_GELU_ERF, " vit_betwixt_patch16_gap_256 vit_betwixt_patch16_reg1_gap_256 vit_betwixt_patch16_reg4_gap_256"
+    { "timm", 10, MIM_GELU_ERF, " vit_betwixt_patch16_gap_256 vit_betwixt_patch16_reg1_gap_256 vit_betwixt_patch16_reg4_gap_256"
                         " vit_betwixt_patch16_reg4_gap_384 " },
-    { 12, MIM_GELU_ERF, " vit_base_patch8_224 vit_base_patch16_224 vit_base_patch16_384 vit_base_patch32_224"
+    { "timm", 12, MIM_GELU_ERF, " vit_base_patch8_224 vit_base_patch16_224 vit_base_patch16_384 vit_base_patch32_224"
                         " vit_base_patch32_384 vit_base_patch16_224_miil vit_base_patch14_dinov2"
                         " vit_base_patch14_reg4_dinov2 vit_base_patch16_reg4_gap_256 vit_base_patch16_siglip_gap_224"
                         " vit_base_patch16_siglip_gap_256 vit_base_patch16_siglip_gap_384"
                         " vit_base_patch16_siglip_gap_512 flexivit_base deit_base_patch16_224 deit_base_patch16_384"
                         " deit3_base_patch16_224 deit3_base_patch16_384 " },
-    { 12, MIM_GELU_TANH, " vit_base_patch32_siglip_gap_256 " },
-    { 13, MIM_GELU_ERF, " vit_so150m2_patch16_reg1_gap_256 vit_so150m2_patch16_reg1_gap_384 vit_so150m2_patch16_reg1_gap_448 " },
-    { 14, MIM_GELU_ERF, " vit_base_patch16_plus_240 vit_base_patch32_plus_256 vit_so150m_patch16_reg4_gap_256"
+    { "timm", 12, MIM_GELU_TANH, " vit_base_patch32_siglip_gap_256 " },
+    { "timm", 13, MIM_GELU_ERF, " vit_so150m2_patch16_reg1_gap_256 vit_so150m2_patch16_reg1_gap_384 vit_so150m2_patch16_reg1_gap_448 " },
+    { "timm", 14, MIM_GELU_ERF, " vit_base_patch16_plus_240 vit_base_patch32_plus_256 vit_so150m_patch16_reg4_gap_256"
                         " vit_so150m_patch16_reg4_gap_384 " },
-    { 16, MIM_GELU_ERF, " vit_large_patch14_224 vit_large_patch16_224 vit_large_patch16_384 vit_large_patch32_224"
+    { "timm", 16, MIM_GELU_ERF, " vit_large_patch14_224 vit_large_patch16_224 vit_large_patch16_384 vit_large_patch32_224"
                         " vit_large_patch32_384 vit_large_patch14_dinov2 vit_large_patch14_reg4_dinov2"
                         " vit_huge_patch14_224 vit_giant_patch14_224 vit_gigantic_patch14_224 vit_base_patch16_gap_224"
                         " vit_huge_patch14_gap_224 vit_huge_patch16_gap_448 vit_giant_patch16_gap_224"
@@ -207,24 +323,43 @@ static const struct { uint32_t heads, activation; const char *names; } timm_head
                         " vit_so400m_patch14_siglip_gap_896 vit_intern300m_patch14_448 eva_large_patch14_196"
                         " eva_large_patch14_336 flexivit_large deit3_large_patch16_224 deit3_large_patch16_384"
                         " deit3_huge_patch14_224 " },
-    { 16, MIM_GELU_TANH, " vit_large_patch16_siglip_gap_512 vit_so400m_patch16_siglip_gap_256"
+    { "timm", 16, MIM_GELU_TANH, " vit_large_patch16_siglip_gap_512 vit_so400m_patch16_siglip_gap_256"
                          " vit_so400m_patch16_siglip_gap_384 vit_so400m_patch16_siglip_gap_512"
                          " vit_giantopt_patch16_siglip_gap_256 vit_giantopt_patch16_siglip_gap_384 " },
+    { "timm", 24, MIM_SILU, " vit_giant_patch14_dinov2 vit_giant_patch14_reg4_dinov2 " },
+    { "beit", 12, 0, " beit_base_patch16_224 beit_base_patch16_384 beitv2_base_patch16_224 " },
+    { "beit", 16, 0, " beit_large_patch16_224 beit_large_patch16_384 beit_large_patch16_512 beitv2_large_patch16_224 " },
+    { "eva", 16, 0, " eva_giant_patch14_224 eva_giant_patch14_336 eva_giant_patch14_560 eva_giant_patch14_clip_224 " },
+    { "timm-eva02", 3, 0, " eva02_tiny_patch14_224 eva02_tiny_patch14_336 " },
+    { "timm-eva02", 6, 0, " eva02_small_patch14_224 eva02_small_patch14_336 " },
+    { "timm-eva02", 12, 0, " eva02_base_patch14_224 eva02_base_patch14_448 " },
+    { "timm-eva02", 16, 0, " eva02_large_patch14_224 eva02_large_patch14_448 " },
+    { "timm-eva02", 12, 0, " eva02_base_patch16_clip_224 " },
+    { "timm-eva02", 16, 0, " eva02_large_patch14_clip_224 eva02_large_patch14_clip_336 " },
+    { "timm-dinov3", 3, 0, " vit_tiny_patch16_dinov3_qkvb " },
+    { "timm-dinov3", 6, 0, " vit_small_patch16_dinov3 vit_small_patch16_dinov3_qkvb vit_small_plus_patch16_dinov3"
+                           " vit_small_plus_patch16_dinov3_qkvb " },
+    { "timm-dinov3", 12, 0, " vit_base_patch16_dinov3 vit_base_patch16_dinov3_qkvb " },
+    { "timm-dinov3", 16, 0, " vit_large_patch16_dinov3 vit_large_patch16_dinov3_qkvb " },
+    { "timm-dinov3", 20, 0, " vit_huge_plus_patch16_dinov3 vit_huge_plus_patch16_dinov3_qkvb " },
+    { "timm-dinov3", 32, 0, " vit_7b_patch16_dinov3 " },
+    { "timm-rope", 8, 0, " vit_medium_patch16_rope_reg1_gap_256 vit_mediumd_patch16_rope_reg1_gap_256 " },
+    { "timm-rope", 10, 0, " vit_betwixt_patch16_rope_reg4_gap_256 " },
+    { "timm-rope", 12, 0, " vit_base_patch16_rope_reg1_gap_256 " },
 };
 
-int timm_architecture(const char *name, uint32_t *heads, float *eps, uint32_t *activation)
+const family *timm_architecture(const char *name, uint32_t *heads, uint32_t *activation)
 {
     char word[80];
     if (strchr(name, ' ') || (size_t)snprintf(word, sizeof word, " %s ", name) >= sizeof word)
-        return 0;
-    for (size_t i = 0; i < sizeof timm_heads / sizeof *timm_heads; i++)
-        if (strstr(timm_heads[i].names, word)) {
-            *heads = timm_heads[i].heads;
-            *activation = timm_heads[i].activation;
-            *eps = 1e-6f;
-            return 1;
+        return NULL;
+    for (size_t i = 0; i < sizeof architectures / sizeof *architectures; i++)
+        if (strstr(architectures[i].names, word)) {
+            *heads = architectures[i].heads;
+            *activation = architectures[i].activation;
+            return family_find(architectures[i].family);
         }
-    return 0;
+    return NULL;
 }
 
 const family *family_find(const char *name)
@@ -294,6 +429,8 @@ static int match_row(const name_row *row, const char *name, int *bias)
     *bias = row->bias;
     if (row->pattern[n - 1] != '*')
         return strcmp(row->pattern, name) == 0;
+    if (row->pattern[n - 2] == '*')
+        return strncmp(row->pattern, name, n - 2) == 0;
     if (strncmp(row->pattern, name, n - 1) != 0)
         return 0;
     *bias = strcmp(name + n - 1, "bias") == 0;
@@ -331,6 +468,13 @@ static const tensor *find_relative(const checkpoint *cp, const char *prefix, con
     return found;
 }
 
+static const tensor *find_under(const checkpoint *cp, const char *prefix, const char *name)
+{
+    char full[1024];
+    int fits = snprintf(full, sizeof full, "%s%s", prefix, name);
+    return fits > 0 && (size_t)fits < sizeof full ? checkpoint_find(cp, full) : NULL;
+}
+
 static int place(part *p, const tensor *t, int bias)
 {
     const tensor **slot = bias ? &p->bias : &p->weight;
@@ -344,7 +488,7 @@ static const char unknown[] = "unknown";
 
 /* Gives one tensor its role. *why: unknown, a reason, or NULL where it is used. alone: the file holds one encoder, so that
  * what lies beside it (a head, a decoder) is its own. */
-static int assign(vit *model, const naming *names, const tensor *t, int alone, const char **why)
+static int assign(vit *model, const naming *names, const checkpoint *cp, const tensor *t, int alone, const char **why)
 {
     size_t length = strlen(model->prefix);
     *why = unknown;
@@ -357,20 +501,25 @@ static int assign(vit *model, const naming *names, const tensor *t, int alone, c
         const name_row *row = find_row(names->top, name, &bias);
         if (row) {
             *why = row->ignored;
-            return row->ignored ? 0 : place(&model->top[row->role], t, bias);
+            /* transformers' pretraining models have a norm of their own beside the encoder's */
+            if (row->role == NORM && model->prefix[length] && find_under(cp, model->prefix, name))
+                *why = pretraining_reason;
+            return *why ? 0 : place(&model->top[row->role], t, bias);
         }
-        for (size_t i = 0; i < 6; i++) {
-            decoder = i >= 3;
-            const char *pattern = decoder ? names->decoder_blocks[i - 3] : names->blocks[i];
+        for (size_t i = 0; i < 2 * BLOCKS_MAX; i++) {
+            decoder = i >= BLOCKS_MAX;
+            const char *pattern = decoder ? names->decoder_blocks[i - BLOCKS_MAX] : names->blocks[i];
             if (!pattern || !(rest = match_block(pattern, name, &index)) || !(row = find_row(names->in_block, rest, &bias)))
                 continue;
+            *why = row->ignored;
+            if (row->ignored)
+                return 0;
             if (index >= MIM_MAX_DEPTH)
                 return fail("%s: tensor '%s' is of block %" PRIu32 "; mim's limit is %u blocks", t->file, t->name, index,
                             MIM_MAX_DEPTH);
             uint32_t *depth = decoder ? &model->decoder_depth : &model->depth;
             if (*depth <= index)
                 *depth = index + 1;
-            *why = NULL;
             return place(decoder ? &model->decoder[index][row->role] : &model->block[index][row->role], t, bias);
         }
     } while (alone && shorten_prefix(model->prefix, &length));
@@ -470,15 +619,19 @@ static int refuse_unknown(const vit *model, const checkpoint *cp)
 /* The naming of an encoder whose patch projection this is, and the length of what precedes its names; else NULL. */
 static const naming *encoder_at(const tensor *t, size_t *length)
 {
-    for (size_t k = 0; k < NAMING_COUNT; k++) {
-        char stem[80];
-        snprintf(stem, sizeof stem, "%.*sweight", (int)strlen(namings[k].top[0].pattern) - 1, namings[k].top[0].pattern);
-        size_t n = strlen(t->name), m = strlen(stem);
-        if (n < m || strcmp(t->name + n - m, stem) != 0 || (n > m && t->name[n - m - 1] != '.'))
-            continue;
-        *length = n - m;
-        return &namings[k];
-    }
+    for (size_t k = 0; k < NAMING_COUNT; k++)
+        for (const name_row *row = namings[k].top; row->role == PATCH; row++) {      /* they come first */
+            char stem[80];
+            int bias;
+            snprintf(stem, sizeof stem, "%.*sweight", (int)strlen(row->pattern) - 1, row->pattern);
+            size_t n = strlen(t->name), m = strlen(stem);
+            if (n < m || strcmp(t->name + n - m, stem) != 0 || (n > m && t->name[n - m - 1] != '.'))
+                continue;
+            *length = n - m;
+            /* CAE's second encoder is one of the things to leave out */
+            const name_row *whole = find_row(namings[k].top, t->name, &bias);
+            return whole && whole->ignored ? NULL : &namings[k];
+        }
     return NULL;
 }
 
@@ -541,17 +694,44 @@ static int is_outside(const encoders *e, const char *name)
     return 0;
 }
 
-static int has_evidence(const family *f, const checkpoint *cp, const char *prefix)
+int is_gated(const part *block)
 {
-    for (size_t i = 0; i < 3 && f->evidence[i]; i++) {
-        const char *name = f->evidence[i];
-        int absent = name[0] == '!', present = 0;
-        if (name[0] != '*')
-            present = find_relative(cp, prefix, name + absent) != NULL;
-        for (size_t k = 0; k < cp->count && name[0] == '*' && !present; k++)
-            present = strlen(cp->tensors[k].name) > strlen(name) &&
-                      strcmp(cp->tensors[k].name + strlen(cp->tensors[k].name) - strlen(name + 1), name + 1) == 0;
-        if (present == absent)
+    const tensor *fc1 = block[FC1].weight, *fc2 = block[FC2].weight;
+    return block[GATE].weight || (fc1 && fc2 && fc1->rank == 2 && fc2->rank == 2 && fc1->shape[0] % 2 == 0 &&
+                                  fc1->shape[0] / 2 == fc2->shape[1]);
+}
+
+enum { EVIDENCE_MAX = sizeof ((family *)0)->evidence / sizeof (char *) };
+
+/* One name: of the top, or with '*' of any block. */
+static int is_present(const vit *model, const checkpoint *cp, const char *name)
+{
+    if (strcmp(name, "gated MLP") == 0)
+        return is_gated(model->block[0]);
+    if (name[0] != '*')
+        return find_relative(cp, model->prefix, name) != NULL;
+    for (size_t k = 0; k < cp->count; k++)
+        if (strlen(cp->tensors[k].name) > strlen(name) &&
+            strcmp(cp->tensors[k].name + strlen(cp->tensors[k].name) - strlen(name + 1), name + 1) == 0)
+            return 1;
+    return 0;
+}
+
+static int has_evidence(const family *f, const vit *model, const checkpoint *cp)
+{
+    for (size_t i = 0; i < EVIDENCE_MAX && f->evidence[i]; i++) {
+        const char *at = f->evidence[i] + (f->evidence[i][0] == '!');
+        int present = 0;
+        for (;;) {
+            char name[80];
+            size_t length = strcspn(at, "|");
+            snprintf(name, sizeof name, "%.*s", (int)length, at);
+            present |= is_present(model, cp, name);
+            if (!at[length])
+                break;
+            at += length + 1;
+        }
+        if (present == (f->evidence[i][0] == '!'))
             return 0;
     }
     return 1;
@@ -560,14 +740,23 @@ static int has_evidence(const family *f, const checkpoint *cp, const char *prefi
 static void find_family(vit *model, const naming *names, const checkpoint *cp)
 {
     for (size_t i = 0; i < FAMILY_COUNT && !model->family; i++)
-        if (strcmp(families[i].naming, names->name) == 0 && has_evidence(&families[i], cp, model->prefix))
+        if (strcmp(families[i].naming, names->name) == 0 && has_evidence(&families[i], model, cp))
             model->family = &families[i];
     append(model->evidence, sizeof model->evidence, model->family->evidence[0] ? "by " : "");
-    for (size_t i = 0; i < 3 && model->family->evidence[i]; i++) {
+    for (size_t i = 0; i < EVIDENCE_MAX && model->family->evidence[i]; i++) {
         const char *name = model->family->evidence[i];
         append(model->evidence, sizeof model->evidence, i ? ", " : "");
         append(model->evidence, sizeof model->evidence, name[0] == '!' ? "no " : "");
         append(model->evidence, sizeof model->evidence, name + (name[0] == '!'));
+    }
+}
+
+/* transformers' DINOv3 calls the first layer of an MLP without gate what it calls the value of one with it. */
+static void settle_mlp(part *block)
+{
+    if (block[UP].weight && !block[GATE].weight && !block[GATE].bias && !block[FC1].weight && !block[FC1].bias) {
+        block[FC1] = block[UP];
+        memset(&block[UP], 0, sizeof block[UP]);
     }
 }
 
@@ -578,9 +767,15 @@ static int check_blocks(const checkpoint *cp, part (*blocks)[ROLE_COUNT], uint32
         { NORM1, 1, "first norm" }, { PROJ, 0, "attention projection" }, { NORM2, 1, "second norm" },
         { FC1, 0, "first linear layer of the MLP" }, { FC2, 0, "second linear layer of the MLP" },
     };
+    static const struct { uint8_t role; const char *what; } uniform[] = {
+        { RELATIVE_BIAS, "relative position bias" }, { ATTENTION_NORM, "norm inside the attention" },
+        { MLP_NORM, "norm inside the MLP" }, { SCALE1, "layer scale" }, { SCALE2, "layer scale" },
+    };
     for (uint32_t i = 0; i < depth; i++) {
         for (size_t k = 0; k < sizeof needed / sizeof *needed; k++) {
             const part *p = &blocks[i][needed[k].role];
+            if (needed[k].role == FC1 && blocks[i][GATE].weight && blocks[i][UP].weight && !p->weight && !p->bias)
+                continue;
             if (!p->weight)
                 return fail("%s: %s block %" PRIu32 " of %" PRIu32 " has no %s", cp->path, which, i, depth, needed[k].what);
             if (needed[k].norm && !p->bias)
@@ -588,6 +783,16 @@ static int check_blocks(const checkpoint *cp, part (*blocks)[ROLE_COUNT], uint32
                             p->weight->name);
         }
         const part *b = blocks[i];
+        if (b[FC1].weight && (b[GATE].weight || b[UP].weight || b[GATE].bias || b[UP].bias))
+            return fail("%s: %s block %" PRIu32 " has the first layer of its MLP both whole and split", cp->path, which, i);
+        for (size_t k = 0; k < sizeof uniform / sizeof *uniform; k++) {
+            const part *p = &b[uniform[k].role], *first = &blocks[0][uniform[k].role];
+            if (!p->weight != !first->weight)
+                return fail("%s: only some of its %s blocks have a %s", cp->path, which, uniform[k].what);
+            if ((uniform[k].role == ATTENTION_NORM || uniform[k].role == MLP_NORM) && !p->weight != !p->bias)
+                return fail("%s: '%s' is only half of a norm: RMS norm is not available in this version", cp->path,
+                            (p->weight ? p->weight : p->bias)->name);
+        }
         int split = (b[QUERY].weight != NULL) + (b[KEY].weight != NULL) + (b[VALUE].weight != NULL);
         int split_bias = b[QUERY].bias || b[KEY].bias || b[VALUE].bias;
         if (b[QKV].weight ? split != 0 : split != 3)
@@ -596,6 +801,31 @@ static int check_blocks(const checkpoint *cp, part (*blocks)[ROLE_COUNT], uint32
         if (b[QKV].bias && (split_bias || split))
             return fail("%s: %s block %" PRIu32 " has its query, key and value biases twice", cp->path, which, i);
     }
+    return 0;
+}
+
+/* Positions may be computed and leave no trace in the file: whether they are is the family's to say. */
+static int check_positions(const vit *model, const checkpoint *cp)
+{
+    const part *top = model->top;
+    const family *f = model->family;
+    const tensor *rotary = top[PERIODS].weight ? top[PERIODS].weight : top[ROTARY_COS].weight;
+    const tensor *bias = top[RELATIVE_BIAS].weight ? top[RELATIVE_BIAS].weight : model->block[0][RELATIVE_BIAS].weight;
+    if (rotary && !f->arithmetic.rotary)
+        return fail("%s: '%s' is of rotary positions, which %s does not have; give another --family", cp->path, rotary->name,
+                    f->name);
+    if (!top[POSITIONS].weight && !bias && !f->arithmetic.rotary)
+        return fail("%s: holds no table of positions, and %s computes none; give another --family", cp->path, f->name);
+    if (bias && f->arithmetic.rotary)
+        return fail("%s: '%s' is a relative position bias, which %s does not have; give another --family", cp->path, bias->name,
+                    f->name);
+    if (top[POSITIONS].weight && f->positions == MIM_POSITIONS_NONE)
+        return fail("%s: '%s' is a table of positions, which %s does not have; give another --family", cp->path,
+                    top[POSITIONS].weight->name, f->name);
+    /* its tensors are those of EVA, the norms stand after the branches */
+    if (strcmp(f->name, "eva") == 0 && model->depth == 64 && top[PATCH].weight->shape[0] == 1792)
+        return fail("%s: has the size of EVA-02-CLIP E, whose norms follow the attention and the MLP: not available in this "
+                    "version", cp->path);
     return 0;
 }
 
@@ -619,7 +849,7 @@ int vit_recognise(vit *model, const checkpoint *cp, const family *wanted, const 
     int strangers = 0;
     for (size_t i = 0; i < cp->count; i++) {
         const tensor *t = &cp->tensors[i];
-        if (assign(model, names, t, found.count == 1, &model->ignored[i]))
+        if (assign(model, names, cp, t, found.count == 1, &model->ignored[i]))
             return 1;
         if (model->ignored[i] == unknown && prefix && is_outside(&found, t->name))
             model->ignored[i] = "outside the encoder chosen with --prefix";
@@ -628,15 +858,18 @@ int vit_recognise(vit *model, const checkpoint *cp, const family *wanted, const 
     if (strangers)
         return refuse_unknown(model, cp);
 
+    for (uint32_t i = 0; i < model->depth; i++)
+        settle_mlp(model->block[i]);
+    for (uint32_t i = 0; i < model->decoder_depth; i++)
+        settle_mlp(model->decoder[i]);
     model->family = wanted;
     if (!wanted)
         find_family(model, names, cp);
     const part *top = model->top;
     if (model->depth == 0)
         return fail("%s: has a patch projection but no blocks", cp->path);
-    if (!top[POSITIONS].weight)       /* they are computed, or a bias of the attention, and leave no trace in some files */
-        return fail("%s: holds no table of positions; models without one (rotary positions, relative bias) are not available "
-                    "in this version", cp->path);
+    if (check_positions(model, cp))
+        return 1;
     if (check_blocks(cp, model->block, model->depth, "encoder") ||
         check_blocks(cp, model->decoder, model->decoder_depth, "decoder"))
         return 1;

@@ -7,12 +7,15 @@
 
 #include "checkpoint.h"
 
-/* What a tensor is for. Those from NORM1 to SCALE2 exist once per block. */
+/* What a tensor is for. Those from NORM1 to RELATIVE_BIAS exist once per block. */
 enum role {
     ROLE_NONE,
     PATCH, CLS, REGISTERS, POSITIONS, NORM, POOL_NORM, HEAD, MASK_TOKEN,
+    PERIODS, ROTARY_COS,                  /* of the rotary embedding; its cosines, whose shape tells the width of a head */
     DECODER_EMBED, DECODER_POSITIONS, DECODER_NORM, DECODER_PREDICT,
-    NORM1, QKV, QUERY, KEY, VALUE, PROJ, SCALE1, NORM2, FC1, FC2, SCALE2,
+    NORM1, QKV, QKV_MASK, QUERY, KEY, VALUE, ATTENTION_NORM, PROJ, SCALE1,
+    NORM2, FC1, GATE, UP, MLP_NORM, FC2, SCALE2,    /* a gated MLP has GATE and UP, or both in FC1, the gate's rows first */
+    RELATIVE_BIAS,                        /* of a block, or at the top: of all of them; both are added */
     ROLE_COUNT
 };
 
@@ -20,16 +23,28 @@ typedef struct part {
     const tensor *weight, *bias;          /* NULL: absent */
 } part;
 
-typedef struct preparation {              /* of a picture: the short edge becomes edge, the middle size x size is kept */
-    uint32_t size, edge;                  /* as published; 0: none */
-    uint32_t larger;                      /* 1: above `size` the short edge becomes the size; 0: the same proportion */
-    uint32_t stored;                      /* positions of this size (pixels) are interpolated to `size` by default */
-    uint32_t filter;
-} preparation;
-
 typedef struct published_size {
     uint32_t dim, depth, hidden, heads;
 } published_size;
+
+typedef struct preparation {              /* of a picture: the short edge becomes edge, the middle size x size is kept */
+    uint32_t size, edge;                  /* as published; size 0: none; edge 0: squashed */
+    uint32_t larger;                      /* 1: above `size` the short edge becomes the size; 0: the same proportion */
+    uint32_t stored;                      /* positions of this size (pixels) are interpolated to `size` by default */
+    uint32_t filter;
+    const published_size *others;         /* sizes that were also published with another mean; NULL: none */
+} preparation;
+
+/* What the attention knows of positions, and the gate of an MLP. */
+typedef struct arithmetic {
+    uint32_t bias;                        /* MIM_BIAS_...: how a relative position bias goes to other grids */
+    uint32_t rotary, rotary_grid;         /* MIM_ROTARY_..., MIM_GRID_... */
+    float rotary_base;                    /* what the longest period tends to, over the shortest */
+    uint32_t rotary_side;                 /* of the square grid that MIM_GRID_SCALED refers to */
+    uint32_t gate;                        /* activation of a gated MLP; 0: differs */
+} arithmetic;
+
+#define POOL_BY_NORM 255u                 /* CLS where the last norm is of all tokens, else the mean of the patches */
 
 typedef struct family {
     const char *name;                     /* --family, and in the blob */
@@ -37,10 +52,11 @@ typedef struct family {
     const char *method;                   /* how it was pretrained; "": various */
     const char *naming;                   /* of its tensors */
     const char *model_type;               /* in transformers' config.json, or NULL */
-    const char *evidence[3];              /* names that must be in the file, "*.name": of any block; "!name": that must not */
+    const char *evidence[5];              /* names that must be in the file, "*.name": of any block, "a|b": one of them;
+                                             "!name": that must not; "gated MLP" */
     float eps;                            /* 0: differs from file to file */
     uint32_t activation;                  /* MIM_GELU_..., 0: differs */
-    uint32_t pool;                        /* MIM_POOL_..., 0: differs */
+    uint32_t pool;                        /* MIM_POOL_..., POOL_BY_NORM, 0: differs */
     uint32_t positions;                   /* MIM_POSITIONS_... */
     float position_offset;
     uint32_t any_grid;                    /* 1: the reference interpolates from non-square grids too */
@@ -48,6 +64,7 @@ typedef struct family {
     preparation picture;
     const published_size *sizes;          /* ends with 0; NULL: none */
     published_size decoder;
+    arithmetic arithmetic;
 } family;
 
 /* A checkpoint, recognised. */
@@ -72,8 +89,11 @@ void family_names(char *into, size_t bytes);      /* "mae, timm, ..." */
 int  vit_recognise(vit *model, const checkpoint *cp, const family *wanted, const char *prefix);
 void vit_free(vit *model);
 
-/* What timm's architectures with plain blocks have in common, by name; 0 if it is none of them. */
-int timm_architecture(const char *name, uint32_t *heads, float *eps, uint32_t *activation);
+/* The family of one of timm's architectures, by name, with its heads and activation (0: the family's); NULL: unknown. */
+const family *timm_architecture(const char *name, uint32_t *heads, uint32_t *activation);
+
+/* Whether a block's MLP is gated, by the shapes of its tensors. */
+int is_gated(const part *block);
 
 /* Marks what belongs to the decoder alone as ignored. */
 void vit_drop_decoder(vit *model, const checkpoint *cp, const char *why);

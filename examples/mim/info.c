@@ -34,12 +34,13 @@ static const char *pool_name(uint32_t rule)
     }
 }
 
-static const char *gelu_name(uint32_t rule)
+static const char *activation_name(uint32_t rule)
 {
     switch (rule) {
     case MIM_GELU_ERF:   return "gelu";
     case MIM_GELU_TANH:  return "gelu (tanh)";
     case MIM_GELU_QUICK: return "quick gelu";
+    case MIM_SILU:       return "silu";
     default:             return "unknown";
     }
 }
@@ -70,6 +71,36 @@ static void describe_positions(char line[LINE], const mim_blob_step *step)
         snprintf(line + used, LINE - (size_t)used, ", offset %g", (double)step->position_offset);
 }
 
+static void describe_bias(char line[LINE], const mim_blob_step *step)
+{
+    static const char *const rules[] = { "", "for this grid only", "linear", "geometric" };
+    if (step->rule == MIM_BIAS_NONE || step->rule >= sizeof rules / sizeof *rules)
+        snprintf(line, LINE, "none");
+    else
+        snprintf(line, LINE, "%" PRIu32 "x%" PRIu32 " %s", step->stored_height, step->stored_width, rules[step->rule]);
+}
+
+static void describe_rotary(char line[LINE], const mim_blob_step *step)
+{
+    const char *kind = step->rotary == MIM_ROTARY_HALVES ? "halves" : "pairs";
+    if (step->rotary == MIM_ROTARY_NONE)
+        snprintf(line, LINE, "none");
+    else if (step->rotary_grid == MIM_GRID_SCALED)
+        snprintf(line, LINE, "%s scaled to %" PRIu32 "x%" PRIu32, kind, step->stored_height, step->stored_width);
+    else
+        snprintf(line, LINE, "%s %s", kind, step->rotary_grid == MIM_GRID_CENTERED ? "centred" : "indexed");
+}
+
+static void describe_attention(char line[LINE], const mim_model *model, const mim_blob_step *step)
+{
+    char bias[LINE], rotary[LINE];
+    describe_bias(bias, step);
+    describe_rotary(rotary, step);
+    snprintf(line, LINE, "attention %" PRIu32 " heads of %" PRIu32 "%s%.40s%s%.40s%s, %s", step->heads, step->head_dim,
+             step->rule ? ", relative bias " : "", step->rule ? bias : "", step->rotary ? ", rotary " : "",
+             step->rotary ? rotary : "", step->tensor[5] ? ", inner norm" : "", type_name(step_tensor(model, step, 1)->type));
+}
+
 static void describe_step(char line[LINE], const mim_model *model, const mim_blob_step *step)
 {
     const mim_blob_header *h = model->header;
@@ -79,12 +110,12 @@ static void describe_step(char line[LINE], const mim_model *model, const mim_blo
                  h->patch_height, h->patch_width, h->channels, h->dim, type_name(step_tensor(model, step, 0)->type));
         break;
     case MIM_STEP_ATTENTION:
-        snprintf(line, LINE, "attention %" PRIu32 " heads of %" PRIu32 ", %s", step->heads, step->head_dim,
-                 type_name(step_tensor(model, step, 1)->type));
+        describe_attention(line, model, step);
         break;
     case MIM_STEP_MLP:
-        snprintf(line, LINE, "mlp %" PRIu32 " %s, %s", step_tensor(model, step, 1)->rows, gelu_name(step->rule),
-                 type_name(step_tensor(model, step, 1)->type));
+        snprintf(line, LINE, "mlp %" PRIu32 "%s %s%s, %s", step_tensor(model, step, 2)->columns,
+                 step->flags & MIM_STEP_GATED ? " gated" : "", activation_name(step->rule),
+                 step->tensor[3] ? ", inner norm" : "", type_name(step_tensor(model, step, 1)->type));
         break;
     case MIM_STEP_NORM:
         snprintf(line, LINE, "norm");
@@ -237,6 +268,25 @@ static void json_floats(const char *key, const float *values, uint32_t count)
     printf("],\n");
 }
 
+static void print_json_blocks(const mim_model *model)
+{
+    const mim_blob_step *attention = model_step(model, MIM_STEP_ATTENTION), *mlp = model_step(model, MIM_STEP_MLP);
+    char text[LINE];
+    if (attention) {
+        describe_bias(text, attention);
+        json_text("relative_bias", text);
+        describe_rotary(text, attention);
+        json_text("rotary", text);
+        json_number("attention_norm", attention->tensor[5] != 0);
+    }
+    if (mlp) {
+        json_number("hidden", step_tensor(model, mlp, 2)->columns);
+        json_text("activation", activation_name(mlp->rule));
+        json_number("gated", (mlp->flags & MIM_STEP_GATED) != 0);
+        json_number("mlp_norm", mlp->tensor[3] != 0);
+    }
+}
+
 static void print_json(const mim_model *model, const char *cpu, const mim_memory *need, uint32_t heads)
 {
     const mim_blob_header *h = model->header;
@@ -267,6 +317,7 @@ static void print_json(const mim_model *model, const char *cpu, const mim_memory
     json_number("norm_pix", h->norm_pix);
     describe_positions(text, embed);
     json_text("positions", text);
+    print_json_blocks(model);
     json_text("resize", h->resize == MIM_RESIZE_SHORT_EDGE ? "short edge" : "squash");
     json_number("resize_edge", h->resize_edge);
     json_text("resize_filter", filter_name(h->resize_filter));

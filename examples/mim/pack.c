@@ -24,6 +24,50 @@ static int multiply(const rows *r, uint32_t n, uint32_t count, float *row, float
     return isfinite(*bias) ? 0 : fail("%s: '%s' makes a bias too large for f32", r->gain->file, r->gain->name);
 }
 
+/* One head's column of the tables of relative positions, that of all blocks and the block's own. */
+static int read_bias(const rows *r, uint32_t head, uint32_t columns, float *row)
+{
+    for (uint32_t i = 0; i < columns; i++) {
+        double sum = 0;
+        for (int k = 0; k < 2; k++) {
+            float value;
+            if (!r->part[k].weight)
+                continue;
+            if (tensor_read(r->part[k].weight, (uint64_t)i * r->heads + head, 1, &value))
+                return 1;
+            sum += (double)value;
+        }
+        row[i] = (float)sum;
+        if (!isfinite(row[i]))
+            return fail("%s: '%s' plus '%s' is too large for f32", r->part[0].weight->file, r->part[0].weight->name,
+                        r->part[1].weight->name);
+    }
+    return 0;
+}
+
+/* Row 0: angles, row 1: coordinates. The first half of the rotated pairs turns with y, the second with x, both through
+ * periods from 1 to almost the base; centred coordinates span -1..1, one period of 1 is then a whole turn. */
+static int read_rotary(const rows *r, uint32_t n, uint32_t columns, float *row)
+{
+    const tensor *periods = r->part[0].weight;
+    uint32_t quarter = r->head_dim / 4;
+    double turn = r->grid == MIM_GRID_CENTERED ? 6.283185307179586 : 1;
+    for (uint32_t c = 0; c < columns; c++) {
+        uint32_t pair = r->rotary == MIM_ROTARY_PAIRS ? c / 2 : c % (columns / 2);
+        double period = pow(r->base, (double)(pair % quarter) / quarter);
+        float stored;
+        if (periods) {
+            if (tensor_read(periods, pair % quarter, 1, &stored))
+                return 1;
+            period = (double)stored;
+        }
+        row[c] = n ? (pair < quarter ? 1.0f : 2.0f) : (float)(turn / period);
+        if (!(period > 0) || !isfinite(row[c]))
+            return fail("%s: '%s' holds %g, which is no period", periods ? periods->file : "", periods ? periods->name : "", period);
+    }
+    return 0;
+}
+
 /* Row n: columns floats and its bias. Sizes were verified when the plan was made. */
 static int read_row(const rows *r, uint32_t n, uint32_t columns, float *row, float *bias)
 {
@@ -46,14 +90,20 @@ static int read_row(const rows *r, uint32_t n, uint32_t columns, float *row, flo
         uint64_t bias_at = p->bias && p->bias->count == p->weight->shape[0] ? at : within;
         return tensor_read(p->weight, at * columns, columns, row) || (p->bias && tensor_read(p->bias, bias_at, 1, bias));
     }
-    case ROWS_PROJ: {
-        uint64_t at = (uint64_t)n * r->heads * r->head_dim;
-        memset(row, 0, columns * sizeof *row);
-        for (uint32_t head = 0; head < r->heads; head++)
-            if (tensor_read(p->weight, at + (uint64_t)head * r->head_dim, r->head_dim, row + (size_t)head * padded))
-                return 1;
-        return (p->bias && tensor_read(p->bias, n, 1, bias)) || multiply(r, n, columns, row, bias);
+    case ROWS_GATED: {
+        uint32_t half = round_up(r->hidden, 16), which = n / half, i = n % half;
+        if (i >= r->hidden) {
+            memset(row, 0, columns * sizeof *row);
+            return 0;
+        }
+        uint64_t at = r->first[which] + i;
+        p = &r->part[which];
+        return tensor_read(p->weight, at * columns, columns, row) || (p->bias && tensor_read(p->bias, at, 1, bias));
     }
+    case ROWS_BIAS:
+        return read_bias(r, n, columns, row);
+    case ROWS_ROTARY:
+        return read_rotary(r, n, columns, row);
     case ROWS_NORM:
         return tensor_read(n ? p->bias : p->weight, 0, columns, row);
     case ROWS_TOKENS: {

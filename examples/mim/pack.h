@@ -16,8 +16,10 @@
 enum rows_kind {
     ROWS_LINEAR,       /* part[0]: rows and bias, as they are */
     ROWS_QKV,          /* per head the rows of part[0], part[1], part[2], each padded to 16s with zero rows */
-    ROWS_PROJ,         /* part[0], its columns spread so that each head's are padded to 16s */
     ROWS_NORM,         /* part[0]: weight, bias */
+    ROWS_GATED,        /* rows of part[0] then part[1], each padded to 16s with zero rows */
+    ROWS_BIAS,         /* the columns of part[0] plus those of part[1], either may be absent */
+    ROWS_ROTARY,       /* per channel its angle and its coordinate, from part[0] (periods) or from the base */
     ROWS_TOKENS,       /* the row of part[0], then those of part[1], each plus the row of part[2] while it has one */
     ROWS_POSITIONS     /* the rows of part[0] from first[0] on */
 };
@@ -25,9 +27,12 @@ enum rows_kind {
 typedef struct rows {
     enum rows_kind kind;
     part part[3];                 /* QKV: may be three times the same, a fused matrix */
-    uint64_t first[3];            /* QKV, POSITIONS: first row in each; TOKENS: [2] rows of part[2] that are added */
+    uint64_t first[3];            /* QKV, GATED, POSITIONS: first row in each; TOKENS: [2] rows of part[2] that are added */
     const tensor *gain;           /* LINEAR, PROJ: factor of every row and its bias (layer scale), or NULL */
-    uint32_t heads, head_dim;     /* QKV, PROJ */
+    uint32_t heads, head_dim;     /* QKV; BIAS: heads; ROTARY: head_dim */
+    uint32_t hidden;              /* GATED: rows of each half */
+    uint32_t rotary, grid;        /* ROTARY: MIM_ROTARY_..., MIM_GRID_... */
+    double base;                  /* ROTARY */
 } rows;
 
 typedef struct plan {

@@ -14,14 +14,15 @@ static const char metadata_from[] = "__metadata__", tensor_from[] = "tensors";
 typedef struct choice { const char *name; uint32_t value; } choice;
 
 static const choice activations[] = {
-    { "gelu", MIM_GELU_ERF }, { "gelu_tanh", MIM_GELU_TANH }, { "quick_gelu", MIM_GELU_QUICK }, { NULL, 0 }
+    { "gelu", MIM_GELU_ERF }, { "gelu_tanh", MIM_GELU_TANH }, { "quick_gelu", MIM_GELU_QUICK },
+    { "silu", MIM_SILU }, { NULL, 0 }
 };
 /* as transformers and timm call them */
 static const choice published_activations[] = {
     { "gelu", MIM_GELU_ERF }, { "gelu_python", MIM_GELU_ERF }, { "gelu_erf", MIM_GELU_ERF }, { "erf", MIM_GELU_ERF },
     { "gelu_new", MIM_GELU_TANH }, { "gelu_fast", MIM_GELU_TANH }, { "gelu_pytorch_tanh", MIM_GELU_TANH },
     { "gelu_tanh", MIM_GELU_TANH }, { "tanh", MIM_GELU_TANH }, { "quick_gelu", MIM_GELU_QUICK },
-    { "quick", MIM_GELU_QUICK }, { NULL, 0 }
+    { "quick", MIM_GELU_QUICK }, { "silu", MIM_SILU }, { "swish", MIM_SILU }, { NULL, 0 }
 };
 static const choice pools[] = {
     { "cls", MIM_POOL_CLS }, { "mean", MIM_POOL_MEAN_PATCHES }, { "mean_all", MIM_POOL_MEAN_ALL },
@@ -30,6 +31,9 @@ static const choice pools[] = {
 static const choice position_rules[] = {
     { "fixed", MIM_POSITIONS_FIXED }, { "cubic", MIM_POSITIONS_CUBIC },
     { "cubic_antialias", MIM_POSITIONS_CUBIC_ANTIALIAS }, { "linear", MIM_POSITIONS_LINEAR }, { NULL, 0 }
+};
+static const choice bias_rules[] = {
+    { "fixed", MIM_BIAS_FIXED }, { "linear", MIM_BIAS_LINEAR }, { "geometric", MIM_BIAS_GEOMETRIC }, { NULL, 0 }
 };
 static const choice filters[] = { { "bilinear", MIM_BILINEAR }, { "bicubic", MIM_BICUBIC }, { NULL, 0 } };
 
@@ -51,6 +55,7 @@ static const char *name_of(const choice *choices, uint32_t value)
 const char *activation_name(uint32_t activation) { return name_of(activations, activation); }
 const char *pool_name(uint32_t pool) { return name_of(pools, pool); }
 const char *positions_name(uint32_t positions) { return name_of(position_rules, positions); }
+const char *bias_name(uint32_t bias) { return name_of(bias_rules, bias); }
 
 static void set(fact *f, double value, const char *from)
 {
@@ -132,15 +137,17 @@ int configs_family(const configs *c, const wishes *w, const family **wanted, con
     json_string(&c->model, model_value(c, "model_type"), &model_type);
     json_string(&c->model, model_value(c, "architecture"), &architecture);
     if (c->model.count && architecture && (!model_type || strcmp(model_type, "timm_wrapper") == 0)) {
-        static const char *const computed[] = { "rope", "dinov3", "eva02", "_rpn_" };   /* same names, other arithmetic */
+        static const char *const computed[] = { "rope", "dinov3", "eva", "beit_", "_rpn_" };  /* same names, other arithmetic */
         uint32_t heads, activation;
-        float eps;
-        *wanted = family_find("timm");
+        *wanted = timm_architecture(architecture, &heads, &activation);
         *from = config_from;
-        for (size_t i = 0; i < sizeof computed / sizeof *computed; i++)
+        for (size_t i = 0; i < sizeof computed / sizeof *computed && !*wanted; i++)
             if (strstr(architecture, computed[i]))
                 return fail("%s: timm's architecture '%.64s' is not available in this version", c->model_path, architecture);
-        if (!w->family && !timm_architecture(architecture, &heads, &eps, &activation))
+        if (*wanted && w->family && strcmp((*wanted)->name, "timm") != 0 && strcmp((*wanted)->name, w->family) != 0)
+            return fail("%s: timm's architecture '%.64s' is of the family %s, not %.64s (--family)", c->model_path, architecture,
+                        (*wanted)->name, w->family);
+        if (!w->family && !*wanted)
             return fail("%s: timm's architecture '%.64s' is not one with plain blocks that this version knows; if it is one, "
                         "give --family timm", c->model_path, architecture);
     } else if (c->model.count && model_type) {
@@ -153,7 +160,7 @@ int configs_family(const configs *c, const wishes *w, const family **wanted, con
                     "move it away or name another with --config", c->model_path);
     }
     if (w->family) {
-        char names[256];
+        char names[400];
         family_names(names, sizeof names);
         if (!(*wanted = family_find(w->family)))
             return fail("--family: no family '%.64s'; there are %s", w->family, names);
@@ -230,24 +237,41 @@ static void from_family(gathering *g)
     settings *s = g->s;
     if (f->eps > 0)
         set(&s->eps, (double)f->eps, f->name);
-    if (f->activation)
-        set(&s->activation, f->activation, f->name);
-    if (f->pool && !((f->pool == MIM_POOL_CLS) && !m->has_cls))
-        set(&s->pool, f->pool, f->name);
-    set(&s->positions, f->positions, f->name);
-    set(&s->position_offset, (double)f->position_offset, f->name);
-    if (f->mean && m->channels == 3) {
+    uint32_t activation = m->gated ? f->arithmetic.gate : f->activation, pool = f->pool;
+    if (pool == POOL_BY_NORM)
+        pool = g->model->top[NORM].weight ? MIM_POOL_CLS : MIM_POOL_MEAN_PATCHES;
+    if (activation)
+        set(&s->activation, activation, m->gated ? "gated MLP" : f->name);
+    if (pool && !(pool == MIM_POOL_CLS && !m->has_cls))
+        set(&s->pool, pool, f->name);
+    set(&s->positions, m->position_rows ? f->positions : MIM_POSITIONS_NONE, m->position_rows ? f->name : tensor_from);
+    set(&s->position_offset, m->position_rows ? (double)f->position_offset : 0, f->name);
+    if (m->bias_rows)
+        set(&s->bias, f->arithmetic.bias ? f->arithmetic.bias : MIM_BIAS_FIXED, f->name);
+    if (f->arithmetic.rotary) {
+        set(&s->rotary, f->arithmetic.rotary, f->name);
+        set(&s->rotary_grid, f->arithmetic.rotary_grid, f->name);
+        set(&s->rotary_base, (double)f->arithmetic.rotary_base, g->model->top[PERIODS].weight ? tensor_from : f->name);
+        set(&s->rotary_height, f->arithmetic.rotary_side, f->name);
+        set(&s->rotary_width, f->arithmetic.rotary_side, f->name);
+    }
+    int sure = 1;
+    for (const published_size *size = f->picture.others; size && size->dim; size++)
+        sure &= !is_size(size, m->dim, g->model->depth, m->hidden);
+    if (f->mean && m->channels == 3 && sure) {
         memcpy(s->mean, f->mean, 3 * sizeof *s->mean);
         memcpy(s->std, f->std, 3 * sizeof *s->std);
         s->mean_from = s->std_from = f->name;
     }
     if (f->picture.size) {
-        set(&s->resize, MIM_RESIZE_SHORT_EDGE, f->name);
+        set(&s->resize, f->picture.edge ? MIM_RESIZE_SHORT_EDGE : MIM_RESIZE_SQUASH, f->name);
         set(&s->filter, f->picture.filter, f->name);
     }
     for (const published_size *size = f->sizes; size && size->dim; size++)
         if (is_size(size, m->dim, g->model->depth, m->hidden))
             set(&s->heads, size->heads, f->name);
+    if (m->heads)
+        set(&s->heads, m->heads, tensor_from);
     if (is_size(&f->decoder, m->decoder_dim, g->model->decoder_depth, m->decoder_hidden))
         set(&s->decoder_heads, f->decoder.heads, f->name);
     set_text(s->method, sizeof s->method, f->method);
@@ -412,7 +436,14 @@ static int from_transformers(gathering *g)
         uint32_t activation = choose(published_activations, text, strlen(text));
         if (!activation && !g->w->act)
             return fail("%s: hidden_act '%.40s' is not available in this version", c->model_path, text);
-        set(&s->activation, activation, config_from);
+        if (!(m->gated && g->model->family->arithmetic.gate))         /* Dinov2's gate is always SiLU's */
+            set(&s->activation, activation, config_from);
+    }
+    if (s->rotary.from && (json_number(doc, model_value(c, "rope_theta"), &value) ||
+                           json_number(doc, json_member(doc, model_value(c, "rope_parameters"), "rope_theta"), &value))) {
+        if (!(value > 0 && isfinite(value)))
+            return fail("%s: rope_theta is %g; it must be positive", c->model_path, value);
+        set(&s->rotary_base, value, config_from);
     }
     if (read_size(doc, model_value(c, "image_size"), &g->trained.height, &g->trained.width))
         g->trained.from = config_from;
@@ -450,9 +481,12 @@ static int from_timm_picture(gathering *g)
 
 static int from_timm(gathering *g)
 {
-    static const char *const foreign[] = { "block_fn", "attn_layer", "mlp_layer", "embed_layer" };
+    static const char *const foreign[] = { "block_fn", "attn_layer", "mlp_layer", "embed_layer", "use_post_norm",
+                                           "use_pre_transformer_norm", "rope_mixed_mode", "rope_grid_offset", "rope_grid_indexing",
+                                           "rope_type", "rotate_half", "qk_norm", "attn_type" };
     static const struct { const char *part, *method; } methods[] = {
-        { "dinov2", "DINOv2" }, { "ijepa", "I-JEPA" }, { ".mae", "MAE" },
+        { "dinov2", "DINOv2" }, { "ijepa", "I-JEPA" }, { ".mae", "MAE" }, { "beitv2", "BEiT v2" }, { "eva_giant", "EVA" },
+        { "eva_giant_patch14_clip", "EVA-CLIP" }, { "eva02_base_patch16_clip", "EVA-CLIP" }, { "eva02_large_patch14_clip", "EVA-CLIP" },
     };
     const configs *c = g->c;
     const json *doc = &c->model;
@@ -462,20 +496,23 @@ static int from_timm(gathering *g)
     char name[160];
     double value;
     uint32_t heads, activation;
-    float eps;
+    const family *published;
     int truth;
     for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++)
-        if (!is_null(timm_argument(c, foreign[i])))
+        if (!is_null(timm_argument(c, foreign[i])) && !(json_bool(timm_argument(c, foreign[i]), &truth) && !truth))
             return fail("%s: model_args has %s: only timm's plain blocks are available in this version", c->model_path,
                         foreign[i]);
     if (expect_member(c, "num_features", m->dim))
         return 1;
     json_string(doc, model_value(c, "architecture"), &architecture);
     json_string(doc, timm_value(c, "tag"), &tag);
-    if (timm_architecture(architecture, &heads, &eps, &activation)) {
+    if ((published = timm_architecture(architecture, &heads, &activation)) != NULL) {
         set(&s->heads, heads, config_from);
-        set(&s->eps, (double)eps, config_from);
-        set(&s->activation, activation, config_from);
+        set(&s->eps, (double)published->eps, config_from);
+        if (m->position_rows && !g->w->family && s->positions.value != MIM_POSITIONS_CUBIC_ANTIALIAS)
+            set(&s->positions, MIM_POSITIONS_CUBIC_ANTIALIAS, config_from);
+        if (activation)
+            set(&s->activation, activation, config_from);
     } else {
         s->eps.from = s->activation.from = NULL;
     }
@@ -490,6 +527,18 @@ static int from_timm(gathering *g)
         set(&s->activation, activation, config_from);
     }
 
+    if (s->rotary.from && json_number(doc, timm_argument(c, "rope_temperature"), &value)) {
+        if (!(value > 0 && isfinite(value)))
+            return fail("%s: rope_temperature is %g; it must be positive", c->model_path, value);
+        set(&s->rotary_base, value, config_from);
+    }
+    if (s->rotary_grid.value == MIM_GRID_SCALED && !is_null(timm_argument(c, "ref_feat_shape"))) {
+        uint32_t height, width;
+        if (!read_size(doc, timm_argument(c, "ref_feat_shape"), &height, &width))
+            return fail("%s: ref_feat_shape is not a grid", c->model_path);
+        set(&s->rotary_height, height, config_from);
+        set(&s->rotary_width, width, config_from);
+    }
     const json_node *pool = timm_argument(c, "global_pool");
     if (!json_string(doc, is_null(pool) ? model_value(c, "global_pool") : pool, &text))
         text = "";
@@ -554,16 +603,16 @@ static int from_preprocessor(gathering *g)
             set(&s->filter, filter == 2 ? MIM_BILINEAR : MIM_BICUBIC, picture_from);
     }
 
-    /* a bare number is the short edge to the processors that crop, and both edges to ViT's */
-    int bare = size && size->type == JSON_NUMBER, vit_kind = strncmp(kind, "ViT", 3) == 0;
+    /* a bare number is the short edge to the processors that crop, and both edges to ViT's and BEiT's */
+    int bare = size && size->type == JSON_NUMBER, square = strncmp(kind, "ViT", 3) == 0 || strncmp(kind, "Beit", 4) == 0;
     s->resize.from = NULL;
     s->edge_over.from = s->edge_under.from = NULL;
-    if (!resize || (bare && !vit_kind && !centre) || (centre && !read_size(doc, crop, &crop_height, &crop_width))) {
+    if (!resize || (bare && !square && !centre) || (centre && !read_size(doc, crop, &crop_height, &crop_width))) {
         g->resize_note = "preprocessor_config.json does not say";
         return 0;
     }
     if (json_number(doc, json_member(doc, size, "shortest_edge"), &edge) ||
-        (bare && !vit_kind && json_number(doc, size, &edge))) {
+        (bare && !square && json_number(doc, size, &edge))) {
         if (!centre || crop_height != crop_width || !(edge >= crop_height)) {
             g->resize_note = "preprocessor_config.json keeps the picture's shape, mim's input has one size";
             return 0;
@@ -616,7 +665,7 @@ static int option_number(const char *name, const char *text, uint32_t least, uin
     return 0;
 }
 
-static int option_positions(const char *text, settings *s)
+static int option_positions(const char *text, const checkpoint *cp, const measures *m, settings *s)
 {
     double offset = 0;
     if (!text)
@@ -627,6 +676,8 @@ static int option_positions(const char *text, settings *s)
         return 1;
     if (!rule || (offset > 0 && rule != MIM_POSITIONS_CUBIC && rule != MIM_POSITIONS_LINEAR))
         return fail("--positions: '%.64s' is none of fixed, cubic, cubic:OFFSET, cubic_antialias, linear", text);
+    if (!m->position_rows)
+        return fail("%s: has no stored positions for --positions to interpolate", cp->path);
     set(&s->positions, rule, option_from);
     set(&s->position_offset, offset, option_from);
     return 0;
@@ -669,7 +720,7 @@ static int from_options(gathering *g)
     if (option_number("--heads", w->heads, 1, MIM_MAX_HEADS, &s->heads) ||
         option_number("--decoder-heads", w->decoder_heads, 1, MIM_MAX_HEADS, &s->decoder_heads) ||
         option_choice("--act", w->act, activations, &s->activation) || option_choice("--pool", w->pool, pools, &s->pool) ||
-        option_choice("--filter", w->filter, filters, &s->filter) || option_positions(w->positions, s) ||
+        option_choice("--filter", w->filter, filters, &s->filter) || option_positions(w->positions, g->cp, g->m, s) ||
         option_statistics("--mean", w->mean, g->m->channels, 0, s->mean, &s->mean_from) ||
         option_statistics("--std", w->std, g->m->channels, 1, s->std, &s->std_from) || option_size(w->image_size, &g->wished))
         return 1;
@@ -715,18 +766,23 @@ static int option_resize(gathering *g)
 static uint32_t square_root(uint32_t n)
 {
     uint32_t root = 0;
-    while ((root + 1) * (root + 1) <= n)          /* n <= 16384 */
+    while ((root + 1) * (root + 1) <= n)          /* n <= 65536 */
         root++;
     return root;
 }
 
-/* Whether positions for images of this size, after some prefix, are as many as are stored. */
+/* Whether positions for images of this size, after some prefix, and their relative positions are as many as are stored. */
 static int fits(const measures *m, extent size, uint32_t *prefix)
 {
     const uint32_t prefixes[] = { 0, m->has_cls, m->has_cls + m->registers };
     if (!size.from || size.height % m->patch_height || size.width % m->patch_width)
         return 0;
-    uint64_t patches = (uint64_t)(size.height / m->patch_height) * (size.width / m->patch_width);
+    uint64_t height = size.height / m->patch_height, width = size.width / m->patch_width, patches = height * width;
+    if (m->bias_rows && (patches == 0 || (2 * height - 1) * (2 * width - 1) + (m->has_cls ? 3 : 0) != m->bias_rows))
+        return 0;
+    *prefix = 0;
+    if (!m->position_rows)
+        return 1;
     for (size_t i = 0; i < 3; i++)
         if (patches + prefixes[i] == m->position_rows) {
             *prefix = prefixes[i];
@@ -735,15 +791,34 @@ static int fits(const measures *m, extent size, uint32_t *prefix)
     return 0;
 }
 
-/* The grid of the stored positions: what the shape tells, else a size that fits, else the only square. */
+/* What is stored for one grid only, for messages. */
+static const char *stored_what(const measures *m, char text[96])
+{
+    if (m->position_rows && m->bias_rows)
+        snprintf(text, 96, "%" PRIu32 " stored positions and %" PRIu32 " relative ones", m->position_rows, m->bias_rows);
+    else
+        snprintf(text, 96, "%" PRIu32 " stored %spositions", m->bias_rows ? m->bias_rows : m->position_rows,
+                 m->bias_rows ? "relative " : "");
+    return text;
+}
+
+/* The grid of the stored positions: what the shape tells, else a size that fits, else the only square. Without stored
+ * positions, that of the images it was trained on, where it is known. */
 static int settle_grid(gathering *g, extent *stored)
 {
     const measures *m = g->m;
     uint32_t *prefix = &g->s->position_prefix, found = 0;
+    char what[96];
+    if (!m->position_rows && !m->bias_rows) {
+        *stored = g->trained;
+        return 0;
+    }
     if (m->grid_height) {
         stored->height = m->grid_height * m->patch_height;
         stored->width = m->grid_width * m->patch_width;
         stored->from = tensor_from;
+        if (m->bias_rows && !fits(m, *stored, prefix))
+            return fail("%s: the %s are not of one grid", g->cp->path, stored_what(m, what));
         return 0;
     }
     if (fits(m, g->wished, prefix)) {
@@ -754,23 +829,23 @@ static int settle_grid(gathering *g, extent *stored)
         *stored = g->trained;
         if (fits(m, g->trained, prefix))
             return 0;
-        return fail("%s: %s says images of %" PRIu32 "x%" PRIu32 ", which do not fit the %" PRIu32 " stored positions; "
-                    "give --image-size", g->cp->path, g->trained.from, g->trained.height, g->trained.width, m->position_rows);
+        return fail("%s: %s says images of %" PRIu32 "x%" PRIu32 ", which do not fit the %s; give --image-size",
+                    g->cp->path, g->trained.from, g->trained.height, g->trained.width, stored_what(m, what));
     }
     for (uint32_t i = 0; i < 3; i++) {
         uint32_t n = i == 0 ? 0 : i == 1 ? m->has_cls : m->has_cls + m->registers, known = i && n == (i == 1 ? 0 : m->has_cls);
-        uint32_t side = m->position_rows > n ? square_root(m->position_rows - n) : 0;
-        if (known || side == 0 || side * side + n != m->position_rows)
+        uint32_t side = m->position_rows > n ? square_root(m->position_rows - n) : 0, ignored;
+        if (!m->position_rows && i == 0)
+            side = (square_root(m->bias_rows - (m->has_cls && m->bias_rows > 3 ? 3 : 0)) + 1) / 2;
+        extent square = { side * m->patch_height, side * m->patch_width, tensor_from };
+        if (known || side == 0 || (m->position_rows && side * side + n != m->position_rows) || !fits(m, square, &ignored))
             continue;
         found++;
         *prefix = n;
-        stored->height = side * m->patch_height;
-        stored->width = side * m->patch_width;
-        stored->from = tensor_from;
+        *stored = square;
     }
     if (found != 1)
-        return fail("%s: the %" PRIu32 " stored positions are not those of one square grid; give --image-size HxW",
-                    g->cp->path, m->position_rows);
+        return fail("%s: the %s are not those of one square grid; give --image-size HxW", g->cp->path, stored_what(m, what));
     return 0;
 }
 
@@ -782,12 +857,20 @@ static int settle_geometry(gathering *g)
     extent stored = { 0, 0, NULL }, image = g->wished.from ? g->wished : g->picture;
     if (settle_grid(g, &stored))
         return 1;
-    if (stored.height != stored.width && !f->any_grid && s->positions.from == f->name) {
+    if (!stored.from && !image.from)
+        return 0;                                                 /* it will be asked for */
+    if (stored.height != stored.width && !f->any_grid && s->positions.from == f->name && m->position_rows) {
         set(&s->positions, MIM_POSITIONS_FIXED, f->name);         /* the reference interpolates from squares only */
         set(&s->position_offset, 0, f->name);
     }
-    set(&s->grid_height, stored.height / m->patch_height, stored.from);
-    set(&s->grid_width, stored.width / m->patch_width, stored.from);
+    if (s->bias.value == MIM_BIAS_LINEAR && stored.height / m->patch_height != stored.width / m->patch_width)
+        return fail("%s: a relative position bias for a grid of %" PRIu32 "x%" PRIu32 " (%s): transformers confuses the sides of "
+                    "those that are not square, so it is not available", g->cp->path, stored.height / m->patch_height,
+                    stored.width / m->patch_width, stored.from);
+    if (m->position_rows || m->bias_rows) {
+        set(&s->grid_height, stored.height / m->patch_height, stored.from);
+        set(&s->grid_width, stored.width / m->patch_width, stored.from);
+    }
     if (!image.from) {
         image = stored;
         if (f->picture.stored && stored.from == tensor_from && stored.height == f->picture.stored &&
@@ -804,7 +887,7 @@ static int settle_geometry(gathering *g)
     if (image.height > MIM_MAX_IMAGE || image.width > MIM_MAX_IMAGE || tokens > MIM_MAX_TOKENS)
         return fail("%s: images of %" PRIu32 "x%" PRIu32 " are beyond mim's limits (%u pixels a side, %u tokens)", g->cp->path,
                     image.height, image.width, MIM_MAX_IMAGE, MIM_MAX_TOKENS);
-    if (s->positions.value == MIM_POSITIONS_FIXED && (image.height != stored.height || image.width != stored.width))
+    if ((s->positions.value == MIM_POSITIONS_FIXED || s->bias.value == MIM_BIAS_FIXED) && (image.height != stored.height || image.width != stored.width))
         return fail("%s: its positions are for images of %" PRIu32 "x%" PRIu32 ", not %" PRIu32 "x%" PRIu32 " (%s), and how to "
                     "interpolate them is not known; give --image-size or --positions", g->cp->path, stored.height, stored.width,
                     image.height, image.width, image.from);
@@ -812,7 +895,7 @@ static int settle_geometry(gathering *g)
     set(&s->image_width, image.width, image.from);
 
     uint32_t shorter = image.height < image.width ? image.height : image.width;
-    if (f->picture.size && s->resize.from == f->name && !s->edge_over.from) {
+    if (f->picture.edge && s->resize.from == f->name && !s->edge_over.from) {
         int larger = f->picture.larger && shorter > f->picture.size;
         set(&s->edge_over, larger ? 1 : f->picture.edge, f->name);
         set(&s->edge_under, larger ? 1 : f->picture.size, f->name);
@@ -843,13 +926,15 @@ static int ask_for_missing(const gathering *g)
     snprintf(heads + strlen(heads), sizeof heads - strlen(heads), ")");
     snprintf(resize, sizeof resize, "how pictures are resized (%s%s--resize short:EDGE or squash)",
              g->resize_note ? g->resize_note : "", g->resize_note ? ": " : "");
+    ask(text, sizeof text, !s->image_height.from, "size of the pictures (--image-size N or HxW)");
     ask(text, sizeof text, !s->heads.from, heads);
     ask(text, sizeof text, !s->eps.from, "epsilon of the norms (--eps E)");
-    ask(text, sizeof text, !s->activation.from, "activation (--act gelu, gelu_tanh or quick_gelu)");
+    ask(text, sizeof text, !s->activation.from, m->gated ? "activation of the gate, which is the first half of a "
+        "fused gated MLP (--act silu, gelu, gelu_tanh or quick_gelu)" : "activation (--act gelu, gelu_tanh, quick_gelu or silu)");
     ask(text, sizeof text, !s->pool.from, "pooling (--pool cls, mean, mean_all or cls_mean)");
     ask(text, sizeof text, !s->mean_from, "mean of the pixels (--mean R,G,B in 0..1)");
     ask(text, sizeof text, !s->std_from, "standard deviation of the pixels (--std R,G,B)");
-    ask(text, sizeof text, !s->resize.from, resize);
+    ask(text, sizeof text, !s->resize.from && (s->image_height.from || !g->w->resize), resize);
     ask(text, sizeof text, !s->filter.from, "resampling filter (--filter bilinear or bicubic)");
     ask(text, sizeof text, m->decoder_dim && !s->decoder_heads.from, "number of the decoder's heads (--decoder-heads N)");
     ask(text, sizeof text, m->decoder_dim && !s->norm_pix.from,
@@ -863,7 +948,7 @@ static int ask_for_missing(const gathering *g)
         hint = "; its config.json and preprocessor_config.json beside it would tell";
     else if (strcmp(g->model->family->naming, "transformers") == 0 && !g->c->picture.count)
         hint = "; its preprocessor_config.json beside it would tell";
-    else if (strcmp(g->model->family->name, "timm") == 0 && !g->c->model.count)
+    else if (strncmp(g->model->family->name, "timm", 4) == 0 && !g->c->model.count)
         hint = "; its config.json beside it would tell";
     return fail("%s: not in the file: %s%s", g->cp->path, text, hint);
 }

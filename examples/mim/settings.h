@@ -36,5 +36,6 @@ int  settle(settings *s, const configs *c, const wishes *w, const vit *model, co
 const char *activation_name(uint32_t activation);
 const char *pool_name(uint32_t pool);
 const char *positions_name(uint32_t positions);
+const char *bias_name(uint32_t bias);
 
 #endif

@@ -310,7 +310,7 @@ uint64_t model_macs(const mim_model *model, uint64_t patches)
             macs += tokens * dim * inner * 4 + tokens * tokens * inner * 2;
             break;
         case MIM_STEP_MLP:
-            macs += tokens * dim * step_tensor(model, step, 1)->rows * 2;
+            macs += tokens * dim * step_tensor(model, step, 2)->columns * (step->flags & MIM_STEP_GATED ? 3 : 2);
             break;
         default:
             break;

@@ -372,7 +372,7 @@ int main(int argc, char **argv)
     check_state = (argc > 2 ? strtoul(argv[2], NULL, 10) : 1) * 2654435761u + 1;
     for (i = 0; i < rounds; i++) {
         if (i % 32 == 0) {
-            const spec p = spec_random(1 + (uint32_t)(i / 32) % 3);
+            const spec p = spec_random_block(1 + (uint32_t)(i / 32) % 3);
             const uint64_t state = check_state;
             free(base);
             base = blob_build(&p, &bytes);

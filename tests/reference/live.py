@@ -18,8 +18,9 @@ sys.dont_write_bytecode = True
 
 import numpy as np
 
-from references import (Finetuned, Mae, MaskedAutoencoder, OriginalDinov2, Timm, Transformers, dinov2_processor, generator,
-                        load_file, safe_open, torch, vit_processor)
+from references import (Cae, Eva02, Eva02Clip, Finetuned, Mae, MaskedAutoencoder, OriginalDinov2, OriginalDinov3, SimMim, Timm,
+                        Transformers, beit_processor, dinov2_processor, dinov3_processor, generator, load_file, safe_open, torch,
+                        vit_processor)
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.normpath(os.path.join(HERE, "..", ".."))
@@ -185,6 +186,63 @@ def small_models():
                          image=126, patch=14, dim=192, depth=3, heads=3), [(126, 126), (84, 140)]
     yield OriginalDinov2("live dinov2 reg", "--heads 3", 4,
                          image=126, patch=14, dim=192, depth=3, heads=3), [(126, 126), (84, 140)]
+    yield OriginalDinov2("live dinov2 giant", "--heads 2", 0, architecture="vit_giant_patch14_dinov2",
+                         image=126, patch=14, dim=192, depth=2, heads=2), [(126, 126), (84, 140)]
+    yield Timm("live dinov2 giant t", "vit_giant_patch14_dinov2",
+               img_size=126, embed_dim=192, depth=3, num_heads=3), [(126, 126), (154, 84)]
+    yield Transformers("live dinov2 giant h", "Dinov2Model", dinov2_processor(144, 126),
+                       image_size=126, patch_size=14, hidden_size=192, num_hidden_layers=3, num_attention_heads=3,
+                       use_swiglu_ffn=True), [(126, 126), (84, 140)]
+
+    yield Timm("live beit", "beit_base_patch16_224", "--resize squash",
+               img_size=(128, 80), embed_dim=192, depth=4, num_heads=6, num_classes=30), [(128, 80), (112, 160), (64, 80)]
+    yield Timm("live beit shared", "beit_base_patch16_224",
+               img_size=112, embed_dim=160, depth=4, num_heads=2, use_rel_pos_bias=False, use_shared_rel_pos_bias=True,
+               global_pool="token", num_classes=0), [(112, 112), (64, 144)]
+    yield Timm("live eva01", "eva_giant_patch14_224",
+               img_size=112, embed_dim=176, depth=3, num_heads=2, num_classes=20), [(112, 112), (140, 84)]
+    yield Transformers("live hf beit", "BeitModel", beit_processor(112),
+                       image_size=112, hidden_size=192, num_hidden_layers=4, num_attention_heads=3, intermediate_size=768,
+                       use_relative_position_bias=True), [(112, 112), (80, 144)]
+    yield Transformers("live hf beit mim", "BeitForMaskedImageModeling", beit_processor(96),
+                       image_size=96, hidden_size=192, num_hidden_layers=3, num_attention_heads=12, intermediate_size=768,
+                       use_shared_relative_position_bias=True, use_mask_token=True, vocab_size=50), [(96, 96), (128, 64)]
+    yield Transformers("live hf data2vec", "Data2VecVisionForImageClassification", beit_processor(96),
+                       image_size=96, hidden_size=192, num_hidden_layers=3, num_attention_heads=3, intermediate_size=768,
+                       use_relative_position_bias=True, use_shared_relative_position_bias=True,
+                       num_labels=30), [(96, 96), (80, 112)]
+    yield SimMim("live simmim", "beit_base_patch16_224",
+                 img_size=96, embed_dim=192, depth=4, num_heads=3, use_rel_pos_bias=False, use_shared_rel_pos_bias=True,
+                 global_pool="token", num_classes=0), [(96, 96), (112, 144)]
+    yield Cae("live cae", "beit_base_patch16_224", "--heads 6",
+              img_size=96, embed_dim=192, depth=3, num_heads=6, use_rel_pos_bias=False, use_abs_pos_emb=True,
+              global_pool="token", num_classes=0), [(96, 96), (128, 64)]
+
+    yield Timm("live eva02 tiny", "eva02_tiny_patch14_224",
+               img_size=112, embed_dim=192, depth=4, num_heads=3, num_classes=0), [(112, 112), (140, 84)]
+    yield Timm("live eva02 base", "eva02_base_patch14_448",
+               img_size=112, embed_dim=192, depth=3, num_heads=3, num_classes=20), [(112, 112), (84, 168)]
+    yield Timm("live eva02 clip", "eva02_base_patch16_clip_224",
+               img_size=96, embed_dim=240, depth=3, num_heads=3, num_classes=20), [(96, 96), (128, 80)]
+    yield Eva02("live eva02 mim", "eva02_large_patch14_224",
+                img_size=112, embed_dim=192, depth=3, num_heads=3, global_pool="token", num_classes=0), [(112, 112), (140, 84)]
+    yield Eva02("live eva02 tuned", "eva02_small_patch14_224",
+                img_size=112, embed_dim=192, depth=3, num_heads=6, num_classes=20), [(112, 112), (140, 84)]
+    yield Eva02Clip("live eva02 clip own", "eva02_large_patch14_clip_224",
+                    img_size=112, embed_dim=192, depth=3, num_heads=3, num_classes=20), [(112, 112), (140, 84)]
+
+    yield Timm("live timm dinov3", "vit_small_patch16_dinov3", "--resize squash",
+               img_size=(96, 128), embed_dim=192, depth=4, num_heads=3), [(96, 128), (160, 64)]
+    yield Timm("live timm dinov3+", "vit_huge_plus_patch16_dinov3_qkvb",
+               img_size=96, embed_dim=160, depth=3, num_heads=2, global_pool="token", num_classes=20), [(96, 96), (64, 144)]
+    yield Transformers("live hf dinov3", "DINOv3ViTModel", dinov3_processor(96, 96),
+                       image_size=96, hidden_size=192, num_hidden_layers=4, num_attention_heads=3, intermediate_size=768,
+                       num_register_tokens=4), [(96, 96), (128, 80)]
+    yield Transformers("live hf dinov3+", "DINOv3ViTModel", dinov3_processor(96, 96),
+                       image_size=96, hidden_size=192, num_hidden_layers=4, num_attention_heads=6, intermediate_size=512,
+                       hidden_act="silu", use_gated_mlp=True, num_register_tokens=4), [(96, 96), (64, 144)]
+    yield OriginalDinov3("live dinov3", "vit_small_plus_patch16_dinov3_qkvb", "--image-size 96",
+                         img_size=96, embed_dim=192, depth=4, num_heads=3, global_pool="token"), [(96, 96), (144, 80)]
 
 
 def large_models():

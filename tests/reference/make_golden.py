@@ -13,15 +13,16 @@ import torch
 from PIL import Image
 
 # before torchvision, which it makes importable
-from references import (HALF, IMAGENET, Finetuned, Mae, OriginalDinov2, Timm, Transformers, dinov2_processor, generator,
-                        vit_processor)
+from references import (HALF, IMAGENET, Cae, Eva02, Eva02Clip, Finetuned, Mae, OriginalDinov2, OriginalDinov3, SimMim, Timm,
+                        Transformers, beit_processor, dinov2_processor, dinov3_processor, generator, vit_processor)
 
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
-BATCHED = ("mae", "timm_reg4", "hf_vit_cls")  # whose first input holds two images
+# whose first input holds two images
+BATCHED = ("mae", "timm_reg4", "hf_vit_cls", "timm_beit", "timm_eva02_base", "hf_dinov3_gated")
 
 
 def models():
@@ -100,6 +101,85 @@ def models():
     yield OriginalDinov2("dinov2_reg", "--heads 2", 4,
                          image=70, patch=14, dim=32, depth=1, heads=2), [(84, 70), (42, 28)], []
 
+    # relative biases
+    yield Timm("timm_beit", "beit_base_patch16_224", squash, half,
+               img_size=(20, 12), patch_size=4, embed_dim=48, depth=2, num_heads=2, mlp_ratio=1.0,
+               num_classes=7), [(28, 24), (12, 16), (20, 24)], []
+    yield Timm("timm_beit_shared", "beitv2_large_patch16_224", dtype=bf16,
+               img_size=24, patch_size=4, embed_dim=32, depth=2, num_heads=4, mlp_ratio=2.0, use_rel_pos_bias=False,
+               use_shared_rel_pos_bias=True, global_pool="token", num_classes=0), [(12, 44)], ["wide.ppm", "tall.ppm"]
+    yield Timm("timm_eva01", "eva_giant_patch14_224", dtype=half,
+               img_size=20, patch_size=4, embed_dim=80, depth=1, num_heads=2, mlp_ratio=0.5,
+               num_classes=6), [(28, 16), (12, 12)], []
+    yield Transformers("hf_beit", "BeitModel", beit_processor(20), half,
+                       image_size=20, patch_size=4, hidden_size=48, num_hidden_layers=2, num_attention_heads=3,
+                       intermediate_size=40, use_relative_position_bias=True,
+                       use_mask_token=True), [(28, 24), (12, 20)], ["wide.ppm"]
+    yield Transformers("hf_beit_cls", "BeitForImageClassification", vit_processor(16, 16), bf16,
+                       image_size=16, patch_size=4, hidden_size=64, num_hidden_layers=2, num_attention_heads=2,
+                       intermediate_size=40, use_relative_position_bias=True, use_absolute_position_embeddings=True,
+                       layer_scale_init_value=0.0, layer_norm_eps=1e-6, num_labels=9), [(24, 20), (12, 8)], []
+    yield Transformers("hf_beit_mim", "BeitForMaskedImageModeling", beit_processor(20), half,
+                       image_size=20, patch_size=4, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+                       intermediate_size=64, use_shared_relative_position_bias=True, use_mask_token=True, vocab_size=20,
+                       hidden_act="gelu_new"), [(12, 28)], []
+    yield Transformers("hf_data2vec", "Data2VecVisionModel", beit_processor(16), half,
+                       image_size=16, patch_size=4, hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
+                       intermediate_size=64, use_shared_relative_position_bias=True, use_relative_position_bias=True,
+                       use_mask_token=True), [(20, 24), (12, 12)], []
+    yield Transformers("hf_data2vec_cls", "Data2VecVisionForImageClassification", beit_processor(20),
+                       image_size=20, patch_size=4, hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
+                       intermediate_size=40, use_relative_position_bias=True, use_mean_pooling=False,
+                       num_labels=5), [(16, 28)], []
+    yield SimMim("simmim", "beit_base_patch16_224", "", half,
+                 img_size=20, patch_size=4, embed_dim=48, depth=2, num_heads=2, mlp_ratio=1.0, use_rel_pos_bias=False,
+                 use_shared_rel_pos_bias=True, global_pool="token", num_classes=0), [(28, 24), (12, 16)], []
+    yield Cae("cae", "beit_base_patch16_224", "--heads 4", half,
+              img_size=20, patch_size=4, embed_dim=32, depth=2, num_heads=4, mlp_ratio=2.0, use_rel_pos_bias=False,
+              use_abs_pos_emb=True, global_pool="token", num_classes=0), [(28, 24), (12, 16)], []
+
+    # rotations of neighbouring channels, gated MLPs
+    yield Timm("timm_eva02_tiny", "eva02_tiny_patch14_224", dtype=half,
+               img_size=20, patch_size=4, embed_dim=48, depth=2, num_heads=2, mlp_ratio=1.1,
+               num_classes=0), [(24, 28), (12, 8)], ["tall.ppm"]
+    yield Timm("timm_eva02_base", "eva02_base_patch14_448", squash, half,
+               img_size=(20, 12), patch_size=4, embed_dim=32, depth=2, num_heads=2, ref_feat_shape=(4, 7),
+               num_classes=5), [(28, 24), (12, 16)], ["wide.ppm"]
+    yield Timm("timm_eva02_clip", "eva02_base_patch16_clip_224", dtype=bf16,
+               img_size=16, patch_size=4, embed_dim=80, depth=1, num_heads=2, mlp_ratio=0.4,
+               num_classes=8), [(24, 20)], []
+    yield Eva02("eva02_mim", "eva02_large_patch14_224", "", half,
+                img_size=16, patch_size=4, embed_dim=64, depth=2, num_heads=2, mlp_ratio=0.6, global_pool="token",
+                num_classes=0), [(24, 20), (12, 28)], []
+    yield Eva02("eva02_finetuned", "eva02_small_patch14_224", "",
+                img_size=20, patch_size=4, embed_dim=32, depth=1, num_heads=2, mlp_ratio=1.4, num_classes=5), [(24, 28)], []
+    yield Eva02Clip("eva02_clip", "eva02_large_patch14_clip_224", "", half,
+                    img_size=12, patch_size=4, embed_dim=48, depth=1, num_heads=2, mlp_ratio=1.2, num_classes=6), [(16, 20)], []
+
+    # rotations of channels half a head apart, gated MLPs
+    yield Timm("timm_dinov2_giant", "vit_giant_patch14_dinov2", dtype=half,
+               img_size=28, patch_size=7, embed_dim=48, depth=2, num_heads=2, mlp_ratio=2.0, num_classes=0), [(35, 21)], []
+    yield OriginalDinov2("dinov2_giant", "--heads 2", 0, architecture="vit_giant_patch14_dinov2", dtype=half,
+                         image=42, patch=14, dim=32, depth=1, heads=2), [(56, 28)], []
+    yield Transformers("hf_dinov2_giant", "Dinov2Model", dinov2_processor(32, 28), half,
+                       image_size=28, patch_size=7, hidden_size=48, num_hidden_layers=1, num_attention_heads=2,
+                       mlp_ratio=2, use_swiglu_ffn=True), [(35, 42)], []
+    yield Timm("timm_dinov3", "vit_small_patch16_dinov3", squash, half,
+               img_size=(20, 12), patch_size=4, embed_dim=48, depth=2, num_heads=2, mlp_ratio=1.0), [(28, 24), (8, 16)], []
+    yield Timm("timm_dinov3_plus", "vit_small_plus_patch16_dinov3_qkvb", dtype=bf16,
+               img_size=16, patch_size=4, embed_dim=80, depth=1, num_heads=2, mlp_ratio=0.4, global_pool="token",
+               num_classes=4), [(24, 12)], []
+    yield Transformers("hf_dinov3", "DINOv3ViTModel", dinov3_processor(20, 20), half,
+                       image_size=20, patch_size=4, hidden_size=64, num_hidden_layers=1, num_attention_heads=1,
+                       intermediate_size=48, num_register_tokens=4), [(28, 24), (12, 16)], []
+    yield Transformers("hf_dinov3_gated", "DINOv3ViTModel", dinov3_processor(16, 16),
+                       image_size=16, patch_size=4, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+                       intermediate_size=40, hidden_act="silu", use_gated_mlp=True,
+                       num_register_tokens=2), [(20, 28)], []
+    yield OriginalDinov3("dinov3", "vit_small_plus_patch16_dinov3_qkvb", "--image-size 20", half,
+                         img_size=20, patch_size=4, embed_dim=64, depth=2, num_heads=2, mlp_ratio=0.5,
+                         global_pool="token"), [(28, 24), (12, 32)], []
+
 
 def save(path, array):
     with open(path, "wb") as f:
@@ -144,17 +224,19 @@ def model_preprocessing(model):
     size = (model.height, model.width)
     if isinstance(model, Timm):
         cfg = model.net.pretrained_cfg
+        how = dict(size=size, bicubic=cfg["interpolation"] == "bicubic", mean=cfg["mean"], std=cfg["std"])
+        if cfg["crop_mode"] == "squash":
+            assert cfg["crop_pct"] == 1
+            return dict(how, resize="squash", edge=0)
         assert cfg["crop_mode"] == "center" and size[0] == size[1]
-        edge = int(np.floor(size[0] / cfg["crop_pct"]))
-        return dict(size=size, resize="short_edge", edge=edge, bicubic=cfg["interpolation"] == "bicubic",
-                    mean=cfg["mean"], std=cfg["std"])
+        return dict(how, resize="short_edge", edge=int(np.floor(size[0] / cfg["crop_pct"])))
     if isinstance(model, Mae):
         # the authors' evaluation: crop_pct 0.875 up to 224, bicubic, ImageNet statistics
         return dict(size=size, resize="short_edge", edge=int(size[0] / (224 / 256)), bicubic=True,
                     mean=IMAGENET["image_mean"], std=IMAGENET["image_std"])
     p = model.preprocessor
-    short = "shortest_edge" in p["size"]
-    return dict(size=size, resize="short_edge" if short else "squash", edge=p["size"].get("shortest_edge", 0),
+    edge = p["size"].get("shortest_edge", 0) if isinstance(p["size"], dict) else 0
+    return dict(size=size, resize="short_edge" if edge else "squash", edge=edge,
                 bicubic=p["resample"] == 3, mean=p["image_mean"], std=p["image_std"])
 
 

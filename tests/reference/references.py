@@ -1,8 +1,8 @@
 """The reference implementations, brought to one form.
 
-A Reference is a model of timm or transformers (or the MAE authors' model, put together from
-timm's blocks) with spread random weights. It runs in float64 and writes the checkpoint as its
-ecosystem publishes it.
+A Reference is a model of timm or transformers (or the authors' model, put together from timm's
+parts) with spread random weights. It runs in float64 and writes the checkpoint as its ecosystem
+publishes it.
 """
 import copy
 import functools
@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import struct
+import warnings
 import zlib
 
 import numpy as np
@@ -32,11 +33,14 @@ import transformers  # noqa: E402
 from safetensors import safe_open  # noqa: E402, F401
 from safetensors.torch import load_file, save_file  # noqa: E402
 from timm.layers import PatchEmbed  # noqa: E402
+from timm.models.beit import Beit  # noqa: E402
+from timm.models.eva import Eva  # noqa: E402
 from timm.models.vision_transformer import Block  # noqa: E402
 
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
 logging.getLogger("timm").setLevel(logging.ERROR)
+warnings.filterwarnings("ignore", module="timm.layers.interpolate")
 torch.set_grad_enabled(False)
 
 
@@ -47,14 +51,16 @@ def generator(*key):
 
 def spread(net, key, heads, gain=1.0):
     """Fills every parameter so that no part of the arithmetic can hide: norms with spread, all biases,
-    signed layer scales, tokens and positions of order one, attention uniform in some heads and sharp in others."""
+    signed layer scales, tokens and positions of order one, attention uniform in some heads and sharp in others.
+    Models whose positions are relative begin with faint tokens, so that the norms' eps counts."""
+    faint = 0.1 if re.search("dinov3|beit|simmim|data2vec", key) else 1.0
     norms = {id(p) for m in net.modules() if isinstance(m, nn.LayerNorm) for p in m.parameters()}
     for name, p in net.named_parameters():
         rng, shape = generator(key, name), tuple(p.shape)
         normal = lambda s: rng.standard_normal(shape) * s
         if id(p) in norms:
             value = (1 if name.endswith("weight") else 0) + normal(0.3)
-        elif re.search(r"gamma|lambda1", name):
+        elif re.search(r"gamma|lambda", name):
             value = rng.uniform(0.1, 1.0, shape) * rng.choice([-1, 1], shape)
         elif name.endswith("bias"):
             value = normal(0.2)
@@ -69,6 +75,8 @@ def spread(net, key, heads, gain=1.0):
                 value[:rows] *= sharp[:, None]
         else:
             value = normal(0.7)
+        if re.search(r"patch_embed|cls_token|reg_token|register", name):
+            value = value * faint
         p.copy_(torch.from_numpy(np.asarray(value, np.float32)))
 
 
@@ -77,10 +85,22 @@ class Keep(nn.Module):
 
     def __init__(self, keep, prefix):
         super().__init__()
-        self.index = torch.cat([torch.arange(prefix), torch.as_tensor(keep, dtype=torch.long) + prefix])
+        self.keep = torch.as_tensor(keep, dtype=torch.long)
+        self.index = torch.cat([torch.arange(prefix), self.keep + prefix])
 
     def forward(self, x):
         return x[:, self.index]
+
+    def bias(self, bias):
+        """The same rows and columns of a bias (..., tokens, tokens)."""
+        return bias[..., self.index, :][..., self.index]
+
+
+class KeepWithIndices(Keep):
+    """As timm's PatchDropoutWithIndices: Eva gathers its rotary table by the indices."""
+
+    def forward(self, x):
+        return super().forward(x), self.keep.expand(x.shape[0], -1)
 
 
 class Reference:
@@ -95,7 +115,9 @@ class Reference:
 
     def finish(self, net, heads, gain=1.0):
         spread(net, self.name, heads if isinstance(heads, tuple) else (heads, heads), gain)
-        self.net = net.to(self.dtype).eval()
+        for p in net.parameters():
+            p.data = p.data.to(self.dtype)  # not the buffers: rotary tables, which are float32 whatever the weights are
+        self.net = net.eval()
 
     def state(self):
         return {k: v.contiguous() for k, v in self.net.state_dict().items()}
@@ -129,17 +151,33 @@ class Timm(Reference):
         self.height, self.width = net.patch_embed.img_size
         self.patch = net.patch_embed.patch_size
         self.channels = net.patch_embed.proj.in_channels
-        self.prefix, self.has_cls = net.num_prefix_tokens, int(net.has_class_token)
+        self.prefix, self.has_cls = net.num_prefix_tokens, int(net.cls_token is not None)
         self.depth, self.classes = len(net.blocks), net.num_classes
 
     def positions(self, net, height, width):
         net.set_input_size(img_size=(height, width))
 
+    def select(self, net, keep):
+        """Goes on with some of the patches once positions are added, and with their part of biases and rotations."""
+        if isinstance(net, Eva):
+            net.patch_drop = KeepWithIndices(keep, self.prefix)
+            return
+        keep = Keep(keep, self.prefix)
+        if not isinstance(net, Beit):
+            net.patch_drop = keep
+            return
+        net.pos_drop = keep
+        if net.rel_pos_bias is not None:
+            net.rel_pos_bias.register_forward_hook(lambda m, i, o: keep.bias(o))
+        for block in net.blocks:
+            if block.attn.relative_position_bias_table is not None:
+                block.attn._get_rel_pos_bias = lambda whole=block.attn._get_rel_pos_bias: keep.bias(whole())
+
     def forward(self, net, x, keep):
         if x.shape[2:] != (self.height, self.width):
             self.positions(net, *x.shape[2:])
         if keep is not None:
-            net.patch_drop = Keep(keep, self.prefix)
+            self.select(net, keep)
         hidden, attention = [], []
         for block in net.blocks:
             block.register_forward_hook(lambda m, i, o: hidden.append(o))
@@ -323,18 +361,21 @@ class OriginalDinov2(Timm):
     """facebookresearch/dinov2: timm's blocks, which have the same names, and the original rule for positions.
     Without registers the scale factor is (grid + 0.1) / stored; with them the size is given and antialiased."""
 
-    def __init__(self, name, convert, registers, image, patch, dim, depth, heads):
+    def __init__(self, name, convert, registers, image, patch, dim, depth, heads, architecture="vit_base_patch16_224",
+                 dtype=torch.float32):
         self.registers = registers
-        super().__init__(name, "vit_base_patch16_224", convert, img_size=image, patch_size=patch, embed_dim=dim, depth=depth,
+        super().__init__(name, architecture, convert, dtype, img_size=image, patch_size=patch, embed_dim=dim, depth=depth,
                          num_heads=heads, init_values=1.0, reg_tokens=registers, num_classes=0)
         side = image // patch
         rng = generator(name, "pos_embed")
         # one row for CLS and one a patch: registers have none
-        self.table = torch.from_numpy((rng.standard_normal((1, 1 + side * side, dim)) * 0.7).astype(np.float32))
-        self.mask = torch.from_numpy(generator(name, "mask_token").standard_normal((1, dim)).astype(np.float32))
+        self.table = torch.from_numpy((rng.standard_normal((1, 1 + side * side, dim)) * 0.7).astype(np.float32)).to(dtype)
+        self.mask = filler(name, "mask_token", 1, dim).to(dtype)
 
     def state(self):
         state = super().state()
+        if self.net.blocks[0].mlp.fc1.out_features == 2 * self.net.blocks[0].mlp.fc2.in_features:
+            state = rename(state, {r"mlp\.fc1": "mlp.w12", r"mlp\.fc2": "mlp.w3"})
         state["pos_embed"], state["mask_token"] = self.table, self.mask
         if self.registers:
             state["register_tokens"] = state.pop("reg_token")
@@ -366,6 +407,145 @@ class OriginalDinov2(Timm):
         Reference.write(self, folder)
 
 
+# ---------------------------------------------------------------------------------------- other authors' names
+
+def filler(name, tensor, *shape):
+    """A tensor that the encoder has no use for."""
+    return torch.from_numpy(generator(name, tensor).standard_normal(shape).astype(np.float32))
+
+
+def rename(state, names):
+    """Replaces regular expressions in tensor names, one after the other."""
+    for pattern, name in names.items():
+        state = {re.sub(pattern, name, k): v for k, v in state.items()}
+    return state
+
+
+class Authors(Timm):
+    """A model of timm's under its authors' names, with what else their files hold. Absolute positions follow
+    the authors' fine-tuning code, which in all of them is that of MAE."""
+    names = {}
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        if isinstance(self.net, Eva):
+            self.check()
+
+    def check(self):
+        """timm's own reading of these names must give its tensors back."""
+        own = self.net.state_dict()
+        again = timm.models.eva.checkpoint_filter_fn(self.state(), self.net)
+        if self.net.global_pool == "token":
+            again = rename(again, {"fc_norm": "norm"})  # timm takes what was not fine-tuned for something to fine-tune
+        assert again.keys() == own.keys() and all(torch.equal(again[k], own[k]) for k in own), self.name
+
+    def others(self):
+        return {}
+
+    def state(self):
+        others = {k: v.to(self.dtype) if v.is_floating_point() else v for k, v in self.others().items()}
+        return {**rename(super().state(), self.names), **others}
+
+    def positions(self, net, height, width):
+        table, net.pos_embed = net.pos_embed, None
+        net.set_input_size(img_size=(height, width))
+        if table is not None:
+            side = self.height // self.patch[0]
+            net.pos_embed = nn.Parameter(util_positions(table, side, net.patch_embed.grid_size))
+
+    def write(self, folder):
+        Reference.write(self, folder)
+
+
+class SimMim(Authors):
+    """microsoft/SimMIM's ViT: a shared bias with its index stored, and the layer that predicts pixels."""
+    names = {r"^": "encoder."}
+
+    def others(self):
+        dim, pixels = self.net.embed_dim, self.patch[0] * self.patch[1] * 3
+        return {"encoder.mask_token": filler(self.name, "mask_token", 1, 1, dim),
+                "encoder.rel_pos_bias.relative_position_index": self.net.rel_pos_bias.relative_position_index,
+                "decoder.0.weight": filler(self.name, "decoder.0.weight", pixels, dim, 1, 1),
+                "decoder.0.bias": filler(self.name, "decoder.0.bias", pixels)}
+
+
+class Cae(Authors):
+    """Atten4Vis/CAE: sine and cosine positions, rows first, and beside the encoder its copy, a regressor and a decoder."""
+    names = {r"^": "encoder."}
+
+    def finish(self, net, heads, gain=1.0):
+        super().finish(net, heads, gain)
+        side, quarter = net.patch_embed.grid_size[0], net.embed_dim // 4
+        frequencies = 10000.0 ** (-torch.arange(quarter) / quarter)
+        row, column = (a.reshape(-1, 1) * frequencies for a in torch.meshgrid(*[torch.arange(side)] * 2, indexing="ij"))
+        net.pos_embed[:] = 0
+        net.pos_embed[0, 1:] = torch.cat([row.sin(), row.cos(), column.sin(), column.cos()], 1).to(self.dtype)
+
+    def others(self):
+        dim = self.net.embed_dim
+        shapes = {"mask_token": (1, 1, dim), "rd_pos_embed": tuple(self.net.pos_embed.shape),
+                  "regresser.regressor_blocks.0.norm1_q.weight": (dim,), "regresser.regressor_blocks.0.cross_attn.q.weight": (dim, dim),
+                  "regresser.norm.weight": (dim,), "decoder.decoder_blocks.0.attn.qkv.weight": (3 * dim, dim),
+                  "decoder.norm.weight": (dim,), "decoder.head.weight": (20, dim)}
+        shapes.update({"alignment_encoder." + k: tuple(v.shape) for k, v in self.net.state_dict().items()})
+        return {k: filler(self.name, k, *shape) for k, shape in shapes.items()}
+
+
+class Eva02(Authors):
+    """baaivision/EVA's EVA-02. Rotary tables are stored once for the model and once more in every block."""
+    names = {r"mlp\.fc1_g": "mlp.w1", r"mlp\.fc1_x": "mlp.w2", r"mlp\.fc1": "mlp.w12", r"mlp\.fc2": "mlp.w3",
+             r"mlp\.norm": "mlp.ffn_ln", r"attn\.norm": "attn.inner_attn_ln", r"([qv])_proj\.bias": r"\1_bias"}
+
+    def others(self):
+        sin, cos = (table.contiguous() for table in self.net.rope.get_embed().chunk(2, -1))
+        others = {"rope.freqs_cos": cos, "rope.freqs_sin": sin}
+        for i in range(self.depth):
+            others.update({f"blocks.{i}.attn.{k}": others[k].clone() for k in ("rope.freqs_cos", "rope.freqs_sin")})
+        if not self.classes:
+            dim = self.net.embed_dim
+            others.update({"mask_token": filler(self.name, "mask_token", 1, 1, dim),
+                           "lm_head.weight": filler(self.name, "lm_head.weight", 24, dim),
+                           "lm_head.bias": filler(self.name, "lm_head.bias", 24)})
+        return others
+
+
+class Eva02Clip(Eva02):
+    """The picture's half of EVA-02-CLIP, beside the text's."""
+    names = {**Eva02.names, r"^": "visual."}
+
+    def others(self):
+        others = {"visual." + k: v for k, v in super().others().items()}
+        others.update({"logit_scale": torch.tensor(4.6), "text.positional_embedding": filler(self.name, "text", 5, 16),
+                       "text.transformer.resblocks.0.attn.in_proj_weight": filler(self.name, "in_proj", 48, 16),
+                       "text.ln_final.weight": filler(self.name, "ln_final", 16)})
+        return others
+
+
+class OriginalDinov3(Authors):
+    """facebookresearch/dinov3: periods rounded to bfloat16 and stored; a key bias is stored, and masked."""
+    names = {r"reg_token": "storage_tokens", r"gamma_(\d)": r"ls\1.gamma", r"mlp\.fc1_g": "mlp.w1", r"mlp\.fc1_x": "mlp.w2",
+             r"mlp\.fc2": "mlp.w3"}
+
+    def finish(self, net, heads, gain=1.0):
+        super().finish(net, heads, gain)
+        net.rope.periods = net.rope.periods.bfloat16().float()
+
+    def others(self):
+        dim = self.net.embed_dim
+        return {"mask_token": filler(self.name, "mask_token", 1, dim), "local_cls_norm.weight": filler(self.name, "weight", dim),
+                "local_cls_norm.bias": filler(self.name, "bias", dim)}
+
+    def state(self):
+        state = super().state()
+        state["rope_embed.periods"] = self.net.rope.periods.bfloat16()
+        for i in range(self.depth):
+            q, v = (state.pop(f"blocks.{i}.attn.{part}_bias") for part in "qv")
+            k = filler(self.name, f"k_bias {i}", len(q)).to(self.dtype)
+            state[f"blocks.{i}.attn.qkv.bias"] = torch.cat([q, k, v])
+            state[f"blocks.{i}.attn.qkv.bias_mask"] = torch.cat([torch.ones_like(q), torch.zeros_like(k), torch.ones_like(v)])
+        return state
+
+
 # ---------------------------------------------------------------------------------------- transformers
 
 IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
@@ -385,13 +565,29 @@ def dinov2_processor(edge, crop):
             "rescale_factor": 1 / 255, "size": {"shortest_edge": edge}}
 
 
+def beit_processor(edge):
+    """As BEiT releases have it: a side without a name, which means a square."""
+    return {"crop_size": edge, "do_center_crop": False, "do_normalize": True, "do_resize": True,
+            "feature_extractor_type": "BeitFeatureExtractor", **HALF, "resample": 2, "size": edge}
+
+
+def dinov3_processor(height, width):
+    """As DINOv3 releases have it, with what is not set spelled out."""
+    nothing = dict.fromkeys(("crop_size", "device", "disable_grouping", "do_center_crop", "do_convert_rgb", "input_data_format"))
+    return {**nothing, "data_format": "channels_first", "default_to_square": True, "do_normalize": True, "do_rescale": True,
+            "do_resize": True, **IMAGENET, "image_processor_type": "DINOv3ViTImageProcessorFast", "resample": 2,
+            "rescale_factor": 1 / 255, "size": {"height": height, "width": width}}
+
+
 class Transformers(Reference):
     """A model of transformers, written by its save_pretrained, with the preprocessor_config.json of its releases."""
 
     def __init__(self, name, model, preprocessor, dtype=torch.float32, shard=None, **config):
         self.name, self.dtype, self.shard, self.preprocessor = name, dtype, shard, preprocessor
         kind = getattr(transformers, model)
-        net = kind(kind.config_class(**config))
+        # Data2VecVision chooses when it is made, and gives its attention only so
+        eager = {"attn_implementation": "eager"} if model.startswith("Data2Vec") else {}
+        net = kind(kind.config_class(**config, **eager))
         c = net.config
         self.finish(net, (c.num_attention_heads, getattr(c, "decoder_num_attention_heads", 1)))
         both = lambda v: tuple(v) if isinstance(v, (list, tuple)) else (v, v)
@@ -407,14 +603,26 @@ class Transformers(Reference):
             self.checkpoint = "model.safetensors.index.json"
 
     def base(self, net):
-        return getattr(net, net.base_model_prefix, net)
+        # DINOv3's model.model is its stack of layers
+        return net if net.config.model_type == "dinov3_vit" else getattr(net, net.base_model_prefix, net)
+
+    def select(self, base, keep):
+        """Goes on with some of the patches once positions are added, and with their part of biases and rotations."""
+        keep = Keep(keep, self.prefix)
+        base.embeddings.register_forward_hook(lambda m, i, o: (keep(o[0]), *o[1:]) if isinstance(o, tuple) else keep(o))
+        for name, module in base.named_modules():
+            if name.endswith(("relative_position_bias", "shared_position_bias")):
+                module.register_forward_hook(lambda m, i, o: keep.bias(o))
+            elif name == "rope_embeddings":
+                module.register_forward_hook(lambda m, i, o: tuple(table[keep.keep] for table in o))
 
     def forward(self, net, x, keep):
         base = self.base(net)
         kind = net.config.model_type
         grid = (x.shape[2] // self.patch[0], x.shape[3] // self.patch[1])
         options = {}
-        if x.shape[2:] != (self.height, self.width) and kind not in ("dinov2", "dinov2_with_registers"):
+        if x.shape[2:] != (self.height, self.width) and kind not in (
+                "dinov2", "dinov2_with_registers", "dinov3_vit", "beit", "data2vec-vision"):
             options["interpolate_pos_encoding"] = True
         if kind == "vit_mae":
             # the order of the noise defines what is kept, and in which order
@@ -425,15 +633,23 @@ class Transformers(Reference):
             net.config.mask_ratio = 1 - (len(keep) + 0.5) / count
             options["noise"] = torch.from_numpy(noise).expand(x.shape[0], -1)
         elif keep is not None:
-            base.embeddings.register_forward_hook(lambda m, i, o: Keep(keep, self.prefix)(o))
-        layers = base.layers if hasattr(base, "layers") else base.encoder.layer
+            self.select(base, keep)
+        layers = base.layers if hasattr(base, "layers") else base.model.layer if kind == "dinov3_vit" else base.encoder.layer
         hidden = []
         for layer in layers:
             layer.register_forward_hook(lambda m, i, o: hidden.append(o[0] if isinstance(o, tuple) else o))
-        tokens = base(x, **options).last_hidden_state
-        layer_outputs = list(hidden)
-        out = {"tokens": tokens, "layers": layer_outputs, "normed": [base.layernorm(h) for h in layer_outputs]}
+        result = base(x, **options)
+        tokens, layer_outputs = result.last_hidden_state, list(hidden)
+        norm = base.norm if kind == "dinov3_vit" else base.layernorm
+        if hasattr(net, "lm_head"):
+            assert isinstance(norm, nn.Identity)  # the norm of a BEiT that was not fine-tuned stands beside the head
+            norm = net.layernorm
+            tokens = norm(tokens)
+        out = {"tokens": tokens, "layers": layer_outputs}
+        out["normed"] = None if isinstance(norm, nn.Identity) else [norm(h) for h in layer_outputs]
         out["pooled"] = tokens[:, 0] if self.has_cls else tokens.mean(1)
+        if kind in ("beit", "data2vec-vision") and not hasattr(net, "lm_head"):
+            out["pooled"] = tokens[:, 1:].mean(1) if base.pooler is None else result.pooler_output
         if self.classes:
             out["logits"] = net(x, **options).logits if keep is None else None
             if kind.startswith("dinov2"):
