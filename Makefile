@@ -55,12 +55,14 @@ sanitize:                    ## the C tests under AddressSanitizer and UBSan
 # Arguments of a fuzzer are rounds and a seed.
 FUZZ_ROUNDS ?= 200000
 FUZZ_FLAGS  := $(STD) $(WARN) -O1 -g1 -fsanitize=address,undefined -fno-sanitize-recover $(STB)
-FUZZ_TOOL   := $(filter-out examples/mim/main.c,$(TOOL))
+FUZZ        := $(CC) $(FUZZ_FLAGS)
+MIM         := examples/mim
 
 fuzz:                        ## hostile pictures, arrays, checkpoints and blobs under AddressSanitizer and UBSan
 	@mkdir -p $(B)
-	$(CC) $(FUZZ_FLAGS) tests/fuzz/fuzz_picture.c $(FUZZ_TOOL) -o $(B)/fuzz_picture -lm -lpthread
-	$(CC) $(FUZZ_FLAGS) tests/fuzz/fuzz_checkpoint.c $(FUZZ_TOOL) -o $(B)/fuzz_checkpoint -lm -lpthread
+	$(FUZZ) tests/fuzz/fuzz_picture.c $(addprefix $(MIM)/,util.c picture.c png.c npy.c library.c) -o $(B)/fuzz_picture -lm -lpthread
+	$(FUZZ) tests/fuzz/fuzz_checkpoint.c $(addprefix $(MIM)/,library.c json.c checkpoint.c families.c settings.c build.c pack.c) \
+	    -o $(B)/fuzz_checkpoint -lm -lpthread
 	$(CC) -std=c99 -D_DEFAULT_SOURCE -O1 -g1 -fsanitize=address,undefined -fno-sanitize-recover tests/fuzz/fuzz_blob.c -o $(B)/fuzz_blob -lm -lpthread
 	$(B)/fuzz_picture $(FUZZ_ROUNDS)
 	$(B)/fuzz_checkpoint $(FUZZ_ROUNDS)
