@@ -340,7 +340,7 @@ static inline spec spec_random(uint32_t type)
 static inline spec spec_random_block(uint32_t type)
 {
     spec p = spec_random(type);
-    p.bias = p.registers ? MIM_BIAS_NONE : between(MIM_BIAS_NONE, MIM_BIAS_GEOMETRIC);
+    p.bias = p.registers ? 0 : between(MIM_BIAS_NONE, MIM_BIAS_GEOMETRIC);
     if (p.bias == MIM_BIAS_FIXED)
         p.stored_height = p.grid_height, p.stored_width = p.grid_width;
     p.rotary = between(MIM_ROTARY_NONE, MIM_ROTARY_HALVES);
