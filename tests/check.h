@@ -5,9 +5,7 @@
 #ifndef _DEFAULT_SOURCE
 #define _DEFAULT_SOURCE                 /* MAP_ANONYMOUS */
 #endif
-#ifndef _DARWIN_C_SOURCE
-#define _DARWIN_C_SOURCE
-#endif
+#define _DARWIN_C_SOURCE                /* the same, there */
 #include <math.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -33,20 +31,19 @@ static inline void group(const char *name) { check_end(); snprintf(check_now.nam
 static inline void skip(const char *name, const char *why) { check_end(); printf("skip %s: %s\n", name, why); }
 static inline int finish(void) { check_end(); return check_now.failed; }
 
-#if defined(__GNUC__)
+#ifdef __GNUC__
 __attribute__((format(printf, 3, 4)))
 #endif
 static inline int check_that(int holds, int line, const char *format, ...)
 {
-    va_list args;
-    int n;
-    if (holds || check_now.why[0])
-        return holds;
-    n = snprintf(check_now.why, sizeof check_now.why, "line %d: ", line);
-    va_start(args, format);
-    vsnprintf(check_now.why + n, sizeof check_now.why - (size_t)n, format, args);
-    va_end(args);
-    return 0;
+    if (!holds && !check_now.why[0]) {
+        const int n = snprintf(check_now.why, sizeof check_now.why, "line %d: ", line);
+        va_list args;
+        va_start(args, format);
+        vsnprintf(check_now.why + n, sizeof check_now.why - (size_t)n, format, args);
+        va_end(args);
+    }
+    return holds;
 }
 
 #define CHECK(condition) check_that((condition) != 0, __LINE__, "%s", #condition)
@@ -57,9 +54,7 @@ static uint64_t check_state = 88172645463325252u;
 
 static inline uint32_t any32(void)
 {
-    check_state ^= check_state >> 12;
-    check_state ^= check_state << 25;
-    check_state ^= check_state >> 27;
+    check_state ^= check_state >> 12, check_state ^= check_state << 25, check_state ^= check_state >> 27;
     return (uint32_t)((check_state * 2685821657736338717u) >> 32);
 }
 static inline uint32_t between(uint32_t lo, uint32_t hi) { return lo + (uint32_t)(((uint64_t)any32() * ((uint64_t)hi - lo + 1)) >> 32); }
@@ -95,15 +90,11 @@ static inline void *guard_high(guard *g, size_t bytes, size_t align) { return gu
 
 static inline int guard_intact(const guard *g)
 {
-    const int low = g->piece == g->first;
-    const uint8_t *side = low ? g->piece + g->bytes : g->piece - 64, *end = low ? side : g->end;
-    int same = 1;
-    size_t i;
-    for (i = 0; i < 64; i++)
-        same &= side[i] == 0xa5;
-    for (side = g->piece + g->bytes; side < end; side++)
-        same &= *side == 0xa5;
-    return same;
+    const uint8_t *behind = g->piece + g->bytes, *p = g->piece == g->first ? behind : g->piece - 64;
+    const uint8_t *end = g->piece == g->first ? behind + 64 : g->end;
+    while (p < end && *p == 0xa5)
+        p += p + 1 == g->piece ? 1 + g->bytes : 1;
+    return p == end;
 }
 
 #endif

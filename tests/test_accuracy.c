@@ -6,9 +6,9 @@
  * threads, the smallest and the largest useful arena must give the same bits, and those that HASHES records. */
 #define MIM_IMPLEMENTATION
 #include "../mim.h"
+#include "threads.h"
 #include <dirent.h>
 #include <math.h>
-#include <pthread.h>
 
 typedef struct picture {
     char name[256];
@@ -42,35 +42,6 @@ static int read_ppm(picture *p, const char *dir)
     n -= fread(p->pixels, 1, n, f);
     fclose(f);
     return n != 0;
-}
-
-typedef struct call {
-    mim_task task;
-    void *arg;
-    uint32_t index;
-} call;
-
-static void *call_run(void *p)
-{
-    call *c = (call *)p;
-    c->task(c->arg, c->index);
-    return NULL;
-}
-
-static void threads(void *user, mim_task task, void *arg, uint32_t count)
-{
-    pthread_t thread[MIM_MAX_THREADS];
-    call calls[MIM_MAX_THREADS];
-    uint32_t i;
-    (void)user;
-    for (i = 0; i < count; i++) {
-        calls[i].task = task;
-        calls[i].arg = arg;
-        calls[i].index = i;
-        pthread_create(&thread[i], NULL, call_run, &calls[i]);
-    }
-    for (i = 0; i < count; i++)
-        pthread_join(thread[i], NULL);
 }
 
 static int failed(const char *why)

@@ -401,7 +401,8 @@ static void test_plan(void)
     PLAN(source_height, 10, MIM_ERR_ARGUMENT);
     PLAN(source_width, 10, MIM_ERR_ARGUMENT);
     memset(&desc, 0, sizeof desc);
-    desc.source_height = desc.source_width = 65535;
+    desc.height = desc.width = 4;
+    desc.source_height = desc.source_width = 65535;         /* 6 GB of rows between the two passes */
     CHECK(mim_plan(&s.model, &desc, &need) == (sizeof(size_t) == 4 ? MIM_ERR_LIMIT : MIM_OK));
     desc.source_height = 65536;
     CHECK(mim_plan(&s.model, &desc, &need) == MIM_ERR_ARGUMENT);

@@ -5,8 +5,8 @@
  * reach a mean token cosine of 0.999, be the same bits in every run, and hash to what HASHES records for the model. */
 #define MIM_IMPLEMENTATION
 #include "../mim.h"
+#include "threads.h"
 #include <math.h>
-#include <pthread.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -83,37 +83,6 @@ static guarded guarded_arena(size_t bytes)
     g.base = g.map + page + whole - bytes;      /* plans are multiples of 16, so this is aligned; the end is exact */
     memset(g.base, 0xff, bytes);
     return g;
-}
-
-/* ---- two threads ---- */
-
-typedef struct call {
-    mim_task task;
-    void *arg;
-    uint32_t index;
-} call;
-
-static void *call_run(void *p)
-{
-    call *c = (call *)p;
-    c->task(c->arg, c->index);
-    return NULL;
-}
-
-static void threads(void *user, mim_task task, void *arg, uint32_t count)
-{
-    pthread_t thread[MIM_MAX_THREADS];
-    call calls[MIM_MAX_THREADS];
-    uint32_t i;
-    (void)user;
-    for (i = 0; i < count; i++) {
-        calls[i].task = task;
-        calls[i].arg = arg;
-        calls[i].index = i;
-        pthread_create(&thread[i], NULL, call_run, &calls[i]);
-    }
-    for (i = 0; i < count; i++)
-        pthread_join(thread[i], NULL);
 }
 
 /* ---- a case ---- */
