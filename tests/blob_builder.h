@@ -126,11 +126,14 @@ static inline void builder_blocks(builder *b, uint32_t blocks, uint32_t dim, uin
     }
 }
 
-static inline void builder_fill_plain(uint8_t *at, const mim_blob_tensor *t, int norm)
+enum { BUILDER_TABLE, BUILDER_NORM, BUILDER_ROTARY };
+
+static inline void builder_fill_plain(uint8_t *at, const mim_blob_tensor *t, int use)
 {
     uint32_t i, n = t->rows * t->columns;
     for (i = 0; i < n; i++) {
-        const float x = norm ? (i < t->columns) + uniform(-0.2f, 0.2f) : uniform(-0.5f, 0.5f);
+        const float x = use == BUILDER_NORM ? (i < t->columns) + uniform(-0.2f, 0.2f)
+            : use == BUILDER_ROTARY && i >= t->columns ? (float)between(0, 2) : uniform(-0.5f, 0.5f);
         memcpy(at + (size_t)i * 4, &x, 4);
     }
 }
@@ -272,11 +275,16 @@ static inline uint8_t *blob_build(const spec *p, size_t *bytes)
     memcpy(blob + sizeof h + b.steps * sizeof b.step[0], b.tensor, b.tensors * sizeof b.tensor[0]);
     check_state = p->seed * 2 + 1;
     for (i = 0; i < b.tensors; i++) {
-        int norm = 0;
-        for (j = 0; j < b.steps; j++)
-            norm |= b.step[j].eps > 0 && b.step[j].tensor[0] == i + 1;
+        int use = BUILDER_TABLE;
+        for (j = 0; j < b.steps; j++) {
+            const uint16_t *slot = b.step[j].tensor, inner = b.step[j].kind == MIM_STEP_ATTENTION ? slot[5] : b.step[j].kind == MIM_STEP_MLP ? slot[3] : 0;
+            if (b.step[j].eps > 0 && (slot[0] == i + 1 || inner == i + 1))
+                use = BUILDER_NORM;
+            if (b.step[j].kind == MIM_STEP_ATTENTION && slot[4] == i + 1)
+                use = BUILDER_ROTARY;
+        }
         if (b.tensor[i].layout == MIM_PLAIN)
-            builder_fill_plain(blob + b.tensor[i].at, &b.tensor[i], norm);
+            builder_fill_plain(blob + b.tensor[i].at, &b.tensor[i], use);
         else
             builder_fill_matrix(blob + b.tensor[i].at, &b.tensor[i], b.row_head[i]);
     }

@@ -70,7 +70,7 @@ int main(void)
         planes[i] = uniform(-2, 2);
     for (i = 0; i < MIMP_TABLE; i++)
         for (check_state = 77, j = 0; j < 60 && mimp_available(mimp_table[i]->cpu); j++) {
-            const spec p = spec_random(MIM_Q8);
+            const spec p = j % 2 ? spec_random_block(MIM_Q8) : spec_random(MIM_Q8);
             const uint64_t state = check_state;
             size_t bytes;
             uint8_t *blob = blob_build(&p, &bytes);

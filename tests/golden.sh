@@ -24,7 +24,8 @@ for cases in "$here"/golden/*/cases.txt; do
             esac
             continue
         fi
-        $runner "$build/test_golden" "$blob" "$dir" "$here/expected/hashes.txt" || status=1
+        # shellcheck disable=SC2086 -- brief, or nothing
+        $runner "$build/test_golden" "$blob" "$dir" "$here/expected/hashes.txt" ${runner:+brief} || status=1
         [ $type = f32 ] && [ -z "$runner" ] || continue
         # the same through the command line: every case with a picture, and the first with an array
         { grep "^case .*input=\.\./pictures/" "$cases"; grep "^case " "$cases" | grep -v "/pictures/" | head -n 1; } |

@@ -119,23 +119,67 @@ static double *ref_norm(const mim_model *m, uint32_t tensor, const double *x, si
 static double ref_act(double x, uint32_t rule)
 {
     return rule == MIM_GELU_ERF ? 0.5 * x * erfc(-x * 0.70710678118654752)
-        : rule == MIM_GELU_TANH ? x / (1 + exp(-1.5957691216057308 * (x + 0.044715 * x * x * x))) : x / (1 + exp(-1.702 * x));
+        : rule == MIM_GELU_TANH ? x / (1 + exp(-1.5957691216057308 * (x + 0.044715 * x * x * x)))
+        : x / (1 + exp((rule == MIM_SILU ? -1 : -1.702) * x));
 }
 
-static void ref_attention(const mim_model *m, const mim_blob_step *s, double *x, size_t t, size_t d, double *attention)
+/* Where tokens stand: `prefix` without a place, then patches on a grid of height x width. */
+typedef struct places { const uint32_t *patch; size_t prefix; uint32_t height, width; } places;
+
+/* The bias of query i against key j. */
+static double ref_bias(const mim_model *m, const mim_blob_step *s, const places *at, uint32_t head, size_t i, size_t j)
 {
-    const size_t p = (s->head_dim + 15) / 16 * 16, inner = s->heads * p, outer = s->heads * s->head_dim;
+    const uint32_t last = s->tensor[3] ? m->tensors[s->tensor[3] - 1].columns - 1 : 0;
+    uint32_t qi, kj;
+    if (!s->tensor[3])
+        return 0;
+    if (i < at->prefix || j < at->prefix)
+        return weight(m, s->tensor[3], head, i >= at->prefix ? last - 1 : j >= at->prefix ? last - 2 : last);
+    qi = at->patch[i - at->prefix], kj = at->patch[j - at->prefix];
+    return weight(m, s->tensor[3], head, (qi / at->width + at->height - 1 - kj / at->width) * (2 * at->width - 1)
+                                         + qi % at->width + at->width - 1 - kj % at->width);
+}
+
+static void ref_rotate(const mim_model *m, const mim_blob_step *s, const places *at, size_t token, double *x)
+{
+    const uint32_t half = s->head_dim / 2, patch = token < at->prefix ? 0 : at->patch[token - at->prefix];
+    double place[3] = { 0, patch / at->width, patch % at->width };
+    uint32_t i;
+    if (!s->tensor[4] || token < at->prefix)
+        return;
+    if (s->rotary_grid == MIM_GRID_SCALED)
+        place[1] *= (double)s->stored_height / at->height, place[2] *= (double)s->stored_width / at->width;
+    if (s->rotary_grid == MIM_GRID_CENTERED)
+        place[1] = (2 * place[1] + 1) / at->height - 1, place[2] = (2 * place[2] + 1) / at->width - 1;
+    for (i = 0; i < half; i++) {
+        const uint32_t c = s->rotary == MIM_ROTARY_PAIRS ? 2 * i : i, d = s->rotary == MIM_ROTARY_PAIRS ? c + 1 : c + half;
+        const double angle_c = weight(m, s->tensor[4], 0, c) * place[(int)weight(m, s->tensor[4], 1, c)];
+        const double angle_d = weight(m, s->tensor[4], 0, d) * place[(int)weight(m, s->tensor[4], 1, d)];
+        const double u = x[c], v = x[d];
+        x[c] = u * cos(angle_c) - v * sin(angle_c);
+        x[d] = v * cos(angle_d) + u * sin(angle_d);
+    }
+}
+
+static void ref_attention(const mim_model *m, const mim_blob_step *s, const places *at, double *x, size_t t, size_t d, double *attention)
+{
+    const size_t p = (s->head_dim + 15) / 16 * 16, inner = s->heads * p, outer = (size_t)s->heads * s->head_dim;
     double *y = ref_norm(m, s->tensor[0], x, t, d, (double)s->eps), *qkv = ref_linear(m, s->tensor[1], y, t), *z;
     double *o = (double *)calloc(t * outer, sizeof *o), *a = (double *)malloc(t * sizeof *a);
-    size_t h, i, j, k;
-    for (h = 0; h < s->heads; h++)
+    uint32_t h;
+    size_t i, j, k;
+    for (h = 0; h < s->heads; h++) {
+        for (i = 0; i < t; i++) {
+            ref_rotate(m, s, at, i, qkv + i * inner * 3 + h * 3 * p);
+            ref_rotate(m, s, at, i, qkv + i * inner * 3 + h * 3 * p + p);
+        }
         for (i = 0; i < t; i++) {
             double sum = 0, top = -HUGE_VAL;
             for (j = 0; j < t; j++) {
                 a[j] = 0;
                 for (k = 0; k < s->head_dim; k++)
                     a[j] += qkv[i * inner * 3 + h * 3 * p + k] * qkv[j * inner * 3 + h * 3 * p + p + k];
-                a[j] *= (double)s->scale;
+                a[j] = a[j] * (double)s->scale + ref_bias(m, s, at, h, i, j);
                 top = fmax(top, a[j]);
             }
             for (j = 0; j < t; j++)
@@ -148,7 +192,12 @@ static void ref_attention(const mim_model *m, const mim_blob_step *s, double *x,
                     o[i * outer + h * s->head_dim + k] += a[j] * qkv[j * inner * 3 + h * 3 * p + 2 * p + k];
             }
         }
-    z = ref_linear(m, s->tensor[2], o, t);
+    }
+    if (s->tensor[5]) {
+        free(y);
+        y = ref_norm(m, s->tensor[5], o, t, outer, (double)s->eps);
+    }
+    z = ref_linear(m, s->tensor[2], s->tensor[5] ? y : o, t);
     for (i = 0; i < t * d; i++)
         x[i] += z[i];
     free(y), free(qkv), free(o), free(a), free(z);
@@ -156,14 +205,21 @@ static void ref_attention(const mim_model *m, const mim_blob_step *s, double *x,
 
 static void ref_mlp(const mim_model *m, const mim_blob_step *s, double *x, size_t t, size_t d)
 {
-    double *y = ref_norm(m, s->tensor[0], x, t, d, (double)s->eps), *h = ref_linear(m, s->tensor[1], y, t), *z;
-    size_t i;
-    for (i = 0; i < t * m->tensors[s->tensor[1] - 1].rows; i++)
-        h[i] = ref_act(h[i], s->rule);
-    z = ref_linear(m, s->tensor[2], h, t);
+    const uint32_t rows = m->tensors[s->tensor[1] - 1].rows, hidden = m->tensors[s->tensor[2] - 1].columns;
+    double *y = ref_norm(m, s->tensor[0], x, t, d, (double)s->eps), *f = ref_linear(m, s->tensor[1], y, t), *z;
+    double *h = (double *)malloc(t * hidden * sizeof *h);
+    size_t i, j;
+    for (i = 0; i < t; i++)
+        for (j = 0; j < hidden; j++)
+            h[i * hidden + j] = ref_act(f[i * rows + j], s->rule) * (s->flags & MIM_STEP_GATED ? f[i * rows + rows / 2 + j] : 1);
+    if (s->tensor[3]) {
+        free(y);
+        y = ref_norm(m, s->tensor[3], h, t, hidden, (double)s->eps);
+    }
+    z = ref_linear(m, s->tensor[2], s->tensor[3] ? y : h, t);
     for (i = 0; i < t * d; i++)
         x[i] += z[i];
-    free(y), free(h), free(z);
+    free(y), free(f), free(h), free(z);
 }
 
 /* Runs the model on the planes as trained and fills r->values, in the caller's order, as run_model does. */
@@ -174,8 +230,14 @@ static void reference(results *r, const mim_model *m, const uint32_t *visible, u
     const size_t t = prefix + n, pixels = (size_t)h->channels * h->patch_height * h->patch_width;
     size_t d = h->dim, tokens = t, i, j, last = 0;
     double *x = (double *)calloc((prefix + grid) * (d + h->decoder_dim), sizeof *x), *y, *pooled = NULL;
-    uint32_t taps = 0, c, py, px;
+    uint32_t taps = 0, c, py, px, all[64];
     float *features = NULL;
+    places at;
+    for (c = 0; c < grid; c++)
+        all[c] = c;
+    at.patch = visible ? visible : all;
+    at.prefix = prefix;
+    at.height = grid / gw, at.width = gw;
     results_for(r, m, n, grid, decoder);
     for (i = 0; i < h->decoder_step; i++)
         if (m->steps[i].kind == MIM_STEP_ATTENTION)
@@ -188,16 +250,16 @@ static void reference(results *r, const mim_model *m, const uint32_t *visible, u
             for (j = 0; j < prefix * d; j++)
                 x[j] = weight(m, s->tensor[1], (uint32_t)(j / d), (uint32_t)(j % d));
             for (j = 0; j < n; j++) {
-                const uint32_t at = visible ? visible[j] : (uint32_t)j;
+                const uint32_t patch_at = at.patch[j];
                 size_t k = 0;
                 for (c = 0; c < h->channels; c++)
                     for (py = 0; py < h->patch_height; py++)
                         for (px = 0; px < h->patch_width; px++)
-                            patch[k++] = (double)planes[((size_t)c * h->image_height + at / gw * h->patch_height + py) * h->image_width
-                                                        + at % gw * h->patch_width + px];
+                            patch[k++] = (double)planes[((size_t)c * h->image_height + patch_at / gw * h->patch_height + py)
+                                                        * h->image_width + patch_at % gw * h->patch_width + px];
                 y = ref_linear(m, s->tensor[0], patch, 1);
                 for (k = 0; k < d; k++)
-                    x[(prefix + j) * d + k] = y[k] + (s->tensor[2] ? weight(m, s->tensor[2], at, (uint32_t)k) : 0);
+                    x[(prefix + j) * d + k] = y[k] + (s->tensor[2] ? weight(m, s->tensor[2], patch_at, (uint32_t)k) : 0);
                 free(y);
             }
             free(patch);
@@ -205,7 +267,7 @@ static void reference(results *r, const mim_model *m, const uint32_t *visible, u
         }
         case MIM_STEP_ATTENTION: {
             double *a = i == last && r->out.attention ? (double *)malloc(s->heads * t * t * sizeof *a) : NULL;
-            ref_attention(m, s, x, tokens, d, a);
+            ref_attention(m, s, &at, x, tokens, d, a);
             for (j = 0; a && j < s->heads * t * t; j++)
                 r->out.attention[j] = (float)a[j];
             free(a);
@@ -259,7 +321,7 @@ static void reference(results *r, const mim_model *m, const uint32_t *visible, u
             for (j = 0; j < tokens * d; j++)
                 x[j] = j < prefix * d ? e[j] : weight(m, s->tensor[1], 0, (uint32_t)(j % d));
             for (j = 0; j < n * d; j++)
-                x[(prefix + (visible ? visible[j / d] : j / d)) * d + j % d] = e[prefix * d + j];
+                x[(prefix + at.patch[j / d]) * d + j % d] = e[prefix * d + j];
             for (j = 0; j < tokens * d; j++)
                 if (j >= prefix * d && s->tensor[3])
                     x[j] += weight(m, s->tensor[3], (uint32_t)(j / d - prefix), (uint32_t)(j % d));
@@ -316,8 +378,8 @@ static void test_reference(uint32_t type)
     uint32_t trial;
     snprintf(name, sizeof name, "%s: every output against double precision, subsets and decoder included", type_name[type]);
     group(name);
-    for (trial = 0; trial < 60; trial++) {
-        spec p = spec_random(type);
+    for (trial = 0; trial < 120; trial++) {
+        spec p = trial % 2 ? spec_random_block(type) : spec_random(type);
         uint32_t visible[36], i;
         const setting how = { 0, 0, 0xff };
         mim_session_desc desc;
@@ -325,6 +387,7 @@ static void test_reference(uint32_t type)
         subject s;
         p.stored_height = p.grid_height, p.stored_width = p.grid_width;
         p.dim = between(8, 70), p.decoder_dim = p.decoder_dim ? between(8, 40) : 0;     /* a norm over less is a coin toss */
+        p.hidden = between(8, 90), p.head_dim = p.inner_norms ? between(4, 18) * 2 : p.head_dim;
         p.weight_max = 127, p.input_max = 255;
         s = subject_of(p);
         memset(&desc, 0, sizeof desc);
@@ -641,7 +704,7 @@ static void test_outputs(uint32_t type)
     snprintf(name, sizeof name, "%s: outputs agree with each other, alone and together", type_name[type]);
     group(name);
     for (trial = 0; trial < 100; trial++) {
-        spec p = spec_random(type);
+        spec p = trial % 2 ? spec_random_block(type) : spec_random(type);
         subject s = subject_of(p);
         const mim_blob_header *h = s.model.header;
         const size_t d = h->dim, prefix = h->has_cls + h->registers;
@@ -751,8 +814,8 @@ static void test_visible(uint32_t type)
     uint32_t trial;
     snprintf(name, sizeof name, "%s: visible patches in any order give the same bits in that order", type_name[type]);
     group(name);
-    for (trial = 0; trial < 40; trial++) {
-        spec p = spec_random(type);
+    for (trial = 0; trial < 60; trial++) {
+        spec p = trial % 3 ? spec_random_block(type) : spec_random(type);
         subject s = subject_of(p);
         const uint32_t grid = p.grid_height * p.grid_width, prefix = p.cls + p.registers;
         const uint32_t n = trial & 1 ? grid : between(1, grid);
@@ -836,7 +899,7 @@ static void test_same_bits(uint32_t type)
     snprintf(name, sizeof name, "%s: the same bits for any threads, arena and what was in it", type_name[type]);
     group(name);
     for (trial = 0; trial < 12; trial++) {
-        spec p = spec_random(type);
+        spec p = trial % 3 ? spec_random_block(type) : spec_random(type);
         subject s;
         mim_session_desc desc;
         mim_memory need, more;
@@ -847,6 +910,7 @@ static void test_same_bits(uint32_t type)
         p.grid_height = between(4, 6), p.grid_width = between(4, 6);
         p.edge = 12 * (p.patch_height + p.patch_width);
         p.positions = MIM_POSITIONS_CUBIC;
+        p.bias = p.bias == MIM_BIAS_FIXED ? MIM_BIAS_LINEAR : p.bias;
         s = subject_of(p);
         memset(&desc, 0, sizeof desc);
         desc.decoder = p.decoder_dim != 0;
@@ -894,19 +958,19 @@ static void test_kernels_agree(uint32_t type)
     uint32_t trial;
     snprintf(name, sizeof name, "%s: every instruction set gives %s", type_name[type], type == MIM_Q8 ? "the same bits" : "nearly the same");
     group(name);
-    for (trial = 0; trial < 120; trial++) {
-        spec p = spec_random(type);
+    for (trial = 0; trial < 160; trial++) {
+        spec p = trial % 4 < 2 ? spec_random_block(type) : spec_random(type);
         subject s;
         const setting how = { 0, 0, 0x7f };
         mim_session_desc desc;
         mim_image image;
         size_t i;
         if (type != MIM_Q8)
-            p.dim = between(8, 70), p.decoder_dim = p.decoder_dim ? between(8, 40) : 0;
+            p.dim = between(8, 70), p.decoder_dim = p.decoder_dim ? between(8, 40) : 0, p.hidden = between(8, 90);
         s = subject_of(p);
         memset(&desc, 0, sizeof desc);
         desc.decoder = p.decoder_dim != 0;
-        if ((trial & 1) && p.positions != MIM_POSITIONS_FIXED)
+        if ((trial & 1) && p.positions != MIM_POSITIONS_FIXED && p.bias != MIM_BIAS_FIXED)
             desc.height = p.patch_height * between(1, 8), desc.width = p.patch_width * between(1, 8);
         image = planes_of(&s.model, &desc);
         desc.cpu = MIM_CPU_SCALAR;

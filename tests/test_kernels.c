@@ -339,7 +339,7 @@ static void test_finish(const mimp_kernels *k)
             e.factor = combination & 4 ? copy(&ga, factor, rows) : NULL;
             e.scale = combination & 8 ? scale : NULL;
             e.bias = combination & 16 ? bias : NULL;
-            e.act = combination >> 5 & 3;
+            e.act = between(0, 1) ? combination >> 5 & 3 : between(0, MIM_SILU);
             e.add = combination >> 7;
             memcpy(expected, old, sizeof old);
             memcpy(y, old, size * 4);
@@ -350,6 +350,27 @@ static void test_finish(const mimp_kernels *k)
             for (i = 16; i < stride && rows > 1; i++)
                 CHECK_THAT(bits_of(y[i]) == bits_of(old[i]), "%s finish writes between the rows", k->name);
         }
+}
+
+static void test_gate(const mimp_kernels *k)
+{
+    static float x[2 * 512], expected[512];
+    uint32_t n, act, i;
+    int kind;
+    for (kind = 0; kind < KINDS; kind++)
+        for (act = MIM_GELU_ERF; act <= MIM_SILU; act++)
+            for (n = 16; n <= 512; n += n < 64 ? 16 : 64) {
+                float *y = (float *)guard_high(&gy, (size_t)n * 4, 4);
+                fill(x, 2 * n, kind);
+                oracle->gate(expected, x, n, act);
+                k->gate(y, copy(&gx, x, 2 * (size_t)n), n, act);
+                SAME(y, expected, (size_t)n, "gate");
+                CHECK(guard_intact(&gy));
+                for (i = 0; i < n && kind == ORDINARY && act == MIM_SILU; i++) {
+                    const double g = (double)x[i], reference = g / (1 + exp(-g)) * (double)x[n + i];
+                    CHECK_THAT(fabs((double)y[i] - reference) <= 4e-7 * fabs(reference), "%s gate: %.9g, not %.9g", k->name, (double)y[i], reference);
+                }
+            }
 }
 
 /* The epilogue's terms, by their definition: one channel of one row at a time. */
@@ -491,7 +512,7 @@ static float act_of(float x, uint32_t act)
 
 static void test_functions(void)
 {
-    double worst[4] = { 0, 0, 0, 0 };
+    double worst[5] = { 0, 0, 0, 0, 0 };
     int i;
     group("exp: relative error under 1.2e-7");
     for (i = -860000; i <= 860000; i += 3) {
@@ -501,7 +522,7 @@ static void test_functions(void)
     }
     CHECK(mimp_scalar_exp(mimp_scalar_set(-INFINITY)).v[0] < 1e-37f && isfinite(mimp_scalar_exp(mimp_scalar_set(INFINITY)).v[0]));
     CHECK(mimp_scalar_exp(mimp_scalar_set(0)).v[0] == 1.0f);
-    group("GELU: erf, tanh and quick on -30..30");
+    group("GELU by erf, tanh and logistic, and SiLU on -30..30");
     for (i = -300000; i <= 300000; i++) {
         const float xf = (float)i * 1e-4f;
         const double x = (double)xf;
@@ -512,11 +533,13 @@ static void test_functions(void)
         worst[1] = fmax(worst[1], fabs((double)act_of(xf, MIM_GELU_ERF) - erf_gelu) / unit);
         worst[2] = fmax(worst[2], fabs((double)act_of(xf, MIM_GELU_TANH) - tanh_gelu) / unit);
         worst[3] = fmax(worst[3], fabs((double)act_of(xf, MIM_GELU_QUICK) - quick) / unit);
+        worst[4] = fmax(worst[4], fabs((double)act_of(xf, MIM_SILU) - x / (1 + exp(-x))) / unit);
     }
     CHECK_THAT(worst[1] <= 4e-7, "erf: %.3g", worst[1]);
     CHECK_THAT(worst[2] <= 4e-7, "tanh: %.3g", worst[2]);
     CHECK_THAT(worst[3] <= 4e-7, "quick: %.3g", worst[3]);
-    for (i = 1; i <= 3; i++) {
+    CHECK_THAT(worst[4] <= 4e-7, "SiLU: %.3g", worst[4]);
+    for (i = 1; i <= 4; i++) {
         CHECK(act_of(0, (uint32_t)i) == 0 && isnan(act_of(NAN, (uint32_t)i)));
         CHECK(isinf(act_of(INFINITY, (uint32_t)i)) && act_of(3e38f, (uint32_t)i) == 3e38f);
     }
@@ -539,6 +562,7 @@ int main(void)
     each("norm", test_norm);
     each("quantize", test_quantize);
     each("finish", test_finish);
+    each("gate", test_gate);
     each("softmax", test_softmax);
     each("values", test_values);
     test_epilogue_value();

@@ -88,7 +88,7 @@ static int some_use(const mim_model *m, mim_session_desc *desc, mim_image *image
 {
     const mim_blob_header *h = m->header;
     const mim_blob_step *first = m->steps;
-    const int fixed = first->rule == MIM_POSITIONS_FIXED && between(0, 7);
+    const int fixed = between(0, 1) && first->stored_height;
     const uint32_t gh = fixed ? first->stored_height : between(1, 4), gw = fixed ? first->stored_width : between(1, 4);
     uint32_t i;
     memset(desc, 0, sizeof *desc);
@@ -276,9 +276,9 @@ static void change_steps(parts *p)
 static void change_step(parts *p)
 {
     mim_blob_step *s = &p->step[between(0, p->header.step_count - 1)];
-    switch (between(0, 9)) {
+    switch (between(0, 11)) {
     case 0:  s->kind = (uint16_t)between(0, 9); break;
-    case 1:  s->flags = (uint16_t)between(0, 2); break;
+    case 1:  s->flags = (uint16_t)between(0, 4); break;
     case 2:  s->tensor[between(0, 7)] = (uint16_t)between(0, p->header.tensor_count + 1); break;
     case 3:  s->rule = between(0, 5); break;
     case 4:  s->heads = odd(); break;
@@ -286,6 +286,8 @@ static void change_step(parts *p)
     case 6:  s->stored_height = odd(); break;
     case 7:  s->stored_width = odd(); break;
     case 8:  put32(between(0, 1) ? &s->eps : &s->scale, odd_float()); break;
+    case 9:  s->rotary = (uint8_t)between(0, 3); break;
+    case 10: s->rotary_grid = (uint8_t)between(0, 4); break;
     default: put32(&s->position_offset, odd_float());
     }
 }
