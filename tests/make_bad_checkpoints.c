@@ -692,10 +692,6 @@ static void make_bad_relations(void)
     add("blocks.0.attn.norm.bias", "x", 0, 1, DIM);
     add("blocks.1.attn.norm.bias", "x", 0, 1, HEAD);
     bad_items("attention-norm", "[20] was expected");
-    blocks_with("attn.norm.weight", 1, DIM, 0);
-    add("blocks.0.attn.norm.bias", "x", 0, 1, DIM);
-    add("blocks.1.attn.norm.bias", "x", 0, 1, DIM);
-    bad_items("attention-norm-heads", "normalises heads of 10; mim can do that where they are a multiple of 16 wide");
 }
 
 static void make_bad_models(void)
@@ -981,16 +977,6 @@ static double qkv_value(const void *with, long row, long column)
     return l->f->bias == 1 || (l->f->bias == 2 && which != 1) ? at(l, ".bias", original) : 0;
 }
 
-static double proj_value(const void *with, long row, long column)
-{
-    const linear *l = with;
-    long padded = (l->head + 15) / 16 * 16, i = column % padded;
-    double gain = l->gain ? (double)weight(l->gain, row) : 1;
-    if (column < 0)
-        return l->has_bias ? gain * at(l, ".bias", row) : 0;
-    return i < l->head ? gain * at(l, ".weight", row * l->columns + column / padded * l->head + i) : 0;
-}
-
 static double norm_value(const void *with, long row, long column)
 {
     return at(with, row ? ".bias" : ".weight", column);
@@ -1033,7 +1019,7 @@ static const mim_blob_step *check_block(const mim_blob_step *s, const form *f, c
         wrong(block, s->heads, s->head_dim, (double)s->scale, 1 / sqrt((double)head));
     check_norm(s, name[4], dim);
     check_tensor(s, 1, name[0], (uint32_t)(heads * 3 * padded), (uint32_t)dim, 1, qkv_value, &qkv);
-    check_tensor(s, 2, name[1], (uint32_t)dim, (uint32_t)(heads * padded), 1, proj_value, &proj);
+    check_tensor(s, 2, name[1], (uint32_t)dim, (uint32_t)(heads * head), 1, linear_value, &proj);
     s++;
     name[4][strlen(name[4]) - 1] = '2';
     if (s->kind != MIM_STEP_MLP || s->rule != MIM_GELU_ERF)
