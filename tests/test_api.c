@@ -3,7 +3,7 @@
 #define MIM_IMPLEMENTATION
 #include "../mim.h"
 #include "blob_builder.h"
-#include <pthread.h>
+#include "threads.h"
 
 static const char *const type_name[] = { "", "f32", "f16", "q8" };
 
@@ -864,38 +864,21 @@ static void test_visible(uint32_t type)
 /* ---- what must not change a bit ---- */
 
 typedef struct crew { uint32_t most, backwards, wrong; } crew;
-typedef struct crew_job { mim_task task; void *arg; uint32_t index; } crew_job;
-
-static void *crew_member(void *p)
-{
-    const crew_job *job = (const crew_job *)p;
-    job->task(job->arg, job->index);
-    return NULL;
-}
 
 static void crew_run(void *user, mim_task task, void *arg, uint32_t count)
 {
-    crew_job job[64];
-    pthread_t thread[64];
     crew *c = (crew *)user;
     uint32_t i;
     c->wrong |= count > c->most || count < 1;
-    for (i = 0; i < count; i++) {
-        job[i].task = task;
-        job[i].arg = arg;
-        job[i].index = c->backwards ? count - 1 - i : i;
-        if (c->backwards)
-            crew_member(&job[i]);
-        else if (pthread_create(&thread[i], NULL, crew_member, &job[i]))
-            perror("pthread_create"), exit(2);
-    }
-    for (i = 0; i < count && !c->backwards; i++)
-        pthread_join(thread[i], NULL);
+    if (!c->backwards)
+        threads(user, task, arg, count);
+    for (i = count; c->backwards && i > 0; i--)
+        task(arg, i - 1);
 }
 
 static void test_same_bits(uint32_t type)
 {
-    static const uint32_t threads[] = { 2, 3, 7, 64, 5 };
+    static const uint32_t tasks[] = { 2, 3, 7, 64, 5 };
     char name[100];
     uint32_t trial, i;
     snprintf(name, sizeof name, "%s: the same bits for any threads, arena and what was in it", type_name[type]);
@@ -938,15 +921,15 @@ static void test_same_bits(uint32_t type)
                              (int)need.bytes, (int)need.useful);
             }
             for (i = 0; i < 5; i++) {
-                c.most = desc.threads = threads[i];
-                c.backwards = threads[i] == 5, c.wrong = 0;
+                c.most = desc.threads = tasks[i];
+                c.backwards = tasks[i] == 5, c.wrong = 0;
                 desc.parallel = crew_run;
                 CHECK(mim_plan(&s.model, &desc, &more) == MIM_OK && more.bytes >= need.bytes);
                 how.bytes = trial & 2 ? more.useful : 0;
-                if (threads[i] == 64 && trial != 3)
+                if (tasks[i] == 64 && trial != 3)
                     continue;
                 CHECK(run_model(&two, &arena, &s.model, &desc, &image, how) == MIM_OK);
-                SAME_RESULTS(one, two, "%s, trial %u: another result by %u threads", mimp_table[kernel]->name, trial, threads[i]);
+                SAME_RESULTS(one, two, "%s, trial %u: another result by %u threads", mimp_table[kernel]->name, trial, tasks[i]);
                 CHECK(!c.wrong);
             }
         }

@@ -600,7 +600,7 @@ static void test_verify(uint32_t type)
             header()->checksum = mim_checksum(blob, bytes);
             CHECK(open_now(&model) == MIM_OK);
             CHECK_THAT(mim_verify(&model) == MIM_ERR_RANGE && model.fault_at == at, "tensor %u weight at %d", i, (int)at);
-            if (t.weight_max == 63)         /* what the kernels rely on: -64..63 */
+            if (t.weight_max == 63 && j == 0)       /* what the kernels rely on: -64..63 */
                 for (v = 0; v < 256; v++) {
                     mim_session s;
                     mim_memory memory;
@@ -709,7 +709,7 @@ static void test_bytes(uint32_t type, uint32_t stride, int extras)
     structure = (size_t)((uint8_t *)tensor(header()->tensor_count) - blob);
     b = (uint8_t *)memcpy(guard_high(&at_end, bytes, 16), blob, bytes);
     group(name[type + (extras ? 4 : 0)]);
-    CHECK( mim_open(&model, b, bytes) == MIM_OK && mim_verify(&model) == MIM_OK && run_model_on(&model, kernels));
+    CHECK(mim_open(&model, b, bytes) == MIM_OK && mim_verify(&model) == MIM_OK && run_model_on(&model, kernels));
     for (i = 0; i < bytes; i += stride) {
         const uint8_t old = b[i];
         uint32_t v, values = i < structure ? 255 : 2;
@@ -718,7 +718,8 @@ static void test_bytes(uint32_t type, uint32_t stride, int extras)
             if (mim_open(&model, b, bytes) == MIM_OK) {
                 opened++;
                 CHECK_THAT(mim_verify(&model) == MIM_ERR_CHECKSUM, "byte %d from %02x to %02x", (int)i, old, b[i]);
-                if (mim_open(&model, b, bytes) == MIM_OK)
+                /* in the structure: every value on the portable kernels where these are the oracle, else every fourth */
+                if (mim_open(&model, b, bytes) == MIM_OK && (i >= structure || type == MIM_Q8 || v % 4 == i % 4))
                     runs += (uint32_t)run_model_on(&model, i < structure && v % 16 != i % 16 ? 0 : type == MIM_Q8 ? kernels : 1);
             } else
                 CHECK_THAT(model.fault_at <= bytes && model.fault && !model.header, "byte %d from %02x to %02x", (int)i, old, b[i]);
