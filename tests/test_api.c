@@ -1,4 +1,5 @@
-/* test_api.c - the calls of mim.h: every status, every output against double precision, and what must not change a bit. */
+/* test_api.c - the calls of mim.h: every status, every output against double precision, and what must not change a bit.
+ * MIM_TEST_VERBOSE=1 also prints how far from double precision each type came. */
 #include "check.h"
 #define MIM_IMPLEMENTATION
 #include "../mim.h"
@@ -1335,13 +1336,16 @@ static void test_sources(void)
 static void test_files(void)
 {
 #ifndef MIM_NO_STDIO
-    char path[] = "mim-test-XXXXXX";
+    const char *folder = getenv("TMPDIR");
+    char path[512];
     subject s = subject_of(spec_small(MIM_F16));
     FILE *file;
     void *blob = &path;
     size_t bytes = 1;
-    const int fd = mkstemp(path);
+    int fd;
     group("mim_load");
+    snprintf(path, sizeof path, "%.400s/mim-test-XXXXXX", folder ? folder : P_tmpdir);
+    fd = mkstemp(path);
     CHECK(fd >= 0 && (file = fdopen(fd, "wb")) != NULL && fwrite(s.blob, 1, s.bytes, file) == s.bytes && fclose(file) == 0);
     CHECK(mim_load(path, &blob, &bytes) == MIM_OK && bytes == s.bytes && memcmp(blob, s.blob, bytes) == 0);
     CHECK(((uintptr_t)blob & 63) == 0);
