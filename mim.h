@@ -2732,7 +2732,7 @@ static void mimp_tile_panels(const mimp_kernels *kernels, int kind, const uint8_
 static uint32_t mimp_panel_group(const mimp_matrix *m)
 {
     const size_t bytes = (size_t)m->k * 16 * (m->type == MIM_Q8 ? 1 : 4);
-    return mimp_min((uint32_t)(((size_t)1 << 18) / bytes) + 1, 16);
+    return mimp_min(mimp_min((uint32_t)(((size_t)1 << 18) / bytes) + 1, 16), m->n / 16);
 }
 
 /* Channels 16 first..16 (first + count) of all rows: y[r * stride + c], y at the first of them; count <= mimp_panel_group.
