@@ -74,6 +74,7 @@ static inline mim_blob_step *builder_step(builder *b, uint16_t kind)
 static inline void builder_positions(mim_blob_step *s, const spec *p)
 {
     s->rule = p->positions;
+    s->stored_frames = p->positions ? 1 : 0;
     s->stored_height = p->positions ? p->stored_height : 0;
     s->stored_width = p->positions ? p->stored_width : 0;
     s->position_offset = p->positions == MIM_POSITIONS_CUBIC || p->positions == MIM_POSITIONS_LINEAR ? p->position_offset : 0;
@@ -121,7 +122,7 @@ static inline void builder_blocks(builder *b, uint32_t blocks, uint32_t dim, uin
         s->tensor[2] = builder_matrix(b, type, dim, hidden, 0);
         if (tap && b->model->inner_norms)
             s->tensor[3] = builder_plain(b, 2, hidden);
-        s->rule = b->model->gelu;
+        s->activation = b->model->gelu;
         s->flags = tap ? (uint16_t)(MIM_STEP_TAP | (b->model->gated ? MIM_STEP_GATED : 0)) : 0;
     }
 }
@@ -188,6 +189,7 @@ static inline mim_blob_header builder_header(const spec *p)
     h.image_height = p->grid_height * p->patch_height;
     h.image_width = p->grid_width * p->patch_width;
     h.patch_height = p->patch_height;
+    h.frames = h.patch_frames = h.groups = h.unit_height = h.unit_width = 1;
     h.patch_width = p->patch_width;
     h.dim = p->dim;
     h.depth = p->blocks;
@@ -227,6 +229,8 @@ static inline uint8_t *blob_build(const spec *p, size_t *bytes)
     memset(&b, 0, sizeof b);
     b.model = p;
     s = builder_step(&b, MIM_STEP_EMBED);
+    s->kernel_height = (uint16_t)p->patch_height;
+    s->kernel_width = (uint16_t)p->patch_width;
     s->tensor[0] = builder_matrix(&b, p->type == MIM_Q8 ? (uint32_t)MIM_F16 : p->type, p->dim, pixels, 0);
     if (prefix)
         s->tensor[1] = builder_plain(&b, prefix, p->dim);

@@ -212,7 +212,7 @@ static void ref_mlp(const mim_model *m, const mim_blob_step *s, double *x, size_
     size_t i, j;
     for (i = 0; i < t; i++)
         for (j = 0; j < hidden; j++)
-            h[i * hidden + j] = ref_act(f[i * rows + j], s->rule) * (s->flags & MIM_STEP_GATED ? f[i * rows + rows / 2 + j] : 1);
+            h[i * hidden + j] = ref_act(f[i * rows + j], s->activation) * (s->flags & MIM_STEP_GATED ? f[i * rows + rows / 2 + j] : 1);
     if (s->tensor[3]) {
         free(y);
         y = ref_norm(m, s->tensor[3], h, t, hidden, (double)s->eps);

@@ -447,10 +447,10 @@ static void test_steps(void)
     STEP(MIM_STEP_ATTENTION, head_dim, uint32_t, MIM_MAX_HEAD_DIM + 1, MIM_ERR_STEP);
     STEP(MIM_STEP_ATTENTION, head_dim, uint32_t, 0xffffffff, MIM_ERR_STEP);
     STEP(MIM_STEP_ATTENTION, scale, float, 0, MIM_OK);
-    STEP(MIM_STEP_MLP, rule, uint32_t, 0, MIM_ERR_STEP);
-    STEP(MIM_STEP_MLP, rule, uint32_t, MIM_GELU_QUICK, MIM_OK);
-    STEP(MIM_STEP_MLP, rule, uint32_t, MIM_SILU, MIM_OK);
-    STEP(MIM_STEP_MLP, rule, uint32_t, MIM_SILU + 1, MIM_ERR_STEP);
+    STEP(MIM_STEP_MLP, activation, uint32_t, 0, MIM_ERR_STEP);
+    STEP(MIM_STEP_MLP, activation, uint32_t, MIM_GELU_QUICK, MIM_OK);
+    STEP(MIM_STEP_MLP, activation, uint32_t, MIM_SILU, MIM_OK);
+    STEP(MIM_STEP_MLP, activation, uint32_t, MIM_SILU + 1, MIM_ERR_STEP);
     STEP(MIM_STEP_ATTENTION, rotary, uint8_t, MIM_ROTARY_PAIRS, MIM_ERR_STEP);
     STEP(MIM_STEP_ATTENTION, rotary_grid, uint8_t, MIM_GRID_INDEX, MIM_ERR_STEP);
     STEP(MIM_STEP_MLP, rotary, uint8_t, MIM_ROTARY_PAIRS, MIM_ERR_STEP);
