@@ -130,7 +130,7 @@ static void test_header(void)
     HEADER(patch_width, MIM_MAX_PATCH + 1, MIM_ERR_HEADER);
     ELSEWHERE(patch_width, h.patch_width * 2, MIM_ERR_STEP);
     HEADER(frames, 0, MIM_ERR_HEADER);
-    HEADER(frames, 2, MIM_OK);
+    ELSEWHERE(frames, 2, MIM_ERR_STEP);
     HEADER(frames, MIM_MAX_FRAMES + 1, MIM_ERR_HEADER);
     HEADER(patch_frames, 0, MIM_ERR_HEADER);
     HEADER(patch_frames, MIM_MAX_PATCH_FRAMES + 1, MIM_ERR_HEADER);
