@@ -5136,7 +5136,7 @@ MIMP_PUBLIC mim_status mim_shape(const mim_session *session, uint32_t layer, mim
     return MIM_OK;
 }
 
-static mim_status mimp_check_output(const mim_session *s, const mim_output *out)
+static mim_status mimp_check_output(const mim_session *s, const mim_blob_step *last_attention, const mim_output *out)
 {
     const mim_blob_header *h = s->model->header;
     mim_grid grid;
@@ -5148,6 +5148,15 @@ static mim_status mimp_check_output(const mim_session *s, const mim_output *out)
     for (i = 0; out->layers && i < out->layer_count; i++)
         if (out->layer[i] < 1 || out->layer[i] > h->depth || (i && out->layer[i] <= out->layer[i - 1]))
             return MIM_ERR_ARGUMENT;
+    if (out->attention) {                                /* of all tokens against all that the encoder emits */
+        const mim_blob_step *step = last_attention;
+        if (!step || step->window || step->thin)
+            return MIM_ERR_MISSING;
+        for (; step->kind != MIM_STEP_POOL; step++)
+            if (step->kind == MIM_STEP_CONV && (step->stride_height != 1 || step->stride_width != 1
+                || 2 * step->padding_height + 1 != step->kernel_height || 2 * step->padding_width + 1 != step->kernel_width))
+                return MIM_ERR_MISSING;
+    }
     for (i = 0; out->layers && out->layer_norm && i < out->layer_count; i++)
         if (mim_shape(s, out->layer[i], &grid) || grid.dim != h->dim)
             return MIM_ERR_MISSING;                      /* the last norm is of another width */
@@ -5246,11 +5255,9 @@ static mim_status mimp_encode(mim_session *s, const mim_image *image, const floa
         if (s->model->steps[i].kind == MIM_STEP_NORM)
             run.final_norm = &s->model->steps[i];
     }
-    status = mimp_check_output(s, out);
+    status = mimp_check_output(s, run.last_attention, out);
     if (status)
         return status;
-    if (out->attention && (!run.last_attention || run.last_attention->window || run.last_attention->thin))
-        return MIM_ERR_MISSING;
     mimp_run_memory(&run);
     run.listed = visible != NULL;
     if (image && !visible)
