@@ -144,7 +144,7 @@ static double ref_bias(const mim_model *m, const mim_blob_step *s, const places 
 static void ref_rotate(const mim_model *m, const mim_blob_step *s, const places *at, size_t token, double *x)
 {
     const uint32_t half = s->head_dim / 2, patch = token < at->prefix ? 0 : at->patch[token - at->prefix];
-    double place[3] = { 0, patch / at->width, patch % at->width };
+    double place[4] = { 0, patch / at->width, patch % at->width, 0 };
     uint32_t i;
     if (!s->tensor[4] || token < at->prefix)
         return;
@@ -391,7 +391,7 @@ static void test_reference(uint32_t type)
         p.stored_height = p.grid_height, p.stored_width = p.grid_width;
         if (p.rotary_grid == MIM_GRID_SCALED && !p.bias)       /* scaled to another grid; interpolation is for the golden models */
             p.positions = MIM_POSITIONS_NONE, p.stored_height = between(1, 9), p.stored_width = between(1, 9);
-        p.dim = between(8, 70), p.decoder_dim = p.decoder_dim ? between(8, 40) : 0;     /* a norm over less is a coin toss */
+        p.dim = between(16, 70), p.decoder_dim = p.decoder_dim ? between(16, 40) : 0;     /* a norm over less is a coin toss */
         p.hidden = between(8, 90), p.head_dim = p.inner_norms ? between(4, 18) * 2 : p.head_dim;
         p.weight_max = 127, p.input_max = 255;
         s = subject_of(p);
