@@ -1244,6 +1244,9 @@ MIMP_PUBLIC mim_status mim_verify(mim_model *model)
  *   cast_f, cast_i        the same bits as the other type
  *   loadi, storei, seti, addi, subi, muli, andi, shl(v, constant), convert (int32 to float)
  *   quads(p, stride, v)   the low bytes of lanes 4j..4j+3 go to p + j * stride
+ *   columns(out, step, x, stride, rows, factor)   sixteen floats of each of `rows` rows, times factor, become sixteen
+ *                         columns of `step` floats: out[i * step + r] = x[r * stride + i] * factor; rows from `rows` to
+ *                         `step` count as zeros (rows <= step <= 16)
  *   fold_add, fold_min, fold_max, fold_addi   over all lanes, by halves
  * ===================================================================================== */
 
@@ -1287,6 +1290,13 @@ MIMP_INLINE mimp_scalar_f mimp_scalar_convert(mimp_scalar_i v)
 { mimp_scalar_f r; int32_t x; int j; MIMP_EACH { MIM_MEMCPY(&x, &v.v[j], 4); r.v[j] = (float)x; } return r; }
 MIMP_INLINE void mimp_scalar_quads(uint8_t *p, size_t stride, mimp_scalar_i v)
 { int j; MIMP_EACH p[(size_t)(j / 4) * stride + (size_t)(j % 4)] = (uint8_t)v.v[j]; }
+MIMP_INLINE void mimp_scalar_columns(float *out, size_t step, const float *x, size_t stride, uint32_t rows, float factor)
+{
+    size_t r, i;
+    for (i = 0; i < 16; i++)
+        for (r = 0; r < step; r++)
+            *out++ = (r < rows ? x[r * stride + i] : 0.0f) * factor;
+}
 #define MIMP_PLUS(a, b) ((a) + (b))
 #define MIMP_LESS(a, b) ((a) < (b) ? (a) : (b))
 #define MIMP_MORE(a, b) ((a) > (b) ? (a) : (b))
@@ -1363,6 +1373,33 @@ MIMP_AVX2 void mimp_avx2_quads(uint8_t *p, size_t stride, mimp_avx2_i v)
     for (j = 0; j < 4; j++)
         MIM_MEMCPY(p + (size_t)j * stride, &q[j], 4);
 }
+/* Four rows of four floats in each 128 bits (t0 to t3) become four columns of four. */
+#define MIMP_X86_FOUR(r) ((r) < rows ? _mm_loadu_ps(x + (r) * stride + i) : _mm_setzero_ps())
+#define MIMP_X86_TURN(unpacklo, unpackhi, shuffle) \
+    u0 = unpacklo(t0, t1), u1 = unpackhi(t0, t1), u2 = unpacklo(t2, t3), u3 = unpackhi(t2, t3); \
+    t0 = shuffle(u0, u2, 0x44), t1 = shuffle(u0, u2, 0xee), t2 = shuffle(u1, u3, 0x44), t3 = shuffle(u1, u3, 0xee);
+
+/* Columns are stored eight floats at a time: what runs over the end of one is written again by the next, and the last goes
+ * out by itself. */
+MIMP_AVX2 void mimp_avx2_columns(float *out, size_t step, const float *x, size_t stride, uint32_t rows, float factor)
+{
+    const __m256 f = _mm256_set1_ps(factor);
+    __m256 t0, t1, t2, t3, u0, u1, u2, u3;
+    float last[16];
+    uint32_t r, i;
+    for (i = 0; i < 16; i += 4)
+        for (r = 0; r < step; r += 8) {
+            float *to = out + i * step + r;
+#define MIMP_AVX2_TWO(r) _mm256_insertf128_ps(_mm256_castps128_ps256(MIMP_X86_FOUR(r)), MIMP_X86_FOUR((r) + 4), 1)
+            t0 = MIMP_AVX2_TWO(r), t1 = MIMP_AVX2_TWO(r + 1), t2 = MIMP_AVX2_TWO(r + 2), t3 = MIMP_AVX2_TWO(r + 3);
+            MIMP_X86_TURN(_mm256_unpacklo_ps, _mm256_unpackhi_ps, _mm256_shuffle_ps)
+            _mm256_storeu_ps(to, _mm256_mul_ps(t0, f));
+            _mm256_storeu_ps(to + step, _mm256_mul_ps(t1, f));
+            _mm256_storeu_ps(to + 2 * step, _mm256_mul_ps(t2, f));
+            _mm256_storeu_ps(i < 12 ? to + 3 * step : last + r, _mm256_mul_ps(t3, f));
+        }
+    MIM_MEMCPY(out + 15 * step, last, step * 4);
+}
 #define MIMP_AVX2_FOLD(name, op) \
     MIMP_AVX2 float mimp_avx2_fold_##name(mimp_avx2_f v) \
     { \
@@ -1427,6 +1464,27 @@ MIMP_AVX512 void mimp_avx512_quads(uint8_t *p, size_t stride, mimp_avx512_i v)
     _mm_storeu_si128((__m128i *)(void *)q, bytes);
     for (j = 0; j < 4; j++)
         MIM_MEMCPY(p + (size_t)j * stride, &q[j], 4);
+}
+MIMP_AVX512 void mimp_avx512_columns(float *out, size_t step, const float *x, size_t stride, uint32_t rows, float factor)
+{
+    const __mmask16 stored = (__mmask16)((1u << step) - 1);
+    const __m512 f = _mm512_set1_ps(factor);
+    __m512 t0, t1, t2, t3, u0, u1, u2, u3;
+    uint32_t i;
+    for (i = 0; i < 16; i += 4, out += 4 * step) {
+#define MIMP_AVX512_INSERT(t, r, at) _mm512_maskz_insertf32x4(0xffff, t, MIMP_X86_FOUR(r), at)
+#define MIMP_AVX512_FOUR(r) \
+    MIMP_AVX512_INSERT(MIMP_AVX512_INSERT(MIMP_AVX512_INSERT(_mm512_castps128_ps512(MIMP_X86_FOUR(r)), r + 4, 1), r + 8, 2), r + 12, 3)
+#define MIMP_AVX512_UNPACKLO(a, b) _mm512_maskz_unpacklo_ps(0xffff, a, b)
+#define MIMP_AVX512_UNPACKHI(a, b) _mm512_maskz_unpackhi_ps(0xffff, a, b)
+#define MIMP_AVX512_SHUFFLE(a, b, how) _mm512_maskz_shuffle_ps(0xffff, a, b, how)
+        t0 = MIMP_AVX512_FOUR(0), t1 = MIMP_AVX512_FOUR(1), t2 = MIMP_AVX512_FOUR(2), t3 = MIMP_AVX512_FOUR(3);
+        MIMP_X86_TURN(MIMP_AVX512_UNPACKLO, MIMP_AVX512_UNPACKHI, MIMP_AVX512_SHUFFLE)
+        _mm512_mask_storeu_ps(out, stored, _mm512_mul_ps(t0, f));
+        _mm512_mask_storeu_ps(out + step, stored, _mm512_mul_ps(t1, f));
+        _mm512_mask_storeu_ps(out + 2 * step, stored, _mm512_mul_ps(t2, f));
+        _mm512_mask_storeu_ps(out + 3 * step, stored, _mm512_mul_ps(t3, f));
+    }
 }
 MIMP_AVX512 mimp_avx2_f mimp_avx512_halves(mimp_avx512_f v)
 {
@@ -1507,6 +1565,27 @@ MIMP_INLINE void mimp_neon_quads(uint8_t *p, size_t stride, mimp_neon_i v)
     vst1q_u8(bytes, vreinterpretq_u8_s8(vcombine_s8(vmovn_s16(lo), vmovn_s16(hi))));
     for (j = 0; j < 4; j++)
         MIM_MEMCPY(p + (size_t)j * stride, bytes + 4 * j, 4);
+}
+/* Four rows by four. Columns are stored four floats at a time: what runs over the end of one is written again by the next,
+ * and the last goes out by itself. */
+MIMP_INLINE void mimp_neon_columns(float *out, size_t step, const float *x, size_t stride, uint32_t rows, float factor)
+{
+    float last[16];
+    uint32_t r, i, j;
+#define MIMP_NEON_FOUR(r) ((r) < rows ? vld1q_f32(x + (r) * stride + i) : vdupq_n_f32(0))
+    for (i = 0; i < 16; i += 4)
+        for (r = 0; r < step; r += 4) {
+            const float32x4x2_t t = vtrnq_f32(MIMP_NEON_FOUR(r), MIMP_NEON_FOUR(r + 1));
+            const float32x4x2_t u = vtrnq_f32(MIMP_NEON_FOUR(r + 2), MIMP_NEON_FOUR(r + 3));
+            float32x4_t c[4];
+            c[0] = vcombine_f32(vget_low_f32(t.val[0]), vget_low_f32(u.val[0]));
+            c[1] = vcombine_f32(vget_low_f32(t.val[1]), vget_low_f32(u.val[1]));
+            c[2] = vcombine_f32(vget_high_f32(t.val[0]), vget_high_f32(u.val[0]));
+            c[3] = vcombine_f32(vget_high_f32(t.val[1]), vget_high_f32(u.val[1]));
+            for (j = 0; j < 4; j++)
+                vst1q_f32(i + j < 15 ? out + (i + j) * step + r : last + r, vmulq_n_f32(c[j], factor));
+        }
+    MIM_MEMCPY(out + 15 * step, last, step * 4);
 }
 #define MIMP_NEON_FOLD(name, op, less) \
     MIMP_INLINE float mimp_neon_fold_##name(mimp_neon_f v) \
@@ -1598,6 +1677,15 @@ typedef struct mimp_quantized {
         if (act == MIM_GELU_QUICK || act == MIM_SILU) \
             return V(div)(x, V(add)(mimp_##isa##_exp(V(mul)(x, V(set)(act == MIM_SILU ? -1.0f : -1.702f))), one)); \
         return x; \
+    } \
+    \
+    /* Rows of n16 floats to columns of `step`: see columns above. */ \
+    ATTRIBUTES static void mimp_##isa##_pack(float *out, size_t step, const float *x, size_t stride, uint32_t rows, uint32_t n16, \
+                                             float factor) \
+    { \
+        uint32_t i; \
+        for (i = 0; i < n16; i += 16, out += 16 * step) \
+            V(columns)(out, step, x + i, stride, rows, factor); \
     } \
     \
     /* y = act(gate) * value, gate x[0..n16) and value x[n16..2 n16) */ \
@@ -1799,6 +1887,7 @@ typedef struct mimp_kernels {
     void (*tile_q8)(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k);
     void (*tile_q8_wide)(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k);
     void (*halves)(float *out, const uint16_t *in, size_t n);           /* n: a multiple of 16 */
+    void (*pack)(float *out, size_t step, const float *x, size_t stride, uint32_t rows, uint32_t n16, float factor);
     void (*norm)(float *y, const float *x, const float *w, uint32_t n, float eps);
     void (*gate)(float *y, const float *x, uint32_t n16, uint32_t act);
     mimp_quantized (*quantize)(uint8_t *out, size_t stride, const float *x, uint32_t n16, uint32_t limit, uint32_t is_signed);
@@ -1850,7 +1939,7 @@ static void mimp_scalar_halves(float *out, const uint16_t *in, size_t n)
 static const mimp_kernels mimp_kernels_scalar = {
     "scalar", MIM_CPU_SCALAR, 4, 4,
     mimp_scalar_tile_f32, NULL, mimp_scalar_tile_f32, mimp_scalar_tile_q8, mimp_scalar_tile_q8, mimp_scalar_halves,
-    mimp_scalar_norm, mimp_scalar_gate, mimp_scalar_quantize, mimp_scalar_finish, mimp_scalar_softmax, mimp_scalar_values
+    mimp_scalar_pack, mimp_scalar_norm, mimp_scalar_gate, mimp_scalar_quantize, mimp_scalar_finish, mimp_scalar_softmax, mimp_scalar_values
 };
 
 #ifdef MIMP_X86
@@ -1943,7 +2032,7 @@ MIMP_TARGET("avx2,f16c") static void mimp_avx2_halves(float *out, const uint16_t
 static const mimp_kernels mimp_kernels_avx2 = {
     "avx2", MIM_CPU_AVX2, 6, 4,
     mimp_avx2_tile_f32, NULL, mimp_avx2_tile_plain, mimp_avx2_tile_q8, mimp_avx2_tile_q8_wide, mimp_avx2_halves,
-    mimp_avx2_norm, mimp_avx2_gate, mimp_avx2_quantize, mimp_avx2_finish, mimp_avx2_softmax, mimp_avx2_values
+    mimp_avx2_pack, mimp_avx2_norm, mimp_avx2_gate, mimp_avx2_quantize, mimp_avx2_finish, mimp_avx2_softmax, mimp_avx2_values
 };
 
 #ifndef MIM_NO_AVX512
@@ -2010,7 +2099,7 @@ MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512_tile_q8(int32_t *acc, const
 static const mimp_kernels mimp_kernels_avx512 = {
     "avx512", MIM_CPU_AVX512, 14, 14,
     mimp_avx512_tile_f32, mimp_avx512_pair_f32, mimp_avx512_tile_plain, mimp_avx512_tile_q8, mimp_avx512_tile_q8, mimp_avx2_halves,
-    mimp_avx512_norm, mimp_avx512_gate, mimp_avx512_quantize, mimp_avx512_finish, mimp_avx512_softmax, mimp_avx512_values
+    mimp_avx512_pack, mimp_avx512_norm, mimp_avx512_gate, mimp_avx512_quantize, mimp_avx512_finish, mimp_avx512_softmax, mimp_avx512_values
 };
 #endif
 #endif
@@ -2078,7 +2167,7 @@ static void mimp_neon_halves(float *out, const uint16_t *in, size_t n)
 static const mimp_kernels mimp_kernels_neon = {
     "neon", MIM_CPU_NEON, 4, 4,
     mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_neon_tile_q8, mimp_neon_tile_q8, mimp_neon_halves,
-    mimp_neon_norm, mimp_neon_gate, mimp_neon_quantize, mimp_neon_finish, mimp_neon_softmax, mimp_neon_values
+    mimp_neon_pack, mimp_neon_norm, mimp_neon_gate, mimp_neon_quantize, mimp_neon_finish, mimp_neon_softmax, mimp_neon_values
 };
 #endif
 
@@ -2640,38 +2729,49 @@ static mimp_block mimp_block_memory(mimp_arena *arena, const mimp_kernels *kerne
     return b;
 }
 
-/* Clears the tile that holds the last of `rows` rows, if it is not full. */
+/* Clears the tile of bytes that holds the last of `rows` rows, if it is not full. */
 static void mimp_block_end(const mimp_block *b, uint32_t rows)
 {
     const uint32_t tile = rows / b->tile_rows, rest = rows % b->tile_rows;
-    if (!rest)
+    if (!rest || !b->bytes)
         return;
     MIM_MEMSET(b->data + tile * b->tile_bytes, 0, b->tile_bytes);
-    if (b->bytes) {
-        MIM_MEMSET(b->scale + (size_t)tile * b->tile_rows, 0, b->tile_rows * 4);
-        MIM_MEMSET(b->zero + (size_t)tile * b->tile_rows, 0, b->tile_rows * 4);
-    }
+    MIM_MEMSET(b->scale + (size_t)tile * b->tile_rows, 0, b->tile_rows * 4);
+    MIM_MEMSET(b->zero + (size_t)tile * b->tile_rows, 0, b->tile_rows * 4);
 }
 
-/* Packs x [n16] as row r, zero from n16 to k. */
-static void mimp_block_put(const mimp_block *b, const mimp_kernels *kernels, uint32_t r, const float *x, uint32_t n16)
+/* Rows that mimp_block_put takes at a time: bytes one by one, floats a whole tile, which it transposes. */
+static uint32_t mimp_block_rows(const mimp_block *b)
+{
+    return b->bytes ? 1 : b->tile_rows;
+}
+
+/* Packs x (rows, n16), stride floats apart, as the rows from r on, zero from n16 to k; r is a multiple of mimp_block_rows and
+ * rows at most that. */
+static void mimp_block_put(const mimp_block *b, const mimp_kernels *kernels, uint32_t r, const float *x, size_t stride,
+                           uint32_t rows, uint32_t n16)
 {
     uint8_t *tile = b->data + r / b->tile_rows * b->tile_bytes;
-    const uint32_t rows = b->tile_rows, at = r % rows;
+    const uint32_t at = r % b->tile_rows;
     uint32_t i;
     if (b->bytes) {
-        const mimp_quantized q = kernels->quantize(tile + 4 * at, 4 * rows, x, n16, b->limit, 0);
+        const mimp_quantized q = kernels->quantize(tile + 4 * at, 4 * b->tile_rows, x, n16, b->limit, 0);
         b->scale[r] = q.scale;
         b->zero[r] = q.zero;
         for (i = n16; i < b->k; i += 4)
-            MIM_MEMSET(tile + (size_t)i * rows + 4 * at, 0, 4);
+            MIM_MEMSET(tile + (size_t)i * b->tile_rows + 4 * at, 0, 4);
     } else {
-        float *out = (float *)(void *)tile + at;
-        for (i = 0; i < n16; i++)
-            out[(size_t)i * rows] = x[i];
-        for (; i < b->k; i++)
-            out[(size_t)i * rows] = 0;
+        kernels->pack((float *)(void *)tile, b->tile_rows, x, stride, rows, n16, 1.0f);
+        MIM_MEMSET(tile + (size_t)n16 * b->tile_rows * 4, 0, (size_t)(b->k - n16) * b->tile_rows * 4);
     }
+}
+
+/* Room for the rows on their way into a block for matrix m. */
+static size_t mimp_rows_bytes(const mimp_kernels *kernels, const mimp_matrix *m)
+{
+    mimp_block b;
+    mimp_block_shape(&b, kernels, m);
+    return (size_t)mimp_block_rows(&b) * m->k * 4;
 }
 
 typedef union mimp_tile {
@@ -2820,28 +2920,32 @@ typedef struct mimp_pack_job {
 static void mimp_pack_task(void *arg, uint32_t index)
 {
     const mimp_pack_job *job = (const mimp_pack_job *)arg;
-    const uint32_t tile_rows = job->block->tile_rows, n16 = mimp_up(job->n, 16);
-    float *row = mimp_scratch(job->crew, index);
-    uint32_t first, r, i;
+    const uint32_t tile_rows = job->block->tile_rows, together = mimp_block_rows(job->block), n16 = mimp_up(job->n, 16);
+    const int changed = job->gate || job->head_dim != job->width || job->norm;
+    float *const scratch = mimp_scratch(job->crew, index);
+    uint32_t first, r, j, i;
     for (first = index * tile_rows; first < job->rows; first += job->crew->tasks * tile_rows)
-        for (r = first; r < mimp_min(first + tile_rows, job->rows); r++) {
-            const float *x = job->x + r * job->stride;
-            if (job->gate) {
-                job->crew->kernels->gate(row, x, n16, job->gate);
-                x = row;
+        for (r = first; r < mimp_min(first + tile_rows, job->rows); r += together) {
+            const uint32_t rows = mimp_min(together, job->rows - r);
+            for (j = 0; j < rows && changed; j++) {
+                const float *x = job->x + (r + j) * job->stride;
+                float *row = scratch + (size_t)j * n16;
+                if (job->gate) {
+                    job->crew->kernels->gate(row, x, n16, job->gate);
+                    x = row;
+                }
+                if (job->head_dim != job->width) {
+                    for (i = 0; i < job->n; i++)
+                        row[i] = x[i / job->head_dim * job->width + i % job->head_dim];
+                    for (; i < n16; i++)
+                        row[i] = 0;
+                    x = row;
+                }
+                if (job->norm)
+                    job->crew->kernels->norm(row, x, job->norm, job->n, job->eps);
             }
-            if (job->head_dim != job->width) {
-                for (i = 0; i < job->n; i++)
-                    row[i] = x[i / job->head_dim * job->width + i % job->head_dim];
-                for (; i < n16; i++)
-                    row[i] = 0;
-                x = row;
-            }
-            if (job->norm) {
-                job->crew->kernels->norm(row, x, job->norm, job->n, job->eps);
-                x = row;
-            }
-            mimp_block_put(job->block, job->crew->kernels, r, x, n16);
+            mimp_block_put(job->block, job->crew->kernels, r, changed ? scratch : job->x + r * job->stride,
+                           changed ? n16 : job->stride, rows, n16);
         }
 }
 
@@ -3087,7 +3191,7 @@ typedef struct mimp_embed {
     mimp_input input;
     mimp_matrix matrix;
     mimp_block block;
-    float *row;                     /* one patch */
+    float *rows;                    /* patches on their way into the block */
 } mimp_embed;
 
 static void mimp_embed_memory(mimp_embed *e, mimp_run *run, const mim_blob_step *s)
@@ -3099,7 +3203,7 @@ static void mimp_embed_memory(mimp_embed *e, mimp_run *run, const mim_blob_step 
     e->input.width = run->s->width;
     e->input.channels = run->model->header->channels;
     e->matrix = mimp_matrix_of(run->model, s->tensor[0]);
-    e->row = mimp_floats(&run->arena, e->matrix.k);
+    e->rows = (float *)mimp_take(&run->arena, mimp_rows_bytes(run->s->kernels, &e->matrix));
     e->block = mimp_block_memory(&run->arena, run->s->kernels, &e->matrix, mimp_tile_of(run));
     mimp_crew_memory(&e->crew, &run->arena, run->s, mimp_unpacked_bytes(&e->matrix));
     mimp_input_memory(&e->input, &run->arena, &run->s->desc);
@@ -3111,7 +3215,7 @@ static mim_status mimp_embed_run(mimp_run *run, const mim_blob_step *s)
     const float *prefix = mimp_plain(run->model, s->tensor[1]), *table = mimp_plain(run->model, s->tensor[2]);
     const uint32_t ph = h->patch_height, pw = h->patch_width, gw = run->s->grid_width;
     const uint32_t n = h->channels * ph * pw, n16 = mimp_up(n, 16), tile = mimp_tile_of(run);
-    uint32_t patch, token, rows = 0, c, y;
+    uint32_t patch, token, rows = 0, ready = 0, c, y;
     mimp_embed e;
     mim_status status;
     mimp_embed_memory(&e, run, s);
@@ -3121,10 +3225,10 @@ static mim_status mimp_embed_run(mimp_run *run, const mim_blob_step *s)
     MIM_MEMSET(run->x, 0, run->tokens * run->stride * 4);
     for (token = 0; token < run->s->prefix; token++)
         MIM_MEMCPY(run->x + token * run->stride, prefix + (size_t)token * run->dim, (size_t)run->dim * 4);
-    MIM_MEMSET(e.row, 0, (size_t)e.matrix.k * 4);
+    MIM_MEMSET(e.rows, 0, mimp_rows_bytes(run->s->kernels, &e.matrix));
     for (patch = 0; patch < run->patches; patch++) {
         const uint32_t gx = patch % gw;
-        float *to = e.row;
+        float *to = e.rows + (size_t)ready * n16;
         if (gx == 0 && mimp_input_strip(&e.input, patch / gw))
             return MIM_ERR_ABORTED;
         if (!run->place[patch])
@@ -3135,9 +3239,13 @@ static mim_status mimp_embed_run(mimp_run *run, const mim_blob_step *s)
         mimp_add_position(run, s, table, run->dim, patch, run->x + token * run->stride);
         if (rows == 0)
             mimp_block_end(&e.block, mimp_min(tile, run->tokens - token));
-        mimp_block_put(&e.block, run->s->kernels, rows, e.row, n16);
         token++;
         rows++;
+        ready++;
+        if (ready == mimp_block_rows(&e.block) || rows == tile || token == run->tokens) {
+            mimp_block_put(&e.block, run->s->kernels, rows - ready, e.rows, n16, ready, n16);
+            ready = 0;
+        }
         if (rows == tile || token == run->tokens) {
             mimp_linear(&e.crew, &e.matrix, &e.block, rows, run->x + (token - rows) * run->stride, run->stride, 0, 1);
             rows = 0;
@@ -3228,10 +3336,10 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
         stage = scores;
     if (stage < mimp_unpacked_bytes(&a->proj))
         stage = mimp_unpacked_bytes(&a->proj);
-    if (stage < (uint64_t)a->qkv.k * 4)              /* a row on its way into the block */
-        stage = (uint64_t)a->qkv.k * 4;
-    if (stage < (uint64_t)a->proj.k * 4)
-        stage = (uint64_t)a->proj.k * 4;
+    if (stage < mimp_rows_bytes(kernels, &a->qkv))
+        stage = mimp_rows_bytes(kernels, &a->qkv);
+    if (stage < mimp_rows_bytes(kernels, &a->proj))
+        stage = mimp_rows_bytes(kernels, &a->proj);
     mimp_crew_memory(&a->crew, arena, run->s, stage);
 }
 
@@ -3356,7 +3464,7 @@ static void mimp_attention_part(const mimp_attention *a, uint32_t head, uint32_t
     const uint32_t width = a->width, panels = width / 16, rows = a->tile_rows;
     const uint32_t panel = ((a->first + head) * 3 + part) * panels;
     float *stage = scratch + mimp_unpacked_bytes(&a->qkv) / 4;
-    uint32_t p, t, d;
+    uint32_t p, t;
     if (part == 2) {
         uint8_t *v = a->v + (size_t)(head * a->k_bytes);
         for (p = 0; p < panels; p++) {
@@ -3377,39 +3485,38 @@ static void mimp_attention_part(const mimp_attention *a, uint32_t head, uint32_t
         mimp_rotate(a, t, stage + (size_t)t * width);
     if (part == 0) {
         uint8_t *q = a->q + (size_t)(head * a->q_bytes);
+        for (t = 0; !a->bytes && t < a->tokens; t += rows, q += a->tile_bytes)
+            kernels->pack((float *)(void *)q, rows, stage + (size_t)t * width, width, mimp_min(rows, a->tokens - t), width,
+                          a->step->scale);
+        if (!a->bytes)
+            return;
         MIM_MEMSET(q + (size_t)((a->tiles - 1) * a->tile_bytes), 0, (size_t)a->tile_bytes);
         for (t = 0; t < a->tokens; t++) {
-            uint8_t *tile = q + (size_t)(t / rows * a->tile_bytes);
-            const float *x = stage + (size_t)t * width;
-            if (a->bytes) {
-                const size_t at = (size_t)head * a->tiles * rows + t;
-                const mimp_quantized z = kernels->quantize(tile + 4 * (t % rows), 4 * rows, x, width, 255, 0);
-                a->q_scale[at] = z.scale * a->step->scale;
-                a->q_zero[at] = z.zero;
-            } else
-                for (d = 0; d < width; d++)
-                    ((float *)(void *)tile)[d * rows + t % rows] = x[d] * a->step->scale;
+            const size_t at = (size_t)head * a->tiles * rows + t;
+            const mimp_quantized z = kernels->quantize(q + (size_t)(t / rows * a->tile_bytes) + 4 * (t % rows), 4 * rows,
+                                                       stage + (size_t)t * width, width, 255, 0);
+            a->q_scale[at] = z.scale * a->step->scale;
+            a->q_zero[at] = z.zero;
         }
-        for (; a->bytes && t < a->tiles * rows; t++) {
+        for (; t < a->tiles * rows; t++) {
             a->q_scale[(size_t)head * a->tiles * rows + t] = 0;
             a->q_zero[(size_t)head * a->tiles * rows + t] = 0;
         }
     } else {
         uint8_t *k = a->k + (size_t)(head * a->k_bytes);
         const size_t panel_bytes = (size_t)width * 16 * (a->bytes ? 1 : 4);
+        for (t = 0; !a->bytes && t < a->tokens; t += 16, k += panel_bytes)
+            kernels->pack((float *)(void *)k, 16, stage + (size_t)t * width, width, mimp_min(16, a->tokens - t), width, 1.0f);
+        if (!a->bytes)
+            return;
         MIM_MEMSET(k + (a->tokens16 / 16 - 1) * panel_bytes, 0, panel_bytes);
         for (t = 0; t < a->tokens; t++) {
-            uint8_t *to = k + t / 16 * panel_bytes;
-            const float *x = stage + (size_t)t * width;
-            if (a->bytes) {
-                const mimp_quantized z = kernels->quantize(to + 4 * (t % 16), 64, x, width, a->step->key_max, 1);
-                a->k_scale[(size_t)head * a->tokens16 + t] = z.scale;
-                a->k_sum[(size_t)head * a->tokens16 + t] = z.sum;
-            } else
-                for (d = 0; d < width; d++)
-                    ((float *)(void *)to)[d * 16 + t % 16] = x[d];
+            const mimp_quantized z = kernels->quantize(k + t / 16 * panel_bytes + 4 * (t % 16), 64, stage + (size_t)t * width, width,
+                                                       a->step->key_max, 1);
+            a->k_scale[(size_t)head * a->tokens16 + t] = z.scale;
+            a->k_sum[(size_t)head * a->tokens16 + t] = z.sum;
         }
-        for (; a->bytes && t < a->tokens16; t++) {
+        for (; t < a->tokens16; t++) {
             a->k_scale[(size_t)head * a->tokens16 + t] = 0;
             a->k_sum[(size_t)head * a->tokens16 + t] = 0;
         }
@@ -3456,7 +3563,7 @@ static void mimp_attention_tile(const mimp_attention *a, uint32_t head, uint32_t
     float *out = a->out + first * stride + (size_t)(a->first + head) * width;
     float factor[MIMP_MAX_ROWS];
     mimp_epilogue e;
-    uint32_t r, j;
+    uint32_t r;
     MIM_MEMSET(&e, 0, sizeof e);
     e.integer = a->bytes;
     if (a->bytes) {
@@ -3476,9 +3583,8 @@ static void mimp_attention_tile(const mimp_attention *a, uint32_t head, uint32_t
         if (a->run->out->attention && a->step == a->run->last_attention)
             mimp_attention_put(a, head, first + r, row, p + 4 * r, 4 * rows, factor[r]);
     }
-    for (j = 0; !a->bytes && j < t16; j++)          /* by columns: one line written, a few read on */
-        for (r = 0; r < valid; r++)
-            ((float *)(void *)p)[(size_t)j * rows + r] = scores[(size_t)r * t16 + j];
+    if (!a->bytes)
+        kernels->pack((float *)(void *)p, rows, scores, t16, valid, t16, 1.0f);
     MIM_MEMSET(&e, 0, sizeof e);
     e.integer = a->bytes;
     e.factor = factor;
@@ -3535,14 +3641,15 @@ typedef struct mimp_mlp {
 static void mimp_mlp_memory(mimp_mlp *m, mimp_run *run, const mim_blob_step *s)
 {
     const uint32_t tile = mimp_tile_of(run);
-    uint64_t scratch = (uint64_t)mimp_up(run->dim, 16) * 4;
+    uint64_t scratch;
     m->fc1 = mimp_matrix_of(run->model, s->tensor[1]);
     m->fc2 = mimp_matrix_of(run->model, s->tensor[2]);
+    scratch = mimp_rows_bytes(run->s->kernels, &m->fc1);
     m->block = mimp_block_memory(&run->arena, run->s->kernels, &m->fc1, tile);
     m->hidden = mimp_floats(&run->arena, (uint64_t)tile * m->fc1.n);
     m->hidden_block = mimp_block_memory(&run->arena, run->s->kernels, &m->fc2, tile);
-    if ((s->flags & MIM_STEP_GATED || s->tensor[3]) && scratch < (uint64_t)m->fc2.k * 4)
-        scratch = (uint64_t)m->fc2.k * 4;
+    if ((s->flags & MIM_STEP_GATED || s->tensor[3]) && scratch < mimp_rows_bytes(run->s->kernels, &m->fc2))
+        scratch = mimp_rows_bytes(run->s->kernels, &m->fc2);
     if (scratch < mimp_unpacked_bytes(&m->fc1))
         scratch = mimp_unpacked_bytes(&m->fc1);
     if (scratch < mimp_unpacked_bytes(&m->fc2))
