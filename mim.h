@@ -473,7 +473,7 @@ typedef void (*mim_task)(void *arg, uint32_t index);
 
 /* Instruction sets. A session uses the best one that the machine has, or the one asked for. */
 enum { MIM_CPU_BEST = 0, MIM_CPU_SCALAR = 1, MIM_CPU_AVX2 = 2, MIM_CPU_AVX512 = 3, MIM_CPU_NEON = 4, MIM_CPU_DOTPROD = 5,
-       MIM_CPU_I8MM = 6, MIM_CPU_COUNT };
+       MIM_CPU_I8MM = 6, MIM_CPU_SIMD128 = 7, MIM_CPU_COUNT };
 
 typedef struct mim_session_desc {    /* all zero: the size as trained, one thread, everything default */
     uint32_t height, width;          /* input in pixels, multiples of the patch; 0: as trained */
@@ -688,6 +688,11 @@ int sysctlbyname(const char *name, void *old_value, size_t *old_bytes, void *new
 #endif
 #endif
 
+#if !defined(MIM_NO_SIMD128) && defined(__wasm_simd128__)
+#define MIMP_SIMD128
+#include <wasm_simd128.h>
+#endif
+
 /* =======================================================================================
  * >>small things: sizes, bits, scalar functions
  * ===================================================================================== */
@@ -718,6 +723,8 @@ static int mimp_little_endian(void)
 static float mimp_sqrt(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
 #elif defined(MIMP_NEON)
 static float mimp_sqrt(float x) { return vget_lane_f32(vsqrt_f32(vdup_n_f32(x)), 0); }
+#elif defined(MIMP_SIMD128)
+static float mimp_sqrt(float x) { return wasm_f32x4_extract_lane(wasm_f32x4_sqrt(wasm_f32x4_splat(x)), 0); }
 #else
 static float mimp_sqrt(float x)
 {
@@ -1261,7 +1268,7 @@ MIMP_PUBLIC mim_status mim_verify(mim_model *model)
  *
  * Everything between the products (norms, softmax, quantization, epilogues) is written once,
  * below, over sixteen lanes, and these few operations are what an instruction set supplies:
- * one AVX-512 register, two of AVX2, four of NEON, or an array. A row is summed in sixteen
+ * one AVX-512 register, two of AVX2, four of NEON or wasm, or an array. A row is summed in sixteen
  * lanes that are then folded by halves. So the order of operations is the same everywhere, and
  * with it every bit. min and max are "a < b ? a : b" and "a > b ? a : b", NaN included.
  *
@@ -1547,6 +1554,84 @@ MIMP_NEON_FOLD(add, vaddq_f32, MIMP_PLUS)
 MIMP_NEON_FOLD(min, MIMP_NEON_LESS, MIMP_LESS)
 MIMP_NEON_FOLD(max, MIMP_NEON_MORE, MIMP_MORE)
 MIMP_INLINE int32_t mimp_neon_fold_addi(mimp_neon_i v) { return vaddvq_s32(vaddq_s32(vaddq_s32(v.a, v.b), vaddq_s32(v.c, v.d))); }
+#endif
+
+#ifdef MIMP_SIMD128
+/* ---- wasm SIMD128: four vectors ---- */
+
+typedef struct { v128_t a, b, c, d; } mimp_simd128_f;
+typedef mimp_simd128_f mimp_simd128_i;
+
+#define MIMP_SIMD128_OP(name, op) \
+    MIMP_INLINE mimp_simd128_f mimp_simd128_##name(mimp_simd128_f x, mimp_simd128_f y) \
+    { mimp_simd128_f r; r.a = op(x.a, y.a); r.b = op(x.b, y.b); r.c = op(x.c, y.c); r.d = op(x.d, y.d); return r; }
+#define MIMP_SIMD128_LESS(x, y) wasm_f32x4_pmin(y, x)       /* pmin(y, x) is x < y ? x : y */
+#define MIMP_SIMD128_MORE(x, y) wasm_f32x4_pmax(y, x)       /* pmax(y, x) is y < x ? x : y */
+MIMP_SIMD128_OP(add, wasm_f32x4_add)
+MIMP_SIMD128_OP(sub, wasm_f32x4_sub)
+MIMP_SIMD128_OP(mul, wasm_f32x4_mul)
+MIMP_SIMD128_OP(div, wasm_f32x4_div)
+MIMP_SIMD128_OP(min, MIMP_SIMD128_LESS)
+MIMP_SIMD128_OP(max, MIMP_SIMD128_MORE)
+MIMP_SIMD128_OP(addi, wasm_i32x4_add)
+MIMP_SIMD128_OP(subi, wasm_i32x4_sub)
+MIMP_SIMD128_OP(muli, wasm_i32x4_mul)
+MIMP_SIMD128_OP(andi, wasm_v128_and)
+MIMP_INLINE mimp_simd128_f mimp_simd128_load(const float *p)
+{ mimp_simd128_f r; r.a = wasm_v128_load(p); r.b = wasm_v128_load(p + 4); r.c = wasm_v128_load(p + 8); r.d = wasm_v128_load(p + 12); return r; }
+MIMP_INLINE void mimp_simd128_store(float *p, mimp_simd128_f v)
+{ wasm_v128_store(p, v.a); wasm_v128_store(p + 4, v.b); wasm_v128_store(p + 8, v.c); wasm_v128_store(p + 12, v.d); }
+MIMP_INLINE mimp_simd128_f mimp_simd128_set(float x) { mimp_simd128_f r; r.a = r.b = r.c = r.d = wasm_f32x4_splat(x); return r; }
+MIMP_INLINE mimp_simd128_i mimp_simd128_loadi(const int32_t *p)
+{ mimp_simd128_i r; r.a = wasm_v128_load(p); r.b = wasm_v128_load(p + 4); r.c = wasm_v128_load(p + 8); r.d = wasm_v128_load(p + 12); return r; }
+MIMP_INLINE void mimp_simd128_storei(void *p, mimp_simd128_i v)
+{ int32_t *q = (int32_t *)p; wasm_v128_store(q, v.a); wasm_v128_store(q + 4, v.b); wasm_v128_store(q + 8, v.c); wasm_v128_store(q + 12, v.d); }
+MIMP_INLINE mimp_simd128_i mimp_simd128_seti(int32_t x) { mimp_simd128_i r; r.a = r.b = r.c = r.d = wasm_i32x4_splat(x); return r; }
+MIMP_INLINE mimp_simd128_f mimp_simd128_first(mimp_simd128_f v, uint32_t n)
+{
+    float lanes[16];
+    uint32_t j;
+    mimp_simd128_store(lanes, v);
+    for (j = n; j < 16; j++)
+        lanes[j] = 0;
+    return mimp_simd128_load(lanes);
+}
+#define mimp_simd128_cast_f(v) (v)
+#define mimp_simd128_cast_i(v) (v)
+MIMP_INLINE mimp_simd128_i mimp_simd128_shl(mimp_simd128_i v, uint32_t n)
+{ v.a = wasm_i32x4_shl(v.a, n); v.b = wasm_i32x4_shl(v.b, n); v.c = wasm_i32x4_shl(v.c, n); v.d = wasm_i32x4_shl(v.d, n); return v; }
+MIMP_INLINE mimp_simd128_f mimp_simd128_convert(mimp_simd128_i v)
+{
+    v.a = wasm_f32x4_convert_i32x4(v.a); v.b = wasm_f32x4_convert_i32x4(v.b);
+    v.c = wasm_f32x4_convert_i32x4(v.c); v.d = wasm_f32x4_convert_i32x4(v.d);
+    return v;
+}
+MIMP_INLINE void mimp_simd128_quads(uint8_t *p, size_t stride, mimp_simd128_i v)
+{
+    const v128_t low = wasm_i8x16_shuffle(v.a, v.b, 0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28);
+    const v128_t high = wasm_i8x16_shuffle(v.c, v.d, 0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28);
+    wasm_v128_store32_lane(p, low, 0);
+    wasm_v128_store32_lane(p + stride, low, 1);
+    wasm_v128_store32_lane(p + 2 * stride, high, 0);
+    wasm_v128_store32_lane(p + 3 * stride, high, 1);
+}
+#define MIMP_SIMD128_FOLD(name, op, less) \
+    MIMP_INLINE float mimp_simd128_fold_##name(mimp_simd128_f v) \
+    { \
+        const v128_t q = op(op(v.a, v.c), op(v.b, v.d)); \
+        const float x = less(wasm_f32x4_extract_lane(q, 0), wasm_f32x4_extract_lane(q, 2)); \
+        const float y = less(wasm_f32x4_extract_lane(q, 1), wasm_f32x4_extract_lane(q, 3)); \
+        return less(x, y); \
+    }
+MIMP_SIMD128_FOLD(add, wasm_f32x4_add, MIMP_PLUS)
+MIMP_SIMD128_FOLD(min, MIMP_SIMD128_LESS, MIMP_LESS)
+MIMP_SIMD128_FOLD(max, MIMP_SIMD128_MORE, MIMP_MORE)
+MIMP_INLINE int32_t mimp_simd128_fold_addi(mimp_simd128_i v)
+{
+    v.a = wasm_i32x4_add(wasm_i32x4_add(v.a, v.c), wasm_i32x4_add(v.b, v.d));
+    v.a = wasm_i32x4_add(v.a, wasm_i32x4_shuffle(v.a, v.a, 2, 3, 0, 1));
+    return wasm_i32x4_extract_lane(wasm_i32x4_add(v.a, wasm_i32x4_shuffle(v.a, v.a, 1, 0, 3, 2)), 0);
+}
 #endif
 
 /* =======================================================================================
@@ -2292,6 +2377,84 @@ static const mimp_kernels mimp_kernels_i8mm = {
 #endif
 #endif
 
+#ifdef MIMP_SIMD128
+/* ---- wasm SIMD128: 4 x 16 floats, 4 x 16 bytes ---- */
+
+#define MIMP_V(x) mimp_simd128_##x
+MIMP_ROW_OPS(simd128, MIMP_V, )
+#undef MIMP_V
+
+/* Eight channels at a time: eight accumulators, which with weights and rows fit the sixteen registers of an x86 host. A product
+ * and a sum are two instructions: there is no fused one. */
+#define MIMP_4(STEP) STEP(0) STEP(1) STEP(2) STEP(3)
+#define MIMP_SIMD128_ZERO(r) c##r = d##r = wasm_i32x4_const_splat(0);
+#define MIMP_SIMD128_ROW(r) \
+    x = wasm_v128_load32_splat(a + 4 * i + r); \
+    c##r = wasm_f32x4_add(c##r, wasm_f32x4_mul(x, w0)); \
+    d##r = wasm_f32x4_add(d##r, wasm_f32x4_mul(x, w1));
+#define MIMP_SIMD128_STORE(r) \
+    wasm_v128_store(acc + 16 * r, c##r); \
+    wasm_v128_store(acc + 16 * r + 4, d##r);
+static void mimp_simd128_tile_f32(float *acc, const float *a, const float *w, size_t k)
+{
+    v128_t c0, c1, c2, c3, d0, d1, d2, d3, x;
+    size_t i;
+    int half;
+    for (half = 0; half < 2; half++, acc += 8, w += 8) {
+        MIMP_4(MIMP_SIMD128_ZERO)
+        for (i = 0; i < k; i++) {
+            const v128_t w0 = wasm_v128_load(w + 16 * i), w1 = wasm_v128_load(w + 16 * i + 4);
+            MIMP_4(MIMP_SIMD128_ROW)
+        }
+        MIMP_4(MIMP_SIMD128_STORE)
+    }
+}
+
+/* i32x4.dot_i16x8_s adds pairs of products in 32 bits. The even and the odd bytes of four quads, widened where they are, make
+ * pairs that belong to one channel each, so any bytes are exact and nothing is left to fold. Eight channels of four rows: 16
+ * dot products and as many sums to 18 instructions that load and widen. */
+#define MIMP_SIMD128_QUAD(r) \
+    x = wasm_v128_load32_splat(a + 4 * i + 4 * r); \
+    even = wasm_v128_and(x, wasm_i16x8_const_splat(255)); \
+    odd = wasm_u16x8_shr(x, 8); \
+    c##r = wasm_i32x4_add(c##r, wasm_i32x4_add(wasm_i32x4_dot_i16x8(even, e0), wasm_i32x4_dot_i16x8(odd, o0))); \
+    d##r = wasm_i32x4_add(d##r, wasm_i32x4_add(wasm_i32x4_dot_i16x8(even, e1), wasm_i32x4_dot_i16x8(odd, o1)));
+static void mimp_simd128_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
+{
+    v128_t c0, c1, c2, c3, d0, d1, d2, d3, x, even, odd;
+    size_t i;
+    int half;
+    for (half = 0; half < 2; half++, acc += 8, w += 32) {
+        MIMP_4(MIMP_SIMD128_ZERO)
+        for (i = 0; i < k; i += 4) {
+            const v128_t w0 = wasm_v128_load(w + 16 * i), w1 = wasm_v128_load(w + 16 * i + 16);
+            const v128_t e0 = wasm_i16x8_shr(wasm_i16x8_shl(w0, 8), 8), o0 = wasm_i16x8_shr(w0, 8);
+            const v128_t e1 = wasm_i16x8_shr(wasm_i16x8_shl(w1, 8), 8), o1 = wasm_i16x8_shr(w1, 8);
+            MIMP_4(MIMP_SIMD128_QUAD)
+        }
+        MIMP_4(MIMP_SIMD128_STORE)
+    }
+}
+
+/* Exponent and mantissa moved to a float's, times 2^112; infinity and NaN get theirs back. */
+static void mimp_simd128_halves(float *out, const uint16_t *in, size_t n)
+{
+    for (; n; n -= 4, out += 4, in += 4) {
+        const v128_t h = wasm_u32x4_load16x4(in), magnitude = wasm_i32x4_shl(wasm_v128_and(h, wasm_i32x4_const_splat(0x7fff)), 13);
+        const v128_t beyond = wasm_v128_and(wasm_i32x4_gt(magnitude, wasm_i32x4_const_splat(0x0f7fffff)), wasm_i32x4_const_splat(0x7f800000));
+        const v128_t scaled = wasm_f32x4_mul(magnitude, wasm_i32x4_const_splat(0x77800000));
+        const v128_t sign = wasm_i32x4_shl(wasm_v128_and(h, wasm_i32x4_const_splat(0x8000)), 16);
+        wasm_v128_store(out, wasm_v128_or(wasm_v128_or(scaled, beyond), sign));
+    }
+}
+
+static const mimp_kernels mimp_kernels_simd128 = {
+    "simd128", MIM_CPU_SIMD128, 4, 4,
+    mimp_simd128_tile_f32, NULL, mimp_simd128_tile_f32, mimp_simd128_tile_q8, mimp_simd128_tile_q8, mimp_simd128_halves,
+    mimp_simd128_norm, mimp_simd128_gate, mimp_simd128_quantize, mimp_simd128_finish, mimp_simd128_softmax, mimp_simd128_values
+};
+#endif
+
 /* ---- the table, best first ---- */
 
 static const mimp_kernels *const mimp_table[] = {
@@ -2312,6 +2475,9 @@ static const mimp_kernels *const mimp_table[] = {
 #endif
 #ifdef MIMP_NEON32
     &mimp_kernels_neon32,
+#endif
+#ifdef MIMP_SIMD128
+    &mimp_kernels_simd128,
 #endif
     &mimp_kernels_scalar
 };
