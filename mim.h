@@ -1953,6 +1953,10 @@ MIMP_INLINE void mimp_simd128_quads(uint8_t *p, size_t stride, mimp_simd128_i v)
     wasm_v128_store32_lane(p + 2 * stride, high, 0);
     wasm_v128_store32_lane(p + 3 * stride, high, 1);
 }
+MIMP_INLINE void mimp_simd128_columns(float *out, size_t step, const float *x, size_t stride, uint32_t rows, float factor)
+{
+    mimp_scalar_columns(out, step, x, stride, rows, factor);
+}
 #define MIMP_SIMD128_FOLD(name, op, less) \
     MIMP_INLINE float mimp_simd128_fold_##name(mimp_simd128_f v) \
     { \
@@ -2289,6 +2293,11 @@ typedef struct mimp_kernels {
 
 #define MIMP_MAX_ROWS 16    /* of any leaf */
 
+/* An instruction set's row operations, in the order of the table. */
+#define MIMP_ROWS_OF(isa) \
+    mimp_##isa##_pack, mimp_##isa##_norm, mimp_##isa##_gate, mimp_##isa##_quantize, mimp_##isa##_finish, mimp_##isa##_softmax, \
+    mimp_##isa##_values, mimp_##isa##_dot, mimp_##isa##_accumulate
+
 /* ---- portable: 4 x 16 ---- */
 
 #define MIMP_V(x) mimp_scalar_##x
@@ -2330,8 +2339,7 @@ static void mimp_scalar_halves(float *out, const uint16_t *in, size_t n)
 static const mimp_kernels mimp_kernels_scalar = {
     "scalar", MIM_CPU_SCALAR, 4, 4,
     mimp_scalar_tile_f32, NULL, mimp_scalar_tile_f32, mimp_scalar_tile_q8, mimp_scalar_tile_q8, mimp_scalar_halves,
-    mimp_scalar_pack, mimp_scalar_norm, mimp_scalar_gate, mimp_scalar_quantize, mimp_scalar_finish, mimp_scalar_softmax, mimp_scalar_values,
-    mimp_scalar_dot, mimp_scalar_accumulate
+    MIMP_ROWS_OF(scalar)
 };
 
 #ifdef MIMP_X86
@@ -2424,8 +2432,7 @@ MIMP_TARGET("avx2,f16c") static void mimp_avx2_halves(float *out, const uint16_t
 static const mimp_kernels mimp_kernels_avx2 = {
     "avx2", MIM_CPU_AVX2, 6, 4,
     mimp_avx2_tile_f32, NULL, mimp_avx2_tile_plain, mimp_avx2_tile_q8, mimp_avx2_tile_q8_wide, mimp_avx2_halves,
-    mimp_avx2_pack, mimp_avx2_norm, mimp_avx2_gate, mimp_avx2_quantize, mimp_avx2_finish, mimp_avx2_softmax, mimp_avx2_values,
-    mimp_avx2_dot, mimp_avx2_accumulate
+    MIMP_ROWS_OF(avx2)
 };
 
 #ifndef MIM_NO_AVX512
@@ -2492,8 +2499,7 @@ MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512_tile_q8(int32_t *acc, const
 static const mimp_kernels mimp_kernels_avx512 = {
     "avx512", MIM_CPU_AVX512, 14, 14,
     mimp_avx512_tile_f32, mimp_avx512_pair_f32, mimp_avx512_tile_plain, mimp_avx512_tile_q8, mimp_avx512_tile_q8, mimp_avx2_halves,
-    mimp_avx512_pack, mimp_avx512_norm, mimp_avx512_gate, mimp_avx512_quantize, mimp_avx512_finish, mimp_avx512_softmax, mimp_avx512_values,
-    mimp_avx512_dot, mimp_avx512_accumulate
+    MIMP_ROWS_OF(avx512)
 };
 #endif
 #endif
@@ -2583,7 +2589,7 @@ static void mimp_neon32_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w,
 static const mimp_kernels mimp_kernels_neon32 = {
     "neon", MIM_CPU_NEON, 4, 4,
     mimp_neon32_tile_f32, NULL, mimp_scalar_tile_f32, mimp_neon32_tile_q8, mimp_neon32_tile_q8, mimp_scalar_halves,
-    mimp_scalar_norm, mimp_scalar_gate, mimp_scalar_quantize, mimp_scalar_finish, mimp_scalar_softmax, mimp_scalar_values
+    MIMP_ROWS_OF(scalar)
 };
 #endif
 
@@ -2653,8 +2659,7 @@ static void mimp_neon_halves(float *out, const uint16_t *in, size_t n)
 static const mimp_kernels mimp_kernels_neon = {
     "neon", MIM_CPU_NEON, 4, 4,
     mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_neon_tile_q8, mimp_neon_tile_q8, mimp_neon_halves,
-    mimp_neon_pack, mimp_neon_norm, mimp_neon_gate, mimp_neon_quantize, mimp_neon_finish, mimp_neon_softmax, mimp_neon_values,
-    mimp_neon_dot, mimp_neon_accumulate
+    MIMP_ROWS_OF(neon)
 };
 
 #ifdef MIMP_DOTPROD
@@ -2699,7 +2704,7 @@ MIMP_TARGET("arch=armv8.2-a+dotprod") static void mimp_dotprod_tile_q8(int32_t *
 static const mimp_kernels mimp_kernels_dotprod = {
     "dotprod", MIM_CPU_DOTPROD, 4, 8,
     mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_dotprod_tile_q8, mimp_dotprod_tile_q8, mimp_neon_halves,
-    mimp_neon_norm, mimp_neon_gate, mimp_neon_quantize, mimp_neon_finish, mimp_neon_softmax, mimp_neon_values
+    MIMP_ROWS_OF(neon)
 };
 #endif
 
@@ -2743,7 +2748,7 @@ MIMP_TARGET("arch=armv8.2-a+i8mm") static void mimp_i8mm_tile_q8(int32_t *acc, c
 static const mimp_kernels mimp_kernels_i8mm = {
     "i8mm", MIM_CPU_I8MM, 4, 8,
     mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_i8mm_tile_q8, mimp_i8mm_tile_q8, mimp_neon_halves,
-    mimp_neon_norm, mimp_neon_gate, mimp_neon_quantize, mimp_neon_finish, mimp_neon_softmax, mimp_neon_values
+    MIMP_ROWS_OF(neon)
 };
 #endif
 #endif
@@ -2822,7 +2827,7 @@ static void mimp_simd128_halves(float *out, const uint16_t *in, size_t n)
 static const mimp_kernels mimp_kernels_simd128 = {
     "simd128", MIM_CPU_SIMD128, 4, 4,
     mimp_simd128_tile_f32, NULL, mimp_simd128_tile_f32, mimp_simd128_tile_q8, mimp_simd128_tile_q8, mimp_simd128_halves,
-    mimp_simd128_norm, mimp_simd128_gate, mimp_simd128_quantize, mimp_simd128_finish, mimp_simd128_softmax, mimp_simd128_values
+    MIMP_ROWS_OF(simd128)
 };
 #endif
 
