@@ -480,6 +480,8 @@ static void bad_value(const char *file, const char *name, const char *dtype, lon
     free(values);
 }
 
+#include "bad_containers.h"
+
 static void make_bad_containers(void)
 {
     bad_bytes("empty", "", 0, "empty");
@@ -495,9 +497,9 @@ static void make_bad_containers(void)
     bad_length("cut-in-data", -2000, "truncated or damaged");
     bad_length("cut-last-byte", -1, "truncated or damaged");
     bad_length("one-byte-more", 1 << 20, "the tensors end at");
-    bad_bytes("zip", "PK\3\4\x14\0\0\x08\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 30, "zip archive");
-    bad_bytes("pickle", "\x80\2\x8a\nl\xfc\x9c\x46\xf9 j\xa8P\x19.\x80\2M\xe9\3.", 22, "pickle");
-    bad_bytes("gguf", "GGUF\3\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 20, "GGUF");
+    bad_bytes("zip", "PK\3\4\x14\0\0\x08\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 30, "without a directory at its end");
+    bad_bytes("pickle", "\x80\2\x8a\nl\xfc\x9c\x46\xf9 j\xa8P\x19.\x80\2M\xe9\3.", 21, "its pickle does not end");
+    bad_bytes("gguf", "GGUF\3\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 20, "its header does not end");
     bad_bytes("blob", MIM_BLOB_MAGIC "\1\0\0\0\0\2\0\0", 16, "mim blob already");
     bad_bytes("page", "<!DOCTYPE html><html></html>", 28, "web page");
     bad_bytes("lfs", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n", 56, "git-lfs");
@@ -1022,8 +1024,8 @@ static const mim_blob_step *check_block(const mim_blob_step *s, const form *f, c
     check_tensor(s, 2, name[1], (uint32_t)dim, (uint32_t)(heads * head), 1, linear_value, &proj);
     s++;
     name[4][strlen(name[4]) - 1] = '2';
-    if (s->kind != MIM_STEP_MLP || s->rule != MIM_GELU_ERF)
-        wrong(block, s->kind, 0, s->rule, MIM_GELU_ERF);
+    if (s->kind != MIM_STEP_MLP || s->activation != MIM_GELU_ERF)
+        wrong(block, s->kind, 0, s->activation, MIM_GELU_ERF);
     check_norm(s, name[4], dim);
     check_tensor(s, 1, name[2], (uint32_t)hidden, (uint32_t)dim, 1, linear_value, &fc1);
     check_tensor(s, 2, name[3], (uint32_t)dim, (uint32_t)hidden, 1, linear_value, &fc2);
@@ -1094,6 +1096,7 @@ int main(int argc, char **argv)
         bad_folder = argv[3];
         make_good(argv[2]);
         make_bad_containers();
+        make_bad_pickles();
         make_bad_models();
         make_bad_indexes();
         return 0;

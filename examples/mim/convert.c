@@ -9,7 +9,8 @@
 static const char usage[] =
     "mim convert CHECKPOINT -o OUT.mim [options]\n"
     "\n"
-    "CHECKPOINT is a .safetensors file, a *.safetensors.index.json with its shards, or a folder with either.\n"
+    "CHECKPOINT is a .safetensors, PyTorch (.pth, .pt, .bin, .ckpt), .npz or .gguf file, a *.index.json with its shards, or a\n"
+    "folder with either. Nothing in a PyTorch file is executed.\n"
     "config.json and preprocessor_config.json beside it are read. What neither they nor the tensors tell is asked for.\n"
     "\n"
     "  -o OUT.mim                 the blob to write\n"
@@ -23,6 +24,7 @@ static const char usage[] =
     "                             timm-dinov3, timm-rope, dinov2, dinov2-reg, dinov3, hf-vit, hf-vit_mae, hf-vit_msn, hf-ijepa,\n"
     "                             hf-beit, hf-data2vec, hf-dinov2, hf-dinov2-reg, hf-dinov3\n"
     "  --prefix NAME              of several encoders in the file, the one whose names begin so\n"
+    "  --wrapper NAME             of several state dicts in a PyTorch file, the one under this key\n"
     "  --heads N                  heads of the attention; --decoder-heads N for a decoder that is kept\n"
     "  --eps E                    epsilon of the norms\n"
     "  --act gelu|gelu_tanh|quick_gelu|silu   activation of the MLP, or of its gate\n"
@@ -82,12 +84,14 @@ static void say(char *text, size_t bytes, const char *value, const char *from)
         snprintf(text + used, bytes - used, "; %s (%s)", value, from);
 }
 
-static void print_recognised(const vit *model, const measures *m, const settings *s)
+static void print_recognised(const vit *model, const checkpoint *cp, const measures *m, const settings *s)
 {
     printf("recognised %s (%s", model->family->title, model->naming);
     printf("%s%s", model->evidence[0] ? ", " : "", model->evidence);
     if (model->prefix[0])
         printf(", under '%s'", model->prefix);
+    if (cp->origin[0])
+        printf(", %s", cp->origin);
     printf("): %" PRIu32 " blocks, %" PRIu32 " wide, patches of %" PRIu32 "x%" PRIu32 "x%" PRIu32,
            model->depth, m->dim, m->patch_height, m->patch_width, m->channels);
     if (m->position_rows)
@@ -190,7 +194,7 @@ static int convert(work *k, const wishes *w, const char *path, uint32_t type)
     const char *from;
     measures m;
     settings s;
-    if (checkpoint_open(&k->cp, path) || configs_open(&k->found, k->cp.path, w->config) ||
+    if (checkpoint_open(&k->cp, path, w->wrapper) || configs_open(&k->found, k->cp.path, w->config) ||
         configs_family(&k->found, w, &wanted, &from))
         return 1;
     if (!(k->model = calloc(1, sizeof *k->model)) || !(k->plan = malloc(sizeof *k->plan)))
@@ -204,7 +208,7 @@ static int convert(work *k, const wishes *w, const char *path, uint32_t type)
     if (measure(&m, k->model, &k->cp, w->keep_decoder) || settle(&s, &k->found, w, k->model, &k->cp, &m) ||
         build(k->plan, k->model, &k->cp, &m, &s, type) || check_output(&k->cp, w->output) || plan_write(k->plan, w->output))
         return 1;
-    print_recognised(k->model, &m, &s);
+    print_recognised(k->model, &k->cp, &m, &s);
     print_written(k->plan, w->output, &m, &s);
     print_ignored(k->model, &k->cp);
     return 0;
@@ -216,7 +220,8 @@ int cmd_convert(int argc, char **argv)
     const option options[] = {
         { "-o", &w.output, NULL }, { "--config", &w.config, NULL }, { "--type", &w.type, NULL }, { "--group", &w.group, NULL },
         { "--numerics", &w.numerics, NULL }, { "--calib", &w.calib, NULL }, { "--layout", &w.layout, NULL },
-        { "--family", &w.family, NULL }, { "--prefix", &w.prefix, NULL }, { "--heads", &w.heads, NULL },
+        { "--family", &w.family, NULL }, { "--prefix", &w.prefix, NULL }, { "--wrapper", &w.wrapper, NULL },
+        { "--heads", &w.heads, NULL },
         { "--decoder-heads", &w.decoder_heads, NULL }, { "--image-size", &w.image_size, NULL }, { "--eps", &w.eps, NULL },
         { "--act", &w.act, NULL }, { "--pool", &w.pool, NULL }, { "--mean", &w.mean, NULL }, { "--std", &w.std, NULL },
         { "--positions", &w.positions, NULL }, { "--resize", &w.resize, NULL }, { "--filter", &w.filter, NULL },
