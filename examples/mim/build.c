@@ -359,7 +359,7 @@ static void add_block(plan *p, const part *b, stack *k)
     step->heads = heads;
     step->head_dim = head_dim;
     step->scale = (float)(1.0 / sqrt((double)head_dim));
-    step->key_max = step->value_max = p->header.type == MIM_Q8 ? PACK_ATTENTION_MAX : 0;
+    step->key_max = step->value_max = p->kind.input_max ? PACK_ATTENTION_MAX : 0;
     add_norm(p, step, &b[NORM1], dim, k->eps);
 
     rows qkv = { .kind = ROWS_QKV, .heads = heads, .head_dim = head_dim };
@@ -457,7 +457,7 @@ static int build_decoder(plan *p, const vit *model, const checkpoint *cp, const 
     return 0;
 }
 
-int build(plan *p, const vit *model, const checkpoint *cp, const measures *m, const settings *s, uint32_t type)
+int build(plan *p, const vit *model, const checkpoint *cp, const measures *m, const settings *s, const number_kind *n)
 {
     const part *top = model->top;
     uint32_t heads = (uint32_t)s->heads.value, prefix = m->has_cls + m->registers, pool = (uint32_t)s->pool.value;
@@ -488,7 +488,8 @@ int build(plan *p, const vit *model, const checkpoint *cp, const measures *m, co
         return fail("%s: '%s' does not fit a pooled feature of %" PRIu32 "; give --pool", cp->path,
                     top[POOL_NORM].weight->name, pooled_dim);
 
-    h->type = type;
+    h->type = n->type;
+    p->kind = *n;
     h->numerics = MIM_NUMERICS_FLOAT;
     h->channels = m->channels;
     h->image_height = (uint32_t)s->image_height.value;

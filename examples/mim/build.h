@@ -41,7 +41,7 @@ typedef struct settings {
 /* Verifies the shape of every tensor that is used, and that all is within mim's limits. 0, or 1 after fail(). */
 int measure(measures *m, const vit *model, const checkpoint *cp, int keep_decoder);
 
-/* Lays out header, steps and tensors. All facts are known. type: MIM_F32... 0, or 1 after fail(). */
-int build(plan *p, const vit *model, const checkpoint *cp, const measures *m, const settings *s, uint32_t type);
+/* Lays out header, steps and tensors. All facts are known. 0, or 1 after fail(). */
+int build(plan *p, const vit *model, const checkpoint *cp, const measures *m, const settings *s, const number_kind *n);
 
 #endif

@@ -7,11 +7,17 @@
 
 #include "families.h"
 
-/* Of 8-bit blobs: the largest weight, quantized key and quantized value, and the largest quantized input. Products of
- * +-63 and 0..255 are exact in the fast 16-bit sums of AVX2; see mim_blob_tensor. */
+/* Of quantized blobs: the largest weight, quantized key and quantized value. Products of +-63 and 0..255 are exact in the
+ * fast 16-bit sums of AVX2; see mim_blob_tensor. */
 #define PACK_WEIGHT_MAX 63
-#define PACK_INPUT_MAX 255
 #define PACK_ATTENTION_MAX 63
+
+/* What the matrices are stored as, and what their input becomes. */
+typedef struct number_kind {
+    uint32_t type;                /* MIM_F32... */
+    uint8_t input_max;            /* quantized: 127 or 255, else 0 */
+    uint8_t group;                /* q4: 32, 64 or 128, else 0 */
+} number_kind;
 
 enum rows_kind {
     ROWS_LINEAR,       /* part[0]: rows and bias, as they are */
@@ -40,13 +46,14 @@ typedef struct plan {
     mim_blob_step steps[MIM_MAX_STEPS];
     mim_blob_tensor tensors[MIM_MAX_TENSORS];
     rows rows[MIM_MAX_TENSORS];
+    number_kind kind;
     const char *path;             /* of the checkpoint, for messages */
 } plan;
 
 /* Appends a step; all zero but its kind. Never NULL for plans within the limits of mim.h, which the caller checks first. */
 mim_blob_step *plan_step(plan *p, uint16_t kind);
 
-/* Appends a tensor to the step's slot: PLAIN f32, or PANEL16 of the plan's type (of a q8 blob's EMBED: f16). */
+/* Appends a tensor to the step's slot: PLAIN f32, or PANEL16 of the plan's type (of a quantized blob's EMBED: f16). */
 void plan_plain(plan *p, mim_blob_step *step, unsigned slot, uint32_t count, uint32_t columns, const rows *from);
 void plan_matrix(plan *p, mim_blob_step *step, unsigned slot, uint32_t count, uint32_t columns, const rows *from);
 

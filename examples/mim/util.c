@@ -321,7 +321,7 @@ uint64_t model_macs(const mim_model *model, uint64_t patches)
 
 const char *type_name(uint32_t type)
 {
-    return type == MIM_F32 ? "f32" : type == MIM_F16 ? "f16" : type == MIM_Q8 ? "q8" : "unknown";
+    return type == MIM_F32 ? "f32" : type == MIM_F16 ? "f16" : type == MIM_Q8 ? "q8" : type == MIM_Q4 ? "q4" : "unknown";
 }
 
 /* ---- command lines ---- */
