@@ -1082,8 +1082,6 @@ static mim_status mimp_verify_slot(mim_model *model, const mim_blob_header *h, c
     const mim_blob_tensor *t;
     if (!s->tensor[slot])
         return needed ? mimp_step_fault(model, MIM_ERR_STEP, step, field, "missing tensor") : MIM_OK;
-    if (s->tensor[slot] > h->tensor_count)
-        return mimp_step_fault(model, MIM_ERR_STEP, step, field, "tensor index");
     t = &tensors[s->tensor[slot] - 1];
     if (t->layout != layout || t->rows != rows || t->columns != columns)
         return mimp_step_fault(model, MIM_ERR_TENSOR, step, field, "shape or layout of a step's tensor");
@@ -1100,7 +1098,24 @@ static uint32_t mimp_cells(uint32_t n, uint32_t kernel, uint32_t stride, uint32_
     return n + 2 * padding < kernel ? 0 : (n + 2 * padding - kernel) / stride + 1;
 }
 
-/* The grammar of steps: see MIM_STEP_... Each field that a kind does not use must be zero: `fields` collects those it does. */
+/* Which fields of a step belong together: a kind of step has a group or leaves it zero. */
+enum { MIMP_HAS_RULE = 1, MIMP_HAS_ACTIVATION = 2, MIMP_HAS_FRAMES = 4, MIMP_HAS_GRID = 8, MIMP_HAS_HEADS = 16, MIMP_HAS_KERNEL = 32,
+       MIMP_HAS_STRIDE = 64, MIMP_HAS_PADDING = 128, MIMP_HAS_KEY_STRIDE = 256, MIMP_HAS_OFFSET = 512, MIMP_HAS_WINDOW = 1024 };
+
+static const struct { uint8_t at, bytes; uint16_t of; const char *name; } mimp_step_fields[] = {
+#define MIMP_FIELD(field, of) { (uint8_t)offsetof(mim_blob_step, field), (uint8_t)sizeof ((mim_blob_step *)0)->field, MIMP_HAS_##of, #field }
+    MIMP_FIELD(rule, RULE), MIMP_FIELD(activation, ACTIVATION), MIMP_FIELD(heads, HEADS), MIMP_FIELD(head_dim, HEADS),
+    MIMP_FIELD(stored_frames, FRAMES), MIMP_FIELD(stored_height, GRID), MIMP_FIELD(stored_width, GRID),
+    MIMP_FIELD(scale, HEADS), MIMP_FIELD(position_offset, OFFSET), MIMP_FIELD(mask, WINDOW), MIMP_FIELD(rotary, HEADS),
+    MIMP_FIELD(rotary_grid, HEADS), MIMP_FIELD(qk_norm, HEADS), MIMP_FIELD(window, HEADS), MIMP_FIELD(roll_padded, WINDOW),
+    MIMP_FIELD(thin, HEADS), MIMP_FIELD(key_stride, KEY_STRIDE), MIMP_FIELD(window_height, WINDOW),
+    MIMP_FIELD(window_width, WINDOW), MIMP_FIELD(shift_height, WINDOW), MIMP_FIELD(shift_width, WINDOW),
+    MIMP_FIELD(kernel_height, KERNEL), MIMP_FIELD(kernel_width, KERNEL), MIMP_FIELD(stride_height, STRIDE),
+    MIMP_FIELD(stride_width, STRIDE), MIMP_FIELD(padding_height, PADDING), MIMP_FIELD(padding_width, PADDING)
+#undef MIMP_FIELD
+};
+
+/* The grammar of steps: see MIM_STEP_... `fields` collects the groups of fields that a step has. */
 static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
 {
     const mim_blob_step *steps = (const mim_blob_step *)(const void *)((const uint8_t *)h + sizeof *h);
@@ -1117,18 +1132,7 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
     do { used |= 1u << (slot); \
          status = mimp_verify_slot(model, h, tensors, i, s, slot, needed, layout, rows, columns); \
          if (status) return status; } while (0)
-#define MIMP_ROWS(slot) (s->tensor[slot] && s->tensor[slot] <= h->tensor_count ? tensors[s->tensor[slot] - 1].rows : 1)
-#define MIMP_UNUSED(field) do { if (!(fields & MIMP_USES_##field)) MIMP_STEP_REQUIRE(mimp_zero(&s->field, sizeof s->field), field); } while (0)
-    enum { MIMP_USES_rule = 1, MIMP_USES_activation = 2, MIMP_USES_stored_frames = 4, MIMP_USES_stored_height = 8, MIMP_USES_heads = 16,
-           MIMP_USES_kernel_height = 32, MIMP_USES_stride_height = 64, MIMP_USES_padding_height = 128,
-           MIMP_USES_key_stride = 256, MIMP_USES_position_offset = 512, MIMP_USES_window_height = 1024,
-           MIMP_USES_stored_width = MIMP_USES_stored_height, MIMP_USES_head_dim = MIMP_USES_heads,
-           MIMP_USES_scale = MIMP_USES_heads, MIMP_USES_rotary = MIMP_USES_heads, MIMP_USES_rotary_grid = MIMP_USES_heads,
-           MIMP_USES_qk_norm = MIMP_USES_heads, MIMP_USES_window = MIMP_USES_heads, MIMP_USES_thin = MIMP_USES_heads,
-           MIMP_USES_window_width = MIMP_USES_window_height, MIMP_USES_shift_height = MIMP_USES_window_height,
-           MIMP_USES_shift_width = MIMP_USES_window_height, MIMP_USES_mask = MIMP_USES_window_height,
-           MIMP_USES_roll_padded = MIMP_USES_window_height, MIMP_USES_kernel_width = MIMP_USES_kernel_height,
-           MIMP_USES_stride_width = MIMP_USES_stride_height, MIMP_USES_padding_width = MIMP_USES_padding_height };
+#define MIMP_ROWS(slot) (s->tensor[slot] ? tensors[s->tensor[slot] - 1].rows : dim)
 
     for (i = 0; i < h->step_count; i++) {
         const mim_blob_step *s = &steps[i];
@@ -1140,6 +1144,9 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
         int normalizes = block || s->kind == MIM_STEP_NORM;
         mim_status status;
 
+        for (slot = 0; slot < sizeof s->tensor / sizeof *s->tensor; slot++)
+            if (s->tensor[slot] > h->tensor_count)
+                return mimp_step_fault(model, MIM_ERR_STEP, i, offsetof(mim_blob_step, tensor) + slot * 2, "tensor index");
         MIMP_STEP_REQUIRE(first == (s->kind == MIM_STEP_EMBED || s->kind == MIM_STEP_UNMASK), kind);
         MIMP_STEP_REQUIRE(!(block || s->kind == MIM_STEP_CONV) || !(normed || pooled), kind);
         MIMP_STEP_REQUIRE(!predicted, kind);
@@ -1147,7 +1154,7 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             const uint32_t table = s->kind == MIM_STEP_EMBED ? 2u : 3u;
             const uint64_t stored = (uint64_t)s->stored_height * s->stored_width * s->stored_frames;
             const int none = s->rule == MIM_POSITIONS_NONE;
-            fields = MIMP_USES_rule | MIMP_USES_stored_frames | MIMP_USES_stored_height | MIMP_USES_position_offset;
+            fields = MIMP_HAS_RULE | MIMP_HAS_FRAMES | MIMP_HAS_GRID | MIMP_HAS_OFFSET;
             next = s->kind == MIM_STEP_UNMASK ? h->decoder_dim : s->kind == MIM_STEP_CONV ? MIMP_ROWS(1)
                 : s->tensor[0] && h->groups == 1 ? MIMP_ROWS(0) : h->dim;
             MIMP_STEP_REQUIRE(mimp_in(next, 1, MIM_MAX_DIM), tensor);
@@ -1163,7 +1170,7 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
         switch (s->kind) {
         case MIM_STEP_EMBED: {
             const uint64_t columns = (uint64_t)h->channels * h->patch_frames * s->kernel_height * s->kernel_width;
-            fields |= MIMP_USES_activation | MIMP_USES_kernel_height | MIMP_USES_padding_height;
+            fields |= MIMP_HAS_ACTIVATION | MIMP_HAS_KERNEL | MIMP_HAS_PADDING;
             MIMP_STEP_REQUIRE(!decoder, kind);
             MIMP_STEP_REQUIRE(s->activation <= MIM_SILU, activation);
             /* patches lie a patch's size apart, may overlap, and there are as many as fit into the picture */
@@ -1187,7 +1194,7 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
         }
         case MIM_STEP_CONV: {
             const uint64_t cell = (uint64_t)s->kernel_height * s->kernel_width * dim;
-            fields |= MIMP_USES_activation | MIMP_USES_kernel_height | MIMP_USES_stride_height | MIMP_USES_padding_height;
+            fields |= MIMP_HAS_ACTIVATION | MIMP_HAS_KERNEL | MIMP_HAS_STRIDE | MIMP_HAS_PADDING;
             MIMP_STEP_REQUIRE(!decoder && !prefix, kind);
             MIMP_STEP_REQUIRE(s->activation <= MIM_SILU, activation);
             MIMP_STEP_REQUIRE(mimp_in(s->kernel_height, 1, MIM_MAX_KERNEL), kernel_height);
@@ -1229,10 +1236,10 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             const uint64_t inner = (uint64_t)s->heads * s->head_dim;
             const uint64_t high = 2 * (uint64_t)s->stored_height - 1, wide = 2 * (uint64_t)s->stored_width - 1;
             const int grid = s->rule != MIM_BIAS_NONE || s->rotary_grid == MIM_GRID_SCALED, axes = s->rule == MIM_BIAS_AXES;
-            fields = MIMP_USES_rule | MIMP_USES_heads | (grid ? MIMP_USES_stored_height : 0u)
-                | (s->window ? (uint32_t)MIMP_USES_window_height : 0u)
-                | (s->thin ? (uint32_t)MIMP_USES_kernel_height | MIMP_USES_stride_height : 0u)
-                | (s->thin == MIM_THIN_CONV ? (uint32_t)MIMP_USES_key_stride : 0u);
+            fields = MIMP_HAS_RULE | MIMP_HAS_HEADS | (grid ? (uint32_t)MIMP_HAS_GRID : 0u)
+                | (s->window ? (uint32_t)MIMP_HAS_WINDOW : 0u)
+                | (s->thin ? (uint32_t)MIMP_HAS_KERNEL | MIMP_HAS_STRIDE : 0u)
+                | (s->thin == MIM_THIN_CONV ? (uint32_t)MIMP_HAS_KEY_STRIDE : 0u);
             MIMP_STEP_REQUIRE(s->heads >= 1 && s->heads <= MIM_MAX_HEADS, heads);
             MIMP_STEP_REQUIRE(s->head_dim >= 1 && s->head_dim <= MIM_MAX_HEAD_DIM, head_dim);
             MIMP_STEP_REQUIRE((uint64_t)s->heads * padded <= MIM_MAX_HIDDEN, heads);
@@ -1299,8 +1306,8 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             break;
         }
         case MIM_STEP_MLP: {
-            const uint32_t hidden = s->tensor[2] && s->tensor[2] <= h->tensor_count ? tensors[s->tensor[2] - 1].columns : 1;
-            fields = MIMP_USES_activation | (s->tensor[4] ? (uint32_t)MIMP_USES_kernel_height : 0u);
+            const uint32_t hidden = s->tensor[2] ? tensors[s->tensor[2] - 1].columns : 1;
+            fields = MIMP_HAS_ACTIVATION | (s->tensor[4] ? (uint32_t)MIMP_HAS_KERNEL : 0u);
             MIMP_STEP_REQUIRE(s->activation >= (s->tensor[4] ? 0 : MIM_GELU_ERF) && s->activation <= MIM_SILU, activation);
             if (s->tensor[4]) {
                 MIMP_STEP_REQUIRE(!prefix && !decoder && !(s->flags & MIM_STEP_GATED), kind);
@@ -1317,7 +1324,7 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             break;
         }
         case MIM_STEP_NORM:
-            MIMP_STEP_REQUIRE(!normed && !headed, kind);
+            MIMP_STEP_REQUIRE(!normed && (decoder || !headed), kind);
             MIMP_STEP_REQUIRE(!(s->flags & MIM_STEP_JOIN) || (branch == dim && !decoder), flags);
             if (s->flags & MIM_STEP_JOIN)
                 branch = 0;
@@ -1325,7 +1332,7 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             normed = 1;
             break;
         case MIM_STEP_POOL:
-            fields = MIMP_USES_rule;
+            fields = MIMP_HAS_RULE;
             MIMP_STEP_REQUIRE(!decoder && !pooled, kind);
             MIMP_STEP_REQUIRE(s->rule >= MIM_POOL_CLS && s->rule <= MIM_POOL_CLS_MEAN, rule);
             MIMP_STEP_REQUIRE(h->has_cls || (s->rule != MIM_POOL_CLS && s->rule != MIM_POOL_CLS_MEAN), rule);
@@ -1360,33 +1367,10 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
         MIMP_STEP_REQUIRE(normalizes ? mimp_finite(s->eps) && s->eps > 0 : mimp_bits(s->eps) == 0, eps);
         MIMP_STEP_REQUIRE(s->key_max == (quantized_attention ? s->key_max == 127 ? 127 : 63 : 0), key_max);
         MIMP_STEP_REQUIRE(s->value_max == (quantized_attention ? s->value_max == 127 ? 127 : 63 : 0), value_max);
-        MIMP_UNUSED(rule);
-        MIMP_UNUSED(activation);
-        MIMP_UNUSED(heads);
-        MIMP_UNUSED(head_dim);
-        MIMP_UNUSED(stored_frames);
-        MIMP_UNUSED(stored_height);
-        MIMP_UNUSED(stored_width);
-        MIMP_UNUSED(scale);
-        MIMP_UNUSED(position_offset);
-        MIMP_UNUSED(rotary);
-        MIMP_UNUSED(rotary_grid);
-        MIMP_UNUSED(qk_norm);
-        MIMP_UNUSED(window);
-        MIMP_UNUSED(thin);
-        MIMP_UNUSED(key_stride);
-        MIMP_UNUSED(window_height);
-        MIMP_UNUSED(window_width);
-        MIMP_UNUSED(shift_height);
-        MIMP_UNUSED(shift_width);
-        MIMP_UNUSED(mask);
-        MIMP_UNUSED(roll_padded);
-        MIMP_UNUSED(kernel_height);
-        MIMP_UNUSED(kernel_width);
-        MIMP_UNUSED(stride_height);
-        MIMP_UNUSED(stride_width);
-        MIMP_UNUSED(padding_height);
-        MIMP_UNUSED(padding_width);
+        for (slot = 0; slot < sizeof mimp_step_fields / sizeof *mimp_step_fields; slot++)
+            if (!(fields & mimp_step_fields[slot].of)
+                && !mimp_zero((const uint8_t *)s + mimp_step_fields[slot].at, mimp_step_fields[slot].bytes))
+                return mimp_step_fault(model, MIM_ERR_STEP, i, mimp_step_fields[slot].at, mimp_step_fields[slot].name);
         if (!mimp_zero(s->reserved, sizeof s->reserved))
             return mimp_step_fault(model, MIM_ERR_RESERVED, i, offsetof(mim_blob_step, reserved), "reserved");
         dim = next;
@@ -1400,7 +1384,6 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
         return mimp_step_fault(model, MIM_ERR_STEP, h->step_count - 1, 0, "branch without a norm that joins it");
     MIMP_REQUIRE(depth == h->depth, MIM_ERR_HEADER, depth);
     MIMP_REQUIRE(predicted == (h->decoder_dim != 0), MIM_ERR_HEADER, decoder_dim);
-#undef MIMP_UNUSED
 #undef MIMP_ROWS
 #undef MIMP_SLOT
 #undef MIMP_STEP_REQUIRE
