@@ -61,7 +61,7 @@ MIM         := examples/mim
 fuzz:                        ## hostile pictures, arrays, checkpoints and blobs under AddressSanitizer and UBSan
 	@mkdir -p $(B)
 	$(FUZZ) tests/fuzz/fuzz_picture.c $(addprefix $(MIM)/,util.c picture.c png.c npy.c library.c) -o $(B)/fuzz_picture -lm -lpthread
-	$(FUZZ) tests/fuzz/fuzz_checkpoint.c $(addprefix $(MIM)/,library.c json.c checkpoint.c families.c settings.c build.c pack.c) \
+	$(FUZZ) tests/fuzz/fuzz_checkpoint.c $(addprefix $(MIM)/,library.c json.c checkpoint.c families.c settings.c build.c made.c pack.c) \
 	    -o $(B)/fuzz_checkpoint -lm -lpthread
 	$(CC) -std=c99 -D_DEFAULT_SOURCE -O1 -g1 -fsanitize=address,undefined -fno-sanitize-recover tests/fuzz/fuzz_blob.c -o $(B)/fuzz_blob -lm -lpthread
 	$(B)/fuzz_picture $(FUZZ_ROUNDS)
