@@ -276,8 +276,10 @@ static int measure_decoder(measures *m, const vit *model, const checkpoint *cp)
     };
     const part *top = model->top;
     uint32_t no_height = 0, no_width = 0;
-    if (!top[DECODER_EMBED].weight && !model->decoder_depth)
+    if (!top[DECODER_EMBED].weight && !model->decoder_depth && !family_scheme(model->family)->family)
         return fail("%s: has no decoder to keep (--keep-decoder)", cp->path);
+    if (vit_check_decoder(model, cp))
+        return 1;
     for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
         if (!top[needed[i].role].weight)
             return fail("%s: its decoder has no %s, so it cannot be kept", cp->path, needed[i].what);

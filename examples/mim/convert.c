@@ -224,8 +224,6 @@ static int convert(work *k, const wishes *w, const char *path, uint32_t type)
         return 1;
     if (wanted)
         snprintf(k->model->evidence, sizeof k->model->evidence, "by %s", strcmp(from, "option") == 0 ? "--family" : from);
-    if (w->keep_decoder && vit_check_decoder(k->model, &k->cp))
-        return 1;
     if (!w->keep_decoder)
         vit_drop_decoder(k->model, &k->cp, "decoder, not kept");
     if (measure(&m, k->model, &k->cp, w->keep_decoder) || settle(&s, &k->found, w, k->model, &k->cp, &m) ||

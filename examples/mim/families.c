@@ -993,8 +993,11 @@ static void settle_mlp(part *block)
 }
 
 /* Every block must have what its steps need. A norm without bias is an RMS norm: other arithmetic, not an absent bias. */
-static int check_blocks(const checkpoint *cp, part (*blocks)[ROLE_COUNT], uint32_t depth, const char *which)
+static int check_blocks(const vit *model, const checkpoint *cp, int decoder)
 {
+    const part (*blocks)[ROLE_COUNT] = decoder ? model->decoder : model->block;
+    const uint32_t depth = decoder ? model->decoder_depth : model->depth;
+    const char *which = decoder ? "decoder" : "encoder";
     static const struct { uint8_t role; uint8_t norm; const char *what; } needed[] = {
         { NORM1, 1, "first norm" }, { PROJ, 0, "attention projection" }, { NORM2, 1, "second norm" },
         { FC1, 0, "first linear layer of the MLP" }, { FC2, 0, "second linear layer of the MLP" },
@@ -1131,7 +1134,7 @@ int vit_recognise(vit *model, const checkpoint *cp, const family *wanted, const 
         return fail("%s: has a patch projection but no blocks", cp->path);
     if (check_positions(model, cp))
         return 1;
-    if (check_blocks(cp, model->block, model->depth, "encoder") || check_vectors(model, cp))
+    if (check_blocks(model, cp, 0) || check_vectors(model, cp))
         return 1;
     static const uint8_t norms[] = { NORM, POOL_NORM };
     for (size_t i = 0; i < sizeof norms; i++)
@@ -1147,7 +1150,7 @@ int vit_recognise(vit *model, const checkpoint *cp, const family *wanted, const 
     return 0;
 }
 
-int vit_check_decoder(vit *model, const checkpoint *cp)
+int vit_check_decoder(const vit *model, const checkpoint *cp)
 {
     const part *norm = &model->top[DECODER_NORM];
     for (size_t i = 0; i < cp->count; i++)
@@ -1159,7 +1162,7 @@ int vit_check_decoder(vit *model, const checkpoint *cp)
                     (norm->weight ? norm->weight : norm->bias)->name);
     if (family_scheme(model->family)->family)
         return fail("%s: the decoder of %s cannot be kept in this version (--keep-decoder)", cp->path, model->family->name);
-    return check_blocks(cp, model->decoder, model->decoder_depth, "decoder");
+    return check_blocks(model, cp, 1);
 }
 
 void vit_drop_decoder(vit *model, const checkpoint *cp, const char *why)

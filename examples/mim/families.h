@@ -128,7 +128,7 @@ int  vit_recognise(vit *model, const checkpoint *cp, const family *wanted, const
 void vit_free(vit *model);
 
 /* A decoder may be left out whatever it is made of; one that is kept must be whole. 0, or 1 after fail(). */
-int  vit_check_decoder(vit *model, const checkpoint *cp);
+int  vit_check_decoder(const vit *model, const checkpoint *cp);
 
 /* The family of one of timm's architectures, by name, with its heads and activation (0: the family's); NULL: unknown. */
 const family *timm_architecture(const char *name, uint32_t *heads, uint32_t *activation);
