@@ -1,4 +1,5 @@
 /* build.c - see build.h. */
+#include "made.h"
 #include "build.h"
 
 #include <inttypes.h>
@@ -87,6 +88,114 @@ static int measure_block(const checkpoint *cp, const part *b, uint32_t dim, uint
            is_linear(&b[FC2], dim, *hidden) || is_vector(b[SCALE2].weight, dim);
 }
 
+/* Patches of one picture, of several frames, of groups of channels; or none. Sets dim. */
+static int measure_patches(measures *m, const vit *model, const checkpoint *cp)
+{
+    const part *top = model->top;
+    const tensor *patch = top[PATCH].weight;
+    const enum made made = family_scheme(model->family)->made;
+    const int video = made == MADE_NUMBER_WAVES || made == MADE_FRAME_WAVES || made == MADE_TURNS;
+    const uint32_t rank = video ? 5 : 4;
+    m->patch_frames = m->patch_height = m->patch_width = m->channels = m->groups = 1;
+    if (made == MADE_VECTORS) {
+        if (patch->rank < 2 || within(cp, "dim", patch->shape[0], MIM_MAX_DIM))
+            return patch->rank < 2 ? wrong_shape(patch, "[dim, ...]") : 1;
+        m->dim = (uint32_t)patch->shape[0];
+        return 0;
+    }
+    if (patch->rank != rank)
+        return wrong_shape(patch, video ? "[dim, channels, frames, height, width]" : patch->rank == 5 ?
+                           "[dim, channels, height, width] (for a video give another --family)" : "[dim, channels, height, width]");
+    const uint64_t *size = patch->shape + rank - 2;
+    uint64_t frames = video ? patch->shape[2] : 1;
+    if (within(cp, "dim", patch->shape[0], MIM_MAX_DIM) ||
+        within(cp, "the number of channels", patch->shape[1], MIM_MAX_CHANNELS) ||
+        within(cp, "the patch's frames", frames, MIM_MAX_PATCH_FRAMES) ||
+        within(cp, "the patch's height", size[0], MIM_MAX_PATCH) ||
+        within(cp, "the patch's width", size[1], MIM_MAX_PATCH))
+        return 1;
+    m->dim = (uint32_t)patch->shape[0];
+    m->channels = (uint32_t)patch->shape[1];
+    m->patch_frames = (uint32_t)frames;
+    m->patch_height = (uint32_t)size[0];
+    m->patch_width = (uint32_t)size[1];
+    if (made == MADE_GROUPS) {
+        m->channels = m->groups = 0;
+        for (uint32_t g = 0; g < MIM_MAX_GROUPS && model->group[g].weight; g++, m->groups++) {
+            const part *p = &model->group[g];
+            char expected[96];
+            snprintf(expected, sizeof expected, "[%" PRIu32 ", channels, %" PRIu32 ", %" PRIu32 "]", m->dim, m->patch_height,
+                     m->patch_width);
+            if (p->weight->rank != 4 || p->weight->shape[0] != m->dim || p->weight->shape[2] != m->patch_height ||
+                p->weight->shape[3] != m->patch_width)
+                return wrong_shape(p->weight, expected);
+            if (is_vector(p->bias, m->dim) ||
+                within(cp, "the number of channels", p->weight->shape[1] + m->channels, MIM_MAX_CHANNELS))
+                return 1;
+            m->group_channels[g] = (uint32_t)p->weight->shape[1];
+            m->channels += m->group_channels[g];
+        }
+    }
+    return within(cp, "the size of a patch", (uint64_t)m->channels * frames * size[0] * size[1], MIM_MAX_COLUMNS) ||
+           is_vector(top[PATCH].bias, m->dim);
+}
+
+/* How much of dim the stored positions have: what is made fills the rest. */
+static int measure_width(measures *m, const vit *model, uint32_t *width)
+{
+    const tensor *positions = model->top[POSITIONS].weight, *embed = model->top[CHANNEL_EMBED].weight, *cls = model->top[CHANNEL_CLS].weight;
+    *width = m->dim;
+    switch (family_scheme(model->family)->made) {
+    case MADE_DATE_WAVES: {
+        uint64_t wide = positions && positions->rank ? positions->shape[positions->rank - 1] : 0;
+        if (!positions || wide >= m->dim || (m->dim - wide) % 6)
+            return wrong_shape(positions ? positions : model->top[PATCH].weight,
+                               "a table of positions that leaves room for year, month and hour");
+        *width = (uint32_t)wide;
+        m->clock = (m->dim - *width) / 3;
+        m->coordinates = 3;
+        return 0;
+    }
+    case MADE_GROUPS:
+        if (embed->rank < 1 || embed->shape[embed->rank - 1] >= m->dim || is_rows(embed, m->groups, (uint32_t)embed->shape[embed->rank - 1]))
+            return embed->rank < 1 || embed->shape[embed->rank - 1] >= m->dim ? wrong_shape(embed, "[1, groups, less than dim]") : 1;
+        *width = m->dim - (uint32_t)embed->shape[embed->rank - 1];
+        return cls && is_rows(cls, 1, m->dim - *width);
+    case MADE_FRAME_WAVES: {
+        const tensor *scales[2] = { model->top[TIME_SCALE].weight, model->top[PLACE_SCALE].weight };
+        if (m->dim % 16)
+            return wrong_shape(model->top[PATCH].weight, "a projection to a multiple of 16, which these positions need");
+        for (size_t i = 0; i < 2; i++)
+            if (scales[i] && is_vector(scales[i], 1))
+                return 1;
+        m->coordinates = scales[0] || scales[1] ? 4 : 0;
+        if (m->coordinates && m->patch_frames != 1)
+            return wrong_shape(model->top[PATCH].weight, "a projection of single frames, which each have a date");
+        return 0;
+    }
+    default:
+        return 0;
+    }
+}
+
+static int measure_vectors(measures *m, const vit *model, const checkpoint *cp)
+{
+    const vector_row *rows_of = family_vectors(model->family);
+    uint64_t count = 0;
+    for (uint32_t i = 0; rows_of && rows_of[i].name; i++) {
+        const tensor *t = model->vectors[i];
+        uint32_t room = m->dim - m->dim * rows_of[i].quarter / 4;
+        if (t->rank < 1 || t->count == 0 || (rows_of[i].columns ? t->rank < 2 || t->shape[0] != m->dim : t->shape[t->rank - 1] > room))
+            return wrong_shape(t, rows_of[i].columns ? "[dim, ...]" : "rows of at most dim");
+        count += made_vectors(&rows_of[i], t);
+        m->parameters += t->count;
+    }
+    if (rows_of && (m->dim % 4 || within(cp, "the number of vectors", count, MIM_MAX_ROWS)))
+        return m->dim % 4 ? wrong_shape(model->top[PATCH].weight, "a width of a multiple of 4") : 1;
+    m->vectors = (uint32_t)count;
+    return 0;
+}
+
 /* The table of positions, [1, rows, D] or [1, height, width, D]. */
 static int measure_positions(const checkpoint *cp, const tensor *t, uint32_t dim, uint32_t *count, uint32_t *height,
                              uint32_t *width)
@@ -167,8 +276,10 @@ static int measure_decoder(measures *m, const vit *model, const checkpoint *cp)
     };
     const part *top = model->top;
     uint32_t no_height = 0, no_width = 0;
-    if (!top[DECODER_EMBED].weight && !model->decoder_depth)
+    if (!top[DECODER_EMBED].weight && !model->decoder_depth && !family_scheme(model->family)->family)
         return fail("%s: has no decoder to keep (--keep-decoder)", cp->path);
+    if (vit_check_decoder(model, cp))
+        return 1;
     for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
         if (!top[needed[i].role].weight)
             return fail("%s: its decoder has no %s, so it cannot be kept", cp->path, needed[i].what);
@@ -201,23 +312,10 @@ static int measure_decoder(measures *m, const vit *model, const checkpoint *cp)
 int measure(measures *m, const vit *model, const checkpoint *cp, int keep_decoder)
 {
     const part *top = model->top;
-    const tensor *patch = top[PATCH].weight, *registers = top[REGISTERS].weight;
+    const tensor *registers = top[REGISTERS].weight;
+    uint32_t width;
     memset(m, 0, sizeof *m);
-    if (patch->rank == 5)
-        return wrong_shape(patch, "[dim, channels, height, width] (video is not available in this version)");
-    if (patch->rank != 4)
-        return wrong_shape(patch, "[dim, channels, height, width]");
-    if (within(cp, "dim", patch->shape[0], MIM_MAX_DIM) ||
-        within(cp, "the number of channels", patch->shape[1], MIM_MAX_CHANNELS) ||
-        within(cp, "the patch's height", patch->shape[2], MIM_MAX_PATCH) ||
-        within(cp, "the patch's width", patch->shape[3], MIM_MAX_PATCH) ||
-        within(cp, "the size of a patch", patch->shape[1] * patch->shape[2] * patch->shape[3], MIM_MAX_COLUMNS))
-        return 1;
-    m->dim = (uint32_t)patch->shape[0];
-    m->channels = (uint32_t)patch->shape[1];
-    m->patch_height = (uint32_t)patch->shape[2];
-    m->patch_width = (uint32_t)patch->shape[3];
-    if (is_vector(top[PATCH].bias, m->dim))
+    if (measure_patches(m, model, cp) || measure_width(m, model, &width) || measure_vectors(m, model, cp))
         return 1;
     m->has_cls = top[CLS].weight != NULL;
     if (m->has_cls && is_rows(top[CLS].weight, 1, m->dim))
@@ -230,7 +328,7 @@ int measure(measures *m, const vit *model, const checkpoint *cp, int keep_decode
             return 1;
         m->registers = (uint32_t)count;
     }
-    if (measure_positions(cp, top[POSITIONS].weight, m->dim, &m->position_rows, &m->grid_height, &m->grid_width))
+    if (measure_positions(cp, top[POSITIONS].weight, width, &m->position_rows, &m->grid_height, &m->grid_width))
         return 1;
     for (uint32_t i = 0; i < model->depth; i++)
         if (measure_block(cp, model->block[i], m->dim, &m->inner, &m->hidden, &m->gated))
@@ -256,7 +354,7 @@ int measure(measures *m, const vit *model, const checkpoint *cp, int keep_decode
         return 1;
 
     for (uint32_t role = 0; role < ROLE_COUNT; role++) {
-        int encoder = role == PATCH || role == CLS || role == REGISTERS || role == POSITIONS || role == NORM ||
+        int encoder = (role == PATCH && m->groups == 1 && !m->vectors) || role == CHANNEL_EMBED || role == CHANNEL_CLS || role == CLS || role == REGISTERS || role == POSITIONS || role == NORM ||
                       role == POOL_NORM || role == RELATIVE_BIAS;
         if (encoder && top[role].weight)
             m->parameters += top[role].weight->count + (top[role].bias ? top[role].bias->count : 0);
@@ -265,6 +363,8 @@ int measure(measures *m, const vit *model, const checkpoint *cp, int keep_decode
             m->parameters += (p->weight ? p->weight->count : 0) + (p->bias ? p->bias->count : 0);
         }
     }
+    for (uint32_t g = 0; g < m->groups && m->groups > 1; g++)
+        m->parameters += model->group[g].weight->count + (model->group[g].bias ? model->group[g].bias->count : 0);
     return 0;
 }
 
@@ -303,6 +403,7 @@ typedef struct stack {
     uint32_t dim, inner, hidden, heads, gated, activation;
     float eps;
     const part *top;                      /* of an encoder: where its shared tables are; NULL: a decoder, it has none */
+    enum made made;
     const settings *s;
     uint32_t bias_rows;
     uint16_t bias, rotary;                /* tensors that blocks share, once planned */
@@ -329,6 +430,10 @@ static void add_attention_positions(plan *p, mim_blob_step *step, stack *k, cons
         rows r = { .kind = ROWS_ROTARY, .head_dim = step->head_dim, .rotary = (uint32_t)s->rotary.value,
                    .grid = (uint32_t)s->rotary_grid.value, .base = s->rotary_base.value };
         r.part[0].weight = k->top[PERIODS].weight;
+        if (k->made == MADE_TURNS) {
+            r.kind = ROWS_MADE;
+            r.made = MADE_TURNS;
+        }
         step->rotary = (uint8_t)r.rotary;
         step->rotary_grid = (uint8_t)r.grid;
         if (r.grid == MIM_GRID_SCALED) {
@@ -457,9 +562,44 @@ static int build_decoder(plan *p, const vit *model, const checkpoint *cp, const 
     return 0;
 }
 
+/* What a family makes besides, or instead of, the projection and the positions that the file holds. */
+static void add_made(plan *p, mim_blob_step *step, const vit *model, const measures *m, const settings *s)
+{
+    const part *top = model->top;
+    rows r = { .kind = ROWS_MADE, .made = family_scheme(model->family)->made, .of = model,
+               .channel_group = s->channel_group, .channel_place = s->channel_place };
+    uint32_t terms = 1;
+    switch (r.made) {
+    case MADE_GROUPS:
+        plan_matrix(p, step, 0, m->groups * round_up(m->dim, 16), m->channels * m->patch_height * m->patch_width, &r);
+        return;
+    case MADE_VECTORS:
+        plan_plain(p, step, 5, m->vectors, m->dim, &r);
+        return;
+    case MADE_FRAME_WAVES:
+        r.places = 1;
+        r.width = step->stored_width;
+        plan_plain(p, step, 2, step->stored_height * step->stored_width, m->dim, &r);
+        r.places = 0;
+        r.part[0] = top[TIME_SCALE];
+        r.part[1] = top[PLACE_SCALE];
+        terms += (top[TIME_SCALE].weight ? 1u : 0u) + (top[PLACE_SCALE].weight ? 1u : 0u);
+        break;
+    case MADE_DATE_WAVES:
+        r.width = m->clock;
+        break;
+    case MADE_NUMBER_WAVES:
+        break;
+    default:
+        return;
+    }
+    plan_plain(p, step, 4, 5 * terms, m->dim, &r);
+}
+
 int build(plan *p, const vit *model, const checkpoint *cp, const measures *m, const settings *s, const number_kind *n)
 {
     const part *top = model->top;
+    const scheme *own = family_scheme(model->family);
     uint32_t heads = (uint32_t)s->heads.value, prefix = m->has_cls + m->registers, pool = (uint32_t)s->pool.value;
     float eps = (float)s->eps.value;
     mim_blob_header *h = &p->header;
@@ -470,7 +610,10 @@ int build(plan *p, const vit *model, const checkpoint *cp, const measures *m, co
     if (m->bias_rows && heads != m->heads)
         return fail("%s: its relative position bias has %" PRIu32 " heads, not %" PRIu32 " (%s)", cp->path, m->heads, heads,
                     s->heads.from);
-    if (s->rotary.value > 0 && m->inner / heads % 4)
+    if (own->made == MADE_TURNS && (m->inner / heads < 6 || m->inner / heads % 2))
+        return fail("%s: heads of %" PRIu32 " cannot have rotary positions in three directions; give --heads", cp->path,
+                    m->inner / heads);
+    if (s->rotary.value > 0 && own->made != MADE_TURNS && m->inner / heads % 4)
         return fail("%s: heads of %" PRIu32 " cannot have rotary positions in two directions; give --heads", cp->path,
                     m->inner / heads);
     if (top[PERIODS].weight && top[PERIODS].weight->count != m->inner / heads / 4)
@@ -496,7 +639,11 @@ int build(plan *p, const vit *model, const checkpoint *cp, const measures *m, co
     h->image_width = (uint32_t)s->image_width.value;
     h->patch_height = m->patch_height;
     h->patch_width = m->patch_width;
-    h->frames = h->patch_frames = h->groups = h->unit_height = h->unit_width = 1;
+    h->frames = (uint32_t)s->frames.value;
+    h->patch_frames = m->patch_frames;
+    h->groups = m->groups;
+    h->coordinates = m->coordinates;
+    h->unit_height = h->unit_width = 1;
     h->dim = m->dim;
     h->depth = model->depth;
     h->has_cls = m->has_cls;
@@ -523,13 +670,15 @@ int build(plan *p, const vit *model, const checkpoint *cp, const measures *m, co
     memcpy(h->licence, s->licence, sizeof h->licence);
 
     mim_blob_step *step = plan_step(p, MIM_STEP_EMBED);
-    add_linear(p, step, 0, &top[PATCH], NULL);
+    if (m->groups == 1 && !m->vectors)
+        add_linear(p, step, 0, &top[PATCH], NULL);
     if (prefix) {
         rows tokens = { .kind = ROWS_TOKENS };
         tokens.part[0] = top[CLS];
         tokens.part[1] = top[REGISTERS];
         tokens.part[2] = top[POSITIONS];
         tokens.first[2] = s->position_prefix;
+        tokens.tail = top[CHANNEL_CLS].weight;
         plan_plain(p, step, 1, prefix, m->dim, &tokens);
     }
     step->rule = (uint32_t)s->positions.value;
@@ -541,20 +690,25 @@ int build(plan *p, const vit *model, const checkpoint *cp, const measures *m, co
         step->stored_width = (uint32_t)s->grid_width.value;
     }
     step->position_offset = (float)s->position_offset.value;
-    if (top[POSITIONS].weight)
+    if (top[POSITIONS].weight && own->made != MADE_FRAME_WAVES)
         add_positions(p, step, 2, top[POSITIONS].weight, s->position_prefix, m->dim);
+    add_made(p, step, model, m, s);
     stack blocks = { .dim = m->dim, .inner = m->inner, .hidden = m->hidden, .heads = heads, .gated = m->gated,
-                     .activation = (uint32_t)s->activation.value, .eps = eps, .top = top, .s = s, .bias_rows = m->bias_rows };
+                     .activation = (uint32_t)s->activation.value, .eps = eps, .top = top, .made = own->made, .s = s, .bias_rows = m->bias_rows };
     for (uint32_t i = 0; i < model->depth; i++) {
         add_block(p, model->block[i], &blocks);
         p->steps[h->step_count - 1].flags |= MIM_STEP_TAP;
     }
-    if (top[NORM].weight)
+    if (top[NORM].weight && !own->pool_first)
         add_norm(p, plan_step(p, MIM_STEP_NORM), &top[NORM], m->dim, eps);
     step = plan_step(p, MIM_STEP_POOL);
     step->rule = pool;
     if (top[POOL_NORM].weight)
-        add_norm(p, step, &top[POOL_NORM], pooled_dim, eps);
+        add_norm(p, step, &top[POOL_NORM], pooled_dim, own->pool_eps > 0 ? own->pool_eps : eps);
+    if (top[NORM].weight && own->pool_first) {
+        add_norm(p, step, &top[NORM], pooled_dim, eps);
+        add_norm(p, plan_step(p, MIM_STEP_NORM), &top[NORM], m->dim, eps);
+    }
     if (top[HEAD].weight)
         add_linear(p, plan_step(p, MIM_STEP_HEAD), 0, &top[HEAD], NULL);
     h->decoder_step = h->step_count;

@@ -6,7 +6,11 @@
 
 /* What the shapes of the tensors tell. */
 typedef struct measures {
-    uint32_t channels, patch_height, patch_width;
+    uint32_t channels, patch_height, patch_width, patch_frames;
+    uint32_t groups, group_channels[MIM_MAX_GROUPS];       /* 1: the channels are not in groups */
+    uint32_t coordinates;                     /* numbers that the caller gives of each frame */
+    uint32_t clock;                           /* channels for each number of a date; 0: none */
+    uint32_t vectors;                         /* for the caller, who makes the tokens; 0: there is a projection */
     uint32_t dim, inner, hidden, gated;       /* inner: heads times head_dim; gated: the MLP is */
     uint32_t has_cls, registers;
     uint32_t position_rows;                   /* 0: no such table */
@@ -26,6 +30,8 @@ typedef struct fact {
 typedef struct settings {
     fact heads, decoder_heads, eps, activation, pool, positions, position_offset, norm_pix;
     fact image_height, image_width;           /* of the input */
+    fact frames, groups;                      /* of the input; of its channels */
+    uint8_t channel_group[MIM_MAX_CHANNELS], channel_place[MIM_MAX_CHANNELS];      /* where there are groups */
     fact grid_height, grid_width;             /* of the stored positions and relative positions; 0: neither */
     fact bias;                                /* MIM_BIAS_... */
     fact rotary, rotary_grid, rotary_base;    /* MIM_ROTARY_..., MIM_GRID_... */

@@ -22,14 +22,17 @@ static const char usage[] =
     "These win over configurations, and over what is fixed for a family:\n"
     "  --family NAME              whose file this is: mae, simmim, cae, beit, eva, eva02, eva02-clip, timm, timm-eva02,\n"
     "                             timm-dinov3, timm-rope, dinov2, dinov2-reg, dinov3, hf-vit, hf-vit_mae, hf-vit_msn, hf-ijepa,\n"
-    "                             hf-beit, hf-data2vec, hf-dinov2, hf-dinov2-reg, hf-dinov3\n"
+    "                             hf-beit, hf-data2vec, hf-dinov2, hf-dinov2-reg, hf-dinov3, videomae, hf-videomae, vjepa2,\n"
+    "                             hf-vjepa2, audiomae, satmae, satmae-groups, prithvi, presto, galileo\n"
     "  --prefix NAME              of several encoders in the file, the one whose names begin so\n"
     "  --heads N                  heads of the attention; --decoder-heads N for a decoder that is kept\n"
     "  --eps E                    epsilon of the norms\n"
     "  --act gelu|gelu_tanh|quick_gelu|silu   activation of the MLP, or of its gate\n"
     "  --pool cls|mean|mean_all|cls_mean\n"
     "  --image-size N|HxW         pixels of the input\n"
-    "  --positions fixed|cubic|cubic:OFFSET|cubic_antialias|linear\n"
+    "  --frames N                 frames of a video, as trained with\n"
+    "  --groups 0,1,2,6;3,4,5,7;8,9   channels of each group, where the channels are in groups\n"
+    "  --positions fixed|cubic|cubic:OFFSET|cubic_antialias|linear|corners\n"
     "                             how stored positions are interpolated to other sizes\n"
     "  --mean R,G,B --std R,G,B   of pixels in 0..1, one number for each channel\n"
     "  --resize short:EDGE|squash short edge to EDGE, then the middle; or straight to the input's size\n"
@@ -95,8 +98,17 @@ static void print_recognised(const vit *model, const measures *m, const settings
     printf("%s%s", model->evidence[0] ? ", " : "", model->evidence);
     if (model->prefix[0])
         printf(", under '%s'", model->prefix);
-    printf("): %" PRIu32 " blocks, %" PRIu32 " wide, patches of %" PRIu32 "x%" PRIu32 "x%" PRIu32,
-           model->depth, m->dim, m->patch_height, m->patch_width, m->channels);
+    printf("): %" PRIu32 " blocks, %" PRIu32 " wide", model->depth, m->dim);
+    if (m->vectors)
+        printf(", %" PRIu32 " vectors that its caller makes tokens of", m->vectors);
+    else
+        printf(", patches of %" PRIu32 "x%" PRIu32 "x%" PRIu32, m->patch_height, m->patch_width, m->channels);
+    if (m->patch_frames > 1)
+        printf(" in %" PRIu32 " frames", m->patch_frames);
+    if (m->groups > 1)
+        printf(" in %" PRIu32 " groups of channels", m->groups);
+    if (m->coordinates)
+        printf(", %" PRIu32 " coordinates of each frame", m->coordinates);
     if (m->position_rows)
         printf(", %.0fx%.0f positions", s->grid_height.value, s->grid_width.value);
     if (m->bias_rows)
@@ -119,8 +131,21 @@ static void print_written(const plan *p, const char *output, const measures *m, 
 {
     const mim_blob_header *h = &p->header;
     char text[1200] = "", value[160];
-    snprintf(value, sizeof value, "image %" PRIu32 "x%" PRIu32, h->image_height, h->image_width);
+    if (m->vectors)
+        snprintf(value, sizeof value, "%" PRIu32 " tokens", h->image_width);
+    else
+        snprintf(value, sizeof value, "image %" PRIu32 "x%" PRIu32, h->image_height, h->image_width);
     say(text, sizeof text, value, s->image_height.from);
+    if (h->frames > 1) {
+        snprintf(value, sizeof value, "frames %" PRIu32, h->frames);
+        say(text, sizeof text, value, s->frames.from);
+    }
+    if (m->groups > 1) {
+        snprintf(value, sizeof value, "channels");
+        for (uint32_t i = 0; i < m->channels; i++)
+            snprintf(value + strlen(value), sizeof value - strlen(value), "%s%u", i ? "," : " in groups ", (unsigned)s->channel_group[i]);
+        say(text, sizeof text, value, s->groups.from);
+    }
     snprintf(value, sizeof value, "heads %.0f", s->heads.value);
     say(text, sizeof text, value, s->heads.from);
     snprintf(value, sizeof value, "eps %g", s->eps.value);
@@ -227,7 +252,7 @@ int cmd_convert(int argc, char **argv)
         { "--decoder-heads", &w.decoder_heads, NULL }, { "--image-size", &w.image_size, NULL }, { "--eps", &w.eps, NULL },
         { "--act", &w.act, NULL }, { "--pool", &w.pool, NULL }, { "--mean", &w.mean, NULL }, { "--std", &w.std, NULL },
         { "--positions", &w.positions, NULL }, { "--resize", &w.resize, NULL }, { "--filter", &w.filter, NULL },
-        { "--norm-pix", &w.norm_pix, NULL }, { "--licence", &w.licence, NULL }, { "--keep-decoder", NULL, &w.keep_decoder },
+        { "--frames", &w.frames, NULL }, { "--groups", &w.groups, NULL }, { "--norm-pix", &w.norm_pix, NULL }, { "--licence", &w.licence, NULL }, { "--keep-decoder", NULL, &w.keep_decoder },
     };
     int positional;
     number_kind n = {0};

@@ -27,7 +27,8 @@ enum rows_kind {
     ROWS_BIAS,         /* the columns of part[0] plus those of part[1], either may be absent */
     ROWS_ROTARY,       /* per channel its angle and its coordinate, from part[0] (periods) or from the base */
     ROWS_TOKENS,       /* the row of part[0], then those of part[1], each plus the row of part[2] while it has one */
-    ROWS_POSITIONS     /* the rows of part[0] from first[0] on */
+    ROWS_MADE,         /* what made.c makes of parameters, or of several tensors */
+    ROWS_POSITIONS     /* the rows of part[0] from first[0] on; zeros behind narrow ones */
 };
 
 typedef struct rows {
@@ -38,7 +39,13 @@ typedef struct rows {
     uint32_t heads, head_dim;     /* QKV; BIAS: heads; ROTARY: head_dim */
     uint32_t hidden;              /* GATED: rows of each half */
     uint32_t rotary, grid;        /* ROTARY: MIM_ROTARY_..., MIM_GRID_... */
-    double base;                  /* ROTARY */
+    double base;                  /* ROTARY, MADE: turns */
+    const tensor *tail;           /* TOKENS: what is added behind narrow rows of part[2], or NULL */
+    enum made made;               /* MADE: what, */
+    uint32_t places;              /*   1: positions on a grid, not waves */
+    uint32_t width;               /*   of that grid; or channels that a number of a date has */
+    const vit *of;                /*   and of which model: groups, vectors */
+    const uint8_t *channel_group, *channel_place;       /* group of a channel, and its place in it */
 } rows;
 
 typedef struct plan {

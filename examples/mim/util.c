@@ -295,6 +295,17 @@ uint64_t model_prefix(const mim_model *model)
     return (uint64_t)model->header->has_cls + model->header->registers;
 }
 
+uint64_t model_patches(const mim_model *model, uint32_t height, uint32_t width, uint32_t frames)
+{
+    const mim_blob_header *h = model->header;
+    return (uint64_t)(height / h->patch_height) * (width / h->patch_width) * (frames / h->patch_frames) * h->groups;
+}
+
+int model_takes_tokens(const mim_model *model)
+{
+    return !model->steps[0].tensor[0];
+}
+
 uint64_t model_macs(const mim_model *model, uint64_t patches)
 {
     /* The blob's limits keep every product below 2^64: 1024 steps of at most 2^14 tokens by 2^13 by 2^16. */
@@ -304,7 +315,7 @@ uint64_t model_macs(const mim_model *model, uint64_t patches)
         uint64_t inner = (uint64_t)step->heads * step->head_dim;
         switch (step->kind) {
         case MIM_STEP_EMBED:
-            macs += patches * dim * step_tensor(model, step, 0)->columns;
+            macs += model_takes_tokens(model) ? 0 : patches * dim * step_tensor(model, step, 0)->columns;
             break;
         case MIM_STEP_ATTENTION:
             macs += tokens * dim * inner * 4 + tokens * tokens * inner * 2;
