@@ -21,13 +21,16 @@ static const char usage[] =
     "These win over configurations, and over what is fixed for a family:\n"
     "  --family NAME              whose file this is: mae, simmim, cae, beit, eva, eva02, eva02-clip, timm, timm-eva02,\n"
     "                             timm-dinov3, timm-rope, dinov2, dinov2-reg, dinov3, hf-vit, hf-vit_mae, hf-vit_msn, hf-ijepa,\n"
-    "                             hf-beit, hf-data2vec, hf-dinov2, hf-dinov2-reg, hf-dinov3\n"
+    "                             hf-beit, hf-data2vec, hf-dinov2, hf-dinov2-reg, hf-dinov3; swin, simmim-swin, greenmim, mixmim,\n"
+    "                             timm-swin, hf-swin, swinv2, timm-swinv2, hf-swinv2, sam, timm-sam, hf-sam, efficientsam, hiera,\n"
+    "                             timm-hiera, hf-hiera, hivit, itpn, convmae, mvitv2, maskfeat-mvitv2, timm-mvitv2\n"
     "  --prefix NAME              of several encoders in the file, the one whose names begin so\n"
     "  --heads N                  heads of the attention; --decoder-heads N for a decoder that is kept\n"
     "  --eps E                    epsilon of the norms\n"
     "  --act gelu|gelu_tanh|quick_gelu|silu   activation of the MLP, or of its gate\n"
     "  --pool cls|mean|mean_all|cls_mean\n"
     "  --image-size N|HxW         pixels of the input\n"
+    "  --window N|N:P             tokens along a side of the windows; P: of those it was pretrained with (Swin V2)\n"
     "  --positions fixed|cubic|cubic:OFFSET|cubic_antialias|linear\n"
     "                             how stored positions are interpolated to other sizes\n"
     "  --mean R,G,B --std R,G,B   of pixels in 0..1, one number for each channel\n"
@@ -220,7 +223,7 @@ int cmd_convert(int argc, char **argv)
         { "--decoder-heads", &w.decoder_heads, NULL }, { "--image-size", &w.image_size, NULL }, { "--eps", &w.eps, NULL },
         { "--act", &w.act, NULL }, { "--pool", &w.pool, NULL }, { "--mean", &w.mean, NULL }, { "--std", &w.std, NULL },
         { "--positions", &w.positions, NULL }, { "--resize", &w.resize, NULL }, { "--filter", &w.filter, NULL },
-        { "--norm-pix", &w.norm_pix, NULL }, { "--licence", &w.licence, NULL }, { "--keep-decoder", NULL, &w.keep_decoder },
+        { "--norm-pix", &w.norm_pix, NULL }, { "--licence", &w.licence, NULL }, { "--window", &w.window, NULL }, { "--keep-decoder", NULL, &w.keep_decoder },
     };
     int positional;
     uint32_t type = 0;
