@@ -1503,6 +1503,9 @@ MIMP_PUBLIC mim_status mim_verify(mim_model *model)
  *   cast_f, cast_i        the same bits as the other type
  *   loadi, storei, seti, addi, subi, muli, andi, shl(v, constant), convert (int32 to float)
  *   quads(p, stride, v)   the low bytes of lanes 4j..4j+3 go to p + j * stride
+ *   columns(out, step, x, stride, rows, factor)   sixteen floats of each of `rows` rows, times factor, become sixteen
+ *                         columns of `step` floats: out[i * step + r] = x[r * stride + i] * factor; rows from `rows` to
+ *                         `step` count as zeros (rows <= step <= 16)
  *   fold_add, fold_min, fold_max, fold_addi   over all lanes, by halves
  * ===================================================================================== */
 
@@ -1546,6 +1549,13 @@ MIMP_INLINE mimp_scalar_f mimp_scalar_convert(mimp_scalar_i v)
 { mimp_scalar_f r; int32_t x; int j; MIMP_EACH { MIM_MEMCPY(&x, &v.v[j], 4); r.v[j] = (float)x; } return r; }
 MIMP_INLINE void mimp_scalar_quads(uint8_t *p, size_t stride, mimp_scalar_i v)
 { int j; MIMP_EACH p[(size_t)(j / 4) * stride + (size_t)(j % 4)] = (uint8_t)v.v[j]; }
+MIMP_INLINE void mimp_scalar_columns(float *out, size_t step, const float *x, size_t stride, uint32_t rows, float factor)
+{
+    size_t r, i;
+    for (i = 0; i < 16; i++)
+        for (r = 0; r < step; r++)
+            *out++ = (r < rows ? x[r * stride + i] : 0.0f) * factor;
+}
 #define MIMP_PLUS(a, b) ((a) + (b))
 #define MIMP_LESS(a, b) ((a) < (b) ? (a) : (b))
 #define MIMP_MORE(a, b) ((a) > (b) ? (a) : (b))
@@ -1622,6 +1632,33 @@ MIMP_AVX2 void mimp_avx2_quads(uint8_t *p, size_t stride, mimp_avx2_i v)
     for (j = 0; j < 4; j++)
         MIM_MEMCPY(p + (size_t)j * stride, &q[j], 4);
 }
+/* Four rows of four floats in each 128 bits (t0 to t3) become four columns of four. */
+#define MIMP_X86_FOUR(r) ((r) < rows ? _mm_loadu_ps(x + (r) * stride + i) : _mm_setzero_ps())
+#define MIMP_X86_TURN(unpacklo, unpackhi, shuffle) \
+    u0 = unpacklo(t0, t1), u1 = unpackhi(t0, t1), u2 = unpacklo(t2, t3), u3 = unpackhi(t2, t3); \
+    t0 = shuffle(u0, u2, 0x44), t1 = shuffle(u0, u2, 0xee), t2 = shuffle(u1, u3, 0x44), t3 = shuffle(u1, u3, 0xee);
+
+/* Columns are stored eight floats at a time: what runs over the end of one is written again by the next, and the last goes
+ * out by itself. */
+MIMP_AVX2 void mimp_avx2_columns(float *out, size_t step, const float *x, size_t stride, uint32_t rows, float factor)
+{
+    const __m256 f = _mm256_set1_ps(factor);
+    __m256 t0, t1, t2, t3, u0, u1, u2, u3;
+    float last[16];
+    uint32_t r, i;
+    for (i = 0; i < 16; i += 4)
+        for (r = 0; r < step; r += 8) {
+            float *to = out + i * step + r;
+#define MIMP_AVX2_TWO(r) _mm256_insertf128_ps(_mm256_castps128_ps256(MIMP_X86_FOUR(r)), MIMP_X86_FOUR((r) + 4), 1)
+            t0 = MIMP_AVX2_TWO(r), t1 = MIMP_AVX2_TWO(r + 1), t2 = MIMP_AVX2_TWO(r + 2), t3 = MIMP_AVX2_TWO(r + 3);
+            MIMP_X86_TURN(_mm256_unpacklo_ps, _mm256_unpackhi_ps, _mm256_shuffle_ps)
+            _mm256_storeu_ps(to, _mm256_mul_ps(t0, f));
+            _mm256_storeu_ps(to + step, _mm256_mul_ps(t1, f));
+            _mm256_storeu_ps(to + 2 * step, _mm256_mul_ps(t2, f));
+            _mm256_storeu_ps(i < 12 ? to + 3 * step : last + r, _mm256_mul_ps(t3, f));
+        }
+    MIM_MEMCPY(out + 15 * step, last, step * 4);
+}
 #define MIMP_AVX2_FOLD(name, op) \
     MIMP_AVX2 float mimp_avx2_fold_##name(mimp_avx2_f v) \
     { \
@@ -1686,6 +1723,27 @@ MIMP_AVX512 void mimp_avx512_quads(uint8_t *p, size_t stride, mimp_avx512_i v)
     _mm_storeu_si128((__m128i *)(void *)q, bytes);
     for (j = 0; j < 4; j++)
         MIM_MEMCPY(p + (size_t)j * stride, &q[j], 4);
+}
+MIMP_AVX512 void mimp_avx512_columns(float *out, size_t step, const float *x, size_t stride, uint32_t rows, float factor)
+{
+    const __mmask16 stored = (__mmask16)((1u << step) - 1);
+    const __m512 f = _mm512_set1_ps(factor);
+    __m512 t0, t1, t2, t3, u0, u1, u2, u3;
+    uint32_t i;
+    for (i = 0; i < 16; i += 4, out += 4 * step) {
+#define MIMP_AVX512_INSERT(t, r, at) _mm512_maskz_insertf32x4(0xffff, t, MIMP_X86_FOUR(r), at)
+#define MIMP_AVX512_FOUR(r) \
+    MIMP_AVX512_INSERT(MIMP_AVX512_INSERT(MIMP_AVX512_INSERT(_mm512_castps128_ps512(MIMP_X86_FOUR(r)), r + 4, 1), r + 8, 2), r + 12, 3)
+#define MIMP_AVX512_UNPACKLO(a, b) _mm512_maskz_unpacklo_ps(0xffff, a, b)
+#define MIMP_AVX512_UNPACKHI(a, b) _mm512_maskz_unpackhi_ps(0xffff, a, b)
+#define MIMP_AVX512_SHUFFLE(a, b, how) _mm512_maskz_shuffle_ps(0xffff, a, b, how)
+        t0 = MIMP_AVX512_FOUR(0), t1 = MIMP_AVX512_FOUR(1), t2 = MIMP_AVX512_FOUR(2), t3 = MIMP_AVX512_FOUR(3);
+        MIMP_X86_TURN(MIMP_AVX512_UNPACKLO, MIMP_AVX512_UNPACKHI, MIMP_AVX512_SHUFFLE)
+        _mm512_mask_storeu_ps(out, stored, _mm512_mul_ps(t0, f));
+        _mm512_mask_storeu_ps(out + step, stored, _mm512_mul_ps(t1, f));
+        _mm512_mask_storeu_ps(out + 2 * step, stored, _mm512_mul_ps(t2, f));
+        _mm512_mask_storeu_ps(out + 3 * step, stored, _mm512_mul_ps(t3, f));
+    }
 }
 MIMP_AVX512 mimp_avx2_f mimp_avx512_halves(mimp_avx512_f v)
 {
@@ -1766,6 +1824,27 @@ MIMP_INLINE void mimp_neon_quads(uint8_t *p, size_t stride, mimp_neon_i v)
     vst1q_u8(bytes, vreinterpretq_u8_s8(vcombine_s8(vmovn_s16(lo), vmovn_s16(hi))));
     for (j = 0; j < 4; j++)
         MIM_MEMCPY(p + (size_t)j * stride, bytes + 4 * j, 4);
+}
+/* Four rows by four. Columns are stored four floats at a time: what runs over the end of one is written again by the next,
+ * and the last goes out by itself. */
+MIMP_INLINE void mimp_neon_columns(float *out, size_t step, const float *x, size_t stride, uint32_t rows, float factor)
+{
+    float last[16];
+    uint32_t r, i, j;
+#define MIMP_NEON_FOUR(r) ((r) < rows ? vld1q_f32(x + (r) * stride + i) : vdupq_n_f32(0))
+    for (i = 0; i < 16; i += 4)
+        for (r = 0; r < step; r += 4) {
+            const float32x4x2_t t = vtrnq_f32(MIMP_NEON_FOUR(r), MIMP_NEON_FOUR(r + 1));
+            const float32x4x2_t u = vtrnq_f32(MIMP_NEON_FOUR(r + 2), MIMP_NEON_FOUR(r + 3));
+            float32x4_t c[4];
+            c[0] = vcombine_f32(vget_low_f32(t.val[0]), vget_low_f32(u.val[0]));
+            c[1] = vcombine_f32(vget_low_f32(t.val[1]), vget_low_f32(u.val[1]));
+            c[2] = vcombine_f32(vget_high_f32(t.val[0]), vget_high_f32(u.val[0]));
+            c[3] = vcombine_f32(vget_high_f32(t.val[1]), vget_high_f32(u.val[1]));
+            for (j = 0; j < 4; j++)
+                vst1q_f32(i + j < 15 ? out + (i + j) * step + r : last + r, vmulq_n_f32(c[j], factor));
+        }
+    MIM_MEMCPY(out + 15 * step, last, step * 4);
 }
 #define MIMP_NEON_FOLD(name, op, less) \
     MIMP_INLINE float mimp_neon_fold_##name(mimp_neon_f v) \
@@ -1857,6 +1936,15 @@ typedef struct mimp_quantized {
         if (act == MIM_GELU_QUICK || act == MIM_SILU) \
             return V(div)(x, V(add)(mimp_##isa##_exp(V(mul)(x, V(set)(act == MIM_SILU ? -1.0f : -1.702f))), one)); \
         return x; \
+    } \
+    \
+    /* Rows of n16 floats to columns of `step`: see columns above. */ \
+    ATTRIBUTES static void mimp_##isa##_pack(float *out, size_t step, const float *x, size_t stride, uint32_t rows, uint32_t n16, \
+                                             float factor) \
+    { \
+        uint32_t i; \
+        for (i = 0; i < n16; i += 16, out += 16 * step) \
+            V(columns)(out, step, x + i, stride, rows, factor); \
     } \
     \
     /* y = act(gate) * value, gate x[0..n16) and value x[n16..2 n16) */ \
@@ -2075,6 +2163,7 @@ typedef struct mimp_kernels {
     void (*tile_q8)(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k);
     void (*tile_q8_wide)(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k);
     void (*halves)(float *out, const uint16_t *in, size_t n);           /* n: a multiple of 16 */
+    void (*pack)(float *out, size_t step, const float *x, size_t stride, uint32_t rows, uint32_t n16, float factor);
     void (*norm)(float *y, const float *x, const float *w, uint32_t n, float eps);
     void (*gate)(float *y, const float *x, uint32_t n16, uint32_t act);
     mimp_quantized (*quantize)(uint8_t *out, size_t stride, const float *x, uint32_t n16, uint32_t limit, uint32_t is_signed);
@@ -2128,7 +2217,7 @@ static void mimp_scalar_halves(float *out, const uint16_t *in, size_t n)
 static const mimp_kernels mimp_kernels_scalar = {
     "scalar", MIM_CPU_SCALAR, 4, 4,
     mimp_scalar_tile_f32, NULL, mimp_scalar_tile_f32, mimp_scalar_tile_q8, mimp_scalar_tile_q8, mimp_scalar_halves,
-    mimp_scalar_norm, mimp_scalar_gate, mimp_scalar_quantize, mimp_scalar_finish, mimp_scalar_softmax, mimp_scalar_values,
+    mimp_scalar_pack, mimp_scalar_norm, mimp_scalar_gate, mimp_scalar_quantize, mimp_scalar_finish, mimp_scalar_softmax, mimp_scalar_values,
     mimp_scalar_dot, mimp_scalar_accumulate
 };
 
@@ -2222,7 +2311,7 @@ MIMP_TARGET("avx2,f16c") static void mimp_avx2_halves(float *out, const uint16_t
 static const mimp_kernels mimp_kernels_avx2 = {
     "avx2", MIM_CPU_AVX2, 6, 4,
     mimp_avx2_tile_f32, NULL, mimp_avx2_tile_plain, mimp_avx2_tile_q8, mimp_avx2_tile_q8_wide, mimp_avx2_halves,
-    mimp_avx2_norm, mimp_avx2_gate, mimp_avx2_quantize, mimp_avx2_finish, mimp_avx2_softmax, mimp_avx2_values,
+    mimp_avx2_pack, mimp_avx2_norm, mimp_avx2_gate, mimp_avx2_quantize, mimp_avx2_finish, mimp_avx2_softmax, mimp_avx2_values,
     mimp_avx2_dot, mimp_avx2_accumulate
 };
 
@@ -2290,7 +2379,7 @@ MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512_tile_q8(int32_t *acc, const
 static const mimp_kernels mimp_kernels_avx512 = {
     "avx512", MIM_CPU_AVX512, 14, 14,
     mimp_avx512_tile_f32, mimp_avx512_pair_f32, mimp_avx512_tile_plain, mimp_avx512_tile_q8, mimp_avx512_tile_q8, mimp_avx2_halves,
-    mimp_avx512_norm, mimp_avx512_gate, mimp_avx512_quantize, mimp_avx512_finish, mimp_avx512_softmax, mimp_avx512_values,
+    mimp_avx512_pack, mimp_avx512_norm, mimp_avx512_gate, mimp_avx512_quantize, mimp_avx512_finish, mimp_avx512_softmax, mimp_avx512_values,
     mimp_avx512_dot, mimp_avx512_accumulate
 };
 #endif
@@ -2359,7 +2448,7 @@ static void mimp_neon_halves(float *out, const uint16_t *in, size_t n)
 static const mimp_kernels mimp_kernels_neon = {
     "neon", MIM_CPU_NEON, 4, 4,
     mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_neon_tile_q8, mimp_neon_tile_q8, mimp_neon_halves,
-    mimp_neon_norm, mimp_neon_gate, mimp_neon_quantize, mimp_neon_finish, mimp_neon_softmax, mimp_neon_values,
+    mimp_neon_pack, mimp_neon_norm, mimp_neon_gate, mimp_neon_quantize, mimp_neon_finish, mimp_neon_softmax, mimp_neon_values,
     mimp_neon_dot, mimp_neon_accumulate
 };
 #endif
@@ -2940,38 +3029,49 @@ static mimp_block mimp_block_memory(mimp_arena *arena, const mimp_kernels *kerne
     return b;
 }
 
-/* Clears the tile that holds the last of `rows` rows, if it is not full. */
+/* Clears the tile of bytes that holds the last of `rows` rows, if it is not full. */
 static void mimp_block_end(const mimp_block *b, uint32_t rows)
 {
     const uint32_t tile = rows / b->tile_rows, rest = rows % b->tile_rows;
-    if (!rest)
+    if (!rest || !b->bytes)
         return;
     MIM_MEMSET(b->data + tile * b->tile_bytes, 0, b->tile_bytes);
-    if (b->bytes) {
-        MIM_MEMSET(b->scale + (size_t)tile * b->tile_rows, 0, b->tile_rows * 4);
-        MIM_MEMSET(b->zero + (size_t)tile * b->tile_rows, 0, b->tile_rows * 4);
-    }
+    MIM_MEMSET(b->scale + (size_t)tile * b->tile_rows, 0, b->tile_rows * 4);
+    MIM_MEMSET(b->zero + (size_t)tile * b->tile_rows, 0, b->tile_rows * 4);
 }
 
-/* Packs x [n16] as row r, zero from n16 to k. */
-static void mimp_block_put(const mimp_block *b, const mimp_kernels *kernels, uint32_t r, const float *x, uint32_t n16)
+/* Rows that mimp_block_put takes at a time: bytes one by one, floats a whole tile, which it transposes. */
+static uint32_t mimp_block_rows(const mimp_block *b)
+{
+    return b->bytes ? 1 : b->tile_rows;
+}
+
+/* Packs x (rows, n16), stride floats apart, as the rows from r on, zero from n16 to k; r is a multiple of mimp_block_rows and
+ * rows at most that. */
+static void mimp_block_put(const mimp_block *b, const mimp_kernels *kernels, uint32_t r, const float *x, size_t stride,
+                           uint32_t rows, uint32_t n16)
 {
     uint8_t *tile = b->data + r / b->tile_rows * b->tile_bytes;
-    const uint32_t rows = b->tile_rows, at = r % rows;
+    const uint32_t at = r % b->tile_rows;
     uint32_t i;
     if (b->bytes) {
-        const mimp_quantized q = kernels->quantize(tile + 4 * at, 4 * rows, x, n16, b->limit, 0);
+        const mimp_quantized q = kernels->quantize(tile + 4 * at, 4 * b->tile_rows, x, n16, b->limit, 0);
         b->scale[r] = q.scale;
         b->zero[r] = q.zero;
         for (i = n16; i < b->k; i += 4)
-            MIM_MEMSET(tile + (size_t)i * rows + 4 * at, 0, 4);
+            MIM_MEMSET(tile + (size_t)i * b->tile_rows + 4 * at, 0, 4);
     } else {
-        float *out = (float *)(void *)tile + at;
-        for (i = 0; i < n16; i++)
-            out[(size_t)i * rows] = x[i];
-        for (; i < b->k; i++)
-            out[(size_t)i * rows] = 0;
+        kernels->pack((float *)(void *)tile, b->tile_rows, x, stride, rows, n16, 1.0f);
+        MIM_MEMSET(tile + (size_t)n16 * b->tile_rows * 4, 0, (size_t)(b->k - n16) * b->tile_rows * 4);
     }
+}
+
+/* Room for the rows on their way into a block for matrix m. */
+static size_t mimp_rows_bytes(const mimp_kernels *kernels, const mimp_matrix *m)
+{
+    mimp_block b;
+    mimp_block_shape(&b, kernels, m);
+    return (size_t)mimp_block_rows(&b) * m->k * 4;
 }
 
 typedef union mimp_tile {
@@ -3123,34 +3223,39 @@ typedef struct mimp_pack_job {
 static void mimp_pack_task(void *arg, uint32_t index)
 {
     const mimp_pack_job *job = (const mimp_pack_job *)arg;
-    const uint32_t tile_rows = job->block->tile_rows, n16 = mimp_up(job->n, 16);
-    float *row = mimp_scratch(job->crew, index);
-    uint32_t first, r, i;
+    const mimp_kernels *kernels = job->crew->kernels;
+    const uint32_t tile_rows = job->block->tile_rows, together = mimp_block_rows(job->block), n16 = mimp_up(job->n, 16);
+    const int changed = job->gate || job->head_dim != job->width || job->norm || job->from;
+    float *const scratch = mimp_scratch(job->crew, index);
+    uint32_t first, r, j, i;
     for (first = index * tile_rows; first < job->rows; first += job->crew->tasks * tile_rows)
-        for (r = first; r < mimp_min(first + tile_rows, job->rows); r++) {
-            const uint32_t from = job->from ? job->from[r] : r;
-            const float *x = job->x + from * job->stride;
-            if (from == MIMP_NO_ROW) {
-                MIM_MEMSET(row, 0, (size_t)n16 * 4);
-                mimp_block_put(job->block, job->crew->kernels, r, row, n16);
-                continue;
+        for (r = first; r < mimp_min(first + tile_rows, job->rows); r += together) {
+            const uint32_t rows = mimp_min(together, job->rows - r);
+            for (j = 0; j < rows && changed; j++) {
+                const uint32_t from = job->from ? job->from[r + j] : r + j;
+                const float *x = job->x + from * job->stride;
+                float *row = scratch + (size_t)j * n16;
+                if (from == MIMP_NO_ROW) {
+                    MIM_MEMSET(row, 0, (size_t)n16 * 4);
+                    continue;
+                }
+                if (job->gate) {
+                    kernels->gate(row, x, n16, job->gate);
+                    x = row;
+                }
+                if (job->head_dim != job->width) {
+                    for (i = 0; i < job->n; i++)
+                        row[i] = x[i / job->head_dim * job->width + i % job->head_dim];
+                    for (; i < n16; i++)
+                        row[i] = 0;
+                    x = row;
+                }
+                if (job->norm)
+                    kernels->norm(row, x, job->norm, job->n, job->eps);
+                else if (x != row)
+                    MIM_MEMCPY(row, x, (size_t)n16 * 4);
             }
-            if (job->gate) {
-                job->crew->kernels->gate(row, x, n16, job->gate);
-                x = row;
-            }
-            if (job->head_dim != job->width) {
-                for (i = 0; i < job->n; i++)
-                    row[i] = x[i / job->head_dim * job->width + i % job->head_dim];
-                for (; i < n16; i++)
-                    row[i] = 0;
-                x = row;
-            }
-            if (job->norm) {
-                job->crew->kernels->norm(row, x, job->norm, job->n, job->eps);
-                x = row;
-            }
-            mimp_block_put(job->block, job->crew->kernels, r, x, n16);
+            mimp_block_put(job->block, kernels, r, changed ? scratch : job->x + r * job->stride, changed ? n16 : job->stride, rows, n16);
         }
 }
 
@@ -3581,7 +3686,8 @@ typedef struct mimp_project {
     mimp_crew crew;
     mimp_matrix matrix;
     mimp_block block;
-    float *row;                     /* one row of input */
+    float *rows;                    /* of input, on their way into the block */
+    uint32_t ready;                 /* how many */
     float *raw;                     /* [tile][matrix.n]: what a norm or an activation is still to come to; else NULL */
 } mimp_project;
 
@@ -3591,11 +3697,26 @@ static void mimp_project_memory(mimp_project *e, mimp_run *run, const mim_blob_s
     if (!s->tensor[matrix])
         return;
     e->matrix = mimp_matrix_of(run->model, s->tensor[matrix]);
-    e->row = mimp_floats(&run->arena, e->matrix.k);
+    e->rows = (float *)mimp_take(&run->arena, mimp_rows_bytes(run->s->kernels, &e->matrix));
     e->block = mimp_block_memory(&run->arena, run->s->kernels, &e->matrix, mimp_tile_of(run));
     if (raw)
         e->raw = mimp_floats(&run->arena, (uint64_t)mimp_tile_of(run) * e->matrix.n);
     mimp_crew_memory(&e->crew, &run->arena, run->s, mimp_unpacked_bytes(&e->matrix));
+}
+
+/* Where the next row of n16 floats is to be written. */
+static float *mimp_project_next(const mimp_project *e, uint32_t n16)
+{
+    return e->rows + (size_t)e->ready * n16;
+}
+
+/* It is there: row `row` of the block, the last one or not. */
+static void mimp_project_put(mimp_project *e, uint32_t row, uint32_t n16, int last)
+{
+    if (++e->ready == mimp_block_rows(&e->block) || last) {
+        mimp_block_put(&e->block, e->crew.kernels, row + 1 - e->ready, e->rows, n16, e->ready, n16);
+        e->ready = 0;
+    }
 }
 
 static void mimp_project_rows(const mimp_project *e, const mimp_matrix *m, uint32_t rows, const float *norm, const mim_blob_step *s,
@@ -3652,14 +3773,13 @@ static int mimp_seen(const mimp_run *run, uint32_t place)
 }
 
 /* The pixels of a patch from the strips, in the order channel, frame, y, x. Where patches overlap, a hidden one's pixels are zeros. */
-static void mimp_embed_patch(const mimp_run *run, const mimp_embed *e, const mim_blob_step *s, uint32_t place)
+static void mimp_embed_patch(const mimp_run *run, const mimp_embed *e, const mim_blob_step *s, uint32_t place, float *to)
 {
     const uint32_t ph = run->model->header->patch_height, pw = run->model->header->patch_width, frames = run->model->header->patch_frames;
     const uint32_t channels = e->input[0].channels, width = e->input[0].width, wide = s->kernel_width;
     const uint32_t top = place / run->grid.width * ph, at = place % run->grid.width * pw, left = at < s->padding_width ? s->padding_width - at : 0, from = at + left - s->padding_width;
     const uint32_t n = mimp_min(wide - left, width - from);
     const int overlaps = s->kernel_height > ph || wide > pw;
-    float *to = e->to.row;
     uint32_t c, f, y, x;
     for (c = 0; c < channels; c++)
         for (f = 0; f < frames; f++)
@@ -3680,6 +3800,7 @@ static mim_status mimp_embed_run(mimp_run *run, const mim_blob_step *s)
     const mim_blob_header *h = run->model->header;
     const float *prefix = mimp_plain(run->model, s->tensor[1]), *table = mimp_plain(run->model, s->tensor[2]);
     const uint32_t gw = run->grid.width, area = run->grid.height * gw, tile = mimp_tile_of(run);
+    const uint32_t n16 = mimp_up(h->channels * h->patch_frames * s->kernel_height * s->kernel_width, 16);
     uint32_t frame, place, f, token = run->s->prefix, end, rows;
     mimp_matrix matrix;
     mimp_embed e;
@@ -3688,7 +3809,7 @@ static mim_status mimp_embed_run(mimp_run *run, const mim_blob_step *s)
     MIM_MEMSET(run->x, 0, run->tokens * run->stride * 4);
     for (f = 0; f < run->s->prefix; f++)
         MIM_MEMCPY(run->x + f * run->stride, prefix + (size_t)f * run->dim, (size_t)run->dim * 4);
-    MIM_MEMSET(e.to.row, 0, (size_t)e.to.matrix.k * 4);
+    MIM_MEMSET(e.to.rows, 0, mimp_rows_bytes(run->s->kernels, &e.to.matrix));
     for (frame = 0; frame < run->grid.frames; frame++) {
         matrix = h->groups > 1 ? mimp_matrix_part(&e.to.matrix, frame * (uint32_t)(run->stride / 16), (uint32_t)(run->stride / 16)) : e.to.matrix;
         for (f = 0; f < h->patch_frames; f++) {
@@ -3706,12 +3827,12 @@ static mim_status mimp_embed_run(mimp_run *run, const mim_blob_step *s)
                         return MIM_ERR_ABORTED;
             if (token + rows == end || run->patch[token + rows - run->s->prefix] != frame * area + place)
                 continue;
-            mimp_embed_patch(run, &e, s, frame * area + place);
+            mimp_embed_patch(run, &e, s, frame * area + place, mimp_project_next(&e.to, n16));
             mimp_add_position(run, s, table, frame * area + place, run->x + (token + rows) * run->stride);
             mimp_add_metadata(run, s, frame, run->x + (token + rows) * run->stride);
             if (rows == 0)
                 mimp_block_end(&e.to.block, mimp_min(tile, end - token));
-            mimp_block_put(&e.to.block, run->s->kernels, rows, e.to.row, mimp_up(h->channels * h->patch_frames * s->kernel_height * s->kernel_width, 16));
+            mimp_project_put(&e.to, rows, n16, rows + 1 == tile || token + rows + 1 == end);
             rows++;
             if (rows == tile || token + rows == end) {
                 mimp_project_rows(&e.to, &matrix, rows, mimp_plain(run->model, s->tensor[3]), s, run->dim, run->x + token * run->stride, run->stride);
@@ -3774,7 +3895,7 @@ static void mimp_conv_memory(mimp_conv *e, mimp_run *run, const mim_blob_step *s
 static void mimp_conv_run(mimp_run *run, const mim_blob_step *s)
 {
     const float *norm = mimp_plain(run->model, s->tensor[0]), *table = mimp_plain(run->model, s->tensor[3]);
-    const uint32_t tile = mimp_tile_of(run), dim = run->dim, kh = s->kernel_height, kw = s->kernel_width;
+    const uint32_t tile = mimp_tile_of(run), dim = run->dim, kh = s->kernel_height, kw = s->kernel_width, n16 = mimp_up(kh * kw * dim, 16);
     const mim_grid old = run->grid;
     const size_t from = run->stride;
     size_t stride;
@@ -3792,13 +3913,13 @@ static void mimp_conv_run(mimp_run *run, const mim_blob_step *s)
         MIM_MEMSET(e.y, 0, e.tokens * stride * 4);
     run->branched |= s->flags & MIM_STEP_BRANCH;
     mimp_follow(run, s);
-    MIM_MEMSET(e.to.row, 0, (size_t)e.to.matrix.k * 4);
+    MIM_MEMSET(e.to.rows, 0, mimp_rows_bytes(run->s->kernels, &e.to.matrix));
     for (t = 0; t < e.tokens; t += rows) {
         mimp_block_end(&e.to.block, mimp_min(tile, e.tokens - t));
         for (rows = 0; rows < tile && t + rows < e.tokens; rows++) {
             const uint32_t place = e.place[t + rows], frame = place / e.grid.width / e.grid.height;
             const uint32_t top = place / e.grid.width % e.grid.height * s->stride_height, left = place % e.grid.width * s->stride_width;
-            float *to = e.to.row;
+            float *const row = mimp_project_next(&e.to, n16), *to = row;
             for (ky = 0; ky < kh; ky++)
                 for (kx = 0; kx < kw; kx++, to += dim) {             /* above the top or left of it: large */
                     const uint32_t y = top + ky - s->padding_height, x = left + kx - s->padding_width;
@@ -3809,8 +3930,8 @@ static void mimp_conv_run(mimp_run *run, const mim_blob_step *s)
                         MIM_MEMSET(to, 0, (size_t)dim * 4);
                 }
             if (norm)
-                run->s->kernels->norm(e.to.row, e.to.row, norm, kh * kw * dim, s->eps);
-            mimp_block_put(&e.to.block, run->s->kernels, rows, e.to.row, mimp_up(kh * kw * dim, 16));
+                run->s->kernels->norm(row, row, norm, kh * kw * dim, s->eps);
+            mimp_project_put(&e.to, rows, n16, rows + 1 == tile || t + rows + 1 == e.tokens);
             mimp_add_position(run, s, table, place, e.y + (t + rows) * stride);
         }
         mimp_project_rows(&e.to, &e.to.matrix, rows, mimp_plain(run->model, s->tensor[2]), s, e.grid.dim, e.y + t * stride, stride);
@@ -3971,10 +4092,10 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
         stage = mimp_unpacked_bytes(&a->proj);
     if (s->tensor[7] && stage < mimp_unpacked_bytes(&a->shortcut))
         stage = mimp_unpacked_bytes(&a->shortcut);
-    if (stage < (uint64_t)a->qkv.k * 4)              /* a row on its way into the block */
-        stage = (uint64_t)a->qkv.k * 4;
-    if (stage < (uint64_t)a->proj.k * 4)
-        stage = (uint64_t)a->proj.k * 4;
+    if (stage < mimp_rows_bytes(kernels, &a->qkv))
+        stage = mimp_rows_bytes(kernels, &a->qkv);
+    if (stage < mimp_rows_bytes(kernels, &a->proj))
+        stage = mimp_rows_bytes(kernels, &a->proj);
     mimp_crew_memory(&a->crew, arena, run->s, stage);
 }
 
@@ -4267,32 +4388,38 @@ static void mimp_qk_norm(const mimp_attention *a, uint32_t head, uint32_t part, 
 /* Packs one head's queries. */
 static void mimp_pack_q(const mimp_attention *a, uint32_t head, const float *x)
 {
-    const uint32_t rows = a->tile_rows, width = a->width, prefix = a->run->s->prefix;
+    const uint32_t rows = a->tile_rows, width = a->width, prefix = a->run->s->prefix, flags = a->step->flags;
     const float scale = a->step->qk_norm == MIM_QK_UNIT ? 1.0f : a->step->scale;
     uint8_t *q = a->q + (size_t)(head * a->q_bytes);
-    uint32_t w, t, d;
+    uint32_t w, t;
     for (w = 0; w < a->windows; w++, q += a->tiles * a->tile_bytes) {
         const size_t at = ((size_t)head * a->windows + w) * a->tiles * rows;
-        MIM_MEMSET(q + (size_t)((a->tiles - 1) * a->tile_bytes), 0, (size_t)a->tile_bytes);
-        for (t = 0; t < a->queries; t++, x += width) {
+        const float *const window = x + (size_t)w * a->queries * width;
+        for (t = 0; t < a->queries && (a->axes || flags & MIM_STEP_ADD_QUERY); t++) {
             const size_t row = (size_t)w * a->queries + t;
-            uint8_t *tile = q + (size_t)(t / rows * a->tile_bytes);
+            float *out = a->out + row * a->step->heads * width + (size_t)(a->first + head) * width;
             if (a->axes && t >= prefix)
-                mimp_axes_row(a, t - prefix, x,
+                mimp_axes_row(a, t - prefix, window + (size_t)t * width,
                               a->axes + ((size_t)head * a->windows * a->queries + row) * (a->key_height + a->key_width));
-            if (a->step->flags & (t < prefix ? MIM_STEP_ADD_PREFIX_QUERY : MIM_STEP_ADD_QUERY))
-                MIM_MEMCPY(a->out + row * a->step->heads * width + (size_t)(a->first + head) * width, x, (size_t)width * 4);
-            else if (a->step->flags & MIM_STEP_ADD_QUERY)
-                MIM_MEMSET(a->out + row * a->step->heads * width + (size_t)(a->first + head) * width, 0, (size_t)width * 4);
-            if (a->bytes) {
-                const mimp_quantized z = a->crew.kernels->quantize(tile + 4 * (t % rows), 4 * rows, x, width, 255, 0);
-                a->q_scale[at + t] = z.scale * scale;
-                a->q_zero[at + t] = z.zero;
-            } else
-                for (d = 0; d < width; d++)
-                    ((float *)(void *)tile)[d * rows + t % rows] = x[d] * scale;
+            if (flags & (t < prefix ? MIM_STEP_ADD_PREFIX_QUERY : MIM_STEP_ADD_QUERY))
+                MIM_MEMCPY(out, window + (size_t)t * width, (size_t)width * 4);
+            else if (flags & MIM_STEP_ADD_QUERY)
+                MIM_MEMSET(out, 0, (size_t)width * 4);
         }
-        for (; a->bytes && t < a->tiles * rows; t++) {
+        if (!a->bytes) {
+            for (t = 0; t < a->queries; t += rows)
+                a->crew.kernels->pack((float *)(void *)(q + (size_t)(t / rows * a->tile_bytes)), rows, window + (size_t)t * width, width,
+                                      mimp_min(rows, a->queries - t), width, scale);
+            continue;
+        }
+        MIM_MEMSET(q + (size_t)((a->tiles - 1) * a->tile_bytes), 0, (size_t)a->tile_bytes);
+        for (t = 0; t < a->queries; t++) {
+            const mimp_quantized z = a->crew.kernels->quantize(q + (size_t)(t / rows * a->tile_bytes) + 4 * (t % rows), 4 * rows,
+                                                               window + (size_t)t * width, width, 255, 0);
+            a->q_scale[at + t] = z.scale * scale;
+            a->q_zero[at + t] = z.zero;
+        }
+        for (; t < a->tiles * rows; t++) {
             a->q_scale[at + t] = 0;
             a->q_zero[at + t] = 0;
         }
@@ -4305,21 +4432,23 @@ static void mimp_pack_k(const mimp_attention *a, uint32_t head, const float *x)
     const uint32_t width = a->width;
     const size_t panel_bytes = (size_t)width * 16 * (a->bytes ? 1 : 4);
     uint8_t *k = a->k + (size_t)(head * a->k_bytes);
-    uint32_t w, t, d;
-    for (w = 0; w < a->windows; w++, k += a->keys16 / 16 * panel_bytes) {
+    uint32_t w, t;
+    for (w = 0; w < a->windows; w++, k += a->keys16 / 16 * panel_bytes, x += (size_t)a->keys * width) {
         const size_t at = ((size_t)head * a->windows + w) * a->keys16;
-        MIM_MEMSET(k + (a->keys16 / 16 - 1) * panel_bytes, 0, panel_bytes);
-        for (t = 0; t < a->keys; t++, x += width) {
-            uint8_t *to = k + t / 16 * panel_bytes;
-            if (a->bytes) {
-                const mimp_quantized z = a->crew.kernels->quantize(to + 4 * (t % 16), 64, x, width, a->step->key_max, 1);
-                a->k_scale[at + t] = z.scale;
-                a->k_sum[at + t] = z.sum;
-            } else
-                for (d = 0; d < width; d++)
-                    ((float *)(void *)to)[d * 16 + t % 16] = x[d];
+        if (!a->bytes) {
+            for (t = 0; t < a->keys; t += 16)
+                a->crew.kernels->pack((float *)(void *)(k + t / 16 * panel_bytes), 16, x + (size_t)t * width, width,
+                                      mimp_min(16, a->keys - t), width, 1.0f);
+            continue;
         }
-        for (; a->bytes && t < a->keys16; t++) {
+        MIM_MEMSET(k + (a->keys16 / 16 - 1) * panel_bytes, 0, panel_bytes);
+        for (t = 0; t < a->keys; t++) {
+            const mimp_quantized z = a->crew.kernels->quantize(k + t / 16 * panel_bytes + 4 * (t % 16), 64, x + (size_t)t * width, width,
+                                                               a->step->key_max, 1);
+            a->k_scale[at + t] = z.scale;
+            a->k_sum[at + t] = z.sum;
+        }
+        for (; t < a->keys16; t++) {
             a->k_scale[at + t] = 0;
             a->k_sum[at + t] = 0;
         }
@@ -4422,7 +4551,7 @@ static void mimp_attention_tile(const mimp_attention *a, uint32_t head, uint32_t
     float *out = a->out + ((size_t)window * a->queries + first) * stride + (size_t)(a->first + head) * width;
     float factor[MIMP_MAX_ROWS];
     mimp_epilogue e;
-    uint32_t r, j;
+    uint32_t r;
     MIM_MEMSET(&e, 0, sizeof e);
     e.integer = a->bytes;
     if (a->bytes) {
@@ -4442,9 +4571,8 @@ static void mimp_attention_tile(const mimp_attention *a, uint32_t head, uint32_t
         if (a->run->out->attention && a->step == a->run->last_attention)
             mimp_attention_put(a, head, first + r, row, p + 4 * r, 4 * rows, factor[r]);
     }
-    for (j = 0; !a->bytes && j < k16; j++)          /* by columns: one line written, a few read on */
-        for (r = 0; r < valid; r++)
-            ((float *)(void *)p)[(size_t)j * rows + r] = scores[(size_t)r * k16 + j];
+    if (!a->bytes)
+        kernels->pack((float *)(void *)p, rows, scores, k16, valid, k16, 1.0f);
     MIM_MEMSET(&e, 0, sizeof e);
     e.integer = a->bytes;
     e.factor = factor;
@@ -4606,10 +4734,11 @@ typedef struct mimp_mlp {
 static void mimp_mlp_memory(mimp_mlp *m, mimp_run *run, const mim_blob_step *s)
 {
     const uint32_t tile = mimp_tile_of(run);
-    uint64_t scratch = (uint64_t)mimp_up(run->dim, 16) * 4;
+    uint64_t scratch;
     MIM_MEMSET(m, 0, sizeof *m);
     m->fc1 = mimp_matrix_of(run->model, s->tensor[1]);
     m->fc2 = mimp_matrix_of(run->model, s->tensor[2]);
+    scratch = mimp_rows_bytes(run->s->kernels, &m->fc1);
     m->stored = s->tensor[4] ? run->tokens : tile;
     m->block = mimp_block_memory(&run->arena, run->s->kernels, &m->fc1, tile);
     m->hidden = mimp_floats(&run->arena, (uint64_t)m->stored * m->fc1.n);
@@ -4618,8 +4747,8 @@ static void mimp_mlp_memory(mimp_mlp *m, mimp_run *run, const mim_blob_step *s)
         m->mixed = mimp_floats(&run->arena, (uint64_t)tile * m->fc1.n);
     if (s->flags & MIM_STEP_POST_NORM)
         m->raw = mimp_floats(&run->arena, (uint64_t)tile * m->fc2.n);
-    if ((s->flags & MIM_STEP_GATED || s->tensor[3] || s->tensor[4]) && scratch < (uint64_t)m->fc2.k * 4)
-        scratch = (uint64_t)m->fc2.k * 4;
+    if ((s->flags & MIM_STEP_GATED || s->tensor[3] || s->tensor[4]) && scratch < mimp_rows_bytes(run->s->kernels, &m->fc2))
+        scratch = mimp_rows_bytes(run->s->kernels, &m->fc2);
     if (scratch < mimp_unpacked_bytes(&m->fc1))
         scratch = mimp_unpacked_bytes(&m->fc1);
     if (scratch < mimp_unpacked_bytes(&m->fc2))
@@ -5136,7 +5265,7 @@ MIMP_PUBLIC mim_status mim_shape(const mim_session *session, uint32_t layer, mim
     return MIM_OK;
 }
 
-static mim_status mimp_check_output(const mim_session *s, const mim_output *out)
+static mim_status mimp_check_output(const mim_session *s, const mim_blob_step *last_attention, const mim_output *out)
 {
     const mim_blob_header *h = s->model->header;
     mim_grid grid;
@@ -5148,6 +5277,15 @@ static mim_status mimp_check_output(const mim_session *s, const mim_output *out)
     for (i = 0; out->layers && i < out->layer_count; i++)
         if (out->layer[i] < 1 || out->layer[i] > h->depth || (i && out->layer[i] <= out->layer[i - 1]))
             return MIM_ERR_ARGUMENT;
+    if (out->attention) {                                /* of all tokens against all that the encoder emits */
+        const mim_blob_step *step = last_attention;
+        if (!step || step->window || step->thin)
+            return MIM_ERR_MISSING;
+        for (; step->kind != MIM_STEP_POOL; step++)
+            if (step->kind == MIM_STEP_CONV && (step->stride_height != 1 || step->stride_width != 1
+                || 2 * step->padding_height + 1 != step->kernel_height || 2 * step->padding_width + 1 != step->kernel_width))
+                return MIM_ERR_MISSING;
+    }
     for (i = 0; out->layers && out->layer_norm && i < out->layer_count; i++)
         if (mim_shape(s, out->layer[i], &grid) || grid.dim != h->dim)
             return MIM_ERR_MISSING;                      /* the last norm is of another width */
@@ -5246,11 +5384,9 @@ static mim_status mimp_encode(mim_session *s, const mim_image *image, const floa
         if (s->model->steps[i].kind == MIM_STEP_NORM)
             run.final_norm = &s->model->steps[i];
     }
-    status = mimp_check_output(s, out);
+    status = mimp_check_output(s, run.last_attention, out);
     if (status)
         return status;
-    if (out->attention && (!run.last_attention || run.last_attention->window || run.last_attention->thin))
-        return MIM_ERR_MISSING;
     mimp_run_memory(&run);
     run.listed = visible != NULL;
     if (image && !visible)

@@ -144,9 +144,9 @@ static void test_header(void)
     HEADER(dim, 0, MIM_ERR_HEADER);
     HEADER(dim, MIM_MAX_DIM + 1, MIM_ERR_HEADER);
     HEADER(dim, 0xffffffff, MIM_ERR_HEADER);
-    ELSEWHERE(dim, h.dim - 1, MIM_ERR_TENSOR);
-    ELSEWHERE(dim, h.dim + 1, MIM_ERR_TENSOR);
-    ELSEWHERE(dim, MIM_MAX_DIM, MIM_ERR_TENSOR);
+    HEADER(dim, h.dim - 1, MIM_ERR_HEADER);
+    HEADER(dim, h.dim + 1, MIM_ERR_HEADER);
+    HEADER(dim, MIM_MAX_DIM, MIM_ERR_HEADER);
     HEADER(depth, MIM_MAX_DEPTH + 1, MIM_ERR_HEADER);
     HEADER(depth, h.depth - 1, MIM_ERR_HEADER);
     HEADER(depth, h.depth + 1, MIM_ERR_HEADER);
