@@ -359,7 +359,7 @@ static void add_thinning(plan *p, mim_blob_step *step, const vit *model, uint32_
     if (model->layout.prefix_query)
         step->flags |= MIM_STEP_ADD_PREFIX_QUERY;
     plan_plain(p, step, 8, 3 * side * side, padded, &kernels);
-    plan_plain(p, step, 9, 6, padded, &norms);
+    plan_plain(p, step, 9, 6, step->head_dim, &norms);
 }
 
 int add_extras(plan *p, mim_blob_step *step, const vit *model, const checkpoint *cp, const measures *m, const settings *s, uint32_t i)

@@ -37,7 +37,7 @@ int because(reason *why, const char *format, ...) PRINTF_LIKE(2, 3);
 
 /* A file that appears complete or not at all: written as PATH.part beside it, renamed by out_commit; the part also goes
  * when a signal ends the program. A path that names a device or a pipe is written directly.
- * All return 0, or 1 after fail(). out_discard after any failure removes the part. One at a time. */
+ * All return 0, or 1 after fail(). out_discard after any failure removes the part. Up to 64 at a time. */
 typedef struct out_file {
     FILE *file;
     char *path, *part;

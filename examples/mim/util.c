@@ -45,12 +45,24 @@ int because(reason *why, const char *format, ...)
 
 /* ---- output ---- */
 
-static const char *volatile part_at_risk;   /* what a signal has to remove */
+enum { PARTS_MAX = 64 };
+static const char *volatile parts_at_risk[PARTS_MAX];   /* what a signal has to remove */
+
+static void put_at_risk(const char *part, const char *instead_of)
+{
+    for (int i = 0; i < PARTS_MAX; i++)
+        if (parts_at_risk[i] == instead_of) {
+            parts_at_risk[i] = part;
+            return;
+        }
+}
 
 static void remove_part(int number)
 {
-    const char *part = part_at_risk;
-    if (part) unlink(part);
+    for (int i = 0; i < PARTS_MAX; i++) {
+        const char *part = parts_at_risk[i];
+        if (part) unlink(part);
+    }
     signal(number, SIG_DFL);
     raise(number);
 }
@@ -101,7 +113,7 @@ int out_open(out_file *out, const char *path)
         out_discard(out);
         return 1;
     }
-    part_at_risk = out->part;
+    if (out->part) put_at_risk(out->part, NULL);
     return 0;
 }
 
@@ -130,7 +142,7 @@ int out_commit(out_file *out)
         out_discard(out);
         return 1;
     }
-    part_at_risk = NULL;
+    if (out->part) put_at_risk(NULL, out->part);
     free(out->path);
     free(out->part);
     memset(out, 0, sizeof *out);
@@ -140,8 +152,10 @@ int out_commit(out_file *out)
 void out_discard(out_file *out)
 {
     if (out->file) fclose(out->file);
-    if (out->part) unlink(out->part);
-    part_at_risk = NULL;
+    if (out->part) {
+        unlink(out->part);
+        put_at_risk(NULL, out->part);
+    }
     free(out->path);
     free(out->part);
     memset(out, 0, sizeof *out);
