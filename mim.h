@@ -386,7 +386,8 @@ typedef struct mim_blob_header {     /* 512 bytes */
  *     EMBED (ATTENTION | MLP | CONV)... [NORM] POOL [NORM] [HEAD] (one NORM) and then, for a decoder,
  *     UNMASK (ATTENTION | MLP)... NORM PREDICT
  * The tensors of each are listed as: slot name (rows x columns). [x] may be absent. D = the width of a token before the
- * step; only attention with a shortcut and CONV change it. */
+ * step; only attention and MLPs that stand beside a shortcut, CONV, and
+ * MAX change it. */
 enum {
     MIM_STEP_EMBED = 1,     /* x = act(norm(w patch)) + positions + metadata
                                0 [patch projection (groups*G x channels*frames*height*width of the kernel, columns in that order)],
@@ -398,7 +399,8 @@ enum {
                                4 [metadata (5 x dim)]: per channel which of the caller's coordinates it shows (from 1; 0: none), as
                                  scale * sin(value * frequency), or the cosine where phase is 1: rows which, frequency, what that
                                  float lacks of it, phase, scale
-                               5 [a table for the caller (any x dim): see mim_table] */
+                               5 [a table for the caller (any x dim): see mim_table]
+                               6 [positions (unit_height*unit_width x dim) that repeat from mask unit to mask unit] */
     MIM_STEP_ATTENTION = 2, /* x += proj(norm2(softmax(scale * q k^T + bias) v)), of norm(x), q and k rotated
                                0 norm (2 x D)
                                1 qkv (heads*3*P x D), P = head_dim rounded up to 16: per head the rows of q,
@@ -413,7 +415,7 @@ enum {
                                5 [norm2 (2 x heads*head_dim)]
                                6 [norm of q and k: LAYER_NORM (4 x head_dim): q's weight, bias, k's; UNIT (1 x heads) in place of scale]
                                7 [shortcut (dim x D)]: x becomes the largest of each cell of shortcut(norm(x)), without it of x, before
-                                 += proj; MAX: cells of the stride's size; CONV: one larger, around the token, if the stride is not 1
+                                 += proj (MAX with twice the width and no shortcut: then the mean of each cell of x); MAX: cells of the stride's size; CONV: one larger, around the token, if the stride is not 1
                                8 [thinning by CONV (3*kernel*kernel x P)]: q's, k's and v's kernels, 9 [their norms (6 x head_dim)]
                                MIM_STEP_POST_NORM: norm(proj(...)) of x itself is added
                                MIM_STEP_ADD_QUERY: to each head's output its query is added, thinned and normed; prefix
@@ -423,6 +425,7 @@ enum {
                                2 fc2 (D x hidden), layer scale folded in   3 [norm2 (2 x hidden)]
                                4 [depthwise convolution (kernel*kernel + 1 x hidden): weights of each place, bias] of fc1's output,
                                  tokens that are not there being zeros; before act
+                               5 [shortcut (dim x D)]: x becomes shortcut(norm(x)), before += fc2, which then is (dim x hidden)
                                MIM_STEP_GATED: act(gate) * value in place of act; fc1 is (2 G x D), G = hidden rounded
                                up to 16: the gate's rows, zero rows up to G, the value's, zero rows up to 2 G
                                MIM_STEP_POST_NORM as in attention */
@@ -1186,6 +1189,8 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             MIMP_STEP_REQUIRE((h->coordinates != 0) == (s->tensor[4] != 0), tensor);
             MIMP_SLOT(4, 0, MIM_PLAIN, 5, next);
             MIMP_SLOT(5, 0, MIM_PLAIN, MIMP_ROWS(5), next);
+            MIMP_SLOT(6, 0, MIM_PLAIN, (uint64_t)h->unit_height * h->unit_width, next);
+            MIMP_STEP_REQUIRE(s->tensor[0] || !s->tensor[6], tensor);
             MIMP_STEP_REQUIRE(s->tensor[0] || !(s->tensor[2] || s->tensor[3] || s->tensor[4] || s->activation), tensor);
             normalizes = s->tensor[3] != 0;
             break;
@@ -1268,7 +1273,7 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             MIMP_STEP_REQUIRE(s->thin <= MIM_THIN_CONV && !(s->thin && decoder), thin);
             next = MIMP_ROWS(2);
             MIMP_STEP_REQUIRE(mimp_in(next, 1, MIM_MAX_DIM), tensor);
-            MIMP_STEP_REQUIRE(next == dim || s->tensor[7], tensor);
+            MIMP_STEP_REQUIRE(next == dim || s->tensor[7] || (s->thin == MIM_THIN_MAX && next == 2 * dim), tensor);
             MIMP_STEP_REQUIRE(!s->tensor[7] || !decoder, tensor);
             MIMP_STEP_REQUIRE(!(s->flags & MIM_STEP_POST_NORM) || !(s->thin || s->tensor[7]), flags);
             if (s->thin == MIM_THIN_MAX) {
@@ -1314,8 +1319,12 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             }
             if (hidden > MIM_MAX_HIDDEN)
                 return mimp_step_fault(model, MIM_ERR_LIMIT, i, offsetof(mim_blob_step, tensor) + 4, "hidden units");
+            next = s->tensor[5] ? MIMP_ROWS(2) : dim;
+            MIMP_STEP_REQUIRE(mimp_in(next, 1, MIM_MAX_DIM), tensor);
+            MIMP_STEP_REQUIRE(!s->tensor[5] || !(decoder || s->tensor[4] || s->flags & MIM_STEP_POST_NORM), tensor);
+            MIMP_SLOT(5, 0, MIM_PANEL16, next, dim);
             MIMP_SLOT(0, 1, MIM_PLAIN, 2, dim);
-            MIMP_SLOT(2, 1, MIM_PANEL16, dim, hidden);
+            MIMP_SLOT(2, 1, MIM_PANEL16, next, hidden);
             MIMP_SLOT(1, 1, MIM_PANEL16, s->flags & MIM_STEP_GATED ? 2 * mimp_up(hidden, 16) : hidden, dim);
             MIMP_SLOT(3, 0, MIM_PLAIN, 2, hidden);
             MIMP_SLOT(4, 0, MIM_PLAIN, (uint64_t)s->kernel_height * s->kernel_width + 1, hidden);
@@ -3473,6 +3482,9 @@ static int mimp_advance(const mim_model *model, const mim_blob_step *s, mim_grid
         }
         break;
     }
+    case MIM_STEP_MLP:
+        grid->dim = model->tensors[s->tensor[2] - 1].rows;
+        break;
     default: ;
     }
     if ((uint64_t)grid->frames * grid->height * grid->width > MIM_MAX_TOKENS - prefix)
@@ -3644,6 +3656,19 @@ static void mimp_add_position(const mimp_run *run, const mim_blob_step *s, const
                 row[d] += w * p[d];
         }
     }
+}
+
+/* row += the position of a place within its mask unit */
+static void mimp_add_unit_position(const mimp_run *run, const mim_blob_step *s, uint32_t place, float *row)
+{
+    const uint32_t uh = run->unit_height, uw = run->unit_width, gw = run->grid.width;
+    const float *table = mimp_plain(run->model, s->tensor[6]);
+    uint32_t d;
+    if (!table)
+        return;
+    table += (size_t)(place / gw % run->grid.height % uh * uw + place % gw % uw) * run->dim;
+    for (d = 0; d < run->dim; d++)
+        row[d] += table[d];
 }
 
 /* Sine of x, to a float: less multiples of pi / 2, in three parts, then Taylor's series of sine or cosine on |r| <= pi / 4,
@@ -3829,6 +3854,7 @@ static mim_status mimp_embed_run(mimp_run *run, const mim_blob_step *s)
                 continue;
             mimp_embed_patch(run, &e, s, frame * area + place, mimp_project_next(&e.to, n16));
             mimp_add_position(run, s, table, frame * area + place, run->x + (token + rows) * run->stride);
+            mimp_add_unit_position(run, s, frame * area + place, run->x + (token + rows) * run->stride);
             mimp_add_metadata(run, s, frame, run->x + (token + rows) * run->stride);
             if (rows == 0)
                 mimp_block_end(&e.to.block, mimp_min(tile, end - token));
@@ -4604,11 +4630,12 @@ static void mimp_shortcut_run(const mimp_attention *a, const uint16_t *where)
     const uint32_t kh = max || sh == 1 ? sh : sh + 1, kw = max || sw == 1 ? sw : sw + 1;        /* of the cells */
     const uint32_t ph = max ? 0 : kh / 2, pw = max ? 0 : kw / 2, dim = a->grid.dim, tile = mimp_tile_of(run);
     const size_t stride = mimp_up(dim, 16);
-    const uint32_t rows = s->tensor[7] ? a->windows * a->rows : run->tokens;
+    const uint32_t rows = s->tensor[7] ? a->windows * a->rows : run->tokens, wide = s->tensor[7] ? dim : run->dim;
+    const float share = 1.0f / (float)(sh * sw);
     uint32_t first, r, d, t;
     MIM_MEMSET(a->y, 0, a->after * stride * 4);
     for (t = prefix; t < a->after; t++)
-        for (d = 0; d < dim; d++)
+        for (d = 0; d < wide; d++)
             a->y[t * stride + d] = -3.4e38f;
     for (first = 0; first < rows; first += tile) {
         const uint32_t n = mimp_min(tile, rows - first);
@@ -4638,8 +4665,10 @@ static void mimp_shortcut_run(const mimp_attention *a, const uint16_t *where)
                 for (ox = x < kw ? 0 : (x - kw) / sw + 1; ox <= x / sw && ox < a->grid.width; ox++) {
                     const uint32_t cell = (frame * a->grid.height + oy) * a->grid.width + ox;
                     float *to = a->y + (prefix + (max ? where[cell] : cell)) * stride;
-                    for (d = 0; d < dim; d++)
+                    for (d = 0; d < wide; d++)
                         to[d] = from[d] > to[d] ? from[d] : to[d];
+                    for (; d < dim; d++)                 /* twice as wide: the mean */
+                        to[d] += from[d - wide] * share;
                 }
         }
     }
@@ -4723,12 +4752,13 @@ static void mimp_attention_run(mimp_run *run, const mim_blob_step *s)
 
 typedef struct mimp_mlp {
     mimp_crew crew;
-    mimp_matrix fc1, fc2;
+    mimp_matrix fc1, fc2, shortcut;
     mimp_block block, hidden_block;
     uint32_t stored;                /* tokens whose hidden layer is kept: a tile's; with a convolution all */
     float *hidden;                  /* (stored, fc1.n) */
     float *mixed;                   /* (tile, fc1.n): after the convolution */
     float *raw;                     /* (tile, dim): on its way to a norm */
+    float *y;                       /* (tokens, dim afterwards): the shortcut; NULL: x stays where it is */
 } mimp_mlp;
 
 static void mimp_mlp_memory(mimp_mlp *m, mimp_run *run, const mim_blob_step *s)
@@ -4753,6 +4783,12 @@ static void mimp_mlp_memory(mimp_mlp *m, mimp_run *run, const mim_blob_step *s)
         scratch = mimp_unpacked_bytes(&m->fc1);
     if (scratch < mimp_unpacked_bytes(&m->fc2))
         scratch = mimp_unpacked_bytes(&m->fc2);
+    if (s->tensor[5]) {
+        m->shortcut = mimp_matrix_of(run->model, s->tensor[5]);
+        m->y = mimp_floats(&run->arena, (uint64_t)run->tokens * m->shortcut.n);
+        if (scratch < mimp_unpacked_bytes(&m->shortcut))
+            scratch = mimp_unpacked_bytes(&m->shortcut);
+    }
     mimp_crew_memory(&m->crew, &run->arena, run->s, scratch);
 }
 
@@ -4802,6 +4838,8 @@ static void mimp_mlp_run(mimp_run *run, const mim_blob_step *s)
                 mimp_pack(mimp_pack_of(&m.crew, &m.block, x, run->stride, rows, run->dim, norm, s->eps));
                 mimp_linear(&m.crew, &m.fc1, &m.block, rows, to, m.fc1.n, gate || m.mixed ? 0 : s->activation, 0);
             }
+            if (m.y)
+                mimp_linear(&m.crew, &m.shortcut, &m.block, rows, m.y + first * (size_t)m.shortcut.n, m.shortcut.n, 0, 0);
             if (pass < passes)
                 continue;
             for (r = 0; m.mixed && r < rows; r++)
@@ -4811,9 +4849,15 @@ static void mimp_mlp_run(mimp_run *run, const mim_blob_step *s)
             mimp_pack(pack);
             if (post)
                 mimp_post_norm(&m.crew, run, s, &m.fc2, &m.hidden_block, rows, x, m.raw);
+            else if (m.y)
+                mimp_linear(&m.crew, &m.fc2, &m.hidden_block, rows, m.y + first * (size_t)m.shortcut.n, m.shortcut.n, 0, 1);
             else
                 mimp_linear(&m.crew, &m.fc2, &m.hidden_block, rows, x, run->stride, 0, 1);
         }
+    if (m.y) {
+        mimp_follow(run, s);
+        MIM_MEMCPY(run->x, m.y, run->tokens * run->stride * 4);
+    }
 }
 
 /* ---- norm, pool and head ---- */

@@ -500,6 +500,8 @@ static mim_blob_step *add_mlp(plan *p, const part *b, const stack *k)
         rows r = norm_rows(&b[MLP_NORM]);
         plan_plain(p, step, 3, 2, k->hidden, &r);
     }
+    if (b[MLP_SHORTCUT].weight)
+        add_linear(p, step, 5, &b[MLP_SHORTCUT], NULL);
     return step;
 }
 
@@ -715,6 +717,11 @@ int build(plan *p, const vit *model, const checkpoint *cp, const measures *m, co
         rows r = norm_rows(&top[PATCH_NORM]);
         plan_plain(p, step, 3, 2, m->embed_dim, &r);
         step->eps = outer_eps(model, s);
+    }
+    if (m->unit_positions) {
+        rows r = { .kind = ROWS_POSITIONS, .cell_height = m->unit_positions, .cell_width = m->unit_positions, .order = CELLS_INSIDE };
+        r.part[0].weight = top[UNIT_POSITIONS].weight;
+        plan_plain(p, step, 6, m->unit_positions * m->unit_positions, m->embed_dim, &r);
     }
     if (build_blocks(p, model, cp, m, s))
         return 1;
