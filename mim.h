@@ -310,8 +310,9 @@ enum { MIM_GELU_ERF = 1, MIM_GELU_TANH = 2, MIM_GELU_QUICK = 3, MIM_SILU = 4 };
  * the stored distances are laid out from the middle in steps of 1, q, q^2..., q such that they span the new grid (BEiT's
  * rule, with timm's linear interpolation between them). AXES: the query itself times a vector for the distance along y and
  * one for that along x (ViTDet, MViTv2); on another grid or window each table is resized as a line, like LINEAR. CROP: a table whose distances stay what they are; a smaller window reads its
- * middle (Swin V2). */
-enum { MIM_BIAS_NONE = 0, MIM_BIAS_FIXED = 1, MIM_BIAS_LINEAR = 2, MIM_BIAS_GEOMETRIC = 3, MIM_BIAS_AXES = 4, MIM_BIAS_CROP = 5 };
+ * middle (Swin V2). DISTANCES: they are relative to the window; for another one an MLP makes its table, 16 sigmoid(MLP(y, x)). */
+enum { MIM_BIAS_NONE = 0, MIM_BIAS_FIXED = 1, MIM_BIAS_LINEAR = 2, MIM_BIAS_GEOMETRIC = 3, MIM_BIAS_AXES = 4, MIM_BIAS_CROP = 5,
+       MIM_BIAS_DISTANCES = 6 };
 
 /* Windows in which tokens attend to each other, of a size fixed in tokens. Where the grid is no multiple of it, zeros in place of
  * normalised tokens fill it up at the bottom and right and take part like others. FIT: along an axis where the grid is not
@@ -386,8 +387,7 @@ typedef struct mim_blob_header {     /* 512 bytes */
  *     EMBED (ATTENTION | MLP | CONV)... [NORM] POOL [NORM] [HEAD] (one NORM) and then, for a decoder,
  *     UNMASK (ATTENTION | MLP)... NORM PREDICT
  * The tensors of each are listed as: slot name (rows x columns). [x] may be absent. D = the width of a token before the
- * step; only attention and MLPs that stand beside a shortcut, CONV, and
- * MAX change it. */
+ * step; only CONV, attention and MLPs with a shortcut, and attention that thins by MAX change it. */
 enum {
     MIM_STEP_EMBED = 1,     /* x = act(norm(w patch)) + positions + metadata
                                0 [patch projection (groups*G x channels*frames*height*width of the kernel, columns in that order)],
@@ -417,6 +417,9 @@ enum {
                                7 [shortcut (dim x D)]: x becomes the largest of each cell of shortcut(norm(x)), without it of x, before
                                  += proj (MAX with twice the width and no shortcut: then the mean of each cell of x); MAX: cells of the stride's size; CONV: one larger, around the token, if the stride is not 1
                                8 [thinning by CONV (3*kernel*kernel x P)]: q's, k's and v's kernels, 9 [their norms (6 x head_dim)]
+                               10 [DISTANCES: MLP (3 + heads x hidden)]: weights of y, of x, biases, and of relu each head's; hidden is a
+                                 multiple of 16; 11 [its inputs (W x 2 W - 1)], W the larger side of window_height and _width: row n - 1
+                                 for a window of n, at distance + n - 1
                                MIM_STEP_POST_NORM: norm(proj(...)) of x itself is added
                                MIM_STEP_ADD_QUERY: to each head's output its query is added, thinned and normed; prefix
                                tokens' with MIM_STEP_ADD_PREFIX_QUERY */
@@ -1248,7 +1251,7 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             MIMP_STEP_REQUIRE((uint64_t)s->heads * padded <= MIM_MAX_HIDDEN, heads);
             MIMP_STEP_REQUIRE(s->qk_norm <= MIM_QK_UNIT && (s->qk_norm != MIM_QK_NONE) == (s->tensor[6] != 0), qk_norm);
             MIMP_STEP_REQUIRE(mimp_finite(s->scale) && (s->qk_norm != MIM_QK_UNIT || mimp_bits(s->scale) == 0), scale);
-            MIMP_STEP_REQUIRE(s->rule <= MIM_BIAS_CROP && (s->rule != MIM_BIAS_NONE) == (s->tensor[3] != 0), rule);
+            MIMP_STEP_REQUIRE(s->rule <= MIM_BIAS_DISTANCES && (s->rule != MIM_BIAS_NONE) == (s->tensor[3] != 0), rule);
             MIMP_STEP_REQUIRE(s->rule == MIM_BIAS_NONE || (!h->registers && h->frames == h->patch_frames && h->groups == 1), rule);
             MIMP_STEP_REQUIRE(s->rotary <= MIM_ROTARY_HALVES && (s->rotary != MIM_ROTARY_NONE) == (s->tensor[4] != 0), rotary);
             MIMP_STEP_REQUIRE(s->rotary ? s->rotary_grid >= MIM_GRID_INDEX && s->rotary_grid <= MIM_GRID_CENTERED
@@ -1258,6 +1261,8 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             MIMP_STEP_REQUIRE(!grid || mimp_in(s->stored_width, 1, 4096), stored_width);
             MIMP_STEP_REQUIRE(!decoder || !(s->rule || s->rotary), rule);
             MIMP_STEP_REQUIRE(!axes || !h->unit_height, rule);
+            MIMP_STEP_REQUIRE((s->rule == MIM_BIAS_DISTANCES) == (s->tensor[10] != 0) && !s->tensor[10] == !s->tensor[11], rule);
+            MIMP_STEP_REQUIRE(s->rule != MIM_BIAS_DISTANCES || s->window, rule);
             MIMP_STEP_REQUIRE(s->window <= MIM_WINDOW_SQUARE && !(s->window && (prefix || decoder)), window);
             if (s->window) {
                 MIMP_STEP_REQUIRE(mimp_in(s->window_height, 1, 256), window_height);
@@ -1306,6 +1311,13 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             MIMP_SLOT(7, 0, MIM_PANEL16, next, dim);
             MIMP_SLOT(8, 0, MIM_PLAIN, 3 * (uint64_t)s->kernel_height * s->kernel_width, padded);
             MIMP_SLOT(9, 0, MIM_PLAIN, 6, s->head_dim);
+            if (s->tensor[10]) {
+                const uint32_t hidden = s->tensor[10] <= h->tensor_count ? tensors[s->tensor[10] - 1].columns : 0;
+                const uint64_t side = mimp_max(s->window_height, s->window_width);
+                MIMP_STEP_REQUIRE(mimp_in(hidden, 16, MIM_MAX_HIDDEN) && hidden % 16 == 0, tensor);
+                MIMP_SLOT(10, 1, MIM_PLAIN, 3 + (uint64_t)s->heads, hidden);
+                MIMP_SLOT(11, 1, MIM_PLAIN, side, 2 * side - 1);
+            }
             break;
         }
         case MIM_STEP_MLP: {
@@ -4003,6 +4015,7 @@ typedef struct mimp_attention {
     float   *out;                   /* (windows * queries, heads * width) */
     float   *bias;                  /* (heads, 2 height - 1, 2 width - 1) of a window, and three for CLS; AXES: the two tables; or NULL */
     int32_t *offset;                /* [rows]: where a key's row of the bias lies, less its query's */
+    float   *units;                 /* hidden units of the MLP of DISTANCES */
     float   *axes;                  /* per head of the group: (windows * queries, key_height + key_width): what a query gives each row
                                        and column of keys */
     float   *turn_y, *turn_x, *turn_t;          /* (places along an axis, 2, head_dim): cosines, sines; NULL: none */
@@ -4089,6 +4102,8 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
     } else if (s->rule) {
         a->bias = mimp_floats(arena, (uint64_t)s->heads * mimp_bias_rows(a));
         a->offset = (int32_t *)mimp_take(arena, (uint64_t)a->rows * 4);
+        if (s->tensor[10])
+            a->units = mimp_floats(arena, run->model->tensors[s->tensor[10] - 1].columns);
     }
     if (s->tensor[4]) {
         a->turn_y = mimp_floats(arena, (uint64_t)run->grid.height * s->head_dim * 2);
@@ -4194,6 +4209,31 @@ static void mimp_axes_resize(const float *table, uint32_t stored, float *to, uin
 
 /* The table of relative positions for the window, and where each key lies in it. Distances are resized like
  * coordinates: the table is an image whose middle is distance 0. */
+/* The table of a window that is not the stored one, from its own distances. */
+static void mimp_distances_prepare(const mimp_attention *a)
+{
+    const mim_blob_step *s = a->step;
+    const mimp_kernels *kernels = a->crew.kernels;
+    const float *mlp = mimp_plain(a->run->model, s->tensor[10]), *inputs = mimp_plain(a->run->model, s->tensor[11]);
+    const uint32_t n = a->run->model->tensors[s->tensor[10] - 1].columns, stride = a->run->model->tensors[s->tensor[11] - 1].columns;
+    const uint32_t high = 2 * a->shape.height - 1, wide = 2 * a->shape.width - 1;
+    uint32_t y, x, d, head;
+    for (y = 0; y < high; y++)
+        for (x = 0; x < wide; x++) {
+            const float dy = inputs[(size_t)(a->shape.height - 1) * stride + y], dx = inputs[(size_t)(a->shape.width - 1) * stride + x];
+            for (d = 0; d < n; d++) {
+                const float unit = mlp[d] * dy + mlp[n + d] * dx + mlp[2 * (size_t)n + d];
+                a->units[d] = unit > 0 ? unit : 0;
+            }
+            for (head = 0; head < s->heads; head++) {
+                float pair[16] = { 0 }, sum;             /* of v and 0 the softmax is the sigmoid of v */
+                pair[0] = kernels->dot(a->units, mlp + (3 + (size_t)head) * n, n);
+                sum = kernels->softmax(pair, 2, 16, NULL, 0);
+                a->bias[((size_t)head * high + y) * wide + x] = 16.0f * pair[0] / sum;
+            }
+        }
+}
+
 static void mimp_bias_prepare(mimp_attention *a)
 {
     const mimp_run *run = a->run;
@@ -4203,14 +4243,17 @@ static void mimp_bias_prepare(mimp_attention *a)
     const uint32_t to_h = 2 * a->shape.height - 1, to_w = 2 * ww - 1, rows = mimp_bias_rows(a);
     const uint32_t stored = run->model->tensors[s->tensor[3] - 1].columns;
     const float *table = mimp_plain(run->model, s->tensor[3]);
-    const int geometric = s->rule == MIM_BIAS_GEOMETRIC && (from_h != to_h || from_w != to_w);
+    const int other = from_h != to_h || from_w != to_w, geometric = s->rule == MIM_BIAS_GEOMETRIC && other;
+    const int computed = s->rule == MIM_BIAS_DISTANCES && other;
     const double qy = geometric ? mimp_geometric_ratio(from_h, to_h) : 0, qx = geometric ? mimp_geometric_ratio(from_w, to_w) : 0;
     const uint32_t top = s->rule == MIM_BIAS_CROP ? (from_h - to_h) / 2 : 0, left = s->rule == MIM_BIAS_CROP ? (from_w - to_w) / 2 : 0;
     mim_blob_step rule;
     uint32_t head, y, x, i, j, t;
     MIM_MEMSET(&rule, 0, sizeof rule);
     rule.rule = MIM_POSITIONS_LINEAR;
-    for (y = 0; y < to_h; y++)
+    if (computed)
+        mimp_distances_prepare(a);
+    for (y = 0; y < to_h && !computed; y++)
         for (x = 0; x < to_w; x++) {
             const mimp_axis ay = geometric ? mimp_axis_geometric(y, from_h, to_h, qy)
                 : mimp_axis_of(&rule, y + top, from_h, to_h, from_h == to_h || s->rule == MIM_BIAS_CROP);

@@ -184,6 +184,22 @@ static int read_row(const rows *r, uint32_t n, uint32_t columns, float *row, flo
         return 0;
     case ROWS_DISTANCES:
         return read_distances(r, n, columns, row);
+    case ROWS_DISTANCE_MLP: {
+        size_t hidden = (size_t)p->weight->shape[0];
+        memset(row, 0, columns * sizeof *row);
+        if (n >= 3)
+            return tensor_read(r->part[1].weight, (n - 3) * (uint64_t)hidden, hidden, row);
+        if (n == 2)
+            return p->bias && tensor_read(p->bias, 0, hidden, row);
+        for (size_t i = 0; i < hidden; i++)
+            if (tensor_read(p->weight, 2 * i + n, 1, &row[i]))
+                return 1;
+        return 0;
+    }
+    case ROWS_DISTANCE_INPUTS:
+        for (uint32_t i = 0; i < columns; i++)
+            row[i] = i < 2 * n + 1 ? log_distance(i, n + 1, n ? n : 1) : 0;
+        return 0;
     case ROWS_TOKENS: {
         uint32_t first = p->weight != NULL;
         const tensor *token = n < first ? p->weight : r->part[1].weight;

@@ -26,7 +26,9 @@ enum rows_kind {
     ROWS_DEPTHWISE,    /* of each of count parts the places of its kernel, each a row of all channels; last the bias of part[0] */
     ROWS_NORMS,        /* of each of count parts weight and bias */
     ROWS_SCALES,       /* the factors of cosines: exp(part[0]), 100 at most */
-    ROWS_DISTANCES     /* one head's column of a bias that an MLP, part[0] and part[1], makes of distances */
+    ROWS_DISTANCES,    /* one head's column of a bias that an MLP, part[0] and part[1], makes of distances */
+    ROWS_DISTANCE_MLP, /* that MLP: weights of y, of x, biases, then each head's, padded to 16s */
+    ROWS_DISTANCE_INPUTS   /* its inputs for windows of 1, 2, 3... */
 };
 
 /* How the numbers of a row that belong to a cell of tokens lie in the file; in a blob they lie by rows. */

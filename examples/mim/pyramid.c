@@ -256,10 +256,10 @@ static int windows_of_distances(windows *w, const vit *model, const checkpoint *
             w->shift = 0;
         w->height = w->width = w->side = least(side, w->side);
         w->rule = MIM_BIAS_FIXED;
-    } else if (!pretrained) {       /* a smaller window has other distances */
+    } else if (!pretrained) {       /* other windows have other distances */
         w->height = least(w->side, side_at((uint32_t)s->image_height.value / m->patch_height, stage, 0));
         w->width = least(w->side, side_at((uint32_t)s->image_width.value / m->patch_width, stage, 0));
-        w->rule = MIM_BIAS_FIXED;
+        w->rule = MIM_BIAS_DISTANCES;
     }
     w->reach_y = pretrained ? pretrained - 1 : w->height - 1;
     w->reach_x = pretrained ? pretrained - 1 : w->width - 1;
@@ -304,6 +304,12 @@ static int add_windows(plan *p, mim_blob_step *step, const vit *model, const che
     r.part[0] = b[RELATIVE_BIAS].weight ? b[RELATIVE_BIAS] : b[BIAS_MLP1];
     r.part[1] = b[BIAS_MLP2];
     plan_plain(p, step, 3, step->heads, (2 * w.height - 1) * (2 * w.width - 1), &r);
+    if (w.rule == MIM_BIAS_DISTANCES) {
+        r.kind = ROWS_DISTANCE_MLP;
+        plan_plain(p, step, 10, 3 + step->heads, round_up((uint32_t)b[BIAS_MLP1].weight->shape[0], 16), &r);
+        r.kind = ROWS_DISTANCE_INPUTS;
+        plan_plain(p, step, 11, w.side, 2 * w.side - 1, &r);
+    }
     return 0;
 }
 
