@@ -356,7 +356,8 @@ static mim_status measure(result *r, mim_session *session, const float *planes, 
 static void report(const mim_model *model, const mim_session *session, const result *r, double half, double top,
                    const char *loop, uint32_t threads, int json)
 {
-    uint64_t patches = (uint64_t)session->grid_height * session->grid_width, macs = model_macs(model, patches);
+    mim_grid grid = { session->grid_frames, session->grid_height, session->grid_width, session->tokens, model->header->dim };
+    uint64_t macs = model_macs(model, grid);
     double gops = 2e-9 * (double)macs / half, peak_gops = 1e-9 * top, least = r->seconds[0];
     const char *type = type_name(model->header->type);
     if (json) {
@@ -416,7 +417,8 @@ int cmd_bench(int argc, char **argv)
     if (!failed) {
         uint64_t pixels = (uint64_t)model.header->channels * desc.height * desc.width;
         planes = pixels <= SIZE_MAX / sizeof *planes ? malloc((size_t)pixels * sizeof *planes) : NULL;
-        tokens = malloc((size_t)e.session.tokens * model.header->dim * sizeof *tokens);
+        mim_grid last;
+        tokens = mim_shape(&e.session, 0, &last) == MIM_OK ? malloc((size_t)last.tokens * last.dim * sizeof *tokens) : NULL;
         r = calloc(1, sizeof *r);
         if (!planes || !tokens || !r) {
             failed = fail("not enough memory for the picture and its tokens");

@@ -238,7 +238,7 @@ static void print_text(const mim_model *model, const char *cpu, const mim_memory
     print_outputs(model, "", ", ");
     printf("%s\n", has_decoder(model) ? "; reconstruction" : "");
     printf("%-16s%" PRIu64 "\n", "parameters", h->parameters);
-    printf("%-16s%.3f G multiply-accumulates an image\n", "work", 1e-9 * (double)model_macs(model, patches));
+    printf("%-16s%.3f G multiply-accumulates an image\n", "work", 1e-9 * (double)model_macs(model, model_grid(model, h->image_height, h->image_width)));
     printf("%-16s%" PRIu64 " bytes\n", "blob", h->bytes);
     printf("%-16s%zu bytes at least; up to %zu, more is faster\n", "arena", need->bytes, need->useful);
     printf("%-16s%s here; this build knows", "cpu", cpu);
@@ -327,7 +327,7 @@ static void print_json(const mim_model *model, const char *cpu, const mim_memory
     print_outputs(model, "\"", ", ");
     printf("],\n");
     json_number("params", h->parameters);
-    json_number("macs", model_macs(model, patches));
+    json_number("macs", model_macs(model, model_grid(model, h->image_height, h->image_width)));
     json_number("blob_bytes", h->bytes);
     json_number("arena_bytes", need->bytes);
     json_number("arena_max_bytes", need->useful);

@@ -78,9 +78,13 @@ typedef struct engine {
 int  engine_start(engine *e, const mim_model *model, const mim_session_desc *desc, reason *why);
 void engine_stop(engine *e);
 
-/* Multiply-accumulates of one encode of `patches` patches, without the head: the linear layers and the products of
- * attention at the true token count, from the model's steps and the true sizes of its tensors. */
-uint64_t model_macs(const mim_model *model, uint64_t patches);
+/* The grid of patches of an input of height x width pixels. */
+mim_grid model_grid(const mim_model *model, uint32_t height, uint32_t width);
+
+/* Multiply-accumulates of one encode of such a grid, without the head: the linear layers, convolutions and products of
+ * attention at the true token count, from the model's steps and the true sizes of its tensors; windows that the grid does not
+ * fill count for the tokens they have. */
+uint64_t model_macs(const mim_model *model, mim_grid grid);
 
 const mim_blob_step *model_step(const mim_model *model, uint16_t kind);            /* the encoder's last of its kind, or NULL */
 const mim_blob_tensor *step_tensor(const mim_model *model, const mim_blob_step *step, unsigned slot);  /* or NULL */
