@@ -85,14 +85,51 @@ static void say(char *text, size_t bytes, const char *value, const char *from)
         snprintf(text + used, bytes - used, "; %s (%s)", value, from);
 }
 
-static void print_recognised(const vit *model, const measures *m, const settings *s)
+/* How many blocks each stage has. */
+static void print_stages(const vit *model, const measures *m)
+{
+    printf(" in %" PRIu32 " stages (", model->stages);
+    for (uint32_t stage = 0; stage < model->stages; stage++) {
+        uint32_t count = 0;
+        for (uint32_t i = 0; i < model->depth; i++)
+            count += model->stage_of[i] == stage && !is_merging(model->block[i]);
+        printf("%s%" PRIu32, stage ? ", " : "", count);
+    }
+    printf("), %" PRIu32 " to %" PRIu32 " wide", m->embed_dim, m->width);
+}
+
+/* The sizes of windows, each once. */
+static void print_windows(const mim_blob_header *h, const mim_blob_step *steps)
+{
+    for (uint32_t i = 0, told = 0; i < h->step_count; i++) {
+        uint32_t k = 0;
+        while (k < i && (!steps[k].window || steps[k].window_height != steps[i].window_height || steps[k].window_width != steps[i].window_width))
+            k++;
+        if (steps[i].window && k == i)
+            printf("%s%ux%u", told++ ? " and " : ", windows of ", (unsigned)steps[i].window_height, (unsigned)steps[i].window_width);
+    }
+}
+
+static void print_recognised(const vit *model, const measures *m, const settings *s, const plan *p)
 {
     printf("recognised %s (%s", model->family->title, model->naming);
     printf("%s%s", model->evidence[0] ? ", " : "", model->evidence);
     if (model->prefix[0])
         printf(", under '%s'", model->prefix);
-    printf("): %" PRIu32 " blocks, %" PRIu32 " wide, patches of %" PRIu32 "x%" PRIu32 "x%" PRIu32,
-           model->depth, m->dim, m->patch_height, m->patch_width, m->channels);
+    uint32_t blocks = 0;
+    for (uint32_t i = 0; i < model->depth; i++)
+        blocks += !is_merging(model->block[i]);
+    printf("): %" PRIu32 " blocks", blocks);
+    if (model->stages > 1)
+        print_stages(model, m);
+    else
+        printf(", %" PRIu32 " wide", m->width);
+    printf(", patches of %" PRIu32 "x%" PRIu32 "x%" PRIu32, m->kernel_height, m->kernel_width, m->channels);
+    if (m->kernel_height != m->patch_height || m->kernel_width != m->patch_width)
+        printf(" %" PRIu32 "x%" PRIu32 " apart", m->patch_height, m->patch_width);
+    print_windows(&p->header, p->steps);
+    if (m->dim != m->width)
+        printf(", neck of %" PRIu32, m->dim);
     if (m->position_rows)
         printf(", %.0fx%.0f positions", s->grid_height.value, s->grid_width.value);
     if (m->bias_rows)
@@ -207,7 +244,7 @@ static int convert(work *k, const wishes *w, const char *path, uint32_t type)
     if (measure(&m, k->model, &k->cp, w->keep_decoder) || settle(&s, &k->found, w, k->model, &k->cp, &m) ||
         build(k->plan, k->model, &k->cp, &m, &s, type) || check_output(&k->cp, w->output) || plan_write(k->plan, w->output))
         return 1;
-    print_recognised(k->model, &m, &s);
+    print_recognised(k->model, &m, &s, k->plan);
     print_written(k->plan, w->output, &m, &s);
     print_ignored(k->model, &k->cp);
     return 0;
