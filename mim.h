@@ -81,6 +81,8 @@
  *     MIM_NO_X86           without AVX2 and AVX-512
  *     MIM_NO_AVX512        without AVX-512
  *     MIM_NO_NEON          without NEON
+ *     MIM_NO_DOTPROD       without its dot products
+ *     MIM_NO_I8MM          without its matrix products
  *     MIM_MEMCPY, MIM_MEMSET, MIM_MEMCMP   all three, in place of string.h's
  *
  * None changes a struct or a result. libm is never used: square root, exp and erf are here.
@@ -131,9 +133,12 @@
  *
  * INSTRUCTION SETS
  *
- * scalar (portable C), avx2 (with FMA and F16C), avx512 (with VNNI), neon (AArch64). Checked by
- * CPUID and XCR0 where the machine must be asked. desc.cpu names one; one that the machine lacks
- * is an error, not a fallback. session.cpu says which is in use.
+ * scalar (portable C), avx2 (with FMA and F16C), avx512 (with VNNI); on AArch64 neon, dotprod and
+ * i8mm; on 32-bit Arm neon, in builds with -mfpu=neon or better, for the products alone. The
+ * machine is asked where it must be: by CPUID and XCR0, by getauxval on Linux, by sysctlbyname on
+ * Apple's systems; elsewhere, and freestanding, dotprod and i8mm need a -march that has them.
+ * desc.cpu names one; one that the machine lacks is an error, not a fallback. session.cpu says
+ * which is in use.
  *
  * ACCURACY AND DETERMINISM
  *
@@ -177,7 +182,7 @@
  * REVISIONS
  *
  *     0.1.0   ViT encoders with absolute, relative and rotary positions; f32, f16, q8; scalar, AVX2,
- *             AVX-512, NEON; resize; MAE decoder
+ *             AVX-512, NEON with dotprod and i8mm; resize; MAE decoder
  */
 #ifndef MIM_H
 #define MIM_H
@@ -548,7 +553,8 @@ MIM_API mim_status mim_verify(mim_model *model);
 typedef void (*mim_task)(void *arg, uint32_t index);
 
 /* Instruction sets. A session uses the best one that the machine has, or the one asked for. */
-enum { MIM_CPU_BEST = 0, MIM_CPU_SCALAR = 1, MIM_CPU_AVX2 = 2, MIM_CPU_AVX512 = 3, MIM_CPU_NEON = 4 };
+enum { MIM_CPU_BEST = 0, MIM_CPU_SCALAR = 1, MIM_CPU_AVX2 = 2, MIM_CPU_AVX512 = 3, MIM_CPU_NEON = 4, MIM_CPU_DOTPROD = 5,
+       MIM_CPU_I8MM = 6, MIM_CPU_SIMD128 = 7, MIM_CPU_COUNT };
 
 typedef struct mim_session_desc {    /* all zero: the size as trained, one thread, everything default */
     uint32_t height, width;          /* input in pixels, multiples of the patch; 0: as trained */
@@ -767,9 +773,36 @@ MIM_API void mim_unload(void *blob);
 #include <intrin.h>
 #endif
 #endif
+#if !defined(MIM_NO_NEON) && defined(__arm__) && defined(__ARM_NEON) && !defined(__ARMEB__)
+#define MIMP_NEON32
+#include <arm_neon.h>
+#endif
 #if !defined(MIM_NO_NEON) && (defined(__aarch64__) || defined(_M_ARM64)) && !defined(__AARCH64EB__)
 #define MIMP_NEON
 #include <arm_neon.h>
+/* clang had these instructions' functions only under -march, until 16. */
+#if (defined(__GNUC__) && !defined(__clang__)) || (defined(__clang__) && __clang_major__ >= 16)
+#define MIMP_ARM_TARGETS
+#endif
+#if !defined(MIM_NO_DOTPROD) && (defined(MIMP_ARM_TARGETS) || defined(__ARM_FEATURE_DOTPROD))
+#define MIMP_DOTPROD
+#endif
+#if !defined(MIM_NO_I8MM) && (defined(MIMP_ARM_TARGETS) || defined(__ARM_FEATURE_MATMUL_INT8))
+#define MIMP_I8MM
+#endif
+#if defined(__linux__) && __STDC_HOSTED__
+#include <sys/auxv.h>
+#elif defined(__APPLE__)                /* whose <sys/sysctl.h> does not compile under _POSIX_C_SOURCE */
+#ifdef __cplusplus
+extern "C"
+#endif
+int sysctlbyname(const char *name, void *old_value, size_t *old_bytes, void *new_value, size_t new_bytes);
+#endif
+#endif
+
+#if !defined(MIM_NO_SIMD128) && defined(__wasm_simd128__)
+#define MIMP_SIMD128
+#include <wasm_simd128.h>
 #endif
 
 /* =======================================================================================
@@ -802,6 +835,8 @@ static int mimp_little_endian(void)
 static float mimp_sqrt(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
 #elif defined(MIMP_NEON)
 static float mimp_sqrt(float x) { return vget_lane_f32(vsqrt_f32(vdup_n_f32(x)), 0); }
+#elif defined(MIMP_SIMD128)
+static float mimp_sqrt(float x) { return wasm_f32x4_extract_lane(wasm_f32x4_sqrt(wasm_f32x4_splat(x)), 0); }
 #else
 static float mimp_sqrt(float x)
 {
@@ -1513,7 +1548,7 @@ MIMP_PUBLIC mim_status mim_verify(mim_model *model)
  *
  * Everything between the products (norms, softmax, quantization, epilogues) is written once,
  * below, over sixteen lanes, and these few operations are what an instruction set supplies:
- * one AVX-512 register, two of AVX2, four of NEON, or an array. A row is summed in sixteen
+ * one AVX-512 register, two of AVX2, four of NEON or wasm, or an array. A row is summed in sixteen
  * lanes that are then folded by halves. So the order of operations is the same everywhere, and
  * with it every bit. min and max are "a < b ? a : b" and "a > b ? a : b", NaN included.
  *
@@ -1880,6 +1915,88 @@ MIMP_NEON_FOLD(max, MIMP_NEON_MORE, MIMP_MORE)
 MIMP_INLINE int32_t mimp_neon_fold_addi(mimp_neon_i v) { return vaddvq_s32(vaddq_s32(vaddq_s32(v.a, v.b), vaddq_s32(v.c, v.d))); }
 #endif
 
+#ifdef MIMP_SIMD128
+/* ---- wasm SIMD128: four vectors ---- */
+
+typedef struct { v128_t a, b, c, d; } mimp_simd128_f;
+typedef mimp_simd128_f mimp_simd128_i;
+
+#define MIMP_SIMD128_OP(name, op) \
+    MIMP_INLINE mimp_simd128_f mimp_simd128_##name(mimp_simd128_f x, mimp_simd128_f y) \
+    { mimp_simd128_f r; r.a = op(x.a, y.a); r.b = op(x.b, y.b); r.c = op(x.c, y.c); r.d = op(x.d, y.d); return r; }
+#define MIMP_SIMD128_LESS(x, y) wasm_f32x4_pmin(y, x)       /* pmin(y, x) is x < y ? x : y */
+#define MIMP_SIMD128_MORE(x, y) wasm_f32x4_pmax(y, x)       /* pmax(y, x) is y < x ? x : y */
+MIMP_SIMD128_OP(add, wasm_f32x4_add)
+MIMP_SIMD128_OP(sub, wasm_f32x4_sub)
+MIMP_SIMD128_OP(mul, wasm_f32x4_mul)
+MIMP_SIMD128_OP(div, wasm_f32x4_div)
+MIMP_SIMD128_OP(min, MIMP_SIMD128_LESS)
+MIMP_SIMD128_OP(max, MIMP_SIMD128_MORE)
+MIMP_SIMD128_OP(addi, wasm_i32x4_add)
+MIMP_SIMD128_OP(subi, wasm_i32x4_sub)
+MIMP_SIMD128_OP(muli, wasm_i32x4_mul)
+MIMP_SIMD128_OP(andi, wasm_v128_and)
+MIMP_INLINE mimp_simd128_f mimp_simd128_load(const float *p)
+{ mimp_simd128_f r; r.a = wasm_v128_load(p); r.b = wasm_v128_load(p + 4); r.c = wasm_v128_load(p + 8); r.d = wasm_v128_load(p + 12); return r; }
+MIMP_INLINE void mimp_simd128_store(float *p, mimp_simd128_f v)
+{ wasm_v128_store(p, v.a); wasm_v128_store(p + 4, v.b); wasm_v128_store(p + 8, v.c); wasm_v128_store(p + 12, v.d); }
+MIMP_INLINE mimp_simd128_f mimp_simd128_set(float x) { mimp_simd128_f r; r.a = r.b = r.c = r.d = wasm_f32x4_splat(x); return r; }
+MIMP_INLINE mimp_simd128_i mimp_simd128_loadi(const int32_t *p)
+{ mimp_simd128_i r; r.a = wasm_v128_load(p); r.b = wasm_v128_load(p + 4); r.c = wasm_v128_load(p + 8); r.d = wasm_v128_load(p + 12); return r; }
+MIMP_INLINE void mimp_simd128_storei(void *p, mimp_simd128_i v)
+{ int32_t *q = (int32_t *)p; wasm_v128_store(q, v.a); wasm_v128_store(q + 4, v.b); wasm_v128_store(q + 8, v.c); wasm_v128_store(q + 12, v.d); }
+MIMP_INLINE mimp_simd128_i mimp_simd128_seti(int32_t x) { mimp_simd128_i r; r.a = r.b = r.c = r.d = wasm_i32x4_splat(x); return r; }
+MIMP_INLINE mimp_simd128_f mimp_simd128_first(mimp_simd128_f v, uint32_t n)
+{
+    float lanes[16];
+    uint32_t j;
+    mimp_simd128_store(lanes, v);
+    for (j = n; j < 16; j++)
+        lanes[j] = 0;
+    return mimp_simd128_load(lanes);
+}
+#define mimp_simd128_cast_f(v) (v)
+#define mimp_simd128_cast_i(v) (v)
+MIMP_INLINE mimp_simd128_i mimp_simd128_shl(mimp_simd128_i v, uint32_t n)
+{ v.a = wasm_i32x4_shl(v.a, n); v.b = wasm_i32x4_shl(v.b, n); v.c = wasm_i32x4_shl(v.c, n); v.d = wasm_i32x4_shl(v.d, n); return v; }
+MIMP_INLINE mimp_simd128_f mimp_simd128_convert(mimp_simd128_i v)
+{
+    v.a = wasm_f32x4_convert_i32x4(v.a); v.b = wasm_f32x4_convert_i32x4(v.b);
+    v.c = wasm_f32x4_convert_i32x4(v.c); v.d = wasm_f32x4_convert_i32x4(v.d);
+    return v;
+}
+MIMP_INLINE void mimp_simd128_quads(uint8_t *p, size_t stride, mimp_simd128_i v)
+{
+    const v128_t low = wasm_i8x16_shuffle(v.a, v.b, 0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28);
+    const v128_t high = wasm_i8x16_shuffle(v.c, v.d, 0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28);
+    wasm_v128_store32_lane(p, low, 0);
+    wasm_v128_store32_lane(p + stride, low, 1);
+    wasm_v128_store32_lane(p + 2 * stride, high, 0);
+    wasm_v128_store32_lane(p + 3 * stride, high, 1);
+}
+MIMP_INLINE void mimp_simd128_columns(float *out, size_t step, const float *x, size_t stride, uint32_t rows, float factor)
+{
+    mimp_scalar_columns(out, step, x, stride, rows, factor);
+}
+#define MIMP_SIMD128_FOLD(name, op, less) \
+    MIMP_INLINE float mimp_simd128_fold_##name(mimp_simd128_f v) \
+    { \
+        const v128_t q = op(op(v.a, v.c), op(v.b, v.d)); \
+        const float x = less(wasm_f32x4_extract_lane(q, 0), wasm_f32x4_extract_lane(q, 2)); \
+        const float y = less(wasm_f32x4_extract_lane(q, 1), wasm_f32x4_extract_lane(q, 3)); \
+        return less(x, y); \
+    }
+MIMP_SIMD128_FOLD(add, wasm_f32x4_add, MIMP_PLUS)
+MIMP_SIMD128_FOLD(min, MIMP_SIMD128_LESS, MIMP_LESS)
+MIMP_SIMD128_FOLD(max, MIMP_SIMD128_MORE, MIMP_MORE)
+MIMP_INLINE int32_t mimp_simd128_fold_addi(mimp_simd128_i v)
+{
+    v.a = wasm_i32x4_add(wasm_i32x4_add(v.a, v.c), wasm_i32x4_add(v.b, v.d));
+    v.a = wasm_i32x4_add(v.a, wasm_i32x4_shuffle(v.a, v.a, 2, 3, 0, 1));
+    return wasm_i32x4_extract_lane(wasm_i32x4_add(v.a, wasm_i32x4_shuffle(v.a, v.a, 1, 0, 3, 2)), 0);
+}
+#endif
+
 /* =======================================================================================
  * >>row operations: what lies between the products, written once
  *
@@ -2197,6 +2314,11 @@ typedef struct mimp_kernels {
 
 #define MIMP_MAX_ROWS 16    /* of any leaf */
 
+/* An instruction set's row operations, in the order of the table. */
+#define MIMP_ROWS_OF(isa) \
+    mimp_##isa##_pack, mimp_##isa##_norm, mimp_##isa##_gate, mimp_##isa##_quantize, mimp_##isa##_finish, mimp_##isa##_softmax, \
+    mimp_##isa##_values, mimp_##isa##_dot, mimp_##isa##_accumulate
+
 /* ---- portable: 4 x 16 ---- */
 
 #define MIMP_V(x) mimp_scalar_##x
@@ -2238,8 +2360,7 @@ static void mimp_scalar_halves(float *out, const uint16_t *in, size_t n)
 static const mimp_kernels mimp_kernels_scalar = {
     "scalar", MIM_CPU_SCALAR, 4, 4,
     mimp_scalar_tile_f32, NULL, mimp_scalar_tile_f32, mimp_scalar_tile_q8, mimp_scalar_tile_q8, mimp_scalar_halves,
-    mimp_scalar_pack, mimp_scalar_norm, mimp_scalar_gate, mimp_scalar_quantize, mimp_scalar_finish, mimp_scalar_softmax, mimp_scalar_values,
-    mimp_scalar_dot, mimp_scalar_accumulate
+    MIMP_ROWS_OF(scalar)
 };
 
 #ifdef MIMP_X86
@@ -2332,8 +2453,7 @@ MIMP_TARGET("avx2,f16c") static void mimp_avx2_halves(float *out, const uint16_t
 static const mimp_kernels mimp_kernels_avx2 = {
     "avx2", MIM_CPU_AVX2, 6, 4,
     mimp_avx2_tile_f32, NULL, mimp_avx2_tile_plain, mimp_avx2_tile_q8, mimp_avx2_tile_q8_wide, mimp_avx2_halves,
-    mimp_avx2_pack, mimp_avx2_norm, mimp_avx2_gate, mimp_avx2_quantize, mimp_avx2_finish, mimp_avx2_softmax, mimp_avx2_values,
-    mimp_avx2_dot, mimp_avx2_accumulate
+    MIMP_ROWS_OF(avx2)
 };
 
 #ifndef MIM_NO_AVX512
@@ -2400,10 +2520,98 @@ MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512_tile_q8(int32_t *acc, const
 static const mimp_kernels mimp_kernels_avx512 = {
     "avx512", MIM_CPU_AVX512, 14, 14,
     mimp_avx512_tile_f32, mimp_avx512_pair_f32, mimp_avx512_tile_plain, mimp_avx512_tile_q8, mimp_avx512_tile_q8, mimp_avx2_halves,
-    mimp_avx512_pack, mimp_avx512_norm, mimp_avx512_gate, mimp_avx512_quantize, mimp_avx512_finish, mimp_avx512_softmax, mimp_avx512_values,
-    mimp_avx512_dot, mimp_avx512_accumulate
+    MIMP_ROWS_OF(avx512)
 };
 #endif
+#endif
+
+#if defined(MIMP_NEON) || defined(MIMP_NEON32)
+/* Keeps gcc's scheduler from starting all products at once, which spills. */
+#ifdef __GNUC__
+#define MIMP_FENCE __asm__ volatile("")
+#else
+#define MIMP_FENCE
+#endif
+
+/* umull wants both unsigned: weights go in as w + 128, and 128 times the sum of the row comes off at the end (all stays
+ * below 255 * 255 * 65536 < 2^32). A quad gives two sums of pairs per channel, which uadalp takes to 32 bits, so any bytes
+ * are exact. Eight products to a umull and a uadalp; each has one pipe on most cores. */
+#define MIMP_NEON_PAIRS(r, x) \
+    c##r##0 = vpadalq_u16(c##r##0, vmull_u8(vget_low_u8(w0), vget_low_u8(x))); \
+    c##r##1 = vpadalq_u16(c##r##1, vmull_u8(vget_high_u8(w0), vget_high_u8(x))); \
+    c##r##2 = vpadalq_u16(c##r##2, vmull_u8(vget_low_u8(w1), vget_low_u8(x))); \
+    c##r##3 = vpadalq_u16(c##r##3, vmull_u8(vget_high_u8(w1), vget_high_u8(x))); \
+    c##r##4 = vpadalq_u16(c##r##4, vmull_u8(vget_low_u8(w2), vget_low_u8(x))); \
+    c##r##5 = vpadalq_u16(c##r##5, vmull_u8(vget_high_u8(w2), vget_high_u8(x))); \
+    c##r##6 = vpadalq_u16(c##r##6, vmull_u8(vget_low_u8(w3), vget_low_u8(x))); \
+    c##r##7 = vpadalq_u16(c##r##7, vmull_u8(vget_high_u8(w3), vget_high_u8(x)));
+#define MIMP_NEON_STOREI(to, low, high, off) \
+    vst1q_s32(to, vreinterpretq_s32_u32(vsubq_u32(vcombine_u32(vpadd_u32(vget_low_u32(low), vget_high_u32(low)), \
+                                                               vpadd_u32(vget_low_u32(high), vget_high_u32(high))), off)));
+#define MIMP_NEON_STORE_PAIRS(r, to, sum) \
+    MIMP_NEON_STOREI(to, c##r##0, c##r##1, vdupq_n_u32(sum)) MIMP_NEON_STOREI(to + 4, c##r##2, c##r##3, vdupq_n_u32(sum)) \
+    MIMP_NEON_STOREI(to + 8, c##r##4, c##r##5, vdupq_n_u32(sum)) MIMP_NEON_STOREI(to + 12, c##r##6, c##r##7, vdupq_n_u32(sum))
+#endif
+
+#ifdef MIMP_NEON32
+/* ---- NEON of 32-bit Arm: 4 x 16 floats, 4 x 16 bytes ---- */
+
+/* Its floats flush subnormals to zero, so that only f32's own leaf may use them; the rest is the portable code's. Two rows, or
+ * one of bytes, at a time: there are sixteen registers. */
+#define MIMP_NEON32_ROW(c, lane) \
+    c##0 = vmlaq_lane_f32(c##0, w0, x, lane); c##1 = vmlaq_lane_f32(c##1, w1, x, lane); \
+    c##2 = vmlaq_lane_f32(c##2, w2, x, lane); c##3 = vmlaq_lane_f32(c##3, w3, x, lane);
+static void mimp_neon32_tile_f32(float *acc, const float *a, const float *w, size_t k)
+{
+    int r;
+    for (r = 0; r < 4; r += 2, a += 2, acc += 32) {
+        float32x4_t c0, c1, c2, c3, d0, d1, d2, d3;
+        size_t i;
+        c0 = c1 = c2 = c3 = d0 = d1 = d2 = d3 = vdupq_n_f32(0);
+        for (i = 0; i < k; i++) {
+            const float *panel = w + 16 * i;
+            const float32x4_t w0 = vld1q_f32(panel), w1 = vld1q_f32(panel + 4), w2 = vld1q_f32(panel + 8), w3 = vld1q_f32(panel + 12);
+            const float32x2_t x = vld1_f32(a + 4 * i);
+            MIMP_NEON32_ROW(c, 0) MIMP_NEON32_ROW(d, 1)
+        }
+        vst1q_f32(acc, c0); vst1q_f32(acc + 4, c1); vst1q_f32(acc + 8, c2); vst1q_f32(acc + 12, c3);
+        vst1q_f32(acc + 16, d0); vst1q_f32(acc + 20, d1); vst1q_f32(acc + 24, d2); vst1q_f32(acc + 28, d3);
+    }
+}
+
+#define MIMP_NEON32_PAIRS(low, high, at) \
+    v = veorq_u8(vld1q_u8(panel + at), flip); \
+    low = vpadalq_u16(low, vmull_u8(vget_low_u8(v), x)); \
+    high = vpadalq_u16(high, vmull_u8(vget_high_u8(v), x)); \
+    MIMP_FENCE;
+static void mimp_neon32_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
+{
+    const uint8x16_t flip = vdupq_n_u8(128);
+    uint32x4_t c00, c01, c02, c03, c04, c05, c06, c07, sums = vdupq_n_u32(0);
+    uint32_t sum[4];
+    size_t i;
+    int r;
+    for (i = 0; i < k; i += 4)
+        sums = vpadalq_u16(sums, vpaddlq_u8(vld1q_u8(a + 4 * i)));
+    vst1q_u32(sum, vshlq_n_u32(sums, 7));
+    for (r = 0; r < 4; r++, acc += 16) {
+        c00 = c01 = c02 = c03 = c04 = c05 = c06 = c07 = vdupq_n_u32(0);
+        i = 0;
+        do {                            /* gcc copies the accumulators where a loop may be empty */
+            const uint8_t *panel = (const uint8_t *)w + 16 * i;
+            uint8x16_t v;
+            const uint8x8_t x = vreinterpret_u8_u32(vld1_dup_u32((const uint32_t *)(const void *)(a + 4 * i + 4 * r)));
+            MIMP_NEON32_PAIRS(c00, c01, 0) MIMP_NEON32_PAIRS(c02, c03, 16) MIMP_NEON32_PAIRS(c04, c05, 32) MIMP_NEON32_PAIRS(c06, c07, 48)
+        } while ((i += 4) < k);
+        MIMP_NEON_STORE_PAIRS(0, acc, sum[r])
+    }
+}
+
+static const mimp_kernels mimp_kernels_neon32 = {
+    "neon", MIM_CPU_NEON, 4, 4,
+    mimp_neon32_tile_f32, NULL, mimp_scalar_tile_f32, mimp_neon32_tile_q8, mimp_neon32_tile_q8, mimp_scalar_halves,
+    MIMP_ROWS_OF(scalar)
+};
 #endif
 
 #ifdef MIMP_NEON
@@ -2436,27 +2644,30 @@ MIMP_ROW_OPS(neon, MIMP_V, )
 MIMP_NEON_TILE_F32(mimp_neon_tile_f32, vfmaq_laneq_f32)
 MIMP_NEON_TILE_F32(mimp_neon_tile_plain, MIMP_NEON_UNFUSED)
 
-/* Widened to 16 bits, so any bytes are exact; two channels of a quad to a register, sums of pairs kept apart until the end. */
 static void mimp_neon_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
 {
-    int r, j;
-    for (r = 0; r < 4; r++) {
-        int32x4_t c[8];
-        size_t i;
-        for (j = 0; j < 8; j++)
-            c[j] = vdupq_n_s32(0);
+    const uint8x16_t flip = vdupq_n_u8(128);
+    uint32x4_t c00, c01, c02, c03, c04, c05, c06, c07, c10, c11, c12, c13, c14, c15, c16, c17, sums = vdupq_n_u32(0);
+    uint32_t sum[4];
+    size_t i;
+    int r;
+    for (i = 0; i < k; i += 4)
+        sums = vpadalq_u16(sums, vpaddlq_u8(vld1q_u8(a + 4 * i)));
+    vst1q_u32(sum, vshlq_n_u32(sums, 7));
+    for (r = 0; r < 4; r += 2, acc += 32) {
+        c00 = c01 = c02 = c03 = c04 = c05 = c06 = c07 = c10 = c11 = c12 = c13 = c14 = c15 = c16 = c17 = vdupq_n_u32(0);
         for (i = 0; i < k; i += 4) {
-            uint32_t quad;
-            int16x4_t x;
-            MIM_MEMCPY(&quad, a + 4 * i + 4 * r, 4);
-            x = vget_low_s16(vreinterpretq_s16_u16(vmovl_u8(vcreate_u8(quad))));
-            for (j = 0; j < 8; j++) {
-                const int16x8_t two = vmovl_s8(vld1_s8(w + 16 * i + 8 * j));
-                c[j] = vaddq_s32(c[j], vpaddq_s32(vmull_s16(vget_low_s16(two), x), vmull_s16(vget_high_s16(two), x)));
-            }
+            const uint8_t *panel = (const uint8_t *)w + 16 * i;
+            const uint8x16_t w0 = veorq_u8(vld1q_u8(panel), flip), w1 = veorq_u8(vld1q_u8(panel + 16), flip);
+            const uint8x16_t w2 = veorq_u8(vld1q_u8(panel + 32), flip), w3 = veorq_u8(vld1q_u8(panel + 48), flip);
+            const uint32x2_t x = vreinterpret_u32_u8(vld1_u8(a + 4 * i + 4 * r));
+            const uint8x16_t x0 = vreinterpretq_u8_u32(vdupq_lane_u32(x, 0)), x1 = vreinterpretq_u8_u32(vdupq_lane_u32(x, 1));
+            MIMP_NEON_PAIRS(0, x0)
+            MIMP_FENCE;
+            MIMP_NEON_PAIRS(1, x1)
         }
-        for (j = 0; j < 4; j++)
-            vst1q_s32(acc + 16 * r + 4 * j, vpaddq_s32(c[2 * j], c[2 * j + 1]));
+        MIMP_NEON_STORE_PAIRS(0, acc, sum[r])
+        MIMP_NEON_STORE_PAIRS(1, acc + 16, sum[r + 1])
     }
 }
 
@@ -2469,8 +2680,175 @@ static void mimp_neon_halves(float *out, const uint16_t *in, size_t n)
 static const mimp_kernels mimp_kernels_neon = {
     "neon", MIM_CPU_NEON, 4, 4,
     mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_neon_tile_q8, mimp_neon_tile_q8, mimp_neon_halves,
-    mimp_neon_pack, mimp_neon_norm, mimp_neon_gate, mimp_neon_quantize, mimp_neon_finish, mimp_neon_softmax, mimp_neon_values,
-    mimp_neon_dot, mimp_neon_accumulate
+    MIMP_ROWS_OF(neon)
+};
+
+#ifdef MIMP_DOTPROD
+/* ---- NEON with dotprod: 8 x 16 bytes ---- */
+
+/* udot adds the four products of a quad in 32 bits; weights go in as w + 128, as above. Eight channels at a time: sixteen
+ * accumulators (row r, channels in fours). Sixteen udot to two eor and three loads: the pipes for udot, two or four, bound it. */
+#define MIMP_8(STEP) STEP(0) STEP(1) STEP(2) STEP(3) STEP(4) STEP(5) STEP(6) STEP(7)
+#define MIMP_DOTPROD_START(r) c##r = d##r = vdupq_n_u32(0u - 128 * sum[r]);
+#define MIMP_DOTPROD_QUAD(r) \
+    c##r = vdotq_laneq_u32(c##r, w0, r < 4 ? x0 : x1, r % 4); \
+    d##r = vdotq_laneq_u32(d##r, w1, r < 4 ? x0 : x1, r % 4);
+#define MIMP_DOTPROD_STORE(r) \
+    vst1q_s32(acc + 16 * r, vreinterpretq_s32_u32(c##r)); \
+    vst1q_s32(acc + 16 * r + 4, vreinterpretq_s32_u32(d##r));
+MIMP_TARGET("arch=armv8.2-a+dotprod") static void mimp_dotprod_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
+{
+    const uint8x16_t ones = vdupq_n_u8(1), flip = vdupq_n_u8(128);
+    uint32x4_t c0, c1, c2, c3, c4, c5, c6, c7, d0, d1, d2, d3, d4, d5, d6, d7;
+    uint32_t sum[8];
+    size_t i;
+    int half;
+    c0 = c1 = vdupq_n_u32(0);
+    for (i = 0; i < k; i += 4) {
+        c0 = vdotq_u32(c0, vld1q_u8(a + 8 * i), ones);
+        c1 = vdotq_u32(c1, vld1q_u8(a + 8 * i + 16), ones);
+    }
+    vst1q_u32(sum, c0);
+    vst1q_u32(sum + 4, c1);
+    for (half = 0; half < 2; half++, acc += 8, w += 32) {
+        MIMP_8(MIMP_DOTPROD_START)
+        for (i = 0; i < k; i += 4) {
+            const uint8x16_t x0 = vld1q_u8(a + 8 * i), x1 = vld1q_u8(a + 8 * i + 16);
+            const uint8x16_t w0 = veorq_u8(vreinterpretq_u8_s8(vld1q_s8(w + 16 * i)), flip);
+            const uint8x16_t w1 = veorq_u8(vreinterpretq_u8_s8(vld1q_s8(w + 16 * i + 16)), flip);
+            MIMP_8(MIMP_DOTPROD_QUAD)
+        }
+        MIMP_8(MIMP_DOTPROD_STORE)
+    }
+}
+
+static const mimp_kernels mimp_kernels_dotprod = {
+    "dotprod", MIM_CPU_DOTPROD, 4, 8,
+    mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_dotprod_tile_q8, mimp_dotprod_tile_q8, mimp_neon_halves,
+    MIMP_ROWS_OF(neon)
+};
+#endif
+
+#ifdef MIMP_I8MM
+/* ---- NEON with i8mm: 8 x 16 bytes ---- */
+
+/* usmmla multiplies two rows by two channels over eight k, unsigned by signed, in 32 bits: exact for any bytes. trn puts the
+ * quads of two rows, or channels, that are two apart behind each other. Eight channels at a time: sixteen accumulators (rows p
+ * and p + 2, channels q and q + 2). Sixteen usmmla of 32 products to eight trn and four pairs of loads: the pipes bound it. */
+#define MIMP_I8MM_4(STEP, p) STEP(p, 0) STEP(p, 1) STEP(p, 2) STEP(p, 3)
+#define MIMP_I8MM_16(STEP) MIMP_I8MM_4(STEP, 0) MIMP_I8MM_4(STEP, 1) MIMP_I8MM_4(STEP, 2) MIMP_I8MM_4(STEP, 3)
+#define MIMP_I8MM_ZERO(p, q) c##p##q = vdupq_n_s32(0);
+#define MIMP_I8MM_MULTIPLY(p, q) c##p##q = vusmmlaq_s32(c##p##q, x##p, w##q);
+#define MIMP_I8MM_STORE(p, r) /* rows r and r + 2 */ \
+    vst1q_s32(acc + 16 * (r), vzip1q_s32(c##p##0, c##p##1)); \
+    vst1q_s32(acc + 16 * (r) + 4, vzip1q_s32(c##p##2, c##p##3)); \
+    vst1q_s32(acc + 16 * (r) + 32, vzip2q_s32(c##p##0, c##p##1)); \
+    vst1q_s32(acc + 16 * (r) + 36, vzip2q_s32(c##p##2, c##p##3));
+MIMP_TARGET("arch=armv8.2-a+i8mm") static void mimp_i8mm_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
+{
+    int32x4_t c00, c01, c02, c03, c10, c11, c12, c13, c20, c21, c22, c23, c30, c31, c32, c33;
+    size_t i;
+    int half;
+    for (half = 0; half < 2; half++, acc += 8, w += 32) {
+        MIMP_I8MM_16(MIMP_I8MM_ZERO)
+        for (i = 0; i < k; i += 8) {
+            const uint32_t *rows = (const uint32_t *)(const void *)(a + 8 * i);
+            const int32_t *panel = (const int32_t *)(const void *)(w + 16 * i);
+            const uint32x4_t xa = vld1q_u32(rows), xb = vld1q_u32(rows + 4), xc = vld1q_u32(rows + 8), xd = vld1q_u32(rows + 12);
+            const int32x4_t wa = vld1q_s32(panel), wb = vld1q_s32(panel + 4), wc = vld1q_s32(panel + 16), wd = vld1q_s32(panel + 20);
+            const uint8x16_t x0 = vreinterpretq_u8_u32(vtrn1q_u32(xa, xc)), x1 = vreinterpretq_u8_u32(vtrn2q_u32(xa, xc));
+            const uint8x16_t x2 = vreinterpretq_u8_u32(vtrn1q_u32(xb, xd)), x3 = vreinterpretq_u8_u32(vtrn2q_u32(xb, xd));
+            const int8x16_t w0 = vreinterpretq_s8_s32(vtrn1q_s32(wa, wc)), w1 = vreinterpretq_s8_s32(vtrn2q_s32(wa, wc));
+            const int8x16_t w2 = vreinterpretq_s8_s32(vtrn1q_s32(wb, wd)), w3 = vreinterpretq_s8_s32(vtrn2q_s32(wb, wd));
+            MIMP_I8MM_16(MIMP_I8MM_MULTIPLY)
+        }
+        MIMP_I8MM_STORE(0, 0) MIMP_I8MM_STORE(1, 1) MIMP_I8MM_STORE(2, 4) MIMP_I8MM_STORE(3, 5)
+    }
+}
+
+static const mimp_kernels mimp_kernels_i8mm = {
+    "i8mm", MIM_CPU_I8MM, 4, 8,
+    mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_i8mm_tile_q8, mimp_i8mm_tile_q8, mimp_neon_halves,
+    MIMP_ROWS_OF(neon)
+};
+#endif
+#endif
+
+#ifdef MIMP_SIMD128
+/* ---- wasm SIMD128: 4 x 16 floats, 4 x 16 bytes ---- */
+
+#define MIMP_V(x) mimp_simd128_##x
+MIMP_ROW_OPS(simd128, MIMP_V, )
+#undef MIMP_V
+
+/* Eight channels at a time: eight accumulators, which with weights and rows fit the sixteen registers of an x86 host. A product
+ * and a sum are two instructions: there is no fused one. */
+#define MIMP_4(STEP) STEP(0) STEP(1) STEP(2) STEP(3)
+#define MIMP_SIMD128_ZERO(r) c##r = d##r = wasm_i32x4_const_splat(0);
+#define MIMP_SIMD128_ROW(r) \
+    x = wasm_v128_load32_splat(a + 4 * i + r); \
+    c##r = wasm_f32x4_add(c##r, wasm_f32x4_mul(x, w0)); \
+    d##r = wasm_f32x4_add(d##r, wasm_f32x4_mul(x, w1));
+#define MIMP_SIMD128_STORE(r) \
+    wasm_v128_store(acc + 16 * r, c##r); \
+    wasm_v128_store(acc + 16 * r + 4, d##r);
+static void mimp_simd128_tile_f32(float *acc, const float *a, const float *w, size_t k)
+{
+    v128_t c0, c1, c2, c3, d0, d1, d2, d3, x;
+    size_t i;
+    int half;
+    for (half = 0; half < 2; half++, acc += 8, w += 8) {
+        MIMP_4(MIMP_SIMD128_ZERO)
+        for (i = 0; i < k; i++) {
+            const v128_t w0 = wasm_v128_load(w + 16 * i), w1 = wasm_v128_load(w + 16 * i + 4);
+            MIMP_4(MIMP_SIMD128_ROW)
+        }
+        MIMP_4(MIMP_SIMD128_STORE)
+    }
+}
+
+/* i32x4.dot_i16x8_s adds pairs of products in 32 bits. The even and the odd bytes of four quads, widened where they are, make
+ * pairs that belong to one channel each, so any bytes are exact and nothing is left to fold. Eight channels of four rows: 16
+ * dot products and as many sums to 18 instructions that load and widen. */
+#define MIMP_SIMD128_QUAD(r) \
+    x = wasm_v128_load32_splat(a + 4 * i + 4 * r); \
+    even = wasm_v128_and(x, wasm_i16x8_const_splat(255)); \
+    odd = wasm_u16x8_shr(x, 8); \
+    c##r = wasm_i32x4_add(c##r, wasm_i32x4_add(wasm_i32x4_dot_i16x8(even, e0), wasm_i32x4_dot_i16x8(odd, o0))); \
+    d##r = wasm_i32x4_add(d##r, wasm_i32x4_add(wasm_i32x4_dot_i16x8(even, e1), wasm_i32x4_dot_i16x8(odd, o1)));
+static void mimp_simd128_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
+{
+    v128_t c0, c1, c2, c3, d0, d1, d2, d3, x, even, odd;
+    size_t i;
+    int half;
+    for (half = 0; half < 2; half++, acc += 8, w += 32) {
+        MIMP_4(MIMP_SIMD128_ZERO)
+        for (i = 0; i < k; i += 4) {
+            const v128_t w0 = wasm_v128_load(w + 16 * i), w1 = wasm_v128_load(w + 16 * i + 16);
+            const v128_t e0 = wasm_i16x8_shr(wasm_i16x8_shl(w0, 8), 8), o0 = wasm_i16x8_shr(w0, 8);
+            const v128_t e1 = wasm_i16x8_shr(wasm_i16x8_shl(w1, 8), 8), o1 = wasm_i16x8_shr(w1, 8);
+            MIMP_4(MIMP_SIMD128_QUAD)
+        }
+        MIMP_4(MIMP_SIMD128_STORE)
+    }
+}
+
+/* Exponent and mantissa moved to a float's, times 2^112; infinity and NaN get theirs back. */
+static void mimp_simd128_halves(float *out, const uint16_t *in, size_t n)
+{
+    for (; n; n -= 4, out += 4, in += 4) {
+        const v128_t h = wasm_u32x4_load16x4(in), magnitude = wasm_i32x4_shl(wasm_v128_and(h, wasm_i32x4_const_splat(0x7fff)), 13);
+        const v128_t beyond = wasm_v128_and(wasm_i32x4_gt(magnitude, wasm_i32x4_const_splat(0x0f7fffff)), wasm_i32x4_const_splat(0x7f800000));
+        const v128_t scaled = wasm_f32x4_mul(magnitude, wasm_i32x4_const_splat(0x77800000));
+        const v128_t sign = wasm_i32x4_shl(wasm_v128_and(h, wasm_i32x4_const_splat(0x8000)), 16);
+        wasm_v128_store(out, wasm_v128_or(wasm_v128_or(scaled, beyond), sign));
+    }
+}
+
+static const mimp_kernels mimp_kernels_simd128 = {
+    "simd128", MIM_CPU_SIMD128, 4, 4,
+    mimp_simd128_tile_f32, NULL, mimp_simd128_tile_f32, mimp_simd128_tile_q8, mimp_simd128_tile_q8, mimp_simd128_halves,
+    MIMP_ROWS_OF(simd128)
 };
 #endif
 
@@ -2483,8 +2861,20 @@ static const mimp_kernels *const mimp_table[] = {
 #endif
     &mimp_kernels_avx2,
 #endif
+#ifdef MIMP_I8MM
+    &mimp_kernels_i8mm,
+#endif
+#ifdef MIMP_DOTPROD
+    &mimp_kernels_dotprod,
+#endif
 #ifdef MIMP_NEON
     &mimp_kernels_neon,
+#endif
+#ifdef MIMP_NEON32
+    &mimp_kernels_neon32,
+#endif
+#ifdef MIMP_SIMD128
+    &mimp_kernels_simd128,
 #endif
     &mimp_kernels_scalar
 };
@@ -2514,6 +2904,30 @@ static uint32_t mimp_xcr0(void)
 }
 #endif
 
+#if defined(MIMP_DOTPROD) || defined(MIMP_I8MM)
+/* What the operating system says of the machine's extensions; where it is not asked, what the compiler was told. */
+static int mimp_arm_extension(uint32_t cpu)
+{
+#if defined(__linux__) && __STDC_HOSTED__
+    return (cpu == MIM_CPU_I8MM ? getauxval(AT_HWCAP2) >> 13 & 1 : getauxval(AT_HWCAP) >> 20 & 1) != 0;
+#elif defined(__APPLE__)
+    int has = 0;
+    size_t bytes = sizeof has;
+    return !sysctlbyname(cpu == MIM_CPU_I8MM ? "hw.optional.arm.FEAT_I8MM" : "hw.optional.arm.FEAT_DotProd", &has, &bytes, NULL, 0) && has;
+#else
+#ifdef __ARM_FEATURE_MATMUL_INT8
+    if (cpu == MIM_CPU_I8MM)
+        return 1;
+#endif
+#ifdef __ARM_FEATURE_DOTPROD
+    if (cpu == MIM_CPU_DOTPROD)
+        return 1;
+#endif
+    return 0;
+#endif
+}
+#endif
+
 /* Whether the machine and its operating system run this level. */
 static int mimp_available(uint32_t cpu)
 {
@@ -2534,6 +2948,10 @@ static int mimp_available(uint32_t cpu)
             return 0;
         return cpu == MIM_CPU_AVX2 || ((state & 0xe6) == 0xe6 && (r[1] & f_dq_bw_vl) == f_dq_bw_vl && (r[2] & vnni));
     }
+#endif
+#if defined(MIMP_DOTPROD) || defined(MIMP_I8MM)
+    if (cpu == MIM_CPU_DOTPROD || cpu == MIM_CPU_I8MM)
+        return mimp_arm_extension(cpu);
 #endif
     (void)cpu;
     return 1;       /* the rest of the table is part of its architecture */

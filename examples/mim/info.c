@@ -351,7 +351,7 @@ static void print_text(const mim_model *model, const char *cpu, const mim_memory
     printf("%-16s%" PRIu64 " bytes\n", "blob", h->bytes);
     printf("%-16s%zu bytes at least; up to %zu, more is faster\n", "arena", need->bytes, need->useful);
     printf("%-16s%s here; this build knows", "cpu", cpu);
-    for (uint32_t level = MIM_CPU_SCALAR; level < 16; level++)
+    for (uint32_t level = MIM_CPU_SCALAR; level < MIM_CPU_COUNT; level++)
         if (mim_cpu_name(level)) printf(" %s", mim_cpu_name(level));
     printf("\n");
 }

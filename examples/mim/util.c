@@ -482,7 +482,7 @@ int parse_cpu(const char *text, uint32_t *cpu)
 {
     char known[128] = "";
     if (!text) return 0;
-    for (uint32_t level = MIM_CPU_SCALAR; level < 16; level++) {
+    for (uint32_t level = MIM_CPU_SCALAR; level < MIM_CPU_COUNT; level++) {
         const char *name = mim_cpu_name(level);
         if (!name) continue;
         if (strcmp(name, text) == 0) {
