@@ -1058,11 +1058,13 @@ static int widens(const tensor *in, const tensor *out)
 
 static const tensor *query_of(const part *block) { return block[QKV].weight ? block[QKV].weight : block[QUERY].weight; }
 
-/* Where names do not say it: a stage begins with a merging, or where the width changes. */
+/* Where names do not say it: a stage begins with a merging, or where the width changes beside a shortcut; Hiera with window
+ * positions has none. */
 static int begins_stage(const vit *model, uint32_t i)
 {
-    const part *b = model->block[i], *before = model->block[i - 1];
-    return is_merging(b) || widens(query_of(b), b[PROJ].weight) || widens(before[FC1].weight, before[FC2].weight);
+    const part *b = model->block[i];
+    return is_merging(b) || b[SHORTCUT].weight || model->block[i - 1][MLP_SHORTCUT].weight ||
+           (model->top[UNIT_POSITIONS].weight && widens(query_of(b), b[PROJ].weight));
 }
 
 /* Swin's authors count merging among the stage before it, timm that after it. Either way it stands before all but the first. */
