@@ -317,8 +317,9 @@ enum { MIM_GELU_ERF = 1, MIM_GELU_TANH = 2, MIM_GELU_QUICK = 3, MIM_SILU = 4 };
  * the stored distances are laid out from the middle in steps of 1, q, q^2..., q such that they span the new grid (BEiT's
  * rule, with timm's linear interpolation between them). AXES: the query itself times a vector for the distance along y and
  * one for that along x (ViTDet, MViTv2); on another grid or window each table is resized as a line, like LINEAR. CROP: a table whose distances stay what they are; a smaller window reads its
- * middle (Swin V2). */
-enum { MIM_BIAS_NONE = 0, MIM_BIAS_FIXED = 1, MIM_BIAS_LINEAR = 2, MIM_BIAS_GEOMETRIC = 3, MIM_BIAS_AXES = 4, MIM_BIAS_CROP = 5 };
+ * middle (Swin V2). DISTANCES: they are relative to the window; for another one an MLP makes its table, 16 sigmoid(MLP(y, x)). */
+enum { MIM_BIAS_NONE = 0, MIM_BIAS_FIXED = 1, MIM_BIAS_LINEAR = 2, MIM_BIAS_GEOMETRIC = 3, MIM_BIAS_AXES = 4, MIM_BIAS_CROP = 5,
+       MIM_BIAS_DISTANCES = 6 };
 
 /* Windows in which tokens attend to each other, of a size fixed in tokens. Where the grid is no multiple of it, zeros in place of
  * normalised tokens fill it up at the bottom and right and take part like others. FIT: along an axis where the grid is not
@@ -393,7 +394,7 @@ typedef struct mim_blob_header {     /* 512 bytes */
  *     EMBED (ATTENTION | MLP | CONV)... [NORM] POOL [NORM] [HEAD] (one NORM) and then, for a decoder,
  *     UNMASK (ATTENTION | MLP)... NORM PREDICT
  * The tensors of each are listed as: slot name (rows x columns). [x] may be absent. D = the width of a token before the
- * step; only attention with a shortcut and CONV change it. */
+ * step; only CONV, attention and MLPs with a shortcut, and attention that thins by MAX change it. */
 enum {
     MIM_STEP_EMBED = 1,     /* x = act(norm(w patch)) + positions + metadata
                                0 [patch projection (groups*G x channels*frames*height*width of the kernel, columns in that order)],
@@ -406,7 +407,8 @@ enum {
                                  cosine where phase is 1: rows which, frequency, what that float lacks of it, phase, scale.
                                  which: the value is one of the caller's coordinates (from 1); -1: the patch's own raster index
                                  (frame, y, x); -2: its frame; 0: none
-                               5 [a table for the caller (any x dim): see mim_table] */
+                               5 [a table for the caller (any x dim): see mim_table]
+                               6 [positions (unit_height*unit_width x dim) that repeat from mask unit to mask unit] */
     MIM_STEP_ATTENTION = 2, /* x += proj(norm2(softmax(scale * q k^T + bias) v)), of norm(x), q and k rotated
                                0 norm (2 x D)
                                1 qkv (heads*3*P x D), P = head_dim rounded up to 16: per head the rows of q,
@@ -419,10 +421,13 @@ enum {
                                4 [rotary (2 x head_dim)]: per channel the angle of one unit of its coordinate, and which
                                  coordinate that is: 1 y, 2 x, 3 frame, 0 none. Patches only; prefix tokens are not rotated
                                5 [norm2 (2 x heads*head_dim)]
-                               6 [norm of q and k: LAYER_NORM (4 x P): q's weight, bias, k's; UNIT (1 x heads) in place of scale]
+                               6 [norm of q and k: LAYER_NORM (4 x head_dim): q's weight, bias, k's; UNIT (1 x heads) in place of scale]
                                7 [shortcut (dim x D)]: x becomes the largest of each cell of shortcut(norm(x)), without it of x, before
-                                 += proj; MAX: cells of the stride's size; CONV: one larger, around the token, if the stride is not 1
-                               8 [thinning by CONV (3*kernel*kernel x P)]: q's, k's and v's kernels, 9 [their norms (6 x P)]
+                                 += proj (MAX with twice the width and no shortcut: then the mean of each cell of x); MAX: cells of the stride's size; CONV: one larger, around the token, if the stride is not 1
+                               8 [thinning by CONV (3*kernel*kernel x P)]: q's, k's and v's kernels, 9 [their norms (6 x head_dim)]
+                               10 [DISTANCES: MLP (3 + heads x hidden)]: weights of y, of x, biases, and of relu each head's; hidden is a
+                                 multiple of 16; 11 [its inputs (W x 2 W - 1)], W the larger side of window_height and _width: row n - 1
+                                 for a window of n, at distance + n - 1
                                MIM_STEP_POST_NORM: norm(proj(...)) of x itself is added
                                MIM_STEP_ADD_QUERY: to each head's output its query is added, thinned and normed; prefix
                                tokens' with MIM_STEP_ADD_PREFIX_QUERY */
@@ -431,6 +436,7 @@ enum {
                                2 fc2 (D x hidden), layer scale folded in   3 [norm2 (2 x hidden)]
                                4 [depthwise convolution (kernel*kernel + 1 x hidden): weights of each place, bias] of fc1's output,
                                  tokens that are not there being zeros; before act
+                               5 [shortcut (dim x D)]: x becomes shortcut(norm(x)), before += fc2, which then is (dim x hidden)
                                MIM_STEP_GATED: act(gate) * value in place of act; fc1 is (2 G x D), G = hidden rounded
                                up to 16: the gate's rows, zero rows up to G, the value's, zero rows up to 2 G
                                MIM_STEP_POST_NORM as in attention */
@@ -1253,6 +1259,8 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             MIMP_STEP_REQUIRE(!s->tensor[4] || MIMP_ROWS(4) % 5 == 0, tensor);
             MIMP_SLOT(4, 0, MIM_PLAIN, MIMP_ROWS(4), next);
             MIMP_SLOT(5, 0, MIM_PLAIN, MIMP_ROWS(5), next);
+            MIMP_SLOT(6, 0, MIM_PLAIN, (uint64_t)h->unit_height * h->unit_width, next);
+            MIMP_STEP_REQUIRE(s->tensor[0] || !s->tensor[6], tensor);
             MIMP_STEP_REQUIRE(s->tensor[0] || !(s->tensor[2] || s->tensor[3] || s->tensor[4] || s->activation), tensor);
             normalizes = s->tensor[3] != 0;
             break;
@@ -1310,7 +1318,7 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             MIMP_STEP_REQUIRE((uint64_t)s->heads * padded <= MIM_MAX_HIDDEN, heads);
             MIMP_STEP_REQUIRE(s->qk_norm <= MIM_QK_UNIT && (s->qk_norm != MIM_QK_NONE) == (s->tensor[6] != 0), qk_norm);
             MIMP_STEP_REQUIRE(mimp_finite(s->scale) && (s->qk_norm != MIM_QK_UNIT || mimp_bits(s->scale) == 0), scale);
-            MIMP_STEP_REQUIRE(s->rule <= MIM_BIAS_CROP && (s->rule != MIM_BIAS_NONE) == (s->tensor[3] != 0), rule);
+            MIMP_STEP_REQUIRE(s->rule <= MIM_BIAS_DISTANCES && (s->rule != MIM_BIAS_NONE) == (s->tensor[3] != 0), rule);
             MIMP_STEP_REQUIRE(s->rule == MIM_BIAS_NONE || (!h->registers && h->frames == h->patch_frames && h->groups == 1), rule);
             MIMP_STEP_REQUIRE(s->rotary <= MIM_ROTARY_HALVES && (s->rotary != MIM_ROTARY_NONE) == (s->tensor[4] != 0), rotary);
             MIMP_STEP_REQUIRE(s->rotary ? s->rotary_grid >= MIM_GRID_INDEX && s->rotary_grid <= MIM_GRID_CENTERED
@@ -1320,6 +1328,8 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             MIMP_STEP_REQUIRE(!grid || mimp_in(s->stored_width, 1, 4096), stored_width);
             MIMP_STEP_REQUIRE(!decoder || !(s->rule || s->rotary), rule);
             MIMP_STEP_REQUIRE(!axes || !h->unit_height, rule);
+            MIMP_STEP_REQUIRE((s->rule == MIM_BIAS_DISTANCES) == (s->tensor[10] != 0) && !s->tensor[10] == !s->tensor[11], rule);
+            MIMP_STEP_REQUIRE(s->rule != MIM_BIAS_DISTANCES || s->window, rule);
             MIMP_STEP_REQUIRE(s->window <= MIM_WINDOW_SQUARE && !(s->window && (prefix || decoder)), window);
             if (s->window) {
                 MIMP_STEP_REQUIRE(mimp_in(s->window_height, 1, 256), window_height);
@@ -1335,7 +1345,7 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             MIMP_STEP_REQUIRE(s->thin <= MIM_THIN_CONV && !(s->thin && decoder), thin);
             next = MIMP_ROWS(2);
             MIMP_STEP_REQUIRE(mimp_in(next, 1, MIM_MAX_DIM), tensor);
-            MIMP_STEP_REQUIRE(next == dim || s->tensor[7], tensor);
+            MIMP_STEP_REQUIRE(next == dim || s->tensor[7] || (s->thin == MIM_THIN_MAX && next == 2 * dim), tensor);
             MIMP_STEP_REQUIRE(!s->tensor[7] || !decoder, tensor);
             MIMP_STEP_REQUIRE(!(s->flags & MIM_STEP_POST_NORM) || !(s->thin || s->tensor[7]), flags);
             if (s->thin == MIM_THIN_MAX) {
@@ -1364,10 +1374,17 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             MIMP_SLOT(3, 0, MIM_PLAIN, axes ? high + wide : s->heads, axes ? padded : high * wide + (h->has_cls ? 3 : 0));
             MIMP_SLOT(4, 0, MIM_PLAIN, 2, s->head_dim);
             MIMP_SLOT(5, 0, MIM_PLAIN, 2, inner);
-            MIMP_SLOT(6, 0, MIM_PLAIN, s->qk_norm == MIM_QK_UNIT ? 1 : 4, s->qk_norm == MIM_QK_UNIT ? s->heads : padded);
+            MIMP_SLOT(6, 0, MIM_PLAIN, s->qk_norm == MIM_QK_UNIT ? 1 : 4, s->qk_norm == MIM_QK_UNIT ? s->heads : s->head_dim);
             MIMP_SLOT(7, 0, MIM_PANEL16, next, dim);
             MIMP_SLOT(8, 0, MIM_PLAIN, 3 * (uint64_t)s->kernel_height * s->kernel_width, padded);
-            MIMP_SLOT(9, 0, MIM_PLAIN, 6, padded);
+            MIMP_SLOT(9, 0, MIM_PLAIN, 6, s->head_dim);
+            if (s->tensor[10]) {
+                const uint32_t hidden = s->tensor[10] <= h->tensor_count ? tensors[s->tensor[10] - 1].columns : 0;
+                const uint64_t side = mimp_max(s->window_height, s->window_width);
+                MIMP_STEP_REQUIRE(mimp_in(hidden, 16, MIM_MAX_HIDDEN) && hidden % 16 == 0, tensor);
+                MIMP_SLOT(10, 1, MIM_PLAIN, 3 + (uint64_t)s->heads, hidden);
+                MIMP_SLOT(11, 1, MIM_PLAIN, side, 2 * side - 1);
+            }
             break;
         }
         case MIM_STEP_MLP: {
@@ -1381,8 +1398,12 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             }
             if (hidden > MIM_MAX_HIDDEN)
                 return mimp_step_fault(model, MIM_ERR_LIMIT, i, offsetof(mim_blob_step, tensor) + 4, "hidden units");
+            next = s->tensor[5] ? MIMP_ROWS(2) : dim;
+            MIMP_STEP_REQUIRE(mimp_in(next, 1, MIM_MAX_DIM), tensor);
+            MIMP_STEP_REQUIRE(!s->tensor[5] || !(decoder || s->tensor[4] || s->flags & MIM_STEP_POST_NORM), tensor);
+            MIMP_SLOT(5, 0, MIM_PANEL16, next, dim);
             MIMP_SLOT(0, 1, MIM_PLAIN, 2, dim);
-            MIMP_SLOT(2, 1, MIM_PANEL16, dim, hidden);
+            MIMP_SLOT(2, 1, MIM_PANEL16, next, hidden);
             MIMP_SLOT(1, 1, MIM_PANEL16, s->flags & MIM_STEP_GATED ? 2 * mimp_up(hidden, 16) : hidden, dim);
             MIMP_SLOT(3, 0, MIM_PLAIN, 2, hidden);
             MIMP_SLOT(4, 0, MIM_PLAIN, (uint64_t)s->kernel_height * s->kernel_width + 1, hidden);
@@ -4149,6 +4170,9 @@ static int mimp_advance(const mim_model *model, const mim_blob_step *s, mim_grid
         }
         break;
     }
+    case MIM_STEP_MLP:
+        grid->dim = model->tensors[s->tensor[2] - 1].rows;
+        break;
     default: ;
     }
     if ((uint64_t)grid->frames * grid->height * grid->width > MIM_MAX_TOKENS - prefix)
@@ -4320,6 +4344,19 @@ static void mimp_add_position(const mimp_run *run, const mim_blob_step *s, const
                 row[d] += w * p[d];
         }
     }
+}
+
+/* row += the position of a place within its mask unit */
+static void mimp_add_unit_position(const mimp_run *run, const mim_blob_step *s, uint32_t place, float *row)
+{
+    const uint32_t uh = run->unit_height, uw = run->unit_width, gw = run->grid.width;
+    const float *table = mimp_plain(run->model, s->tensor[6]);
+    uint32_t d;
+    if (!table)
+        return;
+    table += (size_t)(place / gw % run->grid.height % uh * uw + place % gw % uw) * run->dim;
+    for (d = 0; d < run->dim; d++)
+        row[d] += table[d];
 }
 
 /* Sine of x, to a float: less multiples of pi / 2, in three parts, then Taylor's series of sine or cosine on |r| <= pi / 4,
@@ -4511,6 +4548,7 @@ static mim_status mimp_embed_run(mimp_run *run, const mim_blob_step *s)
                 continue;
             mimp_embed_patch(run, &e, s, frame * area + place, mimp_project_next(&e.to, n16));
             mimp_add_position(run, s, table, frame * area + place, run->x + (token + rows) * run->stride);
+            mimp_add_unit_position(run, s, frame * area + place, run->x + (token + rows) * run->stride);
             mimp_add_metadata(run, s, frame * area + place, run->x + (token + rows) * run->stride);
             if (rows == 0)
                 mimp_block_end(&e.to.block, mimp_min(tile, end - token));
@@ -4659,6 +4697,7 @@ typedef struct mimp_attention {
     float   *out;                   /* (windows * queries, heads * width) */
     float   *bias;                  /* (heads, 2 height - 1, 2 width - 1) of a window, and three for CLS; AXES: the two tables; or NULL */
     int32_t *offset;                /* [rows]: where a key's row of the bias lies, less its query's */
+    float   *units;                 /* hidden units of the MLP of DISTANCES */
     float   *axes;                  /* per head of the group: (windows * queries, key_height + key_width): what a query gives each row
                                        and column of keys */
     float   *turn_y, *turn_x, *turn_t;          /* (places along an axis, 2, head_dim): cosines, sines; NULL: none */
@@ -4745,6 +4784,8 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
     } else if (s->rule) {
         a->bias = mimp_floats(arena, (uint64_t)s->heads * mimp_bias_rows(a));
         a->offset = (int32_t *)mimp_take(arena, (uint64_t)a->rows * 4);
+        if (s->tensor[10])
+            a->units = mimp_floats(arena, run->model->tensors[s->tensor[10] - 1].columns);
     }
     if (s->tensor[4]) {
         a->turn_y = mimp_floats(arena, (uint64_t)run->grid.height * s->head_dim * 2);
@@ -4850,6 +4891,31 @@ static void mimp_axes_resize(const float *table, uint32_t stored, float *to, uin
 
 /* The table of relative positions for the window, and where each key lies in it. Distances are resized like
  * coordinates: the table is an image whose middle is distance 0. */
+/* The table of a window that is not the stored one, from its own distances. */
+static void mimp_distances_prepare(const mimp_attention *a)
+{
+    const mim_blob_step *s = a->step;
+    const mimp_kernels *kernels = a->crew.kernels;
+    const float *mlp = mimp_plain(a->run->model, s->tensor[10]), *inputs = mimp_plain(a->run->model, s->tensor[11]);
+    const uint32_t n = a->run->model->tensors[s->tensor[10] - 1].columns, stride = a->run->model->tensors[s->tensor[11] - 1].columns;
+    const uint32_t high = 2 * a->shape.height - 1, wide = 2 * a->shape.width - 1;
+    uint32_t y, x, d, head;
+    for (y = 0; y < high; y++)
+        for (x = 0; x < wide; x++) {
+            const float dy = inputs[(size_t)(a->shape.height - 1) * stride + y], dx = inputs[(size_t)(a->shape.width - 1) * stride + x];
+            for (d = 0; d < n; d++) {
+                const float unit = mlp[d] * dy + mlp[n + d] * dx + mlp[2 * (size_t)n + d];
+                a->units[d] = unit > 0 ? unit : 0;
+            }
+            for (head = 0; head < s->heads; head++) {
+                float pair[16] = { 0 }, sum;             /* of v and 0 the softmax is the sigmoid of v */
+                pair[0] = kernels->dot(a->units, mlp + (3 + (size_t)head) * n, n);
+                sum = kernels->softmax(pair, 2, 16, NULL, 0);
+                a->bias[((size_t)head * high + y) * wide + x] = 16.0f * pair[0] / sum;
+            }
+        }
+}
+
 static void mimp_bias_prepare(mimp_attention *a)
 {
     const mimp_run *run = a->run;
@@ -4859,14 +4925,17 @@ static void mimp_bias_prepare(mimp_attention *a)
     const uint32_t to_h = 2 * a->shape.height - 1, to_w = 2 * ww - 1, rows = mimp_bias_rows(a);
     const uint32_t stored = run->model->tensors[s->tensor[3] - 1].columns;
     const float *table = mimp_plain(run->model, s->tensor[3]);
-    const int geometric = s->rule == MIM_BIAS_GEOMETRIC && (from_h != to_h || from_w != to_w);
+    const int other = from_h != to_h || from_w != to_w, geometric = s->rule == MIM_BIAS_GEOMETRIC && other;
+    const int computed = s->rule == MIM_BIAS_DISTANCES && other;
     const double qy = geometric ? mimp_geometric_ratio(from_h, to_h) : 0, qx = geometric ? mimp_geometric_ratio(from_w, to_w) : 0;
     const uint32_t top = s->rule == MIM_BIAS_CROP ? (from_h - to_h) / 2 : 0, left = s->rule == MIM_BIAS_CROP ? (from_w - to_w) / 2 : 0;
     mim_blob_step rule;
     uint32_t head, y, x, i, j, t;
     MIM_MEMSET(&rule, 0, sizeof rule);
     rule.rule = MIM_POSITIONS_LINEAR;
-    for (y = 0; y < to_h; y++)
+    if (computed)
+        mimp_distances_prepare(a);
+    for (y = 0; y < to_h && !computed; y++)
         for (x = 0; x < to_w; x++) {
             const mimp_axis ay = geometric ? mimp_axis_geometric(y, from_h, to_h, qy)
                 : mimp_axis_of(&rule, y + top, from_h, to_h, from_h == to_h || s->rule == MIM_BIAS_CROP);
@@ -5009,7 +5078,7 @@ static float *mimp_thin_conv(const mimp_attention *a, uint32_t part, const float
     const uint32_t k = s->kernel_height, stride = part ? s->key_stride : s->stride_height;
     const uint32_t high = part ? a->key_height : a->grid.height, wide = part ? a->key_width : a->grid.width;
     const float *kernel = mimp_plain(a->run->model, s->tensor[8]) + (size_t)part * k * k * width;
-    const float *norm = mimp_plain(a->run->model, s->tensor[9]) + (size_t)part * 2 * width;
+    const float *norm = mimp_plain(a->run->model, s->tensor[9]) + (size_t)part * 2 * s->head_dim;
     float *row = to;
     uint32_t t, ky, kx;
     MIM_MEMCPY(to, x, (size_t)prefix * width * 4);
@@ -5057,7 +5126,7 @@ static void mimp_qk_norm(const mimp_attention *a, uint32_t head, uint32_t part, 
     uint32_t t, d;
     for (t = 0; t < rows; t++, x += width) {
         if (s->qk_norm == MIM_QK_LAYER_NORM)
-            a->crew.kernels->norm(x, x, table + (size_t)part * 2 * width, s->head_dim, s->eps);
+            a->crew.kernels->norm(x, x, table + (size_t)part * 2 * s->head_dim, s->head_dim, s->eps);
         else {
             const float length = mimp_sqrt(a->crew.kernels->dot(x, x, width));
             const float factor = (part ? 1.0f : table[a->first + head]) / (length > 1e-12f ? length : 1e-12f);
@@ -5289,11 +5358,12 @@ static void mimp_shortcut_run(const mimp_attention *a, const uint16_t *where)
     const uint32_t kh = max || sh == 1 ? sh : sh + 1, kw = max || sw == 1 ? sw : sw + 1;        /* of the cells */
     const uint32_t ph = max ? 0 : kh / 2, pw = max ? 0 : kw / 2, dim = a->grid.dim, tile = mimp_tile_of(run);
     const size_t stride = mimp_up(dim, 16);
-    const uint32_t rows = s->tensor[7] ? a->windows * a->rows : run->tokens;
+    const uint32_t rows = s->tensor[7] ? a->windows * a->rows : run->tokens, wide = s->tensor[7] ? dim : run->dim;
+    const float share = 1.0f / (float)(sh * sw);
     uint32_t first, r, d, t;
     MIM_MEMSET(a->y, 0, a->after * stride * 4);
     for (t = prefix; t < a->after; t++)
-        for (d = 0; d < dim; d++)
+        for (d = 0; d < wide; d++)
             a->y[t * stride + d] = -3.4e38f;
     for (first = 0; first < rows; first += tile) {
         const uint32_t n = mimp_min(tile, rows - first);
@@ -5323,8 +5393,10 @@ static void mimp_shortcut_run(const mimp_attention *a, const uint16_t *where)
                 for (ox = x < kw ? 0 : (x - kw) / sw + 1; ox <= x / sw && ox < a->grid.width; ox++) {
                     const uint32_t cell = (frame * a->grid.height + oy) * a->grid.width + ox;
                     float *to = a->y + (prefix + (max ? where[cell] : cell)) * stride;
-                    for (d = 0; d < dim; d++)
+                    for (d = 0; d < wide; d++)
                         to[d] = from[d] > to[d] ? from[d] : to[d];
+                    for (; d < dim; d++)                 /* twice as wide: the mean */
+                        to[d] += from[d - wide] * share;
                 }
         }
     }
@@ -5408,12 +5480,13 @@ static void mimp_attention_run(mimp_run *run, const mim_blob_step *s)
 
 typedef struct mimp_mlp {
     mimp_crew crew;
-    mimp_matrix fc1, fc2;
+    mimp_matrix fc1, fc2, shortcut;
     mimp_block block, hidden_block;
     uint32_t stored;                /* tokens whose hidden layer is kept: a tile's; with a convolution all */
     float *hidden;                  /* (stored, fc1.n) */
     float *mixed;                   /* (tile, fc1.n): after the convolution */
     float *raw;                     /* (tile, dim): on its way to a norm */
+    float *y;                       /* (tokens, dim afterwards): the shortcut; NULL: x stays where it is */
 } mimp_mlp;
 
 static void mimp_mlp_memory(mimp_mlp *m, mimp_run *run, const mim_blob_step *s)
@@ -5438,6 +5511,12 @@ static void mimp_mlp_memory(mimp_mlp *m, mimp_run *run, const mim_blob_step *s)
         scratch = mimp_unpacked_bytes(run->s->kernels, &m->fc1);
     if (scratch < mimp_unpacked_bytes(run->s->kernels, &m->fc2))
         scratch = mimp_unpacked_bytes(run->s->kernels, &m->fc2);
+    if (s->tensor[5]) {
+        m->shortcut = mimp_matrix_of(run->model, s->tensor[5]);
+        m->y = mimp_floats(&run->arena, (uint64_t)run->tokens * m->shortcut.n);
+        if (scratch < mimp_unpacked_bytes(run->s->kernels, &m->shortcut))
+            scratch = mimp_unpacked_bytes(run->s->kernels, &m->shortcut);
+    }
     mimp_crew_memory(&m->crew, &run->arena, run->s, scratch);
 }
 
@@ -5487,6 +5566,8 @@ static void mimp_mlp_run(mimp_run *run, const mim_blob_step *s)
                 mimp_pack(mimp_pack_of(&m.crew, &m.block, x, run->stride, rows, run->dim, norm, s->eps));
                 mimp_linear(&m.crew, &m.fc1, &m.block, rows, to, m.fc1.n, gate || m.mixed ? 0 : s->activation, 0);
             }
+            if (m.y)
+                mimp_linear(&m.crew, &m.shortcut, &m.block, rows, m.y + first * (size_t)m.shortcut.n, m.shortcut.n, 0, 0);
             if (pass < passes)
                 continue;
             for (r = 0; m.mixed && r < rows; r++)
@@ -5496,9 +5577,15 @@ static void mimp_mlp_run(mimp_run *run, const mim_blob_step *s)
             mimp_pack(pack);
             if (post)
                 mimp_post_norm(&m.crew, run, s, &m.fc2, &m.hidden_block, rows, x, m.raw);
+            else if (m.y)
+                mimp_linear(&m.crew, &m.fc2, &m.hidden_block, rows, m.y + first * (size_t)m.shortcut.n, m.shortcut.n, 0, 1);
             else
                 mimp_linear(&m.crew, &m.fc2, &m.hidden_block, rows, x, run->stride, 0, 1);
         }
+    if (m.y) {
+        mimp_follow(run, s);
+        MIM_MEMCPY(run->x, m.y, run->tokens * run->stride * 4);
+    }
 }
 
 /* ---- norm, pool and head ---- */

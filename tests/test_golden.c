@@ -124,6 +124,17 @@ typedef struct setting {
     int useful;
 } setting;
 
+/* Floats of one image's tokens after a layer (0: at the end), as mim_shape has them; `visible` mask units, 0: all. */
+static size_t layer_floats(const mim_session *s, uint32_t layer, uint32_t visible)
+{
+    const mim_blob_header *h = s->model->header;
+    const uint32_t all = h->unit_height ? (s->tokens - s->prefix) / (h->unit_height * h->unit_width) : 1;
+    mim_grid grid;
+    if (mim_shape(s, layer, &grid))
+        return 0;
+    return (size_t)(s->prefix + (grid.tokens - s->prefix) / all * (visible ? visible : all)) * grid.dim;
+}
+
 /* Encodes every image of the case under one setting into result. coordinates: of each, or NULL. */
 static int run_case(const mim_model *m, const test_case *c, const setting *set, const npy *in, const npy *keep,
                     const float *coordinates, float *result, size_t per_image)
@@ -162,7 +173,8 @@ static int run_case(const mim_model *m, const test_case *c, const setting *set, 
         return bad(mim_status_string(status), "mim_begin");
     for (image = 0; image < in->shape[0]; image++) {
         float *to = result + image * per_image;
-        uint32_t layer[64];
+        uint32_t layer[64], i;
+        size_t floats = 0;
         mim_image picture;
         mim_output out;
         memset(&picture, 0, sizeof picture);
@@ -186,6 +198,8 @@ static int run_case(const mim_model *m, const test_case *c, const setting *set, 
                 layer[out.layer_count++] = (uint32_t)strtoul(p, (char **)(uintptr_t)&p, 10);
                 p += *p == ',';
             }
+            for (i = 0; i < out.layer_count; i++)
+                floats += layer_floats(&s, layer[i], d.visible_max);
         } else if (!strcmp(c->out, "tokens")) out.tokens = to;
         else if (!strcmp(c->out, "cls")) out.cls = to;
         else if (!strcmp(c->out, "registers")) out.registers = to;
@@ -195,6 +209,10 @@ static int run_case(const mim_model *m, const test_case *c, const setting *set, 
         else if (!strcmp(c->out, "attention")) out.attention = to;
         else if (!d.decoder)
             return bad("unknown output", c->out);
+        if (out.tokens)
+            floats = layer_floats(&s, 0, d.visible_max);
+        if ((out.tokens || out.layers) && floats != per_image)
+            return bad("the reference has another number of tokens than mim_shape", c->expect);
         status = *c->embedded ? mim_encode_tokens(&s, (const float *)picture.pixels, NULL, (uint32_t)in->shape[1], &out)
             : d.decoder ? mim_reconstruct(&s, &picture, NULL, to) : mim_encode(&s, &picture, &out);
         if (status)

@@ -449,7 +449,8 @@ static mim_status measure(result *r, const task *t, peak_work *work, pool *threa
 static void report(const mim_model *model, const mim_session *session, const result *r, double half, double top,
                    const char *loop, uint32_t threads, int json)
 {
-    uint64_t patches = (uint64_t)session->tokens - session->prefix, macs = model_macs(model, patches);
+    mim_grid grid = { session->grid_frames, session->grid_height, session->grid_width, session->tokens, model->header->dim };
+    uint64_t macs = model_macs(model, grid);
     double gops = 2e-9 * (double)macs / half, peak_gops = 1e-9 * top, least = r->seconds[0];
     const char *type = type_name(model->header->type);
     if (json) {
@@ -510,7 +511,9 @@ int cmd_bench(int argc, char **argv)
     if (!failed && engine_start(&e, &model, &desc, &why)) failed = fail("%s: %s", argv[1], why.text);
     if (!failed) {
         const mim_blob_header *h = model.header;
-        size_t outputs = (size_t)e.session.tokens * h->dim, known = (size_t)e.session.grid_frames * h->coordinates;
+        mim_grid last;
+        size_t outputs = mim_shape(&e.session, 0, &last) == MIM_OK ? (size_t)last.tokens * last.dim : 0;
+        size_t known = (size_t)e.session.grid_frames * h->coordinates;
         uint64_t numbers = model_takes_tokens(&model) ? outputs : (uint64_t)h->channels * desc.height * desc.width * e.session.frames;
         t.input = numbers <= SIZE_MAX / sizeof *t.input ? malloc((size_t)numbers * sizeof *t.input) : NULL;
         t.coordinates = malloc((known + 1) * sizeof *t.coordinates);

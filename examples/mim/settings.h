@@ -13,6 +13,7 @@ typedef struct wishes {
     const char *family, *prefix, *heads, *decoder_heads, *image_size, *eps, *act, *pool, *mean, *std;
     const char *positions, *resize, *filter, *norm_pix, *licence;
     const char *frames, *groups;
+    const char *window;
     int keep_decoder;
 } wishes;
 
