@@ -65,7 +65,7 @@ all="--heads 2 --eps 1e-6 --act gelu --pool cls --mean .5,.5,.5 --std .5,.5,.5 -
 
 # file|form|what must be recognised|options in place of --pool cls
 while IFS='|' read -r file form phrase pool; do
-    for type in f32 f16 q8; do
+    for type in f32 f16 q8 q7 'q4 --group 64'; do
         # shellcheck disable=SC2086 -- options are words
         accept "$phrase" "good/$file.safetensors" -o out.mim --type $type $(echo "$all" | sed "s/--pool cls/$pool/")
         numbers "$form"
@@ -240,12 +240,14 @@ group "what is missing is asked for by name"
 # ---- options ----
 
 stated() { phrase=$1; shift; refuse "$phrase" good/stated.safetensors -o out.mim "$@"; }
-for value in q4 q7; do stated "--type $value: not available in this version" --type $value; done
-stated "none of f32, f16, q8" --type int8
+stated "none of f32, f16, q8, q7, q4" --type int8
+for value in 16 33 '' 32x; do stated "none of 32, 64, 128" --type q4 --group "$value"; done
+for value in q8 q7 f32; do stated "only q4 has groups" --type $value --group 32; done
+stated "only q4 has groups" --group 32
+for value in 32 64 128; do accept "wrote out.mim: q4" good/stated.safetensors -o out.mim --type q4 --group $value; done
 stated "--numerics integer: not available in this version" --numerics integer
 stated "--calib pictures: not available in this version" --calib pictures
 stated "--layout helium: not available in this version" --layout helium
-stated "--group 32: not available in this version" --group 32
 accept "wrote" good/stated.safetensors -o out.mim --numerics float
 stated "no family 'resnet'" --family resnet
 for value in 0 -1 two 257 1.5 ''; do stated "--heads" --heads "$value"; done

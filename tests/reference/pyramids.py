@@ -779,7 +779,7 @@ def golden_models():
                depths=(2, 2, 1), num_heads=(2, 4, 8), mlp_ratio=2.0, num_classes=6), [(30, 36)], []
     yield SimMimSwin("simmim_swin", "swin_tiny_patch4_window7_224", "", half, img_size=32, patch_size=2, embed_dim=16, window_size=4,
                      depths=(2, 2, 1), num_heads=(2, 2, 4), mlp_ratio=1.5, num_classes=0), [(34, 50)], []
-    yield GreenMim("greenmim", "swin_tiny_patch4_window7_224", "--family greenmim", half, img_size=24, patch_size=2, embed_dim=16,
+    yield GreenMim("greenmim", "swin_tiny_patch4_window7_224", "--family greenmim --image-size 24", half, img_size=24, patch_size=2, embed_dim=16,
                    window_size=3, depths=(2, 2, 1), num_heads=(2, 4, 8), mlp_ratio=2.0, num_classes=0,
                    norm_layer=functools.partial(nn.LayerNorm, eps=1e-6)), [], []
     yield HfSwin("hf_swin", "SwinForImageClassification", {**SWIN_PROCESSOR, "size": 24}, half, image_size=24, patch_size=2,
@@ -809,9 +809,9 @@ def golden_models():
                     stages=(1, 2, 2, 1), mlp_ratio=2.0, num_classes=5), [], []
     yield TimmHiera("timm_hiera_abswin", "hiera_small_abswin_256", "", half, img_size=64, in_chans=1, embed_dim=8, num_heads=1,
                     stages=(1, 1, 2, 1), mlp_ratio=2.0, global_pos_size=(5, 5), num_classes=0), [(32, 96)], []
-    yield Hiera("hiera", "hiera_base_224", "--heads 1", half, img_size=64, in_chans=1, embed_dim=8, num_heads=1, stages=(1, 1, 2, 2),
+    yield Hiera("hiera", "hiera_base_224", "--heads 1 --mean 0.45 --std 0.22", half, img_size=64, in_chans=1, embed_dim=8, num_heads=1, stages=(1, 1, 2, 2),
                 mlp_ratio=1.5, num_classes=4), [], []
-    yield HieraMae("hiera_mae", "hiera_tiny_224", "--heads 1", half, img_size=96, in_chans=1, embed_dim=8, num_heads=1,
+    yield HieraMae("hiera_mae", "hiera_tiny_224", "--heads 1 --mean 0.45 --std 0.22", half, img_size=96, in_chans=1, embed_dim=8, num_heads=1,
                    stages=(1, 2, 2, 1), mlp_ratio=2.0, q_pool=2, num_classes=0), [], []
     yield HfHiera("hf_hiera", "HieraForImageClassification", dinov2_processor(73, 64), half, embed_dim=8, image_size=[64, 64],
                   depths=[1, 1, 2, 1], num_heads=[1, 2, 4, 8], mlp_ratio=2.0, num_labels=6), [(32, 96)], ["wide.ppm"]
@@ -833,7 +833,7 @@ def golden_models():
 
     # tokens merged within tokens
     yield HiVit("hivit", "", half, image=48, channels=3, dim=64, depths=(2, 2, 2), heads=4, biased=True, classes=5, ratio=2), [], []
-    yield Itpn("itpn", "--heads 2", half, image=64, channels=1, dim=48, depths=(1, 2, 2), heads=2, biased=False, classes=0,
+    yield Itpn("itpn", "--heads 2 --mean 0.45 --std 0.22", half, image=64, channels=1, dim=48, depths=(1, 2, 2), heads=2, biased=False, classes=0,
                ratio=2), [(32, 80)], []
 
     # never shifted, a window for each stage
@@ -842,7 +842,7 @@ def golden_models():
 
     # convolutions first
     yield ConvMae("convmae", "--heads 2", half, image=48, channels=3, dims=(16, 24, 48), depths=(1, 2, 2), heads=2, classes=6, ratio=2), [], []
-    yield ConvMae("convmae_mae", "--heads 2", half, image=64, channels=1, dims=(16, 24, 48), depths=(2, 1, 1), heads=2, classes=0,
+    yield ConvMae("convmae_mae", "--heads 2 --mean 0.45 --std 0.22", half, image=64, channels=1, dims=(16, 24, 48), depths=(2, 1, 1), heads=2, classes=0,
                   ratio=2), [], []
 
     # queries, keys and values pooled by convolutions
@@ -850,7 +850,7 @@ def golden_models():
                    num_classes=5), [(96, 96)], []
     yield TimmMvit("timm_mvitv2_cls", "mvitv2_base_cls", "", half, img_size=32, depths=(1, 2), embed_dim=16, num_heads=2,
                    use_cls_token=True, num_classes=0), [], []
-    yield Mvit("mvitv2", "mvitv2_large", "", half, img_size=64, in_chans=1, depths=(1, 2, 1), embed_dim=16, num_heads=1,
+    yield Mvit("mvitv2", "mvitv2_large", "--mean 0.45 --std 0.22", half, img_size=64, in_chans=1, depths=(1, 2, 1), embed_dim=16, num_heads=1,
                expand_attn=False, num_classes=4), [], []
 
 
