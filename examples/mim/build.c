@@ -35,10 +35,9 @@ static int is_rows(const tensor *t, uint64_t count, uint32_t columns)
 int is_vector(const tensor *t, uint64_t length)
 {
     char expected[32];
-    uint64_t most = 0;
-    for (uint32_t d = 0; t && d < t->rank; d++)
-        most = t->shape[d] > most ? t->shape[d] : most;
-    if (!t || (t->rank && t->count == length && most == length))      /* one long dimension, [1, D, 1, 1] too */
+    if (!t || (t->rank == 1 && t->shape[0] == length))
+        return 0;
+    if (t->rank == 4 && t->shape[1] == length && t->count == length)      /* [1, D, 1, 1], as dinov2.cpp keeps a bias */
         return 0;
     snprintf(expected, sizeof expected, "[%" PRIu64 "]", length);
     return wrong_shape(t, expected);
