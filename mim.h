@@ -411,10 +411,10 @@ enum {
                                4 [rotary (2 x head_dim)]: per channel the angle of one unit of its coordinate, and which
                                  coordinate that is: 1 y, 2 x, 3 frame, 0 none. Patches only; prefix tokens are not rotated
                                5 [norm2 (2 x heads*head_dim)]
-                               6 [norm of q and k: LAYER_NORM (4 x P): q's weight, bias, k's; UNIT (1 x heads) in place of scale]
+                               6 [norm of q and k: LAYER_NORM (4 x head_dim): q's weight, bias, k's; UNIT (1 x heads) in place of scale]
                                7 [shortcut (dim x D)]: x becomes the largest of each cell of shortcut(norm(x)), without it of x, before
                                  += proj; MAX: cells of the stride's size; CONV: one larger, around the token, if the stride is not 1
-                               8 [thinning by CONV (3*kernel*kernel x P)]: q's, k's and v's kernels, 9 [their norms (6 x P)]
+                               8 [thinning by CONV (3*kernel*kernel x P)]: q's, k's and v's kernels, 9 [their norms (6 x head_dim)]
                                MIM_STEP_POST_NORM: norm(proj(...)) of x itself is added
                                MIM_STEP_ADD_QUERY: to each head's output its query is added, thinned and normed; prefix
                                tokens' with MIM_STEP_ADD_PREFIX_QUERY */
@@ -1297,10 +1297,10 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             MIMP_SLOT(3, 0, MIM_PLAIN, axes ? high + wide : s->heads, axes ? padded : high * wide + (h->has_cls ? 3 : 0));
             MIMP_SLOT(4, 0, MIM_PLAIN, 2, s->head_dim);
             MIMP_SLOT(5, 0, MIM_PLAIN, 2, inner);
-            MIMP_SLOT(6, 0, MIM_PLAIN, s->qk_norm == MIM_QK_UNIT ? 1 : 4, s->qk_norm == MIM_QK_UNIT ? s->heads : padded);
+            MIMP_SLOT(6, 0, MIM_PLAIN, s->qk_norm == MIM_QK_UNIT ? 1 : 4, s->qk_norm == MIM_QK_UNIT ? s->heads : s->head_dim);
             MIMP_SLOT(7, 0, MIM_PANEL16, next, dim);
             MIMP_SLOT(8, 0, MIM_PLAIN, 3 * (uint64_t)s->kernel_height * s->kernel_width, padded);
-            MIMP_SLOT(9, 0, MIM_PLAIN, 6, padded);
+            MIMP_SLOT(9, 0, MIM_PLAIN, 6, s->head_dim);
             break;
         }
         case MIM_STEP_MLP: {
@@ -4206,7 +4206,7 @@ static float *mimp_thin_conv(const mimp_attention *a, uint32_t part, const float
     const uint32_t k = s->kernel_height, stride = part ? s->key_stride : s->stride_height;
     const uint32_t high = part ? a->key_height : a->grid.height, wide = part ? a->key_width : a->grid.width;
     const float *kernel = mimp_plain(a->run->model, s->tensor[8]) + (size_t)part * k * k * width;
-    const float *norm = mimp_plain(a->run->model, s->tensor[9]) + (size_t)part * 2 * width;
+    const float *norm = mimp_plain(a->run->model, s->tensor[9]) + (size_t)part * 2 * s->head_dim;
     float *row = to;
     uint32_t t, ky, kx;
     MIM_MEMCPY(to, x, (size_t)prefix * width * 4);
@@ -4254,7 +4254,7 @@ static void mimp_qk_norm(const mimp_attention *a, uint32_t head, uint32_t part, 
     uint32_t t, d;
     for (t = 0; t < rows; t++, x += width) {
         if (s->qk_norm == MIM_QK_LAYER_NORM)
-            a->crew.kernels->norm(x, x, table + (size_t)part * 2 * width, s->head_dim, s->eps);
+            a->crew.kernels->norm(x, x, table + (size_t)part * 2 * s->head_dim, s->head_dim, s->eps);
         else {
             const float length = mimp_sqrt(a->crew.kernels->dot(x, x, width));
             const float factor = (part ? 1.0f : table[a->first + head]) / (length > 1e-12f ? length : 1e-12f);

@@ -393,7 +393,7 @@ static inline mim_blob_step *grid_attention(builder *b, uint32_t dim, uint32_t t
     s->value_max = q8 ? (uint8_t)b->model->value_max : 0;
     s->qk_norm = (uint8_t)between(MIM_QK_NONE, MIM_QK_UNIT);
     if (s->qk_norm)
-        s->tensor[6] = s->qk_norm == MIM_QK_UNIT ? builder_plain(b, 1, heads) : builder_plain(b, 4, builder_up(head_dim, 16));
+        s->tensor[6] = s->qk_norm == MIM_QK_UNIT ? builder_plain(b, 1, heads) : builder_plain(b, 4, head_dim);
     if (s->qk_norm == MIM_QK_UNIT)
         s->scale = 0;
     if (dim != to)
@@ -576,7 +576,7 @@ static inline uint8_t *blob_grid(uint32_t kind, uint32_t type, size_t *bytes)
             if (between(0, 1))
                 grid_table(&b, s, MIM_BIAS_AXES, between(1, 6), between(1, 6), 0);
             s->tensor[8] = builder_plain(&b, 27, builder_up(head_dim, 16));
-            s->tensor[9] = builder_plain(&b, 6, builder_up(head_dim, 16));
+            s->tensor[9] = builder_plain(&b, 6, head_dim);
             at = i ? wide + i : at;
             grid_mlp(&b, at, 0);
         }

@@ -167,6 +167,8 @@ static int measure_decoder(measures *m, const vit *model, const checkpoint *cp)
     };
     const part *top = model->top;
     uint32_t no_height = 0, no_width = 0;
+    if (model->no_decoder)
+        return fail("%s: holds a %s; leave out --keep-decoder", cp->path, model->no_decoder);
     if (!top[DECODER_EMBED].weight && !model->decoder_depth)
         return fail("%s: has no decoder to keep (--keep-decoder)", cp->path);
     for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
@@ -237,6 +239,9 @@ int measure(measures *m, const vit *model, const checkpoint *cp, int keep_decode
             return 1;
     if (measure_bias(m, model, cp) || measure_rotary(m, model, cp))
         return 1;
+    const tensor *query_norm = model->block[0][QUERY_NORM].weight;      /* as wide as a head */
+    if (query_norm && query_norm->count && m->inner % query_norm->count == 0)
+        m->heads = (uint32_t)(m->inner / query_norm->count);
     if ((top[NORM].weight && is_norm(&top[NORM], m->dim)) || (top[POOL_NORM].weight && is_norm(&top[POOL_NORM], m->dim)))
         return 1;
     if (top[HEAD].weight) {
@@ -301,6 +306,7 @@ static void add_linear(plan *p, mim_blob_step *step, unsigned slot, const part *
 /* What the blocks of an encoder, or of a decoder, have in common. */
 typedef struct stack {
     uint32_t dim, inner, hidden, heads, gated, activation;
+    uint16_t flags;                       /* of every step: MIM_STEP_POST_NORM */
     float eps;
     const part *top;                      /* of an encoder: where its shared tables are; NULL: a decoder, it has none */
     const settings *s;
@@ -360,6 +366,7 @@ static void add_block(plan *p, const part *b, stack *k)
     step->head_dim = head_dim;
     step->scale = (float)(1.0 / sqrt((double)head_dim));
     step->key_max = step->value_max = p->header.type == MIM_Q8 ? PACK_ATTENTION_MAX : 0;
+    step->flags |= k->flags;
     add_norm(p, step, &b[NORM1], dim, k->eps);
 
     rows qkv = { .kind = ROWS_QKV, .heads = heads, .head_dim = head_dim };
@@ -384,8 +391,17 @@ static void add_block(plan *p, const part *b, stack *k)
         plan_plain(p, step, 5, 2, inner, &r);
     }
 
+    if (b[QUERY_NORM].weight) {
+        rows r = { .kind = ROWS_QK_NORM };
+        r.part[0] = b[QUERY_NORM];
+        r.part[1] = b[KEY_NORM];
+        step->qk_norm = MIM_QK_LAYER_NORM;
+        plan_plain(p, step, 6, 4, head_dim, &r);
+    }
+
     step = plan_step(p, MIM_STEP_MLP);
     step->activation = k->activation;
+    step->flags |= k->flags;
     add_norm(p, step, &b[NORM2], dim, k->eps);
     if (k->gated)
         add_gated(p, step, k, b);
@@ -413,6 +429,15 @@ static int check_heads(const checkpoint *cp, const char *what, uint32_t inner, u
     if (heads > MIM_MAX_HEADS || inner / heads > MIM_MAX_HEAD_DIM || heads * round_up(inner / heads, 16) > MIM_MAX_HIDDEN)
         return fail("%s: %" PRIu32 " heads of %" PRIu32 " are beyond mim's limits (%u heads, %u wide)", cp->path,
                     heads, inner / heads, MIM_MAX_HEADS, MIM_MAX_HEAD_DIM);
+    return 0;
+}
+
+/* Norms of queries and keys are as wide as a head, which the number of heads tells. */
+static int check_qk_norms(const vit *model, uint32_t head_dim)
+{
+    for (uint32_t i = 0; i < model->depth; i++)
+        if (is_norm(&model->block[i][QUERY_NORM], head_dim) || is_norm(&model->block[i][KEY_NORM], head_dim))
+            return 1;
     return 0;
 }
 
@@ -476,6 +501,11 @@ int build(plan *p, const vit *model, const checkpoint *cp, const measures *m, co
     if (top[PERIODS].weight && top[PERIODS].weight->count != m->inner / heads / 4)
         return fail("%s: '%s' is for heads of %" PRIu64 ", not of %" PRIu32 " (%s)", cp->path, top[PERIODS].weight->name,
                     top[PERIODS].weight->count * 4, m->inner / heads, s->heads.from);
+    if (model->family->arithmetic.post_norm && model->block[0][SCALE1].weight)
+        return fail("%s: '%s' scales what a norm follows, which %s does not; give another --family", cp->path,
+                    model->block[0][SCALE1].weight->name, model->family->name);
+    if (model->block[0][QUERY_NORM].weight && check_qk_norms(model, m->inner / heads))
+        return 1;
     if (!(eps > 0) || !isfinite(eps))
         return fail("%s: epsilon of the norms is %g; it must be a positive f32", cp->path, s->eps.value);
     if ((pool == MIM_POOL_CLS || pool == MIM_POOL_CLS_MEAN) && !m->has_cls)
@@ -543,7 +573,8 @@ int build(plan *p, const vit *model, const checkpoint *cp, const measures *m, co
     if (top[POSITIONS].weight)
         add_positions(p, step, 2, top[POSITIONS].weight, s->position_prefix, m->dim);
     stack blocks = { .dim = m->dim, .inner = m->inner, .hidden = m->hidden, .heads = heads, .gated = m->gated,
-                     .activation = (uint32_t)s->activation.value, .eps = eps, .top = top, .s = s, .bias_rows = m->bias_rows };
+                     .activation = (uint32_t)s->activation.value, .eps = eps, .top = top,
+                     .flags = model->family->arithmetic.post_norm ? MIM_STEP_POST_NORM : 0, .s = s, .bias_rows = m->bias_rows };
     for (uint32_t i = 0; i < model->depth; i++) {
         add_block(p, model->block[i], &blocks);
         p->steps[h->step_count - 1].flags |= MIM_STEP_TAP;

@@ -13,7 +13,7 @@ enum role {
     PATCH, CLS, REGISTERS, POSITIONS, NORM, POOL_NORM, HEAD, MASK_TOKEN,
     PERIODS, ROTARY_COS,                  /* of the rotary embedding; its cosines, whose shape tells the width of a head */
     DECODER_EMBED, DECODER_POSITIONS, DECODER_NORM, DECODER_PREDICT,
-    NORM1, QKV, QKV_MASK, QUERY, KEY, VALUE, ATTENTION_NORM, PROJ, SCALE1,
+    NORM1, QKV, QKV_MASK, QUERY, KEY, VALUE, QUERY_NORM, KEY_NORM, ATTENTION_NORM, PROJ, SCALE1,
     NORM2, FC1, GATE, UP, MLP_NORM, FC2, SCALE2,    /* a gated MLP has GATE and UP, or both in FC1, the gate's rows first */
     RELATIVE_BIAS,                        /* of a block, or at the top: of all of them; both are added */
     ROLE_COUNT
@@ -42,9 +42,11 @@ typedef struct arithmetic {
     float rotary_base;                    /* what the longest period tends to, over the shortest */
     uint32_t rotary_side;                 /* of the square grid that MIM_GRID_SCALED refers to */
     uint32_t gate;                        /* activation of a gated MLP; 0: differs */
+    uint32_t post_norm;                   /* 1: the blocks' norms follow the attention and the MLP */
 } arithmetic;
 
 #define POOL_BY_NORM 255u                 /* CLS where the last norm is of all tokens, else the mean of the patches */
+#define POOL_THEN_NORM 254u               /* the mean of the patches, which alone is normed */
 
 typedef struct family {
     const char *name;                     /* --family, and in the blob */
@@ -53,7 +55,8 @@ typedef struct family {
     const char *naming;                   /* of its tensors */
     const char *model_type;               /* in transformers' config.json, or NULL */
     const char *evidence[5];              /* names that must be in the file, "*.name": of any block, "a|b": one of them;
-                                             "!name": that must not; "gated MLP" */
+                                             "!name": that must not; "name.**": that begins so;
+                                             "gated MLP", "1792 wide" */
     float eps;                            /* 0: differs from file to file */
     uint32_t activation;                  /* MIM_GELU_..., 0: differs */
     uint32_t pool;                        /* MIM_POOL_..., POOL_BY_NORM, 0: differs */
@@ -77,6 +80,7 @@ typedef struct vit {
     part block[MIM_MAX_DEPTH][ROLE_COUNT];
     part decoder[MIM_MAX_DEPTH][ROLE_COUNT];
     uint32_t depth, decoder_depth;
+    const char *no_decoder;               /* why the one in the file cannot be kept, or NULL */
     const char **ignored;                 /* per tensor of the checkpoint: why it is left out; NULL: used */
 } vit;
 

@@ -106,6 +106,9 @@ static int read_row(const rows *r, uint32_t n, uint32_t columns, float *row, flo
         return read_rotary(r, n, columns, row);
     case ROWS_NORM:
         return tensor_read(n ? p->bias : p->weight, 0, columns, row);
+    case ROWS_QK_NORM:
+        p = &r->part[n / 2];
+        return tensor_read(n % 2 ? p->bias : p->weight, 0, columns, row);
     case ROWS_TOKENS: {
         uint32_t first = p->weight != NULL;
         const tensor *token = n < first ? p->weight : r->part[1].weight;

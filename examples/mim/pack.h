@@ -17,6 +17,7 @@ enum rows_kind {
     ROWS_LINEAR,       /* part[0]: rows and bias, as they are */
     ROWS_QKV,          /* per head the rows of part[0], part[1], part[2], each padded to 16s with zero rows */
     ROWS_NORM,         /* part[0]: weight, bias */
+    ROWS_QK_NORM,      /* part[0], then part[1]: weight, bias */
     ROWS_GATED,        /* rows of part[0] then part[1], each padded to 16s with zero rows */
     ROWS_BIAS,         /* the columns of part[0] plus those of part[1], either may be absent */
     ROWS_ROTARY,       /* per channel its angle and its coordinate, from part[0] (periods) or from the base */

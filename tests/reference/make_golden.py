@@ -16,6 +16,7 @@ from PIL import Image
 from references import (HALF, IMAGENET, Cae, Eva02, Eva02Clip, Finetuned, Mae, OriginalDinov2, OriginalDinov3, SimMim, Timm,
                         Transformers, beit_processor, dinov2_processor, dinov3_processor, generator, vit_processor)
 
+import authors
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
@@ -394,8 +395,9 @@ def write_preprocess(folder, pictures_folder):
 def write_all(root):
     torch.set_num_threads(1)
     pictures(os.path.join(root, "pictures"))
-    for model, sizes, images in models():
-        write_model(model, sizes, images, root)
+    for family in (models, authors.golden_models):
+        for model, sizes, images in family():
+            write_model(model, sizes, images, root)
     folder = os.path.join(root, "resize")
     os.makedirs(folder, exist_ok=True)
     print(f"resize           {write_resize(folder)} resizes, {write_preprocess(folder, os.path.join(root, 'pictures'))} whole preprocessings")
