@@ -81,6 +81,8 @@
  *     MIM_NO_X86           without AVX2 and AVX-512
  *     MIM_NO_AVX512        without AVX-512
  *     MIM_NO_NEON          without NEON
+ *     MIM_NO_DOTPROD       without its dot products
+ *     MIM_NO_I8MM          without its matrix products
  *     MIM_MEMCPY, MIM_MEMSET, MIM_MEMCMP   all three, in place of string.h's
  *
  * None changes a struct or a result. libm is never used: square root, exp and erf are here.
@@ -131,9 +133,12 @@
  *
  * INSTRUCTION SETS
  *
- * scalar (portable C), avx2 (with FMA and F16C), avx512 (with VNNI), neon (AArch64). Checked by
- * CPUID and XCR0 where the machine must be asked. desc.cpu names one; one that the machine lacks
- * is an error, not a fallback. session.cpu says which is in use.
+ * scalar (portable C), avx2 (with FMA and F16C), avx512 (with VNNI); on AArch64 neon, dotprod and
+ * i8mm; on 32-bit Arm neon, in builds with -mfpu=neon or better, for the products alone. The
+ * machine is asked where it must be: by CPUID and XCR0, by getauxval on Linux, by sysctlbyname on
+ * Apple's systems; elsewhere, and freestanding, dotprod and i8mm need a -march that has them.
+ * desc.cpu names one; one that the machine lacks is an error, not a fallback. session.cpu says
+ * which is in use.
  *
  * ACCURACY AND DETERMINISM
  *
@@ -177,7 +182,7 @@
  * REVISIONS
  *
  *     0.1.0   ViT encoders with absolute, relative and rotary positions; f32, f16, q8; scalar, AVX2,
- *             AVX-512, NEON; resize; MAE decoder
+ *             AVX-512, NEON with dotprod and i8mm; resize; MAE decoder
  */
 #ifndef MIM_H
 #define MIM_H
@@ -310,8 +315,9 @@ enum { MIM_GELU_ERF = 1, MIM_GELU_TANH = 2, MIM_GELU_QUICK = 3, MIM_SILU = 4 };
  * the stored distances are laid out from the middle in steps of 1, q, q^2..., q such that they span the new grid (BEiT's
  * rule, with timm's linear interpolation between them). AXES: the query itself times a vector for the distance along y and
  * one for that along x (ViTDet, MViTv2); on another grid or window each table is resized as a line, like LINEAR. CROP: a table whose distances stay what they are; a smaller window reads its
- * middle (Swin V2). */
-enum { MIM_BIAS_NONE = 0, MIM_BIAS_FIXED = 1, MIM_BIAS_LINEAR = 2, MIM_BIAS_GEOMETRIC = 3, MIM_BIAS_AXES = 4, MIM_BIAS_CROP = 5 };
+ * middle (Swin V2). DISTANCES: they are relative to the window; for another one an MLP makes its table, 16 sigmoid(MLP(y, x)). */
+enum { MIM_BIAS_NONE = 0, MIM_BIAS_FIXED = 1, MIM_BIAS_LINEAR = 2, MIM_BIAS_GEOMETRIC = 3, MIM_BIAS_AXES = 4, MIM_BIAS_CROP = 5,
+       MIM_BIAS_DISTANCES = 6 };
 
 /* Windows in which tokens attend to each other, of a size fixed in tokens. Where the grid is no multiple of it, zeros in place of
  * normalised tokens fill it up at the bottom and right and take part like others. FIT: along an axis where the grid is not
@@ -386,7 +392,7 @@ typedef struct mim_blob_header {     /* 512 bytes */
  *     EMBED (ATTENTION | MLP | CONV)... [NORM] POOL [NORM] [HEAD] (one NORM) and then, for a decoder,
  *     UNMASK (ATTENTION | MLP)... NORM PREDICT
  * The tensors of each are listed as: slot name (rows x columns). [x] may be absent. D = the width of a token before the
- * step; only attention with a shortcut and CONV change it. */
+ * step; only CONV, attention and MLPs with a shortcut, and attention that thins by MAX change it. */
 enum {
     MIM_STEP_EMBED = 1,     /* x = act(norm(w patch)) + positions + metadata
                                0 [patch projection (groups*G x channels*frames*height*width of the kernel, columns in that order)],
@@ -398,7 +404,8 @@ enum {
                                4 [metadata (5 x dim)]: per channel which of the caller's coordinates it shows (from 1; 0: none), as
                                  scale * sin(value * frequency), or the cosine where phase is 1: rows which, frequency, what that
                                  float lacks of it, phase, scale
-                               5 [a table for the caller (any x dim): see mim_table] */
+                               5 [a table for the caller (any x dim): see mim_table]
+                               6 [positions (unit_height*unit_width x dim) that repeat from mask unit to mask unit] */
     MIM_STEP_ATTENTION = 2, /* x += proj(norm2(softmax(scale * q k^T + bias) v)), of norm(x), q and k rotated
                                0 norm (2 x D)
                                1 qkv (heads*3*P x D), P = head_dim rounded up to 16: per head the rows of q,
@@ -413,8 +420,11 @@ enum {
                                5 [norm2 (2 x heads*head_dim)]
                                6 [norm of q and k: LAYER_NORM (4 x head_dim): q's weight, bias, k's; UNIT (1 x heads) in place of scale]
                                7 [shortcut (dim x D)]: x becomes the largest of each cell of shortcut(norm(x)), without it of x, before
-                                 += proj; MAX: cells of the stride's size; CONV: one larger, around the token, if the stride is not 1
+                                 += proj (MAX with twice the width and no shortcut: then the mean of each cell of x); MAX: cells of the stride's size; CONV: one larger, around the token, if the stride is not 1
                                8 [thinning by CONV (3*kernel*kernel x P)]: q's, k's and v's kernels, 9 [their norms (6 x head_dim)]
+                               10 [DISTANCES: MLP (3 + heads x hidden)]: weights of y, of x, biases, and of relu each head's; hidden is a
+                                 multiple of 16; 11 [its inputs (W x 2 W - 1)], W the larger side of window_height and _width: row n - 1
+                                 for a window of n, at distance + n - 1
                                MIM_STEP_POST_NORM: norm(proj(...)) of x itself is added
                                MIM_STEP_ADD_QUERY: to each head's output its query is added, thinned and normed; prefix
                                tokens' with MIM_STEP_ADD_PREFIX_QUERY */
@@ -423,6 +433,7 @@ enum {
                                2 fc2 (D x hidden), layer scale folded in   3 [norm2 (2 x hidden)]
                                4 [depthwise convolution (kernel*kernel + 1 x hidden): weights of each place, bias] of fc1's output,
                                  tokens that are not there being zeros; before act
+                               5 [shortcut (dim x D)]: x becomes shortcut(norm(x)), before += fc2, which then is (dim x hidden)
                                MIM_STEP_GATED: act(gate) * value in place of act; fc1 is (2 G x D), G = hidden rounded
                                up to 16: the gate's rows, zero rows up to G, the value's, zero rows up to 2 G
                                MIM_STEP_POST_NORM as in attention */
@@ -542,7 +553,8 @@ MIM_API mim_status mim_verify(mim_model *model);
 typedef void (*mim_task)(void *arg, uint32_t index);
 
 /* Instruction sets. A session uses the best one that the machine has, or the one asked for. */
-enum { MIM_CPU_BEST = 0, MIM_CPU_SCALAR = 1, MIM_CPU_AVX2 = 2, MIM_CPU_AVX512 = 3, MIM_CPU_NEON = 4 };
+enum { MIM_CPU_BEST = 0, MIM_CPU_SCALAR = 1, MIM_CPU_AVX2 = 2, MIM_CPU_AVX512 = 3, MIM_CPU_NEON = 4, MIM_CPU_DOTPROD = 5,
+       MIM_CPU_I8MM = 6, MIM_CPU_SIMD128 = 7, MIM_CPU_COUNT };
 
 typedef struct mim_session_desc {    /* all zero: the size as trained, one thread, everything default */
     uint32_t height, width;          /* input in pixels, multiples of the patch; 0: as trained */
@@ -761,9 +773,36 @@ MIM_API void mim_unload(void *blob);
 #include <intrin.h>
 #endif
 #endif
+#if !defined(MIM_NO_NEON) && defined(__arm__) && defined(__ARM_NEON) && !defined(__ARMEB__)
+#define MIMP_NEON32
+#include <arm_neon.h>
+#endif
 #if !defined(MIM_NO_NEON) && (defined(__aarch64__) || defined(_M_ARM64)) && !defined(__AARCH64EB__)
 #define MIMP_NEON
 #include <arm_neon.h>
+/* clang had these instructions' functions only under -march, until 16. */
+#if (defined(__GNUC__) && !defined(__clang__)) || (defined(__clang__) && __clang_major__ >= 16)
+#define MIMP_ARM_TARGETS
+#endif
+#if !defined(MIM_NO_DOTPROD) && (defined(MIMP_ARM_TARGETS) || defined(__ARM_FEATURE_DOTPROD))
+#define MIMP_DOTPROD
+#endif
+#if !defined(MIM_NO_I8MM) && (defined(MIMP_ARM_TARGETS) || defined(__ARM_FEATURE_MATMUL_INT8))
+#define MIMP_I8MM
+#endif
+#if defined(__linux__) && __STDC_HOSTED__
+#include <sys/auxv.h>
+#elif defined(__APPLE__)                /* whose <sys/sysctl.h> does not compile under _POSIX_C_SOURCE */
+#ifdef __cplusplus
+extern "C"
+#endif
+int sysctlbyname(const char *name, void *old_value, size_t *old_bytes, void *new_value, size_t new_bytes);
+#endif
+#endif
+
+#if !defined(MIM_NO_SIMD128) && defined(__wasm_simd128__)
+#define MIMP_SIMD128
+#include <wasm_simd128.h>
 #endif
 
 /* =======================================================================================
@@ -796,6 +835,8 @@ static int mimp_little_endian(void)
 static float mimp_sqrt(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
 #elif defined(MIMP_NEON)
 static float mimp_sqrt(float x) { return vget_lane_f32(vsqrt_f32(vdup_n_f32(x)), 0); }
+#elif defined(MIMP_SIMD128)
+static float mimp_sqrt(float x) { return wasm_f32x4_extract_lane(wasm_f32x4_sqrt(wasm_f32x4_splat(x)), 0); }
 #else
 static float mimp_sqrt(float x)
 {
@@ -1186,6 +1227,8 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             MIMP_STEP_REQUIRE((h->coordinates != 0) == (s->tensor[4] != 0), tensor);
             MIMP_SLOT(4, 0, MIM_PLAIN, 5, next);
             MIMP_SLOT(5, 0, MIM_PLAIN, MIMP_ROWS(5), next);
+            MIMP_SLOT(6, 0, MIM_PLAIN, (uint64_t)h->unit_height * h->unit_width, next);
+            MIMP_STEP_REQUIRE(s->tensor[0] || !s->tensor[6], tensor);
             MIMP_STEP_REQUIRE(s->tensor[0] || !(s->tensor[2] || s->tensor[3] || s->tensor[4] || s->activation), tensor);
             normalizes = s->tensor[3] != 0;
             break;
@@ -1243,7 +1286,7 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             MIMP_STEP_REQUIRE((uint64_t)s->heads * padded <= MIM_MAX_HIDDEN, heads);
             MIMP_STEP_REQUIRE(s->qk_norm <= MIM_QK_UNIT && (s->qk_norm != MIM_QK_NONE) == (s->tensor[6] != 0), qk_norm);
             MIMP_STEP_REQUIRE(mimp_finite(s->scale) && (s->qk_norm != MIM_QK_UNIT || mimp_bits(s->scale) == 0), scale);
-            MIMP_STEP_REQUIRE(s->rule <= MIM_BIAS_CROP && (s->rule != MIM_BIAS_NONE) == (s->tensor[3] != 0), rule);
+            MIMP_STEP_REQUIRE(s->rule <= MIM_BIAS_DISTANCES && (s->rule != MIM_BIAS_NONE) == (s->tensor[3] != 0), rule);
             MIMP_STEP_REQUIRE(s->rule == MIM_BIAS_NONE || (!h->registers && h->frames == h->patch_frames && h->groups == 1), rule);
             MIMP_STEP_REQUIRE(s->rotary <= MIM_ROTARY_HALVES && (s->rotary != MIM_ROTARY_NONE) == (s->tensor[4] != 0), rotary);
             MIMP_STEP_REQUIRE(s->rotary ? s->rotary_grid >= MIM_GRID_INDEX && s->rotary_grid <= MIM_GRID_CENTERED
@@ -1253,6 +1296,8 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             MIMP_STEP_REQUIRE(!grid || mimp_in(s->stored_width, 1, 4096), stored_width);
             MIMP_STEP_REQUIRE(!decoder || !(s->rule || s->rotary), rule);
             MIMP_STEP_REQUIRE(!axes || !h->unit_height, rule);
+            MIMP_STEP_REQUIRE((s->rule == MIM_BIAS_DISTANCES) == (s->tensor[10] != 0) && !s->tensor[10] == !s->tensor[11], rule);
+            MIMP_STEP_REQUIRE(s->rule != MIM_BIAS_DISTANCES || s->window, rule);
             MIMP_STEP_REQUIRE(s->window <= MIM_WINDOW_SQUARE && !(s->window && (prefix || decoder)), window);
             if (s->window) {
                 MIMP_STEP_REQUIRE(mimp_in(s->window_height, 1, 256), window_height);
@@ -1268,7 +1313,7 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             MIMP_STEP_REQUIRE(s->thin <= MIM_THIN_CONV && !(s->thin && decoder), thin);
             next = MIMP_ROWS(2);
             MIMP_STEP_REQUIRE(mimp_in(next, 1, MIM_MAX_DIM), tensor);
-            MIMP_STEP_REQUIRE(next == dim || s->tensor[7], tensor);
+            MIMP_STEP_REQUIRE(next == dim || s->tensor[7] || (s->thin == MIM_THIN_MAX && next == 2 * dim), tensor);
             MIMP_STEP_REQUIRE(!s->tensor[7] || !decoder, tensor);
             MIMP_STEP_REQUIRE(!(s->flags & MIM_STEP_POST_NORM) || !(s->thin || s->tensor[7]), flags);
             if (s->thin == MIM_THIN_MAX) {
@@ -1301,6 +1346,13 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             MIMP_SLOT(7, 0, MIM_PANEL16, next, dim);
             MIMP_SLOT(8, 0, MIM_PLAIN, 3 * (uint64_t)s->kernel_height * s->kernel_width, padded);
             MIMP_SLOT(9, 0, MIM_PLAIN, 6, s->head_dim);
+            if (s->tensor[10]) {
+                const uint32_t hidden = s->tensor[10] <= h->tensor_count ? tensors[s->tensor[10] - 1].columns : 0;
+                const uint64_t side = mimp_max(s->window_height, s->window_width);
+                MIMP_STEP_REQUIRE(mimp_in(hidden, 16, MIM_MAX_HIDDEN) && hidden % 16 == 0, tensor);
+                MIMP_SLOT(10, 1, MIM_PLAIN, 3 + (uint64_t)s->heads, hidden);
+                MIMP_SLOT(11, 1, MIM_PLAIN, side, 2 * side - 1);
+            }
             break;
         }
         case MIM_STEP_MLP: {
@@ -1314,8 +1366,12 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             }
             if (hidden > MIM_MAX_HIDDEN)
                 return mimp_step_fault(model, MIM_ERR_LIMIT, i, offsetof(mim_blob_step, tensor) + 4, "hidden units");
+            next = s->tensor[5] ? MIMP_ROWS(2) : dim;
+            MIMP_STEP_REQUIRE(mimp_in(next, 1, MIM_MAX_DIM), tensor);
+            MIMP_STEP_REQUIRE(!s->tensor[5] || !(decoder || s->tensor[4] || s->flags & MIM_STEP_POST_NORM), tensor);
+            MIMP_SLOT(5, 0, MIM_PANEL16, next, dim);
             MIMP_SLOT(0, 1, MIM_PLAIN, 2, dim);
-            MIMP_SLOT(2, 1, MIM_PANEL16, dim, hidden);
+            MIMP_SLOT(2, 1, MIM_PANEL16, next, hidden);
             MIMP_SLOT(1, 1, MIM_PANEL16, s->flags & MIM_STEP_GATED ? 2 * mimp_up(hidden, 16) : hidden, dim);
             MIMP_SLOT(3, 0, MIM_PLAIN, 2, hidden);
             MIMP_SLOT(4, 0, MIM_PLAIN, (uint64_t)s->kernel_height * s->kernel_width + 1, hidden);
@@ -1492,7 +1548,7 @@ MIMP_PUBLIC mim_status mim_verify(mim_model *model)
  *
  * Everything between the products (norms, softmax, quantization, epilogues) is written once,
  * below, over sixteen lanes, and these few operations are what an instruction set supplies:
- * one AVX-512 register, two of AVX2, four of NEON, or an array. A row is summed in sixteen
+ * one AVX-512 register, two of AVX2, four of NEON or wasm, or an array. A row is summed in sixteen
  * lanes that are then folded by halves. So the order of operations is the same everywhere, and
  * with it every bit. min and max are "a < b ? a : b" and "a > b ? a : b", NaN included.
  *
@@ -1503,6 +1559,9 @@ MIMP_PUBLIC mim_status mim_verify(mim_model *model)
  *   cast_f, cast_i        the same bits as the other type
  *   loadi, storei, seti, addi, subi, muli, andi, shl(v, constant), convert (int32 to float)
  *   quads(p, stride, v)   the low bytes of lanes 4j..4j+3 go to p + j * stride
+ *   columns(out, step, x, stride, rows, factor)   sixteen floats of each of `rows` rows, times factor, become sixteen
+ *                         columns of `step` floats: out[i * step + r] = x[r * stride + i] * factor; rows from `rows` to
+ *                         `step` count as zeros (rows <= step <= 16)
  *   fold_add, fold_min, fold_max, fold_addi   over all lanes, by halves
  * ===================================================================================== */
 
@@ -1546,6 +1605,13 @@ MIMP_INLINE mimp_scalar_f mimp_scalar_convert(mimp_scalar_i v)
 { mimp_scalar_f r; int32_t x; int j; MIMP_EACH { MIM_MEMCPY(&x, &v.v[j], 4); r.v[j] = (float)x; } return r; }
 MIMP_INLINE void mimp_scalar_quads(uint8_t *p, size_t stride, mimp_scalar_i v)
 { int j; MIMP_EACH p[(size_t)(j / 4) * stride + (size_t)(j % 4)] = (uint8_t)v.v[j]; }
+MIMP_INLINE void mimp_scalar_columns(float *out, size_t step, const float *x, size_t stride, uint32_t rows, float factor)
+{
+    size_t r, i;
+    for (i = 0; i < 16; i++)
+        for (r = 0; r < step; r++)
+            *out++ = (r < rows ? x[r * stride + i] : 0.0f) * factor;
+}
 #define MIMP_PLUS(a, b) ((a) + (b))
 #define MIMP_LESS(a, b) ((a) < (b) ? (a) : (b))
 #define MIMP_MORE(a, b) ((a) > (b) ? (a) : (b))
@@ -1622,6 +1688,33 @@ MIMP_AVX2 void mimp_avx2_quads(uint8_t *p, size_t stride, mimp_avx2_i v)
     for (j = 0; j < 4; j++)
         MIM_MEMCPY(p + (size_t)j * stride, &q[j], 4);
 }
+/* Four rows of four floats in each 128 bits (t0 to t3) become four columns of four. */
+#define MIMP_X86_FOUR(r) ((r) < rows ? _mm_loadu_ps(x + (r) * stride + i) : _mm_setzero_ps())
+#define MIMP_X86_TURN(unpacklo, unpackhi, shuffle) \
+    u0 = unpacklo(t0, t1), u1 = unpackhi(t0, t1), u2 = unpacklo(t2, t3), u3 = unpackhi(t2, t3); \
+    t0 = shuffle(u0, u2, 0x44), t1 = shuffle(u0, u2, 0xee), t2 = shuffle(u1, u3, 0x44), t3 = shuffle(u1, u3, 0xee);
+
+/* Columns are stored eight floats at a time: what runs over the end of one is written again by the next, and the last goes
+ * out by itself. */
+MIMP_AVX2 void mimp_avx2_columns(float *out, size_t step, const float *x, size_t stride, uint32_t rows, float factor)
+{
+    const __m256 f = _mm256_set1_ps(factor);
+    __m256 t0, t1, t2, t3, u0, u1, u2, u3;
+    float last[16];
+    uint32_t r, i;
+    for (i = 0; i < 16; i += 4)
+        for (r = 0; r < step; r += 8) {
+            float *to = out + i * step + r;
+#define MIMP_AVX2_TWO(r) _mm256_insertf128_ps(_mm256_castps128_ps256(MIMP_X86_FOUR(r)), MIMP_X86_FOUR((r) + 4), 1)
+            t0 = MIMP_AVX2_TWO(r), t1 = MIMP_AVX2_TWO(r + 1), t2 = MIMP_AVX2_TWO(r + 2), t3 = MIMP_AVX2_TWO(r + 3);
+            MIMP_X86_TURN(_mm256_unpacklo_ps, _mm256_unpackhi_ps, _mm256_shuffle_ps)
+            _mm256_storeu_ps(to, _mm256_mul_ps(t0, f));
+            _mm256_storeu_ps(to + step, _mm256_mul_ps(t1, f));
+            _mm256_storeu_ps(to + 2 * step, _mm256_mul_ps(t2, f));
+            _mm256_storeu_ps(i < 12 ? to + 3 * step : last + r, _mm256_mul_ps(t3, f));
+        }
+    MIM_MEMCPY(out + 15 * step, last, step * 4);
+}
 #define MIMP_AVX2_FOLD(name, op) \
     MIMP_AVX2 float mimp_avx2_fold_##name(mimp_avx2_f v) \
     { \
@@ -1686,6 +1779,27 @@ MIMP_AVX512 void mimp_avx512_quads(uint8_t *p, size_t stride, mimp_avx512_i v)
     _mm_storeu_si128((__m128i *)(void *)q, bytes);
     for (j = 0; j < 4; j++)
         MIM_MEMCPY(p + (size_t)j * stride, &q[j], 4);
+}
+MIMP_AVX512 void mimp_avx512_columns(float *out, size_t step, const float *x, size_t stride, uint32_t rows, float factor)
+{
+    const __mmask16 stored = (__mmask16)((1u << step) - 1);
+    const __m512 f = _mm512_set1_ps(factor);
+    __m512 t0, t1, t2, t3, u0, u1, u2, u3;
+    uint32_t i;
+    for (i = 0; i < 16; i += 4, out += 4 * step) {
+#define MIMP_AVX512_INSERT(t, r, at) _mm512_maskz_insertf32x4(0xffff, t, MIMP_X86_FOUR(r), at)
+#define MIMP_AVX512_FOUR(r) \
+    MIMP_AVX512_INSERT(MIMP_AVX512_INSERT(MIMP_AVX512_INSERT(_mm512_castps128_ps512(MIMP_X86_FOUR(r)), r + 4, 1), r + 8, 2), r + 12, 3)
+#define MIMP_AVX512_UNPACKLO(a, b) _mm512_maskz_unpacklo_ps(0xffff, a, b)
+#define MIMP_AVX512_UNPACKHI(a, b) _mm512_maskz_unpackhi_ps(0xffff, a, b)
+#define MIMP_AVX512_SHUFFLE(a, b, how) _mm512_maskz_shuffle_ps(0xffff, a, b, how)
+        t0 = MIMP_AVX512_FOUR(0), t1 = MIMP_AVX512_FOUR(1), t2 = MIMP_AVX512_FOUR(2), t3 = MIMP_AVX512_FOUR(3);
+        MIMP_X86_TURN(MIMP_AVX512_UNPACKLO, MIMP_AVX512_UNPACKHI, MIMP_AVX512_SHUFFLE)
+        _mm512_mask_storeu_ps(out, stored, _mm512_mul_ps(t0, f));
+        _mm512_mask_storeu_ps(out + step, stored, _mm512_mul_ps(t1, f));
+        _mm512_mask_storeu_ps(out + 2 * step, stored, _mm512_mul_ps(t2, f));
+        _mm512_mask_storeu_ps(out + 3 * step, stored, _mm512_mul_ps(t3, f));
+    }
 }
 MIMP_AVX512 mimp_avx2_f mimp_avx512_halves(mimp_avx512_f v)
 {
@@ -1767,6 +1881,27 @@ MIMP_INLINE void mimp_neon_quads(uint8_t *p, size_t stride, mimp_neon_i v)
     for (j = 0; j < 4; j++)
         MIM_MEMCPY(p + (size_t)j * stride, bytes + 4 * j, 4);
 }
+/* Four rows by four. Columns are stored four floats at a time: what runs over the end of one is written again by the next,
+ * and the last goes out by itself. */
+MIMP_INLINE void mimp_neon_columns(float *out, size_t step, const float *x, size_t stride, uint32_t rows, float factor)
+{
+    float last[16];
+    uint32_t r, i, j;
+#define MIMP_NEON_FOUR(r) ((r) < rows ? vld1q_f32(x + (r) * stride + i) : vdupq_n_f32(0))
+    for (i = 0; i < 16; i += 4)
+        for (r = 0; r < step; r += 4) {
+            const float32x4x2_t t = vtrnq_f32(MIMP_NEON_FOUR(r), MIMP_NEON_FOUR(r + 1));
+            const float32x4x2_t u = vtrnq_f32(MIMP_NEON_FOUR(r + 2), MIMP_NEON_FOUR(r + 3));
+            float32x4_t c[4];
+            c[0] = vcombine_f32(vget_low_f32(t.val[0]), vget_low_f32(u.val[0]));
+            c[1] = vcombine_f32(vget_low_f32(t.val[1]), vget_low_f32(u.val[1]));
+            c[2] = vcombine_f32(vget_high_f32(t.val[0]), vget_high_f32(u.val[0]));
+            c[3] = vcombine_f32(vget_high_f32(t.val[1]), vget_high_f32(u.val[1]));
+            for (j = 0; j < 4; j++)
+                vst1q_f32(i + j < 15 ? out + (i + j) * step + r : last + r, vmulq_n_f32(c[j], factor));
+        }
+    MIM_MEMCPY(out + 15 * step, last, step * 4);
+}
 #define MIMP_NEON_FOLD(name, op, less) \
     MIMP_INLINE float mimp_neon_fold_##name(mimp_neon_f v) \
     { \
@@ -1778,6 +1913,88 @@ MIMP_NEON_FOLD(add, vaddq_f32, MIMP_PLUS)
 MIMP_NEON_FOLD(min, MIMP_NEON_LESS, MIMP_LESS)
 MIMP_NEON_FOLD(max, MIMP_NEON_MORE, MIMP_MORE)
 MIMP_INLINE int32_t mimp_neon_fold_addi(mimp_neon_i v) { return vaddvq_s32(vaddq_s32(vaddq_s32(v.a, v.b), vaddq_s32(v.c, v.d))); }
+#endif
+
+#ifdef MIMP_SIMD128
+/* ---- wasm SIMD128: four vectors ---- */
+
+typedef struct { v128_t a, b, c, d; } mimp_simd128_f;
+typedef mimp_simd128_f mimp_simd128_i;
+
+#define MIMP_SIMD128_OP(name, op) \
+    MIMP_INLINE mimp_simd128_f mimp_simd128_##name(mimp_simd128_f x, mimp_simd128_f y) \
+    { mimp_simd128_f r; r.a = op(x.a, y.a); r.b = op(x.b, y.b); r.c = op(x.c, y.c); r.d = op(x.d, y.d); return r; }
+#define MIMP_SIMD128_LESS(x, y) wasm_f32x4_pmin(y, x)       /* pmin(y, x) is x < y ? x : y */
+#define MIMP_SIMD128_MORE(x, y) wasm_f32x4_pmax(y, x)       /* pmax(y, x) is y < x ? x : y */
+MIMP_SIMD128_OP(add, wasm_f32x4_add)
+MIMP_SIMD128_OP(sub, wasm_f32x4_sub)
+MIMP_SIMD128_OP(mul, wasm_f32x4_mul)
+MIMP_SIMD128_OP(div, wasm_f32x4_div)
+MIMP_SIMD128_OP(min, MIMP_SIMD128_LESS)
+MIMP_SIMD128_OP(max, MIMP_SIMD128_MORE)
+MIMP_SIMD128_OP(addi, wasm_i32x4_add)
+MIMP_SIMD128_OP(subi, wasm_i32x4_sub)
+MIMP_SIMD128_OP(muli, wasm_i32x4_mul)
+MIMP_SIMD128_OP(andi, wasm_v128_and)
+MIMP_INLINE mimp_simd128_f mimp_simd128_load(const float *p)
+{ mimp_simd128_f r; r.a = wasm_v128_load(p); r.b = wasm_v128_load(p + 4); r.c = wasm_v128_load(p + 8); r.d = wasm_v128_load(p + 12); return r; }
+MIMP_INLINE void mimp_simd128_store(float *p, mimp_simd128_f v)
+{ wasm_v128_store(p, v.a); wasm_v128_store(p + 4, v.b); wasm_v128_store(p + 8, v.c); wasm_v128_store(p + 12, v.d); }
+MIMP_INLINE mimp_simd128_f mimp_simd128_set(float x) { mimp_simd128_f r; r.a = r.b = r.c = r.d = wasm_f32x4_splat(x); return r; }
+MIMP_INLINE mimp_simd128_i mimp_simd128_loadi(const int32_t *p)
+{ mimp_simd128_i r; r.a = wasm_v128_load(p); r.b = wasm_v128_load(p + 4); r.c = wasm_v128_load(p + 8); r.d = wasm_v128_load(p + 12); return r; }
+MIMP_INLINE void mimp_simd128_storei(void *p, mimp_simd128_i v)
+{ int32_t *q = (int32_t *)p; wasm_v128_store(q, v.a); wasm_v128_store(q + 4, v.b); wasm_v128_store(q + 8, v.c); wasm_v128_store(q + 12, v.d); }
+MIMP_INLINE mimp_simd128_i mimp_simd128_seti(int32_t x) { mimp_simd128_i r; r.a = r.b = r.c = r.d = wasm_i32x4_splat(x); return r; }
+MIMP_INLINE mimp_simd128_f mimp_simd128_first(mimp_simd128_f v, uint32_t n)
+{
+    float lanes[16];
+    uint32_t j;
+    mimp_simd128_store(lanes, v);
+    for (j = n; j < 16; j++)
+        lanes[j] = 0;
+    return mimp_simd128_load(lanes);
+}
+#define mimp_simd128_cast_f(v) (v)
+#define mimp_simd128_cast_i(v) (v)
+MIMP_INLINE mimp_simd128_i mimp_simd128_shl(mimp_simd128_i v, uint32_t n)
+{ v.a = wasm_i32x4_shl(v.a, n); v.b = wasm_i32x4_shl(v.b, n); v.c = wasm_i32x4_shl(v.c, n); v.d = wasm_i32x4_shl(v.d, n); return v; }
+MIMP_INLINE mimp_simd128_f mimp_simd128_convert(mimp_simd128_i v)
+{
+    v.a = wasm_f32x4_convert_i32x4(v.a); v.b = wasm_f32x4_convert_i32x4(v.b);
+    v.c = wasm_f32x4_convert_i32x4(v.c); v.d = wasm_f32x4_convert_i32x4(v.d);
+    return v;
+}
+MIMP_INLINE void mimp_simd128_quads(uint8_t *p, size_t stride, mimp_simd128_i v)
+{
+    const v128_t low = wasm_i8x16_shuffle(v.a, v.b, 0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28);
+    const v128_t high = wasm_i8x16_shuffle(v.c, v.d, 0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28);
+    wasm_v128_store32_lane(p, low, 0);
+    wasm_v128_store32_lane(p + stride, low, 1);
+    wasm_v128_store32_lane(p + 2 * stride, high, 0);
+    wasm_v128_store32_lane(p + 3 * stride, high, 1);
+}
+MIMP_INLINE void mimp_simd128_columns(float *out, size_t step, const float *x, size_t stride, uint32_t rows, float factor)
+{
+    mimp_scalar_columns(out, step, x, stride, rows, factor);
+}
+#define MIMP_SIMD128_FOLD(name, op, less) \
+    MIMP_INLINE float mimp_simd128_fold_##name(mimp_simd128_f v) \
+    { \
+        const v128_t q = op(op(v.a, v.c), op(v.b, v.d)); \
+        const float x = less(wasm_f32x4_extract_lane(q, 0), wasm_f32x4_extract_lane(q, 2)); \
+        const float y = less(wasm_f32x4_extract_lane(q, 1), wasm_f32x4_extract_lane(q, 3)); \
+        return less(x, y); \
+    }
+MIMP_SIMD128_FOLD(add, wasm_f32x4_add, MIMP_PLUS)
+MIMP_SIMD128_FOLD(min, MIMP_SIMD128_LESS, MIMP_LESS)
+MIMP_SIMD128_FOLD(max, MIMP_SIMD128_MORE, MIMP_MORE)
+MIMP_INLINE int32_t mimp_simd128_fold_addi(mimp_simd128_i v)
+{
+    v.a = wasm_i32x4_add(wasm_i32x4_add(v.a, v.c), wasm_i32x4_add(v.b, v.d));
+    v.a = wasm_i32x4_add(v.a, wasm_i32x4_shuffle(v.a, v.a, 2, 3, 0, 1));
+    return wasm_i32x4_extract_lane(wasm_i32x4_add(v.a, wasm_i32x4_shuffle(v.a, v.a, 1, 0, 3, 2)), 0);
+}
 #endif
 
 /* =======================================================================================
@@ -1857,6 +2074,15 @@ typedef struct mimp_quantized {
         if (act == MIM_GELU_QUICK || act == MIM_SILU) \
             return V(div)(x, V(add)(mimp_##isa##_exp(V(mul)(x, V(set)(act == MIM_SILU ? -1.0f : -1.702f))), one)); \
         return x; \
+    } \
+    \
+    /* Rows of n16 floats to columns of `step`: see columns above. */ \
+    ATTRIBUTES static void mimp_##isa##_pack(float *out, size_t step, const float *x, size_t stride, uint32_t rows, uint32_t n16, \
+                                             float factor) \
+    { \
+        uint32_t i; \
+        for (i = 0; i < n16; i += 16, out += 16 * step) \
+            V(columns)(out, step, x + i, stride, rows, factor); \
     } \
     \
     /* y = act(gate) * value, gate x[0..n16) and value x[n16..2 n16) */ \
@@ -2075,6 +2301,7 @@ typedef struct mimp_kernels {
     void (*tile_q8)(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k);
     void (*tile_q8_wide)(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k);
     void (*halves)(float *out, const uint16_t *in, size_t n);           /* n: a multiple of 16 */
+    void (*pack)(float *out, size_t step, const float *x, size_t stride, uint32_t rows, uint32_t n16, float factor);
     void (*norm)(float *y, const float *x, const float *w, uint32_t n, float eps);
     void (*gate)(float *y, const float *x, uint32_t n16, uint32_t act);
     mimp_quantized (*quantize)(uint8_t *out, size_t stride, const float *x, uint32_t n16, uint32_t limit, uint32_t is_signed);
@@ -2086,6 +2313,11 @@ typedef struct mimp_kernels {
 } mimp_kernels;
 
 #define MIMP_MAX_ROWS 16    /* of any leaf */
+
+/* An instruction set's row operations, in the order of the table. */
+#define MIMP_ROWS_OF(isa) \
+    mimp_##isa##_pack, mimp_##isa##_norm, mimp_##isa##_gate, mimp_##isa##_quantize, mimp_##isa##_finish, mimp_##isa##_softmax, \
+    mimp_##isa##_values, mimp_##isa##_dot, mimp_##isa##_accumulate
 
 /* ---- portable: 4 x 16 ---- */
 
@@ -2128,8 +2360,7 @@ static void mimp_scalar_halves(float *out, const uint16_t *in, size_t n)
 static const mimp_kernels mimp_kernels_scalar = {
     "scalar", MIM_CPU_SCALAR, 4, 4,
     mimp_scalar_tile_f32, NULL, mimp_scalar_tile_f32, mimp_scalar_tile_q8, mimp_scalar_tile_q8, mimp_scalar_halves,
-    mimp_scalar_norm, mimp_scalar_gate, mimp_scalar_quantize, mimp_scalar_finish, mimp_scalar_softmax, mimp_scalar_values,
-    mimp_scalar_dot, mimp_scalar_accumulate
+    MIMP_ROWS_OF(scalar)
 };
 
 #ifdef MIMP_X86
@@ -2222,8 +2453,7 @@ MIMP_TARGET("avx2,f16c") static void mimp_avx2_halves(float *out, const uint16_t
 static const mimp_kernels mimp_kernels_avx2 = {
     "avx2", MIM_CPU_AVX2, 6, 4,
     mimp_avx2_tile_f32, NULL, mimp_avx2_tile_plain, mimp_avx2_tile_q8, mimp_avx2_tile_q8_wide, mimp_avx2_halves,
-    mimp_avx2_norm, mimp_avx2_gate, mimp_avx2_quantize, mimp_avx2_finish, mimp_avx2_softmax, mimp_avx2_values,
-    mimp_avx2_dot, mimp_avx2_accumulate
+    MIMP_ROWS_OF(avx2)
 };
 
 #ifndef MIM_NO_AVX512
@@ -2290,10 +2520,98 @@ MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512_tile_q8(int32_t *acc, const
 static const mimp_kernels mimp_kernels_avx512 = {
     "avx512", MIM_CPU_AVX512, 14, 14,
     mimp_avx512_tile_f32, mimp_avx512_pair_f32, mimp_avx512_tile_plain, mimp_avx512_tile_q8, mimp_avx512_tile_q8, mimp_avx2_halves,
-    mimp_avx512_norm, mimp_avx512_gate, mimp_avx512_quantize, mimp_avx512_finish, mimp_avx512_softmax, mimp_avx512_values,
-    mimp_avx512_dot, mimp_avx512_accumulate
+    MIMP_ROWS_OF(avx512)
 };
 #endif
+#endif
+
+#if defined(MIMP_NEON) || defined(MIMP_NEON32)
+/* Keeps gcc's scheduler from starting all products at once, which spills. */
+#ifdef __GNUC__
+#define MIMP_FENCE __asm__ volatile("")
+#else
+#define MIMP_FENCE
+#endif
+
+/* umull wants both unsigned: weights go in as w + 128, and 128 times the sum of the row comes off at the end (all stays
+ * below 255 * 255 * 65536 < 2^32). A quad gives two sums of pairs per channel, which uadalp takes to 32 bits, so any bytes
+ * are exact. Eight products to a umull and a uadalp; each has one pipe on most cores. */
+#define MIMP_NEON_PAIRS(r, x) \
+    c##r##0 = vpadalq_u16(c##r##0, vmull_u8(vget_low_u8(w0), vget_low_u8(x))); \
+    c##r##1 = vpadalq_u16(c##r##1, vmull_u8(vget_high_u8(w0), vget_high_u8(x))); \
+    c##r##2 = vpadalq_u16(c##r##2, vmull_u8(vget_low_u8(w1), vget_low_u8(x))); \
+    c##r##3 = vpadalq_u16(c##r##3, vmull_u8(vget_high_u8(w1), vget_high_u8(x))); \
+    c##r##4 = vpadalq_u16(c##r##4, vmull_u8(vget_low_u8(w2), vget_low_u8(x))); \
+    c##r##5 = vpadalq_u16(c##r##5, vmull_u8(vget_high_u8(w2), vget_high_u8(x))); \
+    c##r##6 = vpadalq_u16(c##r##6, vmull_u8(vget_low_u8(w3), vget_low_u8(x))); \
+    c##r##7 = vpadalq_u16(c##r##7, vmull_u8(vget_high_u8(w3), vget_high_u8(x)));
+#define MIMP_NEON_STOREI(to, low, high, off) \
+    vst1q_s32(to, vreinterpretq_s32_u32(vsubq_u32(vcombine_u32(vpadd_u32(vget_low_u32(low), vget_high_u32(low)), \
+                                                               vpadd_u32(vget_low_u32(high), vget_high_u32(high))), off)));
+#define MIMP_NEON_STORE_PAIRS(r, to, sum) \
+    MIMP_NEON_STOREI(to, c##r##0, c##r##1, vdupq_n_u32(sum)) MIMP_NEON_STOREI(to + 4, c##r##2, c##r##3, vdupq_n_u32(sum)) \
+    MIMP_NEON_STOREI(to + 8, c##r##4, c##r##5, vdupq_n_u32(sum)) MIMP_NEON_STOREI(to + 12, c##r##6, c##r##7, vdupq_n_u32(sum))
+#endif
+
+#ifdef MIMP_NEON32
+/* ---- NEON of 32-bit Arm: 4 x 16 floats, 4 x 16 bytes ---- */
+
+/* Its floats flush subnormals to zero, so that only f32's own leaf may use them; the rest is the portable code's. Two rows, or
+ * one of bytes, at a time: there are sixteen registers. */
+#define MIMP_NEON32_ROW(c, lane) \
+    c##0 = vmlaq_lane_f32(c##0, w0, x, lane); c##1 = vmlaq_lane_f32(c##1, w1, x, lane); \
+    c##2 = vmlaq_lane_f32(c##2, w2, x, lane); c##3 = vmlaq_lane_f32(c##3, w3, x, lane);
+static void mimp_neon32_tile_f32(float *acc, const float *a, const float *w, size_t k)
+{
+    int r;
+    for (r = 0; r < 4; r += 2, a += 2, acc += 32) {
+        float32x4_t c0, c1, c2, c3, d0, d1, d2, d3;
+        size_t i;
+        c0 = c1 = c2 = c3 = d0 = d1 = d2 = d3 = vdupq_n_f32(0);
+        for (i = 0; i < k; i++) {
+            const float *panel = w + 16 * i;
+            const float32x4_t w0 = vld1q_f32(panel), w1 = vld1q_f32(panel + 4), w2 = vld1q_f32(panel + 8), w3 = vld1q_f32(panel + 12);
+            const float32x2_t x = vld1_f32(a + 4 * i);
+            MIMP_NEON32_ROW(c, 0) MIMP_NEON32_ROW(d, 1)
+        }
+        vst1q_f32(acc, c0); vst1q_f32(acc + 4, c1); vst1q_f32(acc + 8, c2); vst1q_f32(acc + 12, c3);
+        vst1q_f32(acc + 16, d0); vst1q_f32(acc + 20, d1); vst1q_f32(acc + 24, d2); vst1q_f32(acc + 28, d3);
+    }
+}
+
+#define MIMP_NEON32_PAIRS(low, high, at) \
+    v = veorq_u8(vld1q_u8(panel + at), flip); \
+    low = vpadalq_u16(low, vmull_u8(vget_low_u8(v), x)); \
+    high = vpadalq_u16(high, vmull_u8(vget_high_u8(v), x)); \
+    MIMP_FENCE;
+static void mimp_neon32_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
+{
+    const uint8x16_t flip = vdupq_n_u8(128);
+    uint32x4_t c00, c01, c02, c03, c04, c05, c06, c07, sums = vdupq_n_u32(0);
+    uint32_t sum[4];
+    size_t i;
+    int r;
+    for (i = 0; i < k; i += 4)
+        sums = vpadalq_u16(sums, vpaddlq_u8(vld1q_u8(a + 4 * i)));
+    vst1q_u32(sum, vshlq_n_u32(sums, 7));
+    for (r = 0; r < 4; r++, acc += 16) {
+        c00 = c01 = c02 = c03 = c04 = c05 = c06 = c07 = vdupq_n_u32(0);
+        i = 0;
+        do {                            /* gcc copies the accumulators where a loop may be empty */
+            const uint8_t *panel = (const uint8_t *)w + 16 * i;
+            uint8x16_t v;
+            const uint8x8_t x = vreinterpret_u8_u32(vld1_dup_u32((const uint32_t *)(const void *)(a + 4 * i + 4 * r)));
+            MIMP_NEON32_PAIRS(c00, c01, 0) MIMP_NEON32_PAIRS(c02, c03, 16) MIMP_NEON32_PAIRS(c04, c05, 32) MIMP_NEON32_PAIRS(c06, c07, 48)
+        } while ((i += 4) < k);
+        MIMP_NEON_STORE_PAIRS(0, acc, sum[r])
+    }
+}
+
+static const mimp_kernels mimp_kernels_neon32 = {
+    "neon", MIM_CPU_NEON, 4, 4,
+    mimp_neon32_tile_f32, NULL, mimp_scalar_tile_f32, mimp_neon32_tile_q8, mimp_neon32_tile_q8, mimp_scalar_halves,
+    MIMP_ROWS_OF(scalar)
+};
 #endif
 
 #ifdef MIMP_NEON
@@ -2326,27 +2644,30 @@ MIMP_ROW_OPS(neon, MIMP_V, )
 MIMP_NEON_TILE_F32(mimp_neon_tile_f32, vfmaq_laneq_f32)
 MIMP_NEON_TILE_F32(mimp_neon_tile_plain, MIMP_NEON_UNFUSED)
 
-/* Widened to 16 bits, so any bytes are exact; two channels of a quad to a register, sums of pairs kept apart until the end. */
 static void mimp_neon_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
 {
-    int r, j;
-    for (r = 0; r < 4; r++) {
-        int32x4_t c[8];
-        size_t i;
-        for (j = 0; j < 8; j++)
-            c[j] = vdupq_n_s32(0);
+    const uint8x16_t flip = vdupq_n_u8(128);
+    uint32x4_t c00, c01, c02, c03, c04, c05, c06, c07, c10, c11, c12, c13, c14, c15, c16, c17, sums = vdupq_n_u32(0);
+    uint32_t sum[4];
+    size_t i;
+    int r;
+    for (i = 0; i < k; i += 4)
+        sums = vpadalq_u16(sums, vpaddlq_u8(vld1q_u8(a + 4 * i)));
+    vst1q_u32(sum, vshlq_n_u32(sums, 7));
+    for (r = 0; r < 4; r += 2, acc += 32) {
+        c00 = c01 = c02 = c03 = c04 = c05 = c06 = c07 = c10 = c11 = c12 = c13 = c14 = c15 = c16 = c17 = vdupq_n_u32(0);
         for (i = 0; i < k; i += 4) {
-            uint32_t quad;
-            int16x4_t x;
-            MIM_MEMCPY(&quad, a + 4 * i + 4 * r, 4);
-            x = vget_low_s16(vreinterpretq_s16_u16(vmovl_u8(vcreate_u8(quad))));
-            for (j = 0; j < 8; j++) {
-                const int16x8_t two = vmovl_s8(vld1_s8(w + 16 * i + 8 * j));
-                c[j] = vaddq_s32(c[j], vpaddq_s32(vmull_s16(vget_low_s16(two), x), vmull_s16(vget_high_s16(two), x)));
-            }
+            const uint8_t *panel = (const uint8_t *)w + 16 * i;
+            const uint8x16_t w0 = veorq_u8(vld1q_u8(panel), flip), w1 = veorq_u8(vld1q_u8(panel + 16), flip);
+            const uint8x16_t w2 = veorq_u8(vld1q_u8(panel + 32), flip), w3 = veorq_u8(vld1q_u8(panel + 48), flip);
+            const uint32x2_t x = vreinterpret_u32_u8(vld1_u8(a + 4 * i + 4 * r));
+            const uint8x16_t x0 = vreinterpretq_u8_u32(vdupq_lane_u32(x, 0)), x1 = vreinterpretq_u8_u32(vdupq_lane_u32(x, 1));
+            MIMP_NEON_PAIRS(0, x0)
+            MIMP_FENCE;
+            MIMP_NEON_PAIRS(1, x1)
         }
-        for (j = 0; j < 4; j++)
-            vst1q_s32(acc + 16 * r + 4 * j, vpaddq_s32(c[2 * j], c[2 * j + 1]));
+        MIMP_NEON_STORE_PAIRS(0, acc, sum[r])
+        MIMP_NEON_STORE_PAIRS(1, acc + 16, sum[r + 1])
     }
 }
 
@@ -2359,8 +2680,175 @@ static void mimp_neon_halves(float *out, const uint16_t *in, size_t n)
 static const mimp_kernels mimp_kernels_neon = {
     "neon", MIM_CPU_NEON, 4, 4,
     mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_neon_tile_q8, mimp_neon_tile_q8, mimp_neon_halves,
-    mimp_neon_norm, mimp_neon_gate, mimp_neon_quantize, mimp_neon_finish, mimp_neon_softmax, mimp_neon_values,
-    mimp_neon_dot, mimp_neon_accumulate
+    MIMP_ROWS_OF(neon)
+};
+
+#ifdef MIMP_DOTPROD
+/* ---- NEON with dotprod: 8 x 16 bytes ---- */
+
+/* udot adds the four products of a quad in 32 bits; weights go in as w + 128, as above. Eight channels at a time: sixteen
+ * accumulators (row r, channels in fours). Sixteen udot to two eor and three loads: the pipes for udot, two or four, bound it. */
+#define MIMP_8(STEP) STEP(0) STEP(1) STEP(2) STEP(3) STEP(4) STEP(5) STEP(6) STEP(7)
+#define MIMP_DOTPROD_START(r) c##r = d##r = vdupq_n_u32(0u - 128 * sum[r]);
+#define MIMP_DOTPROD_QUAD(r) \
+    c##r = vdotq_laneq_u32(c##r, w0, r < 4 ? x0 : x1, r % 4); \
+    d##r = vdotq_laneq_u32(d##r, w1, r < 4 ? x0 : x1, r % 4);
+#define MIMP_DOTPROD_STORE(r) \
+    vst1q_s32(acc + 16 * r, vreinterpretq_s32_u32(c##r)); \
+    vst1q_s32(acc + 16 * r + 4, vreinterpretq_s32_u32(d##r));
+MIMP_TARGET("arch=armv8.2-a+dotprod") static void mimp_dotprod_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
+{
+    const uint8x16_t ones = vdupq_n_u8(1), flip = vdupq_n_u8(128);
+    uint32x4_t c0, c1, c2, c3, c4, c5, c6, c7, d0, d1, d2, d3, d4, d5, d6, d7;
+    uint32_t sum[8];
+    size_t i;
+    int half;
+    c0 = c1 = vdupq_n_u32(0);
+    for (i = 0; i < k; i += 4) {
+        c0 = vdotq_u32(c0, vld1q_u8(a + 8 * i), ones);
+        c1 = vdotq_u32(c1, vld1q_u8(a + 8 * i + 16), ones);
+    }
+    vst1q_u32(sum, c0);
+    vst1q_u32(sum + 4, c1);
+    for (half = 0; half < 2; half++, acc += 8, w += 32) {
+        MIMP_8(MIMP_DOTPROD_START)
+        for (i = 0; i < k; i += 4) {
+            const uint8x16_t x0 = vld1q_u8(a + 8 * i), x1 = vld1q_u8(a + 8 * i + 16);
+            const uint8x16_t w0 = veorq_u8(vreinterpretq_u8_s8(vld1q_s8(w + 16 * i)), flip);
+            const uint8x16_t w1 = veorq_u8(vreinterpretq_u8_s8(vld1q_s8(w + 16 * i + 16)), flip);
+            MIMP_8(MIMP_DOTPROD_QUAD)
+        }
+        MIMP_8(MIMP_DOTPROD_STORE)
+    }
+}
+
+static const mimp_kernels mimp_kernels_dotprod = {
+    "dotprod", MIM_CPU_DOTPROD, 4, 8,
+    mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_dotprod_tile_q8, mimp_dotprod_tile_q8, mimp_neon_halves,
+    MIMP_ROWS_OF(neon)
+};
+#endif
+
+#ifdef MIMP_I8MM
+/* ---- NEON with i8mm: 8 x 16 bytes ---- */
+
+/* usmmla multiplies two rows by two channels over eight k, unsigned by signed, in 32 bits: exact for any bytes. trn puts the
+ * quads of two rows, or channels, that are two apart behind each other. Eight channels at a time: sixteen accumulators (rows p
+ * and p + 2, channels q and q + 2). Sixteen usmmla of 32 products to eight trn and four pairs of loads: the pipes bound it. */
+#define MIMP_I8MM_4(STEP, p) STEP(p, 0) STEP(p, 1) STEP(p, 2) STEP(p, 3)
+#define MIMP_I8MM_16(STEP) MIMP_I8MM_4(STEP, 0) MIMP_I8MM_4(STEP, 1) MIMP_I8MM_4(STEP, 2) MIMP_I8MM_4(STEP, 3)
+#define MIMP_I8MM_ZERO(p, q) c##p##q = vdupq_n_s32(0);
+#define MIMP_I8MM_MULTIPLY(p, q) c##p##q = vusmmlaq_s32(c##p##q, x##p, w##q);
+#define MIMP_I8MM_STORE(p, r) /* rows r and r + 2 */ \
+    vst1q_s32(acc + 16 * (r), vzip1q_s32(c##p##0, c##p##1)); \
+    vst1q_s32(acc + 16 * (r) + 4, vzip1q_s32(c##p##2, c##p##3)); \
+    vst1q_s32(acc + 16 * (r) + 32, vzip2q_s32(c##p##0, c##p##1)); \
+    vst1q_s32(acc + 16 * (r) + 36, vzip2q_s32(c##p##2, c##p##3));
+MIMP_TARGET("arch=armv8.2-a+i8mm") static void mimp_i8mm_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
+{
+    int32x4_t c00, c01, c02, c03, c10, c11, c12, c13, c20, c21, c22, c23, c30, c31, c32, c33;
+    size_t i;
+    int half;
+    for (half = 0; half < 2; half++, acc += 8, w += 32) {
+        MIMP_I8MM_16(MIMP_I8MM_ZERO)
+        for (i = 0; i < k; i += 8) {
+            const uint32_t *rows = (const uint32_t *)(const void *)(a + 8 * i);
+            const int32_t *panel = (const int32_t *)(const void *)(w + 16 * i);
+            const uint32x4_t xa = vld1q_u32(rows), xb = vld1q_u32(rows + 4), xc = vld1q_u32(rows + 8), xd = vld1q_u32(rows + 12);
+            const int32x4_t wa = vld1q_s32(panel), wb = vld1q_s32(panel + 4), wc = vld1q_s32(panel + 16), wd = vld1q_s32(panel + 20);
+            const uint8x16_t x0 = vreinterpretq_u8_u32(vtrn1q_u32(xa, xc)), x1 = vreinterpretq_u8_u32(vtrn2q_u32(xa, xc));
+            const uint8x16_t x2 = vreinterpretq_u8_u32(vtrn1q_u32(xb, xd)), x3 = vreinterpretq_u8_u32(vtrn2q_u32(xb, xd));
+            const int8x16_t w0 = vreinterpretq_s8_s32(vtrn1q_s32(wa, wc)), w1 = vreinterpretq_s8_s32(vtrn2q_s32(wa, wc));
+            const int8x16_t w2 = vreinterpretq_s8_s32(vtrn1q_s32(wb, wd)), w3 = vreinterpretq_s8_s32(vtrn2q_s32(wb, wd));
+            MIMP_I8MM_16(MIMP_I8MM_MULTIPLY)
+        }
+        MIMP_I8MM_STORE(0, 0) MIMP_I8MM_STORE(1, 1) MIMP_I8MM_STORE(2, 4) MIMP_I8MM_STORE(3, 5)
+    }
+}
+
+static const mimp_kernels mimp_kernels_i8mm = {
+    "i8mm", MIM_CPU_I8MM, 4, 8,
+    mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_i8mm_tile_q8, mimp_i8mm_tile_q8, mimp_neon_halves,
+    MIMP_ROWS_OF(neon)
+};
+#endif
+#endif
+
+#ifdef MIMP_SIMD128
+/* ---- wasm SIMD128: 4 x 16 floats, 4 x 16 bytes ---- */
+
+#define MIMP_V(x) mimp_simd128_##x
+MIMP_ROW_OPS(simd128, MIMP_V, )
+#undef MIMP_V
+
+/* Eight channels at a time: eight accumulators, which with weights and rows fit the sixteen registers of an x86 host. A product
+ * and a sum are two instructions: there is no fused one. */
+#define MIMP_4(STEP) STEP(0) STEP(1) STEP(2) STEP(3)
+#define MIMP_SIMD128_ZERO(r) c##r = d##r = wasm_i32x4_const_splat(0);
+#define MIMP_SIMD128_ROW(r) \
+    x = wasm_v128_load32_splat(a + 4 * i + r); \
+    c##r = wasm_f32x4_add(c##r, wasm_f32x4_mul(x, w0)); \
+    d##r = wasm_f32x4_add(d##r, wasm_f32x4_mul(x, w1));
+#define MIMP_SIMD128_STORE(r) \
+    wasm_v128_store(acc + 16 * r, c##r); \
+    wasm_v128_store(acc + 16 * r + 4, d##r);
+static void mimp_simd128_tile_f32(float *acc, const float *a, const float *w, size_t k)
+{
+    v128_t c0, c1, c2, c3, d0, d1, d2, d3, x;
+    size_t i;
+    int half;
+    for (half = 0; half < 2; half++, acc += 8, w += 8) {
+        MIMP_4(MIMP_SIMD128_ZERO)
+        for (i = 0; i < k; i++) {
+            const v128_t w0 = wasm_v128_load(w + 16 * i), w1 = wasm_v128_load(w + 16 * i + 4);
+            MIMP_4(MIMP_SIMD128_ROW)
+        }
+        MIMP_4(MIMP_SIMD128_STORE)
+    }
+}
+
+/* i32x4.dot_i16x8_s adds pairs of products in 32 bits. The even and the odd bytes of four quads, widened where they are, make
+ * pairs that belong to one channel each, so any bytes are exact and nothing is left to fold. Eight channels of four rows: 16
+ * dot products and as many sums to 18 instructions that load and widen. */
+#define MIMP_SIMD128_QUAD(r) \
+    x = wasm_v128_load32_splat(a + 4 * i + 4 * r); \
+    even = wasm_v128_and(x, wasm_i16x8_const_splat(255)); \
+    odd = wasm_u16x8_shr(x, 8); \
+    c##r = wasm_i32x4_add(c##r, wasm_i32x4_add(wasm_i32x4_dot_i16x8(even, e0), wasm_i32x4_dot_i16x8(odd, o0))); \
+    d##r = wasm_i32x4_add(d##r, wasm_i32x4_add(wasm_i32x4_dot_i16x8(even, e1), wasm_i32x4_dot_i16x8(odd, o1)));
+static void mimp_simd128_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
+{
+    v128_t c0, c1, c2, c3, d0, d1, d2, d3, x, even, odd;
+    size_t i;
+    int half;
+    for (half = 0; half < 2; half++, acc += 8, w += 32) {
+        MIMP_4(MIMP_SIMD128_ZERO)
+        for (i = 0; i < k; i += 4) {
+            const v128_t w0 = wasm_v128_load(w + 16 * i), w1 = wasm_v128_load(w + 16 * i + 16);
+            const v128_t e0 = wasm_i16x8_shr(wasm_i16x8_shl(w0, 8), 8), o0 = wasm_i16x8_shr(w0, 8);
+            const v128_t e1 = wasm_i16x8_shr(wasm_i16x8_shl(w1, 8), 8), o1 = wasm_i16x8_shr(w1, 8);
+            MIMP_4(MIMP_SIMD128_QUAD)
+        }
+        MIMP_4(MIMP_SIMD128_STORE)
+    }
+}
+
+/* Exponent and mantissa moved to a float's, times 2^112; infinity and NaN get theirs back. */
+static void mimp_simd128_halves(float *out, const uint16_t *in, size_t n)
+{
+    for (; n; n -= 4, out += 4, in += 4) {
+        const v128_t h = wasm_u32x4_load16x4(in), magnitude = wasm_i32x4_shl(wasm_v128_and(h, wasm_i32x4_const_splat(0x7fff)), 13);
+        const v128_t beyond = wasm_v128_and(wasm_i32x4_gt(magnitude, wasm_i32x4_const_splat(0x0f7fffff)), wasm_i32x4_const_splat(0x7f800000));
+        const v128_t scaled = wasm_f32x4_mul(magnitude, wasm_i32x4_const_splat(0x77800000));
+        const v128_t sign = wasm_i32x4_shl(wasm_v128_and(h, wasm_i32x4_const_splat(0x8000)), 16);
+        wasm_v128_store(out, wasm_v128_or(wasm_v128_or(scaled, beyond), sign));
+    }
+}
+
+static const mimp_kernels mimp_kernels_simd128 = {
+    "simd128", MIM_CPU_SIMD128, 4, 4,
+    mimp_simd128_tile_f32, NULL, mimp_simd128_tile_f32, mimp_simd128_tile_q8, mimp_simd128_tile_q8, mimp_simd128_halves,
+    MIMP_ROWS_OF(simd128)
 };
 #endif
 
@@ -2373,8 +2861,20 @@ static const mimp_kernels *const mimp_table[] = {
 #endif
     &mimp_kernels_avx2,
 #endif
+#ifdef MIMP_I8MM
+    &mimp_kernels_i8mm,
+#endif
+#ifdef MIMP_DOTPROD
+    &mimp_kernels_dotprod,
+#endif
 #ifdef MIMP_NEON
     &mimp_kernels_neon,
+#endif
+#ifdef MIMP_NEON32
+    &mimp_kernels_neon32,
+#endif
+#ifdef MIMP_SIMD128
+    &mimp_kernels_simd128,
 #endif
     &mimp_kernels_scalar
 };
@@ -2404,6 +2904,30 @@ static uint32_t mimp_xcr0(void)
 }
 #endif
 
+#if defined(MIMP_DOTPROD) || defined(MIMP_I8MM)
+/* What the operating system says of the machine's extensions; where it is not asked, what the compiler was told. */
+static int mimp_arm_extension(uint32_t cpu)
+{
+#if defined(__linux__) && __STDC_HOSTED__
+    return (cpu == MIM_CPU_I8MM ? getauxval(AT_HWCAP2) >> 13 & 1 : getauxval(AT_HWCAP) >> 20 & 1) != 0;
+#elif defined(__APPLE__)
+    int has = 0;
+    size_t bytes = sizeof has;
+    return !sysctlbyname(cpu == MIM_CPU_I8MM ? "hw.optional.arm.FEAT_I8MM" : "hw.optional.arm.FEAT_DotProd", &has, &bytes, NULL, 0) && has;
+#else
+#ifdef __ARM_FEATURE_MATMUL_INT8
+    if (cpu == MIM_CPU_I8MM)
+        return 1;
+#endif
+#ifdef __ARM_FEATURE_DOTPROD
+    if (cpu == MIM_CPU_DOTPROD)
+        return 1;
+#endif
+    return 0;
+#endif
+}
+#endif
+
 /* Whether the machine and its operating system run this level. */
 static int mimp_available(uint32_t cpu)
 {
@@ -2424,6 +2948,10 @@ static int mimp_available(uint32_t cpu)
             return 0;
         return cpu == MIM_CPU_AVX2 || ((state & 0xe6) == 0xe6 && (r[1] & f_dq_bw_vl) == f_dq_bw_vl && (r[2] & vnni));
     }
+#endif
+#if defined(MIMP_DOTPROD) || defined(MIMP_I8MM)
+    if (cpu == MIM_CPU_DOTPROD || cpu == MIM_CPU_I8MM)
+        return mimp_arm_extension(cpu);
 #endif
     (void)cpu;
     return 1;       /* the rest of the table is part of its architecture */
@@ -2940,38 +3468,49 @@ static mimp_block mimp_block_memory(mimp_arena *arena, const mimp_kernels *kerne
     return b;
 }
 
-/* Clears the tile that holds the last of `rows` rows, if it is not full. */
+/* Clears the tile of bytes that holds the last of `rows` rows, if it is not full. */
 static void mimp_block_end(const mimp_block *b, uint32_t rows)
 {
     const uint32_t tile = rows / b->tile_rows, rest = rows % b->tile_rows;
-    if (!rest)
+    if (!rest || !b->bytes)
         return;
     MIM_MEMSET(b->data + tile * b->tile_bytes, 0, b->tile_bytes);
-    if (b->bytes) {
-        MIM_MEMSET(b->scale + (size_t)tile * b->tile_rows, 0, b->tile_rows * 4);
-        MIM_MEMSET(b->zero + (size_t)tile * b->tile_rows, 0, b->tile_rows * 4);
-    }
+    MIM_MEMSET(b->scale + (size_t)tile * b->tile_rows, 0, b->tile_rows * 4);
+    MIM_MEMSET(b->zero + (size_t)tile * b->tile_rows, 0, b->tile_rows * 4);
 }
 
-/* Packs x [n16] as row r, zero from n16 to k. */
-static void mimp_block_put(const mimp_block *b, const mimp_kernels *kernels, uint32_t r, const float *x, uint32_t n16)
+/* Rows that mimp_block_put takes at a time: bytes one by one, floats a whole tile, which it transposes. */
+static uint32_t mimp_block_rows(const mimp_block *b)
+{
+    return b->bytes ? 1 : b->tile_rows;
+}
+
+/* Packs x (rows, n16), stride floats apart, as the rows from r on, zero from n16 to k; r is a multiple of mimp_block_rows and
+ * rows at most that. */
+static void mimp_block_put(const mimp_block *b, const mimp_kernels *kernels, uint32_t r, const float *x, size_t stride,
+                           uint32_t rows, uint32_t n16)
 {
     uint8_t *tile = b->data + r / b->tile_rows * b->tile_bytes;
-    const uint32_t rows = b->tile_rows, at = r % rows;
+    const uint32_t at = r % b->tile_rows;
     uint32_t i;
     if (b->bytes) {
-        const mimp_quantized q = kernels->quantize(tile + 4 * at, 4 * rows, x, n16, b->limit, 0);
+        const mimp_quantized q = kernels->quantize(tile + 4 * at, 4 * b->tile_rows, x, n16, b->limit, 0);
         b->scale[r] = q.scale;
         b->zero[r] = q.zero;
         for (i = n16; i < b->k; i += 4)
-            MIM_MEMSET(tile + (size_t)i * rows + 4 * at, 0, 4);
+            MIM_MEMSET(tile + (size_t)i * b->tile_rows + 4 * at, 0, 4);
     } else {
-        float *out = (float *)(void *)tile + at;
-        for (i = 0; i < n16; i++)
-            out[(size_t)i * rows] = x[i];
-        for (; i < b->k; i++)
-            out[(size_t)i * rows] = 0;
+        kernels->pack((float *)(void *)tile, b->tile_rows, x, stride, rows, n16, 1.0f);
+        MIM_MEMSET(tile + (size_t)n16 * b->tile_rows * 4, 0, (size_t)(b->k - n16) * b->tile_rows * 4);
     }
+}
+
+/* Room for the rows on their way into a block for matrix m. */
+static size_t mimp_rows_bytes(const mimp_kernels *kernels, const mimp_matrix *m)
+{
+    mimp_block b;
+    mimp_block_shape(&b, kernels, m);
+    return (size_t)mimp_block_rows(&b) * m->k * 4;
 }
 
 typedef union mimp_tile {
@@ -3123,34 +3662,39 @@ typedef struct mimp_pack_job {
 static void mimp_pack_task(void *arg, uint32_t index)
 {
     const mimp_pack_job *job = (const mimp_pack_job *)arg;
-    const uint32_t tile_rows = job->block->tile_rows, n16 = mimp_up(job->n, 16);
-    float *row = mimp_scratch(job->crew, index);
-    uint32_t first, r, i;
+    const mimp_kernels *kernels = job->crew->kernels;
+    const uint32_t tile_rows = job->block->tile_rows, together = mimp_block_rows(job->block), n16 = mimp_up(job->n, 16);
+    const int changed = job->gate || job->head_dim != job->width || job->norm || job->from;
+    float *const scratch = mimp_scratch(job->crew, index);
+    uint32_t first, r, j, i;
     for (first = index * tile_rows; first < job->rows; first += job->crew->tasks * tile_rows)
-        for (r = first; r < mimp_min(first + tile_rows, job->rows); r++) {
-            const uint32_t from = job->from ? job->from[r] : r;
-            const float *x = job->x + from * job->stride;
-            if (from == MIMP_NO_ROW) {
-                MIM_MEMSET(row, 0, (size_t)n16 * 4);
-                mimp_block_put(job->block, job->crew->kernels, r, row, n16);
-                continue;
+        for (r = first; r < mimp_min(first + tile_rows, job->rows); r += together) {
+            const uint32_t rows = mimp_min(together, job->rows - r);
+            for (j = 0; j < rows && changed; j++) {
+                const uint32_t from = job->from ? job->from[r + j] : r + j;
+                const float *x = job->x + from * job->stride;
+                float *row = scratch + (size_t)j * n16;
+                if (from == MIMP_NO_ROW) {
+                    MIM_MEMSET(row, 0, (size_t)n16 * 4);
+                    continue;
+                }
+                if (job->gate) {
+                    kernels->gate(row, x, n16, job->gate);
+                    x = row;
+                }
+                if (job->head_dim != job->width) {
+                    for (i = 0; i < job->n; i++)
+                        row[i] = x[i / job->head_dim * job->width + i % job->head_dim];
+                    for (; i < n16; i++)
+                        row[i] = 0;
+                    x = row;
+                }
+                if (job->norm)
+                    kernels->norm(row, x, job->norm, job->n, job->eps);
+                else if (x != row)
+                    MIM_MEMCPY(row, x, (size_t)n16 * 4);
             }
-            if (job->gate) {
-                job->crew->kernels->gate(row, x, n16, job->gate);
-                x = row;
-            }
-            if (job->head_dim != job->width) {
-                for (i = 0; i < job->n; i++)
-                    row[i] = x[i / job->head_dim * job->width + i % job->head_dim];
-                for (; i < n16; i++)
-                    row[i] = 0;
-                x = row;
-            }
-            if (job->norm) {
-                job->crew->kernels->norm(row, x, job->norm, job->n, job->eps);
-                x = row;
-            }
-            mimp_block_put(job->block, job->crew->kernels, r, x, n16);
+            mimp_block_put(job->block, kernels, r, changed ? scratch : job->x + r * job->stride, changed ? n16 : job->stride, rows, n16);
         }
 }
 
@@ -3368,6 +3912,9 @@ static int mimp_advance(const mim_model *model, const mim_blob_step *s, mim_grid
         }
         break;
     }
+    case MIM_STEP_MLP:
+        grid->dim = model->tensors[s->tensor[2] - 1].rows;
+        break;
     default: ;
     }
     if ((uint64_t)grid->frames * grid->height * grid->width > MIM_MAX_TOKENS - prefix)
@@ -3541,6 +4088,19 @@ static void mimp_add_position(const mimp_run *run, const mim_blob_step *s, const
     }
 }
 
+/* row += the position of a place within its mask unit */
+static void mimp_add_unit_position(const mimp_run *run, const mim_blob_step *s, uint32_t place, float *row)
+{
+    const uint32_t uh = run->unit_height, uw = run->unit_width, gw = run->grid.width;
+    const float *table = mimp_plain(run->model, s->tensor[6]);
+    uint32_t d;
+    if (!table)
+        return;
+    table += (size_t)(place / gw % run->grid.height % uh * uw + place % gw % uw) * run->dim;
+    for (d = 0; d < run->dim; d++)
+        row[d] += table[d];
+}
+
 /* Sine of x, to a float: less multiples of pi / 2, in three parts, then Taylor's series of sine or cosine on |r| <= pi / 4,
  * of which the first term left out is under 1e-13. quarter: 1 gives the cosine. */
 static float mimp_sine(double x, int quarter)
@@ -3581,7 +4141,8 @@ typedef struct mimp_project {
     mimp_crew crew;
     mimp_matrix matrix;
     mimp_block block;
-    float *row;                     /* one row of input */
+    float *rows;                    /* of input, on their way into the block */
+    uint32_t ready;                 /* how many */
     float *raw;                     /* [tile][matrix.n]: what a norm or an activation is still to come to; else NULL */
 } mimp_project;
 
@@ -3591,11 +4152,26 @@ static void mimp_project_memory(mimp_project *e, mimp_run *run, const mim_blob_s
     if (!s->tensor[matrix])
         return;
     e->matrix = mimp_matrix_of(run->model, s->tensor[matrix]);
-    e->row = mimp_floats(&run->arena, e->matrix.k);
+    e->rows = (float *)mimp_take(&run->arena, mimp_rows_bytes(run->s->kernels, &e->matrix));
     e->block = mimp_block_memory(&run->arena, run->s->kernels, &e->matrix, mimp_tile_of(run));
     if (raw)
         e->raw = mimp_floats(&run->arena, (uint64_t)mimp_tile_of(run) * e->matrix.n);
     mimp_crew_memory(&e->crew, &run->arena, run->s, mimp_unpacked_bytes(&e->matrix));
+}
+
+/* Where the next row of n16 floats is to be written. */
+static float *mimp_project_next(const mimp_project *e, uint32_t n16)
+{
+    return e->rows + (size_t)e->ready * n16;
+}
+
+/* It is there: row `row` of the block, the last one or not. */
+static void mimp_project_put(mimp_project *e, uint32_t row, uint32_t n16, int last)
+{
+    if (++e->ready == mimp_block_rows(&e->block) || last) {
+        mimp_block_put(&e->block, e->crew.kernels, row + 1 - e->ready, e->rows, n16, e->ready, n16);
+        e->ready = 0;
+    }
 }
 
 static void mimp_project_rows(const mimp_project *e, const mimp_matrix *m, uint32_t rows, const float *norm, const mim_blob_step *s,
@@ -3652,14 +4228,13 @@ static int mimp_seen(const mimp_run *run, uint32_t place)
 }
 
 /* The pixels of a patch from the strips, in the order channel, frame, y, x. Where patches overlap, a hidden one's pixels are zeros. */
-static void mimp_embed_patch(const mimp_run *run, const mimp_embed *e, const mim_blob_step *s, uint32_t place)
+static void mimp_embed_patch(const mimp_run *run, const mimp_embed *e, const mim_blob_step *s, uint32_t place, float *to)
 {
     const uint32_t ph = run->model->header->patch_height, pw = run->model->header->patch_width, frames = run->model->header->patch_frames;
     const uint32_t channels = e->input[0].channels, width = e->input[0].width, wide = s->kernel_width;
     const uint32_t top = place / run->grid.width * ph, at = place % run->grid.width * pw, left = at < s->padding_width ? s->padding_width - at : 0, from = at + left - s->padding_width;
     const uint32_t n = mimp_min(wide - left, width - from);
     const int overlaps = s->kernel_height > ph || wide > pw;
-    float *to = e->to.row;
     uint32_t c, f, y, x;
     for (c = 0; c < channels; c++)
         for (f = 0; f < frames; f++)
@@ -3680,6 +4255,7 @@ static mim_status mimp_embed_run(mimp_run *run, const mim_blob_step *s)
     const mim_blob_header *h = run->model->header;
     const float *prefix = mimp_plain(run->model, s->tensor[1]), *table = mimp_plain(run->model, s->tensor[2]);
     const uint32_t gw = run->grid.width, area = run->grid.height * gw, tile = mimp_tile_of(run);
+    const uint32_t n16 = mimp_up(h->channels * h->patch_frames * s->kernel_height * s->kernel_width, 16);
     uint32_t frame, place, f, token = run->s->prefix, end, rows;
     mimp_matrix matrix;
     mimp_embed e;
@@ -3688,7 +4264,7 @@ static mim_status mimp_embed_run(mimp_run *run, const mim_blob_step *s)
     MIM_MEMSET(run->x, 0, run->tokens * run->stride * 4);
     for (f = 0; f < run->s->prefix; f++)
         MIM_MEMCPY(run->x + f * run->stride, prefix + (size_t)f * run->dim, (size_t)run->dim * 4);
-    MIM_MEMSET(e.to.row, 0, (size_t)e.to.matrix.k * 4);
+    MIM_MEMSET(e.to.rows, 0, mimp_rows_bytes(run->s->kernels, &e.to.matrix));
     for (frame = 0; frame < run->grid.frames; frame++) {
         matrix = h->groups > 1 ? mimp_matrix_part(&e.to.matrix, frame * (uint32_t)(run->stride / 16), (uint32_t)(run->stride / 16)) : e.to.matrix;
         for (f = 0; f < h->patch_frames; f++) {
@@ -3706,12 +4282,13 @@ static mim_status mimp_embed_run(mimp_run *run, const mim_blob_step *s)
                         return MIM_ERR_ABORTED;
             if (token + rows == end || run->patch[token + rows - run->s->prefix] != frame * area + place)
                 continue;
-            mimp_embed_patch(run, &e, s, frame * area + place);
+            mimp_embed_patch(run, &e, s, frame * area + place, mimp_project_next(&e.to, n16));
             mimp_add_position(run, s, table, frame * area + place, run->x + (token + rows) * run->stride);
+            mimp_add_unit_position(run, s, frame * area + place, run->x + (token + rows) * run->stride);
             mimp_add_metadata(run, s, frame, run->x + (token + rows) * run->stride);
             if (rows == 0)
                 mimp_block_end(&e.to.block, mimp_min(tile, end - token));
-            mimp_block_put(&e.to.block, run->s->kernels, rows, e.to.row, mimp_up(h->channels * h->patch_frames * s->kernel_height * s->kernel_width, 16));
+            mimp_project_put(&e.to, rows, n16, rows + 1 == tile || token + rows + 1 == end);
             rows++;
             if (rows == tile || token + rows == end) {
                 mimp_project_rows(&e.to, &matrix, rows, mimp_plain(run->model, s->tensor[3]), s, run->dim, run->x + token * run->stride, run->stride);
@@ -3774,7 +4351,7 @@ static void mimp_conv_memory(mimp_conv *e, mimp_run *run, const mim_blob_step *s
 static void mimp_conv_run(mimp_run *run, const mim_blob_step *s)
 {
     const float *norm = mimp_plain(run->model, s->tensor[0]), *table = mimp_plain(run->model, s->tensor[3]);
-    const uint32_t tile = mimp_tile_of(run), dim = run->dim, kh = s->kernel_height, kw = s->kernel_width;
+    const uint32_t tile = mimp_tile_of(run), dim = run->dim, kh = s->kernel_height, kw = s->kernel_width, n16 = mimp_up(kh * kw * dim, 16);
     const mim_grid old = run->grid;
     const size_t from = run->stride;
     size_t stride;
@@ -3792,13 +4369,13 @@ static void mimp_conv_run(mimp_run *run, const mim_blob_step *s)
         MIM_MEMSET(e.y, 0, e.tokens * stride * 4);
     run->branched |= s->flags & MIM_STEP_BRANCH;
     mimp_follow(run, s);
-    MIM_MEMSET(e.to.row, 0, (size_t)e.to.matrix.k * 4);
+    MIM_MEMSET(e.to.rows, 0, mimp_rows_bytes(run->s->kernels, &e.to.matrix));
     for (t = 0; t < e.tokens; t += rows) {
         mimp_block_end(&e.to.block, mimp_min(tile, e.tokens - t));
         for (rows = 0; rows < tile && t + rows < e.tokens; rows++) {
             const uint32_t place = e.place[t + rows], frame = place / e.grid.width / e.grid.height;
             const uint32_t top = place / e.grid.width % e.grid.height * s->stride_height, left = place % e.grid.width * s->stride_width;
-            float *to = e.to.row;
+            float *const row = mimp_project_next(&e.to, n16), *to = row;
             for (ky = 0; ky < kh; ky++)
                 for (kx = 0; kx < kw; kx++, to += dim) {             /* above the top or left of it: large */
                     const uint32_t y = top + ky - s->padding_height, x = left + kx - s->padding_width;
@@ -3809,8 +4386,8 @@ static void mimp_conv_run(mimp_run *run, const mim_blob_step *s)
                         MIM_MEMSET(to, 0, (size_t)dim * 4);
                 }
             if (norm)
-                run->s->kernels->norm(e.to.row, e.to.row, norm, kh * kw * dim, s->eps);
-            mimp_block_put(&e.to.block, run->s->kernels, rows, e.to.row, mimp_up(kh * kw * dim, 16));
+                run->s->kernels->norm(row, row, norm, kh * kw * dim, s->eps);
+            mimp_project_put(&e.to, rows, n16, rows + 1 == tile || t + rows + 1 == e.tokens);
             mimp_add_position(run, s, table, place, e.y + (t + rows) * stride);
         }
         mimp_project_rows(&e.to, &e.to.matrix, rows, mimp_plain(run->model, s->tensor[2]), s, e.grid.dim, e.y + t * stride, stride);
@@ -3856,6 +4433,7 @@ typedef struct mimp_attention {
     float   *out;                   /* (windows * queries, heads * width) */
     float   *bias;                  /* (heads, 2 height - 1, 2 width - 1) of a window, and three for CLS; AXES: the two tables; or NULL */
     int32_t *offset;                /* [rows]: where a key's row of the bias lies, less its query's */
+    float   *units;                 /* hidden units of the MLP of DISTANCES */
     float   *axes;                  /* per head of the group: (windows * queries, key_height + key_width): what a query gives each row
                                        and column of keys */
     float   *turn_y, *turn_x, *turn_t;          /* (places along an axis, 2, head_dim): cosines, sines; NULL: none */
@@ -3942,6 +4520,8 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
     } else if (s->rule) {
         a->bias = mimp_floats(arena, (uint64_t)s->heads * mimp_bias_rows(a));
         a->offset = (int32_t *)mimp_take(arena, (uint64_t)a->rows * 4);
+        if (s->tensor[10])
+            a->units = mimp_floats(arena, run->model->tensors[s->tensor[10] - 1].columns);
     }
     if (s->tensor[4]) {
         a->turn_y = mimp_floats(arena, (uint64_t)run->grid.height * s->head_dim * 2);
@@ -3971,10 +4551,10 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
         stage = mimp_unpacked_bytes(&a->proj);
     if (s->tensor[7] && stage < mimp_unpacked_bytes(&a->shortcut))
         stage = mimp_unpacked_bytes(&a->shortcut);
-    if (stage < (uint64_t)a->qkv.k * 4)              /* a row on its way into the block */
-        stage = (uint64_t)a->qkv.k * 4;
-    if (stage < (uint64_t)a->proj.k * 4)
-        stage = (uint64_t)a->proj.k * 4;
+    if (stage < mimp_rows_bytes(kernels, &a->qkv))
+        stage = mimp_rows_bytes(kernels, &a->qkv);
+    if (stage < mimp_rows_bytes(kernels, &a->proj))
+        stage = mimp_rows_bytes(kernels, &a->proj);
     mimp_crew_memory(&a->crew, arena, run->s, stage);
 }
 
@@ -4047,6 +4627,31 @@ static void mimp_axes_resize(const float *table, uint32_t stored, float *to, uin
 
 /* The table of relative positions for the window, and where each key lies in it. Distances are resized like
  * coordinates: the table is an image whose middle is distance 0. */
+/* The table of a window that is not the stored one, from its own distances. */
+static void mimp_distances_prepare(const mimp_attention *a)
+{
+    const mim_blob_step *s = a->step;
+    const mimp_kernels *kernels = a->crew.kernels;
+    const float *mlp = mimp_plain(a->run->model, s->tensor[10]), *inputs = mimp_plain(a->run->model, s->tensor[11]);
+    const uint32_t n = a->run->model->tensors[s->tensor[10] - 1].columns, stride = a->run->model->tensors[s->tensor[11] - 1].columns;
+    const uint32_t high = 2 * a->shape.height - 1, wide = 2 * a->shape.width - 1;
+    uint32_t y, x, d, head;
+    for (y = 0; y < high; y++)
+        for (x = 0; x < wide; x++) {
+            const float dy = inputs[(size_t)(a->shape.height - 1) * stride + y], dx = inputs[(size_t)(a->shape.width - 1) * stride + x];
+            for (d = 0; d < n; d++) {
+                const float unit = mlp[d] * dy + mlp[n + d] * dx + mlp[2 * (size_t)n + d];
+                a->units[d] = unit > 0 ? unit : 0;
+            }
+            for (head = 0; head < s->heads; head++) {
+                float pair[16] = { 0 }, sum;             /* of v and 0 the softmax is the sigmoid of v */
+                pair[0] = kernels->dot(a->units, mlp + (3 + (size_t)head) * n, n);
+                sum = kernels->softmax(pair, 2, 16, NULL, 0);
+                a->bias[((size_t)head * high + y) * wide + x] = 16.0f * pair[0] / sum;
+            }
+        }
+}
+
 static void mimp_bias_prepare(mimp_attention *a)
 {
     const mimp_run *run = a->run;
@@ -4056,14 +4661,17 @@ static void mimp_bias_prepare(mimp_attention *a)
     const uint32_t to_h = 2 * a->shape.height - 1, to_w = 2 * ww - 1, rows = mimp_bias_rows(a);
     const uint32_t stored = run->model->tensors[s->tensor[3] - 1].columns;
     const float *table = mimp_plain(run->model, s->tensor[3]);
-    const int geometric = s->rule == MIM_BIAS_GEOMETRIC && (from_h != to_h || from_w != to_w);
+    const int other = from_h != to_h || from_w != to_w, geometric = s->rule == MIM_BIAS_GEOMETRIC && other;
+    const int computed = s->rule == MIM_BIAS_DISTANCES && other;
     const double qy = geometric ? mimp_geometric_ratio(from_h, to_h) : 0, qx = geometric ? mimp_geometric_ratio(from_w, to_w) : 0;
     const uint32_t top = s->rule == MIM_BIAS_CROP ? (from_h - to_h) / 2 : 0, left = s->rule == MIM_BIAS_CROP ? (from_w - to_w) / 2 : 0;
     mim_blob_step rule;
     uint32_t head, y, x, i, j, t;
     MIM_MEMSET(&rule, 0, sizeof rule);
     rule.rule = MIM_POSITIONS_LINEAR;
-    for (y = 0; y < to_h; y++)
+    if (computed)
+        mimp_distances_prepare(a);
+    for (y = 0; y < to_h && !computed; y++)
         for (x = 0; x < to_w; x++) {
             const mimp_axis ay = geometric ? mimp_axis_geometric(y, from_h, to_h, qy)
                 : mimp_axis_of(&rule, y + top, from_h, to_h, from_h == to_h || s->rule == MIM_BIAS_CROP);
@@ -4267,32 +4875,38 @@ static void mimp_qk_norm(const mimp_attention *a, uint32_t head, uint32_t part, 
 /* Packs one head's queries. */
 static void mimp_pack_q(const mimp_attention *a, uint32_t head, const float *x)
 {
-    const uint32_t rows = a->tile_rows, width = a->width, prefix = a->run->s->prefix;
+    const uint32_t rows = a->tile_rows, width = a->width, prefix = a->run->s->prefix, flags = a->step->flags;
     const float scale = a->step->qk_norm == MIM_QK_UNIT ? 1.0f : a->step->scale;
     uint8_t *q = a->q + (size_t)(head * a->q_bytes);
-    uint32_t w, t, d;
+    uint32_t w, t;
     for (w = 0; w < a->windows; w++, q += a->tiles * a->tile_bytes) {
         const size_t at = ((size_t)head * a->windows + w) * a->tiles * rows;
-        MIM_MEMSET(q + (size_t)((a->tiles - 1) * a->tile_bytes), 0, (size_t)a->tile_bytes);
-        for (t = 0; t < a->queries; t++, x += width) {
+        const float *const window = x + (size_t)w * a->queries * width;
+        for (t = 0; t < a->queries && (a->axes || flags & MIM_STEP_ADD_QUERY); t++) {
             const size_t row = (size_t)w * a->queries + t;
-            uint8_t *tile = q + (size_t)(t / rows * a->tile_bytes);
+            float *out = a->out + row * a->step->heads * width + (size_t)(a->first + head) * width;
             if (a->axes && t >= prefix)
-                mimp_axes_row(a, t - prefix, x,
+                mimp_axes_row(a, t - prefix, window + (size_t)t * width,
                               a->axes + ((size_t)head * a->windows * a->queries + row) * (a->key_height + a->key_width));
-            if (a->step->flags & (t < prefix ? MIM_STEP_ADD_PREFIX_QUERY : MIM_STEP_ADD_QUERY))
-                MIM_MEMCPY(a->out + row * a->step->heads * width + (size_t)(a->first + head) * width, x, (size_t)width * 4);
-            else if (a->step->flags & MIM_STEP_ADD_QUERY)
-                MIM_MEMSET(a->out + row * a->step->heads * width + (size_t)(a->first + head) * width, 0, (size_t)width * 4);
-            if (a->bytes) {
-                const mimp_quantized z = a->crew.kernels->quantize(tile + 4 * (t % rows), 4 * rows, x, width, 255, 0);
-                a->q_scale[at + t] = z.scale * scale;
-                a->q_zero[at + t] = z.zero;
-            } else
-                for (d = 0; d < width; d++)
-                    ((float *)(void *)tile)[d * rows + t % rows] = x[d] * scale;
+            if (flags & (t < prefix ? MIM_STEP_ADD_PREFIX_QUERY : MIM_STEP_ADD_QUERY))
+                MIM_MEMCPY(out, window + (size_t)t * width, (size_t)width * 4);
+            else if (flags & MIM_STEP_ADD_QUERY)
+                MIM_MEMSET(out, 0, (size_t)width * 4);
         }
-        for (; a->bytes && t < a->tiles * rows; t++) {
+        if (!a->bytes) {
+            for (t = 0; t < a->queries; t += rows)
+                a->crew.kernels->pack((float *)(void *)(q + (size_t)(t / rows * a->tile_bytes)), rows, window + (size_t)t * width, width,
+                                      mimp_min(rows, a->queries - t), width, scale);
+            continue;
+        }
+        MIM_MEMSET(q + (size_t)((a->tiles - 1) * a->tile_bytes), 0, (size_t)a->tile_bytes);
+        for (t = 0; t < a->queries; t++) {
+            const mimp_quantized z = a->crew.kernels->quantize(q + (size_t)(t / rows * a->tile_bytes) + 4 * (t % rows), 4 * rows,
+                                                               window + (size_t)t * width, width, 255, 0);
+            a->q_scale[at + t] = z.scale * scale;
+            a->q_zero[at + t] = z.zero;
+        }
+        for (; t < a->tiles * rows; t++) {
             a->q_scale[at + t] = 0;
             a->q_zero[at + t] = 0;
         }
@@ -4305,21 +4919,23 @@ static void mimp_pack_k(const mimp_attention *a, uint32_t head, const float *x)
     const uint32_t width = a->width;
     const size_t panel_bytes = (size_t)width * 16 * (a->bytes ? 1 : 4);
     uint8_t *k = a->k + (size_t)(head * a->k_bytes);
-    uint32_t w, t, d;
-    for (w = 0; w < a->windows; w++, k += a->keys16 / 16 * panel_bytes) {
+    uint32_t w, t;
+    for (w = 0; w < a->windows; w++, k += a->keys16 / 16 * panel_bytes, x += (size_t)a->keys * width) {
         const size_t at = ((size_t)head * a->windows + w) * a->keys16;
-        MIM_MEMSET(k + (a->keys16 / 16 - 1) * panel_bytes, 0, panel_bytes);
-        for (t = 0; t < a->keys; t++, x += width) {
-            uint8_t *to = k + t / 16 * panel_bytes;
-            if (a->bytes) {
-                const mimp_quantized z = a->crew.kernels->quantize(to + 4 * (t % 16), 64, x, width, a->step->key_max, 1);
-                a->k_scale[at + t] = z.scale;
-                a->k_sum[at + t] = z.sum;
-            } else
-                for (d = 0; d < width; d++)
-                    ((float *)(void *)to)[d * 16 + t % 16] = x[d];
+        if (!a->bytes) {
+            for (t = 0; t < a->keys; t += 16)
+                a->crew.kernels->pack((float *)(void *)(k + t / 16 * panel_bytes), 16, x + (size_t)t * width, width,
+                                      mimp_min(16, a->keys - t), width, 1.0f);
+            continue;
         }
-        for (; a->bytes && t < a->keys16; t++) {
+        MIM_MEMSET(k + (a->keys16 / 16 - 1) * panel_bytes, 0, panel_bytes);
+        for (t = 0; t < a->keys; t++) {
+            const mimp_quantized z = a->crew.kernels->quantize(k + t / 16 * panel_bytes + 4 * (t % 16), 64, x + (size_t)t * width, width,
+                                                               a->step->key_max, 1);
+            a->k_scale[at + t] = z.scale;
+            a->k_sum[at + t] = z.sum;
+        }
+        for (; t < a->keys16; t++) {
             a->k_scale[at + t] = 0;
             a->k_sum[at + t] = 0;
         }
@@ -4422,7 +5038,7 @@ static void mimp_attention_tile(const mimp_attention *a, uint32_t head, uint32_t
     float *out = a->out + ((size_t)window * a->queries + first) * stride + (size_t)(a->first + head) * width;
     float factor[MIMP_MAX_ROWS];
     mimp_epilogue e;
-    uint32_t r, j;
+    uint32_t r;
     MIM_MEMSET(&e, 0, sizeof e);
     e.integer = a->bytes;
     if (a->bytes) {
@@ -4442,9 +5058,8 @@ static void mimp_attention_tile(const mimp_attention *a, uint32_t head, uint32_t
         if (a->run->out->attention && a->step == a->run->last_attention)
             mimp_attention_put(a, head, first + r, row, p + 4 * r, 4 * rows, factor[r]);
     }
-    for (j = 0; !a->bytes && j < k16; j++)          /* by columns: one line written, a few read on */
-        for (r = 0; r < valid; r++)
-            ((float *)(void *)p)[(size_t)j * rows + r] = scores[(size_t)r * k16 + j];
+    if (!a->bytes)
+        kernels->pack((float *)(void *)p, rows, scores, k16, valid, k16, 1.0f);
     MIM_MEMSET(&e, 0, sizeof e);
     e.integer = a->bytes;
     e.factor = factor;
@@ -4476,11 +5091,12 @@ static void mimp_shortcut_run(const mimp_attention *a, const uint16_t *where)
     const uint32_t kh = max || sh == 1 ? sh : sh + 1, kw = max || sw == 1 ? sw : sw + 1;        /* of the cells */
     const uint32_t ph = max ? 0 : kh / 2, pw = max ? 0 : kw / 2, dim = a->grid.dim, tile = mimp_tile_of(run);
     const size_t stride = mimp_up(dim, 16);
-    const uint32_t rows = s->tensor[7] ? a->windows * a->rows : run->tokens;
+    const uint32_t rows = s->tensor[7] ? a->windows * a->rows : run->tokens, wide = s->tensor[7] ? dim : run->dim;
+    const float share = 1.0f / (float)(sh * sw);
     uint32_t first, r, d, t;
     MIM_MEMSET(a->y, 0, a->after * stride * 4);
     for (t = prefix; t < a->after; t++)
-        for (d = 0; d < dim; d++)
+        for (d = 0; d < wide; d++)
             a->y[t * stride + d] = -3.4e38f;
     for (first = 0; first < rows; first += tile) {
         const uint32_t n = mimp_min(tile, rows - first);
@@ -4510,8 +5126,10 @@ static void mimp_shortcut_run(const mimp_attention *a, const uint16_t *where)
                 for (ox = x < kw ? 0 : (x - kw) / sw + 1; ox <= x / sw && ox < a->grid.width; ox++) {
                     const uint32_t cell = (frame * a->grid.height + oy) * a->grid.width + ox;
                     float *to = a->y + (prefix + (max ? where[cell] : cell)) * stride;
-                    for (d = 0; d < dim; d++)
+                    for (d = 0; d < wide; d++)
                         to[d] = from[d] > to[d] ? from[d] : to[d];
+                    for (; d < dim; d++)                 /* twice as wide: the mean */
+                        to[d] += from[d - wide] * share;
                 }
         }
     }
@@ -4595,21 +5213,23 @@ static void mimp_attention_run(mimp_run *run, const mim_blob_step *s)
 
 typedef struct mimp_mlp {
     mimp_crew crew;
-    mimp_matrix fc1, fc2;
+    mimp_matrix fc1, fc2, shortcut;
     mimp_block block, hidden_block;
     uint32_t stored;                /* tokens whose hidden layer is kept: a tile's; with a convolution all */
     float *hidden;                  /* (stored, fc1.n) */
     float *mixed;                   /* (tile, fc1.n): after the convolution */
     float *raw;                     /* (tile, dim): on its way to a norm */
+    float *y;                       /* (tokens, dim afterwards): the shortcut; NULL: x stays where it is */
 } mimp_mlp;
 
 static void mimp_mlp_memory(mimp_mlp *m, mimp_run *run, const mim_blob_step *s)
 {
     const uint32_t tile = mimp_tile_of(run);
-    uint64_t scratch = (uint64_t)mimp_up(run->dim, 16) * 4;
+    uint64_t scratch;
     MIM_MEMSET(m, 0, sizeof *m);
     m->fc1 = mimp_matrix_of(run->model, s->tensor[1]);
     m->fc2 = mimp_matrix_of(run->model, s->tensor[2]);
+    scratch = mimp_rows_bytes(run->s->kernels, &m->fc1);
     m->stored = s->tensor[4] ? run->tokens : tile;
     m->block = mimp_block_memory(&run->arena, run->s->kernels, &m->fc1, tile);
     m->hidden = mimp_floats(&run->arena, (uint64_t)m->stored * m->fc1.n);
@@ -4618,12 +5238,18 @@ static void mimp_mlp_memory(mimp_mlp *m, mimp_run *run, const mim_blob_step *s)
         m->mixed = mimp_floats(&run->arena, (uint64_t)tile * m->fc1.n);
     if (s->flags & MIM_STEP_POST_NORM)
         m->raw = mimp_floats(&run->arena, (uint64_t)tile * m->fc2.n);
-    if ((s->flags & MIM_STEP_GATED || s->tensor[3] || s->tensor[4]) && scratch < (uint64_t)m->fc2.k * 4)
-        scratch = (uint64_t)m->fc2.k * 4;
+    if ((s->flags & MIM_STEP_GATED || s->tensor[3] || s->tensor[4]) && scratch < mimp_rows_bytes(run->s->kernels, &m->fc2))
+        scratch = mimp_rows_bytes(run->s->kernels, &m->fc2);
     if (scratch < mimp_unpacked_bytes(&m->fc1))
         scratch = mimp_unpacked_bytes(&m->fc1);
     if (scratch < mimp_unpacked_bytes(&m->fc2))
         scratch = mimp_unpacked_bytes(&m->fc2);
+    if (s->tensor[5]) {
+        m->shortcut = mimp_matrix_of(run->model, s->tensor[5]);
+        m->y = mimp_floats(&run->arena, (uint64_t)run->tokens * m->shortcut.n);
+        if (scratch < mimp_unpacked_bytes(&m->shortcut))
+            scratch = mimp_unpacked_bytes(&m->shortcut);
+    }
     mimp_crew_memory(&m->crew, &run->arena, run->s, scratch);
 }
 
@@ -4673,6 +5299,8 @@ static void mimp_mlp_run(mimp_run *run, const mim_blob_step *s)
                 mimp_pack(mimp_pack_of(&m.crew, &m.block, x, run->stride, rows, run->dim, norm, s->eps));
                 mimp_linear(&m.crew, &m.fc1, &m.block, rows, to, m.fc1.n, gate || m.mixed ? 0 : s->activation, 0);
             }
+            if (m.y)
+                mimp_linear(&m.crew, &m.shortcut, &m.block, rows, m.y + first * (size_t)m.shortcut.n, m.shortcut.n, 0, 0);
             if (pass < passes)
                 continue;
             for (r = 0; m.mixed && r < rows; r++)
@@ -4682,9 +5310,15 @@ static void mimp_mlp_run(mimp_run *run, const mim_blob_step *s)
             mimp_pack(pack);
             if (post)
                 mimp_post_norm(&m.crew, run, s, &m.fc2, &m.hidden_block, rows, x, m.raw);
+            else if (m.y)
+                mimp_linear(&m.crew, &m.fc2, &m.hidden_block, rows, m.y + first * (size_t)m.shortcut.n, m.shortcut.n, 0, 1);
             else
                 mimp_linear(&m.crew, &m.fc2, &m.hidden_block, rows, x, run->stride, 0, 1);
         }
+    if (m.y) {
+        mimp_follow(run, s);
+        MIM_MEMCPY(run->x, m.y, run->tokens * run->stride * 4);
+    }
 }
 
 /* ---- norm, pool and head ---- */

@@ -805,8 +805,8 @@ static void make_bad_models(void)
     add("blocks.0.attn.relative_position_bias_table", "x", 0, 2, 25, HEADS);
     bad_items("relative-bias", "only some of its encoder blocks have a relative position bias");
     base(NULL);
-    add("patch_embed.norm.weight", "x", 0, 1, DIM);
-    bad_items("stranger", "cannot use: patch_embed.norm.weight");
+    add("patch_embed.bn.weight", "x", 0, 1, DIM);
+    bad_items("stranger", "cannot use: patch_embed.bn.weight");
     base(NULL);
     add("register_tokens", "x", 0, 3, 1, 100, DIM);
     bad_items("registers-100", "100 registers are more");

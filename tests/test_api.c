@@ -430,7 +430,7 @@ static void test_texts(void)
             CHECK(strcmp(mim_status_string((mim_status)i), mim_status_string((mim_status)j)) != 0);
     CHECK(mim_status_string((mim_status)MIM_STATUS_COUNT) && mim_status_string((mim_status)1000) && mim_status_string((mim_status)-1));
     CHECK(strcmp(mim_cpu_name(MIM_CPU_SCALAR), "scalar") == 0);
-    CHECK(!mim_cpu_name(MIM_CPU_BEST) && !mim_cpu_name(5) && !mim_cpu_name(0xffffffff));
+    CHECK(!mim_cpu_name(MIM_CPU_BEST) && !mim_cpu_name(MIM_CPU_COUNT) && !mim_cpu_name(0xffffffff));
 }
 
 #define PLAN(field, value, status) \
@@ -481,7 +481,7 @@ static void test_plan(void)
     CHECK(mim_plan(&s.model, &desc, &need) == MIM_ERR_ARGUMENT);
     desc.threads = MIM_MAX_THREADS;
     CHECK(mim_plan(&s.model, &desc, &need) == MIM_OK);
-    for (i = 0; i < 8; i++) {
+    for (i = 0; i < MIM_CPU_COUNT + 3; i++) {
         int here = i == MIM_CPU_BEST;
         size_t j;
         for (j = 0; j < MIMP_TABLE; j++)

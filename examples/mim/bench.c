@@ -194,11 +194,9 @@ static uint64_t peak_neon_f32(uint32_t rounds)
 
 static uint64_t peak_neon_q8(uint32_t rounds)
 {
-#define ZERO(i) int32x4_t c##i = vdupq_n_s32(0);
-#define STEP(i) PIN("w", a); \
-    c##i = vaddq_s32(c##i, vpaddq_s32(vmull_s16(vget_low_s16(a), b), vmull_s16(vget_high_s16(a), b)));
-    int16x8_t a = vdupq_n_s16(3);
-    int16x4_t b = vdup_n_s16(3);
+#define ZERO(i) uint32x4_t c##i = vdupq_n_u32(0);
+#define STEP(i) PIN("w", a); c##i = vpadalq_u16(c##i, vmull_u8(a, b));
+    uint8x8_t a = vdup_n_u8(3), b = a;
     EIGHT(ZERO) EIGHT(KEEP_N)
     for (uint32_t r = 0; r < rounds; r++) { EIGHT(STEP) }
     EIGHT(KEEP_N)
@@ -206,6 +204,44 @@ static uint64_t peak_neon_q8(uint32_t rounds)
 #undef STEP
     return (uint64_t)rounds * 8 * 8 * 2;
 }
+
+/* The compilers for which the library has these levels without a -march. */
+#if !defined(__clang__) || __clang_major__ >= 16
+#define BENCH_DOTS
+
+__attribute__((target("arch=armv8.2-a+dotprod"))) static uint64_t peak_dotprod_q8(uint32_t rounds)
+{
+#define ZERO(i) uint32x4_t c##i = vdupq_n_u32(0);
+#define STEP(i) c##i = vdotq_u32(c##i, a, b);
+    uint8x16_t a = vdupq_n_u8(3), b = a;
+    EIGHT(ZERO) EIGHT(KEEP_N)
+    for (uint32_t r = 0; r < rounds; r++) {
+        PIN("w", a);
+        EIGHT(STEP)
+    }
+    EIGHT(KEEP_N)
+#undef ZERO
+#undef STEP
+    return (uint64_t)rounds * 8 * 16 * 2;
+}
+
+__attribute__((target("arch=armv8.2-a+i8mm"))) static uint64_t peak_i8mm_q8(uint32_t rounds)
+{
+#define ZERO(i) int32x4_t c##i = vdupq_n_s32(0);
+#define STEP(i) c##i = vusmmlaq_s32(c##i, a, b);
+    uint8x16_t a = vdupq_n_u8(3);
+    int8x16_t b = vdupq_n_s8(3);
+    EIGHT(ZERO) EIGHT(KEEP_N)
+    for (uint32_t r = 0; r < rounds; r++) {
+        PIN("w", a);
+        EIGHT(STEP)
+    }
+    EIGHT(KEEP_N)
+#undef ZERO
+#undef STEP
+    return (uint64_t)rounds * 8 * 32 * 2;
+}
+#endif
 
 #endif /* BENCH_NEON */
 
@@ -219,7 +255,13 @@ static const peak peaks[] = {
     { MIM_CPU_AVX512, 0, 0, 0, "vfmadd231ps zmm", peak_avx512_f32 },
 #endif
 #ifdef BENCH_NEON
-    { MIM_CPU_NEON, MIM_Q8, 0, 0, "two smull, addp, add", peak_neon_q8 },
+#ifdef BENCH_DOTS
+    { MIM_CPU_I8MM, MIM_Q8, 0, 0, "usmmla", peak_i8mm_q8 },
+    { MIM_CPU_I8MM, 0, 0, 0, "fmla", peak_neon_f32 },
+    { MIM_CPU_DOTPROD, MIM_Q8, 0, 0, "udot", peak_dotprod_q8 },
+    { MIM_CPU_DOTPROD, 0, 0, 0, "fmla", peak_neon_f32 },
+#endif
+    { MIM_CPU_NEON, MIM_Q8, 0, 0, "umull, uadalp", peak_neon_q8 },
     { MIM_CPU_NEON, 0, 0, 0, "fmla", peak_neon_f32 },
 #endif
     { 0, MIM_Q8, 0, 0, "a portable C loop", peak_portable_q8 },
@@ -356,7 +398,8 @@ static mim_status measure(result *r, mim_session *session, const float *planes, 
 static void report(const mim_model *model, const mim_session *session, const result *r, double half, double top,
                    const char *loop, uint32_t threads, int json)
 {
-    uint64_t patches = (uint64_t)session->grid_height * session->grid_width, macs = model_macs(model, patches);
+    mim_grid grid = { session->grid_frames, session->grid_height, session->grid_width, session->tokens, model->header->dim };
+    uint64_t macs = model_macs(model, grid);
     double gops = 2e-9 * (double)macs / half, peak_gops = 1e-9 * top, least = r->seconds[0];
     const char *type = type_name(model->header->type);
     if (json) {
@@ -416,7 +459,8 @@ int cmd_bench(int argc, char **argv)
     if (!failed) {
         uint64_t pixels = (uint64_t)model.header->channels * desc.height * desc.width;
         planes = pixels <= SIZE_MAX / sizeof *planes ? malloc((size_t)pixels * sizeof *planes) : NULL;
-        tokens = malloc((size_t)e.session.tokens * model.header->dim * sizeof *tokens);
+        mim_grid last;
+        tokens = mim_shape(&e.session, 0, &last) == MIM_OK ? malloc((size_t)last.tokens * last.dim * sizeof *tokens) : NULL;
         r = calloc(1, sizeof *r);
         if (!planes || !tokens || !r) {
             failed = fail("not enough memory for the picture and its tokens");

@@ -23,13 +23,16 @@ static const char usage[] =
     "                             maskfeat, cmae, mmpretrain, ibot (also AttMask), msn, ijepa, simmim, cae, beit, data2vec,\n"
     "                             maskdistill, eva, eva02, eva02-clip, eva02-clip-e, timm, timm-eva02,\n"
     "                             timm-dinov3, timm-rope, dinov2, dinov2-reg, dinov3, hf-vit, hf-vit_mae, hf-vit_msn, hf-ijepa,\n"
-    "                             hf-beit, hf-data2vec, hf-dinov2, hf-dinov2-reg, hf-dinov3\n"
+    "                             hf-beit, hf-data2vec, hf-dinov2, hf-dinov2-reg, hf-dinov3; swin, simmim-swin, greenmim, mixmim,\n"
+    "                             timm-swin, hf-swin, swinv2, timm-swinv2, hf-swinv2, sam, timm-sam, hf-sam, efficientsam, hiera,\n"
+    "                             timm-hiera, hf-hiera, hivit, itpn, convmae, mvitv2, maskfeat-mvitv2, timm-mvitv2\n"
     "  --prefix NAME              of several encoders in the file, the one whose names begin so\n"
     "  --heads N                  heads of the attention; --decoder-heads N for a decoder that is kept\n"
     "  --eps E                    epsilon of the norms\n"
     "  --act gelu|gelu_tanh|quick_gelu|silu   activation of the MLP, or of its gate\n"
     "  --pool cls|mean|mean_all|cls_mean\n"
     "  --image-size N|HxW         pixels of the input\n"
+    "  --window N|N:P             tokens along a side of the windows; P: of those it was pretrained with (Swin V2)\n"
     "  --positions fixed|cubic|cubic:OFFSET|cubic_antialias|linear\n"
     "                             how stored positions are interpolated to other sizes\n"
     "  --mean R,G,B --std R,G,B   of pixels in 0..1, one number for each channel\n"
@@ -84,14 +87,51 @@ static void say(char *text, size_t bytes, const char *value, const char *from)
         snprintf(text + used, bytes - used, "; %s (%s)", value, from);
 }
 
-static void print_recognised(const vit *model, const measures *m, const settings *s)
+/* How many blocks each stage has. */
+static void print_stages(const vit *model, const measures *m)
+{
+    printf(" in %" PRIu32 " stages (", model->stages);
+    for (uint32_t stage = 0; stage < model->stages; stage++) {
+        uint32_t count = 0;
+        for (uint32_t i = 0; i < model->depth; i++)
+            count += model->stage_of[i] == stage && !is_merging(model->block[i]);
+        printf("%s%" PRIu32, stage ? ", " : "", count);
+    }
+    printf("), %" PRIu32 " to %" PRIu32 " wide", m->embed_dim, m->width);
+}
+
+/* The sizes of windows, each once. */
+static void print_windows(const mim_blob_header *h, const mim_blob_step *steps)
+{
+    for (uint32_t i = 0, told = 0; i < h->step_count; i++) {
+        uint32_t k = 0;
+        while (k < i && (!steps[k].window || steps[k].window_height != steps[i].window_height || steps[k].window_width != steps[i].window_width))
+            k++;
+        if (steps[i].window && k == i)
+            printf("%s%ux%u", told++ ? " and " : ", windows of ", (unsigned)steps[i].window_height, (unsigned)steps[i].window_width);
+    }
+}
+
+static void print_recognised(const vit *model, const measures *m, const settings *s, const plan *p)
 {
     printf("recognised %s (%s", model->family->title, model->naming);
     printf("%s%s", model->evidence[0] ? ", " : "", model->evidence);
     if (model->prefix[0])
         printf(", under '%s'", model->prefix);
-    printf("): %" PRIu32 " blocks, %" PRIu32 " wide, patches of %" PRIu32 "x%" PRIu32 "x%" PRIu32,
-           model->depth, m->dim, m->patch_height, m->patch_width, m->channels);
+    uint32_t blocks = 0;
+    for (uint32_t i = 0; i < model->depth; i++)
+        blocks += !is_merging(model->block[i]);
+    printf("): %" PRIu32 " blocks", blocks);
+    if (model->stages > 1)
+        print_stages(model, m);
+    else
+        printf(", %" PRIu32 " wide", m->width);
+    printf(", patches of %" PRIu32 "x%" PRIu32 "x%" PRIu32, m->kernel_height, m->kernel_width, m->channels);
+    if (m->kernel_height != m->patch_height || m->kernel_width != m->patch_width)
+        printf(" %" PRIu32 "x%" PRIu32 " apart", m->patch_height, m->patch_width);
+    print_windows(&p->header, p->steps);
+    if (m->dim != m->width)
+        printf(", neck of %" PRIu32, m->dim);
     if (m->position_rows)
         printf(", %.0fx%.0f positions", s->grid_height.value, s->grid_width.value);
     if (m->bias_rows)
@@ -206,7 +246,7 @@ static int convert(work *k, const wishes *w, const char *path, uint32_t type)
     if (measure(&m, k->model, &k->cp, w->keep_decoder) || settle(&s, &k->found, w, k->model, &k->cp, &m) ||
         build(k->plan, k->model, &k->cp, &m, &s, type) || check_output(&k->cp, w->output) || plan_write(k->plan, w->output))
         return 1;
-    print_recognised(k->model, &m, &s);
+    print_recognised(k->model, &m, &s, k->plan);
     print_written(k->plan, w->output, &m, &s);
     print_ignored(k->model, &k->cp);
     return 0;
@@ -222,7 +262,7 @@ int cmd_convert(int argc, char **argv)
         { "--decoder-heads", &w.decoder_heads, NULL }, { "--image-size", &w.image_size, NULL }, { "--eps", &w.eps, NULL },
         { "--act", &w.act, NULL }, { "--pool", &w.pool, NULL }, { "--mean", &w.mean, NULL }, { "--std", &w.std, NULL },
         { "--positions", &w.positions, NULL }, { "--resize", &w.resize, NULL }, { "--filter", &w.filter, NULL },
-        { "--norm-pix", &w.norm_pix, NULL }, { "--licence", &w.licence, NULL }, { "--keep-decoder", NULL, &w.keep_decoder },
+        { "--norm-pix", &w.norm_pix, NULL }, { "--licence", &w.licence, NULL }, { "--window", &w.window, NULL }, { "--keep-decoder", NULL, &w.keep_decoder },
     };
     int positional;
     uint32_t type = 0;

@@ -68,6 +68,55 @@ static int read_rotary(const rows *r, uint32_t n, uint32_t columns, float *row)
     return 0;
 }
 
+/* `columns` floats from `at` on, the places of a cell brought into order. */
+static int read_cells(const rows *r, const tensor *t, uint64_t at, uint32_t columns, float *row)
+{
+    uint32_t height = r->cell_height, width = r->cell_width, channels;
+    if (r->order == CELLS_BY_ROW)
+        return tensor_read(t, at, columns, row);
+    channels = columns / (height * width);
+    for (uint32_t y = 0; y < height; y++)
+        for (uint32_t x = 0; x < width; x++, row += channels) {
+            if (r->order == CELLS_BY_COLUMN && tensor_read(t, at + ((uint64_t)x * height + y) * channels, channels, row))
+                return 1;
+            for (uint32_t c = 0; r->order == CELLS_INSIDE && c < channels; c++)
+                if (tensor_read(t, at + ((uint64_t)c * height + y) * width + x, 1, &row[c]))
+                    return 1;
+        }
+    return 0;
+}
+
+/* Swin V2's distance along an axis, as float32 has it: log2(1 + 8 d / reach) / log2(8), with d's sign. */
+static float log_distance(uint32_t i, uint32_t window, uint32_t reach)
+{
+    float d = ((float)i - (float)(window - 1)) / (float)reach * 8.0f;
+    float far = (float)log2((double)(fabsf(d) + 1.0f)) / 3.0f;
+    return d < 0 ? -far : far;
+}
+
+/* One head's biases: 16 sigmoid(w2 relu(w1 distance + b1)). */
+static int read_distances(const rows *r, uint32_t head, uint32_t columns, float *row)
+{
+    const tensor *w1 = r->part[0].weight, *b1 = r->part[0].bias, *w2 = r->part[1].weight;
+    uint32_t hidden = (uint32_t)w1->shape[0], wide = 2 * r->cell_width - 1;
+    float *w = malloc((size_t)hidden * 4 * sizeof *w);
+    int failed = !w ? fail("%s: not enough memory", w1->file)
+                    : tensor_read(w1, 0, 2 * (size_t)hidden, w) || tensor_read(w2, (uint64_t)head * hidden, hidden, w + 2 * (size_t)hidden);
+    if (!failed && b1)
+        failed = tensor_read(b1, 0, hidden, w + 3 * (size_t)hidden);
+    for (uint32_t i = 0; i < columns && !failed; i++) {
+        double y = (double)log_distance(i / wide, r->cell_height, r->reach_y), sum = 0;
+        double x = (double)log_distance(i % wide, r->cell_width, r->reach_x);
+        for (uint32_t k = 0; k < hidden; k++) {
+            double unit = (double)w[2 * k] * y + (double)w[2 * k + 1] * x + (b1 ? (double)w[3 * hidden + k] : 0);
+            sum += unit > 0 ? unit * (double)w[2 * hidden + k] : 0;
+        }
+        row[i] = (float)(16 / (1 + exp(-sum)));
+    }
+    free(w);
+    return failed;
+}
+
 /* Row n: columns floats and its bias. Sizes were verified when the plan was made. */
 static int read_row(const rows *r, uint32_t n, uint32_t columns, float *row, float *bias)
 {
@@ -76,7 +125,7 @@ static int read_row(const rows *r, uint32_t n, uint32_t columns, float *row, flo
     *bias = 0;
     switch (r->kind) {
     case ROWS_LINEAR:
-        return tensor_read(p->weight, (uint64_t)n * columns, columns, row) ||
+        return read_cells(r, p->weight, (uint64_t)n * columns, columns, row) ||
                (p->bias && tensor_read(p->bias, n, 1, bias)) || multiply(r, n, columns, row, bias);
     case ROWS_QKV: {
         uint32_t head = n / (3 * padded), which = n / padded % 3, i = n % padded;
@@ -105,10 +154,52 @@ static int read_row(const rows *r, uint32_t n, uint32_t columns, float *row, flo
     case ROWS_ROTARY:
         return read_rotary(r, n, columns, row);
     case ROWS_NORM:
-        return tensor_read(n ? p->bias : p->weight, 0, columns, row);
-    case ROWS_QK_NORM:
+        return read_cells(r, n ? p->bias : p->weight, 0, columns, row);
+    case ROWS_AXES: {
+        uint32_t first = (uint32_t)p->weight->shape[0];
+        memset(row, 0, columns * sizeof *row);
+        return tensor_read(n < first ? p->weight : r->part[1].weight, (uint64_t)(n < first ? n : n - first) * r->head_dim,
+                           r->head_dim, row);
+    }
+    case ROWS_NORMS:
         p = &r->part[n / 2];
-        return tensor_read(n % 2 ? p->bias : p->weight, 0, columns, row);
+        memset(row, 0, columns * sizeof *row);
+        return tensor_read(n % 2 ? p->bias : p->weight, 0, (size_t)p->weight->count, row);
+    case ROWS_DEPTHWISE: {
+        uint32_t places = r->cell_height * r->cell_width;
+        memset(row, 0, columns * sizeof *row);
+        if (n == r->count * places)
+            return p->bias && tensor_read(p->bias, 0, columns, row);
+        p = &r->part[n / places];
+        for (uint32_t c = 0; c < p->weight->shape[0]; c++)
+            if (tensor_read(p->weight, (uint64_t)c * places + n % places, 1, &row[c]))
+                return 1;
+        return 0;
+    }
+    case ROWS_SCALES:
+        if (tensor_read(p->weight, 0, columns, row))
+            return 1;
+        for (uint32_t i = 0; i < columns; i++)
+            row[i] = (float)exp((double)row[i] < log(100) ? (double)row[i] : log(100));
+        return 0;
+    case ROWS_DISTANCES:
+        return read_distances(r, n, columns, row);
+    case ROWS_DISTANCE_MLP: {
+        size_t hidden = (size_t)p->weight->shape[0];
+        memset(row, 0, columns * sizeof *row);
+        if (n >= 3)
+            return tensor_read(r->part[1].weight, (n - 3) * (uint64_t)hidden, hidden, row);
+        if (n == 2)
+            return p->bias && tensor_read(p->bias, 0, hidden, row);
+        for (size_t i = 0; i < hidden; i++)
+            if (tensor_read(p->weight, 2 * i + n, 1, &row[i]))
+                return 1;
+        return 0;
+    }
+    case ROWS_DISTANCE_INPUTS:
+        for (uint32_t i = 0; i < columns; i++)
+            row[i] = i < 2 * n + 1 ? log_distance(i, n + 1, n ? n : 1) : 0;
+        return 0;
     case ROWS_TOKENS: {
         uint32_t first = p->weight != NULL;
         const tensor *token = n < first ? p->weight : r->part[1].weight;
@@ -127,7 +218,12 @@ static int read_row(const rows *r, uint32_t n, uint32_t columns, float *row, flo
         return 0;
     }
     default:
-        return tensor_read(p->weight, (r->first[0] + n) * columns, columns, row);
+        if (r->order == CELLS_BY_ROW)
+            return tensor_read(p->weight, (r->first[0] + n) * columns, columns, row);
+        for (uint32_t i = 0; i < columns; i++)       /* channel by channel */
+            if (tensor_read(p->weight, (uint64_t)i * r->cell_height * r->cell_width + n, 1, &row[i]))
+                return 1;
+        return 0;
     }
 }
 

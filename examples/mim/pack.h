@@ -17,13 +17,22 @@ enum rows_kind {
     ROWS_LINEAR,       /* part[0]: rows and bias, as they are */
     ROWS_QKV,          /* per head the rows of part[0], part[1], part[2], each padded to 16s with zero rows */
     ROWS_NORM,         /* part[0]: weight, bias */
-    ROWS_QK_NORM,      /* part[0], then part[1]: weight, bias */
     ROWS_GATED,        /* rows of part[0] then part[1], each padded to 16s with zero rows */
     ROWS_BIAS,         /* the columns of part[0] plus those of part[1], either may be absent */
     ROWS_ROTARY,       /* per channel its angle and its coordinate, from part[0] (periods) or from the base */
     ROWS_TOKENS,       /* the row of part[0], then those of part[1], each plus the row of part[2] while it has one */
-    ROWS_POSITIONS     /* the rows of part[0] from first[0] on */
+    ROWS_POSITIONS,    /* the rows of part[0] from first[0] on */
+    ROWS_AXES,         /* the rows of part[0] and then of part[1], each padded to 16s */
+    ROWS_DEPTHWISE,    /* of each of count parts the places of its kernel, each a row of all channels; last the bias of part[0] */
+    ROWS_NORMS,        /* of each of count parts weight and bias */
+    ROWS_SCALES,       /* the factors of cosines: exp(part[0]), 100 at most */
+    ROWS_DISTANCES,    /* one head's column of a bias that an MLP, part[0] and part[1], makes of distances */
+    ROWS_DISTANCE_MLP, /* that MLP: weights of y, of x, biases, then each head's, padded to 16s */
+    ROWS_DISTANCE_INPUTS   /* its inputs for windows of 1, 2, 3... */
 };
+
+/* How the numbers of a row that belong to a cell of tokens lie in the file; in a blob they lie by rows. */
+enum { CELLS_BY_ROW = 0, CELLS_BY_COLUMN = 1, CELLS_INSIDE = 2 };     /* INSIDE: all places of a channel, then the next's */
 
 typedef struct rows {
     enum rows_kind kind;
@@ -32,6 +41,9 @@ typedef struct rows {
     const tensor *gain;           /* LINEAR, PROJ: factor of every row and its bias (layer scale), or NULL */
     uint32_t heads, head_dim;     /* QKV; BIAS: heads; ROTARY: head_dim */
     uint32_t hidden;              /* GATED: rows of each half */
+    uint32_t cell_height, cell_width, order;      /* LINEAR, NORM, POSITIONS: see above; DISTANCES: the window */
+    uint32_t count;               /* DEPTHWISE, NORMS */
+    uint32_t reach_y, reach_x;    /* DISTANCES: what is farthest in the window it was pretrained with */
     uint32_t rotary, grid;        /* ROTARY: MIM_ROTARY_..., MIM_GRID_... */
     double base;                  /* ROTARY */
 } rows;

@@ -11,7 +11,7 @@
 typedef struct wishes {
     const char *output, *config, *type, *group, *numerics, *calib, *layout;
     const char *family, *prefix, *heads, *decoder_heads, *image_size, *eps, *act, *pool, *mean, *std;
-    const char *positions, *resize, *filter, *norm_pix, *licence;
+    const char *positions, *resize, *filter, *norm_pix, *licence, *window;
     int keep_decoder;
 } wishes;
 
