@@ -20,6 +20,7 @@ enum { BLOCKS_MAX = 6 };
 
 typedef struct naming {
     const char *name, *title;
+    const char *sign;             /* that must be there, too, where another naming projects patches under the same name; or NULL */
     const char *blocks[BLOCKS_MAX], *decoder_blocks[BLOCKS_MAX];
     const name_row *top, *in_block;
 } naming;
@@ -321,12 +322,12 @@ static const name_row mmpretrain_block[] = {
 };
 
 static const naming namings[] = {
-    { "timm", "timm's names", { "blocks.%.", "blocks.#.%.", "layers.@.blocks.%.", "stages.@.blocks.%.", "blocks&.%.", NULL }, { "decoder_blocks.%.", NULL },
+    { "mmpretrain", "mmpretrain's names", "layers.0.ln1.weight", { "layers.%.", NULL }, { NULL }, mmpretrain_top, mmpretrain_block },
+    { "timm", "timm's names", NULL, { "blocks.%.", "blocks.#.%.", "layers.@.blocks.%.", "stages.@.blocks.%.", "blocks&.%.", NULL }, { "decoder_blocks.%.", NULL },
       timm_top, timm_block },
-    { "transformers", "transformers' names", { "encoder.layer.%.", "layers.%.", "layer.%.", "model.layer.%.",
+    { "transformers", "transformers' names", NULL, { "encoder.layer.%.", "layers.%.", "layer.%.", "model.layer.%.",
       "encoder.layers.@.blocks.%.", "encoder.stages.@.layers.%." },
       { "decoder.decoder_layers.%.", "decoder.decoder_encoder.layer.%.", NULL }, hf_top, hf_block },
-    { "mmpretrain", "mmpretrain's names", { "layers.%.", NULL }, { NULL }, mmpretrain_top, mmpretrain_block },
 };
 #define NAMING_COUNT (sizeof namings / sizeof *namings)
 
@@ -413,7 +414,7 @@ static const published_size dinov3_satellite[] = {
 #define ROTARY_CAT { 0, MIM_ROTARY_PAIRS, MIM_GRID_SCALED, 10000, 16, MIM_SILU, 0 }
 #define ROTARY_DINOV3(gate) { 0, MIM_ROTARY_HALVES, MIM_GRID_CENTERED, 100, 0, gate, 0 }
 #define POST_NORM { 0, 0, 0, 0, 0, 0, 1 }
-#define BY_OPTION { "!patch_embed.proj.weight", NULL, NULL }     /* never by its names: they are those of others */
+#define BY_OPTION { "--family", NULL, NULL }     /* never by its names: they are those of others */
 
 static const family families[] = {
     /* Their names are those of MAE and BEiT, with others beside them. */
@@ -1058,15 +1059,18 @@ static int refuse_unknown(const vit *model, const checkpoint *cp)
 }
 
 /* The naming of an encoder whose patch projection this is, and the length of what precedes its names; else NULL. */
-static const naming *encoder_at(const tensor *t, size_t *length)
+static const naming *encoder_at(const checkpoint *cp, const tensor *t, size_t *length)
 {
     for (size_t k = 0; k < NAMING_COUNT; k++)
         for (const name_row *row = namings[k].top; row->role == PATCH; row++) {      /* they come first */
-            char stem[80];
+            char stem[80], sign[1024];
             int bias;
             snprintf(stem, sizeof stem, "%.*sweight", (int)strlen(row->pattern) - 1, row->pattern);
             size_t n = strlen(t->name), m = strlen(stem);
             if (n < m || strcmp(t->name + n - m, stem) != 0 || (n > m && t->name[n - m - 1] != '.'))
+                continue;
+            int fits = !namings[k].sign ? 0 : snprintf(sign, sizeof sign, "%.*s%s", (int)(n - m), t->name, namings[k].sign);
+            if (namings[k].sign && (fits < 0 || (size_t)fits >= sizeof sign || !checkpoint_find(cp, sign)))
                 continue;
             *length = n - m;
             /* CAE's second encoder is one of the things to leave out */
@@ -1143,7 +1147,7 @@ static int find_encoder(encoders *e, const checkpoint *cp, const char *prefix)
     for (size_t i = 0; i < cp->count; i++) {
         size_t length;
         const char *name = cp->tensors[i].name;
-        const naming *names = encoder_at(&cp->tensors[i], &length);
+        const naming *names = encoder_at(cp, &cp->tensors[i], &length);
         if (!names)
             continue;
         if (e->count == ENCODERS_MAX)
@@ -1209,6 +1213,8 @@ static int is_present(const vit *model, const checkpoint *cp, const char *name)
 {
     if (strcmp(name, "gated MLP") == 0)
         return is_gated(model->block[0]);
+    if (strcmp(name, "--family") == 0)
+        return 0;
     if (strstr(name, " wide"))
         return model->top[PATCH].weight->shape[0] == strtoull(name, NULL, 10);
     if (strstr(name, ".**"))
