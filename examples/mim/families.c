@@ -1493,9 +1493,12 @@ static int settle_layout(vit *model, const checkpoint *cp, int certain)
     part *top = model->top;
     model->layout = layout_of(model->family);
     if (!model->layout.known) {
-        if (model->stages > 1 || top[NECK].weight)
-            return fail("%s: %s has no stages and no neck; this file has %" PRIu32 " stages%s; give another --family", cp->path,
-                        model->family->name, model->stages, top[NECK].weight ? " and a neck" : "");
+        if (model->stages > 1)
+            return fail("%s: %s has no stages, and this file has %" PRIu32 "; give another --family", cp->path, model->family->name,
+                        model->stages);
+        if (top[NECK].weight)
+            return fail("%s: '%s' is of a neck, and %s has no neck; give another --family", cp->path, top[NECK].weight->name,
+                        model->family->name);
         return 0;
     }
     if (!certain && strcmp(model->family->name, "swin") == 0 && top[POSITIONS].weight)
