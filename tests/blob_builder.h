@@ -479,7 +479,7 @@ static inline uint8_t *blob_grid(uint32_t kind, uint32_t type, size_t *bytes)
 {
     spec p = spec_small(type);
     const uint32_t dim = between(8, 40), heads = between(1, 3), head_dim = between(1, 12) * 2, wide = between(8, 40), h2 = between(1, 3);
-    uint32_t at = dim, joined = 0, normed, i;
+    uint32_t at = dim, joined = 0, normed, i, width[3];
     mim_blob_header h;
     mim_blob_step *s;
     builder b;
@@ -538,13 +538,20 @@ static inline uint8_t *blob_grid(uint32_t kind, uint32_t type, size_t *bytes)
     }
     if (h.coordinates)
         s->tensor[4] = builder_plain(&b, 5, dim);
+    if (kind == GRID_HIERA && between(0, 1))
+        s->tensor[6] = builder_plain(&b, h.unit_height * h.unit_width, dim);
     switch (kind) {
     case GRID_SWIN:
         for (i = 0; i < 3; i++) {
             const uint32_t window = between(MIM_WINDOW_FIXED, MIM_WINDOW_SQUARE), wh = between(1, 5), ww = between(1, 5);
             s = grid_attention(&b, at, at, heads, head_dim);
             grid_window(s, window, wh, ww, between(0, 1) != 0);
-            if (between(0, 2))
+            if (between(0, 2) == 0) {                        /* of a smaller window, and what makes those of others */
+                const uint32_t side = wh > ww ? wh : ww;
+                grid_table(&b, s, MIM_BIAS_DISTANCES, between(1, wh), between(1, ww), 0);
+                s->tensor[10] = builder_plain(&b, 3 + heads, 16 * between(1, 3));
+                s->tensor[11] = builder_plain(&b, side, 2 * side - 1);
+            } else if (between(0, 2))
                 grid_table(&b, s, window == MIM_WINDOW_FIXED ? MIM_BIAS_FIXED : between(0, 1) ? MIM_BIAS_LINEAR : MIM_BIAS_GEOMETRIC, wh, ww, 0);
             grid_mlp(&b, at, 0);
             if (i < 2) {
@@ -554,19 +561,24 @@ static inline uint8_t *blob_grid(uint32_t kind, uint32_t type, size_t *bytes)
         }
         break;
     case GRID_HIERA:
+        width[0] = at;
+        for (i = 1; i < 3; i++)
+            width[i] = between(0, 1) ? 2 * width[i - 1] : wide + i;
         for (i = 0; i < 3; i++) {
-            s = grid_attention(&b, at, i ? wide + i : at, heads, head_dim);
+            s = grid_attention(&b, at, width[i], heads, head_dim);
+            if (i && width[i] == 2 * at && between(0, 1))    /* the largest and the mean of each cell */
+                s->tensor[7] = 0;
             if (i < 2)
                 grid_window(s, MIM_WINDOW_FIXED, i ? 4 : 4, 4, 0);
             if (i) {
                 s->thin = MIM_THIN_MAX;
                 s->kernel_height = s->kernel_width = s->stride_height = s->stride_width = 2;
                 s->flags = 0;
-                at = wide + i;
+                at = width[i];
             }
             grid_mlp(&b, at, 0);
             if (i < 2 && between(0, 1))
-                grid_conv(&b, at, wide + 2, i ? 2 : 4, i ? 2 : 4, 0)->flags = MIM_STEP_BRANCH;
+                grid_conv(&b, at, width[2], i ? 2 : 4, i ? 2 : 4, 0)->flags = MIM_STEP_BRANCH;
         }
         break;
     case GRID_VITDET:
@@ -595,7 +607,15 @@ static inline uint8_t *blob_grid(uint32_t kind, uint32_t type, size_t *bytes)
             s->tensor[8] = builder_plain(&b, 27, builder_up(head_dim, 16));
             s->tensor[9] = builder_plain(&b, 6, head_dim);
             at = i ? wide + i : at;
-            grid_mlp(&b, at, 0);
+            s = grid_mlp(&b, at, 0);
+            if (between(0, 2) == 0) {                        /* another width beside a shortcut */
+                const uint32_t to = between(8, 40), hidden = between(8, 50);
+                s->flags = MIM_STEP_TAP;
+                s->tensor[1] = builder_matrix(&b, type, hidden, at, 0);
+                s->tensor[2] = builder_matrix(&b, type, to, hidden, 0);
+                s->tensor[5] = builder_matrix(&b, type, to, at, 0);
+                at = to;
+            }
         }
         break;
     case GRID_CONVMAE:

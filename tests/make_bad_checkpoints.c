@@ -802,7 +802,7 @@ static void make_bad_models(void)
         snprintf(name, sizeof name, "blocks.%d.attn.q_norm.weight", i);
         add(name, "x", 0, 1, HEAD);
     }
-    bad_items("query-norm", "blocks.*.attn.q_norm.weight (2) (norm of queries and keys)");
+    bad_items("query-norm", "blocks.0.attn.q_norm.weight' is only half of a norm: RMS norm");
     base(NULL);
     add("blocks.0.attn.relative_position_bias_table", "x", 0, 2, 25, HEADS);
     bad_items("relative-bias", "only some of its encoder blocks have a relative position bias");

@@ -340,6 +340,39 @@ done <"$golden/refused"
 [ "$(wc -l <"$golden/refused")" -gt 8 ] || wrong "files are missing"
 group "containers of other things"
 
+# ---- files of several encoders, and of what pretraining left ----
+
+golden() { echo "$here/golden/$1/model.safetensors"; }
+
+accept "under 'teacher.backbone.'" "$(golden ibot)" -o out.mim --heads 2
+accept "ignored: student, whose teacher is what is evaluated: student.module.backbone.blocks.*." "$(golden ibot)" -o out.mim --heads 2
+accept "ignored: used only in pretraining: teacher.head.last_layer.weight_g" "$(golden ibot)" -o out.mim --heads 2
+accept "under 'student.module.backbone.'" "$(golden ibot)" -o out.mim --heads 2 --prefix student.module.backbone
+accept "ignored: outside the encoder chosen with --prefix: student.module.head" "$(golden ibot)" -o out.mim --heads 2 --prefix student.module.backbone
+accept "under 'target_encoder.module.'" "$(golden msn)" -o out.mim --heads 2
+accept "ignored: encoder, whose average (target_encoder) is what is evaluated: encoder.module" "$(golden msn)" -o out.mim --heads 2
+accept "under 'encoder.module.'" "$(golden ijepa)" -o out.mim --heads 2 --resize squash --filter bilinear
+accept "ignored: target encoder, the average of what is used: target_encoder.module" "$(golden ijepa)" -o out.mim --heads 2 --resize squash --filter bilinear
+accept "positions fixed (ijepa)" "$(golden ijepa)" -o out.mim --heads 2 --resize squash --filter bilinear
+accept "by target_projector.**, under 'backbone.'" "$(golden cmae)" -o out.mim --heads 2
+accept "ignored: teacher of the encoder: model_teacher.blocks" "$(golden sdae)" -o out.mim --heads 2
+accept "ignored: norm of an earlier block, used only in pretraining: norm.*." "$(golden localmim)" -o out.mim --heads 2
+accept "ignored: of the text encoder beside it: ln_final.bias" "$(golden eva02_clip_e)" -o out.mim --heads 2 --family eva02-clip-e
+accept "pool mean (fc_norm)" "$(golden maskfeat_finetuned)" -o out.mim --heads 2 --resize squash --filter bilinear
+mkdir qk
+cp "$(golden timm_qk_norm)" qk
+# shellcheck disable=SC2086
+accept "heads 2 (tensors)" qk -o out.mim $(echo "$all" | sed "s/--heads 2//")
+refuse "holds a decoder in which masked tokens alone attend" "$(golden milan)" -o out.mim --heads 2 --keep-decoder
+refuse "decoder_pred.weight' is f16 [32, 16]; [48, 16] was expected" "$(golden sdae)" -o out.mim --heads 2 --keep-decoder --decoder-heads 2 --norm-pix no
+for name in ibot msn cmae milan localmim dmae; do
+    refuse "not in the file: number of heads (give --heads N" "$(golden $name)" -o out.mim
+done
+refuse "number of heads (give --heads N" "$(golden tinymim)" -o out.mim --family tinymim
+refuse "mean of the pixels (--mean R,G,B" "$(golden bootmae)" -o out.mim --heads 2
+refuse "tensor 'blocks.0.attn.q_norm.weight' is f16 [24]; [12] was expected" "$(golden timm_qk_norm)" -o out.mim --heads 4
+group "files of several encoders, and of what pretraining left"
+
 # ---- bad checkpoints ----
 
 refuse "cannot open" bad/nowhere.safetensors -o out.mim

@@ -378,6 +378,8 @@ static int measure_decoder(measures *m, const vit *model, const checkpoint *cp)
     block_measure first, block;
     if (model->layout.known)
         return fail("%s: the decoder of %s is not available in this version (--keep-decoder)", cp->path, model->family->name);
+    if (model->no_decoder)
+        return fail("%s: holds a %s; leave out --keep-decoder", cp->path, model->no_decoder);
     if (!top[DECODER_EMBED].weight && !model->decoder_depth && !family_scheme(model->family)->family)
         return fail("%s: has no decoder to keep (--keep-decoder)", cp->path);
     if (vit_check_decoder(model, cp))
@@ -438,6 +440,9 @@ int measure(measures *m, const vit *model, const checkpoint *cp, int keep_decode
         return 1;
     if (measure_bias(m, model, cp) || measure_rotary(m, model, cp))
         return 1;
+    const tensor *query_norm = model->block[0][QUERY_NORM].weight;      /* as wide as a head */
+    if (query_norm && query_norm->count && m->inner % query_norm->count == 0)
+        m->heads = (uint32_t)(m->inner / query_norm->count);
     if ((top[NORM].weight && is_norm(&top[NORM], m->dim)) || (top[POOL_NORM].weight && is_norm(&top[POOL_NORM], m->dim)))
         return 1;
     if (top[HEAD].weight) {
@@ -594,6 +599,13 @@ static mim_blob_step *add_attention(plan *p, const part *b, stack *k, int positi
         rows r = norm_rows(&b[ATTENTION_NORM]);
         plan_plain(p, step, 5, 2, inner, &r);
     }
+    if (b[QUERY_NORM].weight) {
+        rows r = { .kind = ROWS_NORMS };
+        r.part[0] = b[QUERY_NORM];
+        r.part[1] = b[KEY_NORM];
+        step->qk_norm = MIM_QK_LAYER_NORM;
+        plan_plain(p, step, 6, 4, head_dim, &r);
+    }
     return step;
 }
 
@@ -653,6 +665,15 @@ static int check_heads(const checkpoint *cp, const char *what, uint32_t inner, u
     return 0;
 }
 
+/* Norms of queries and keys are as wide as a head, which the number of heads tells. */
+static int check_qk_norms(const vit *model, uint32_t head_dim)
+{
+    for (uint32_t i = 0; i < model->depth; i++)
+        if (is_norm(&model->block[i][QUERY_NORM], head_dim) || is_norm(&model->block[i][KEY_NORM], head_dim))
+            return 1;
+    return 0;
+}
+
 static int build_decoder(plan *p, const vit *model, const checkpoint *cp, const measures *m, const settings *s)
 {
     const part *top = model->top;
@@ -702,7 +723,8 @@ static int build_decoder(plan *p, const vit *model, const checkpoint *cp, const 
 static int build_blocks(plan *p, const vit *model, const checkpoint *cp, const measures *m, const settings *s)
 {
     stack k = { .activation = (uint32_t)s->activation.value, .eps = (float)s->eps.value, .top = model->top, .made = family_scheme(model->family)->made, .s = s,
-                .bias_rows = m->bias_rows, .post_norm = model->layout.post_norm ? MIM_STEP_POST_NORM : 0 };
+               
+                .bias_rows = m->bias_rows, .post_norm = model->layout.post_norm || model->family->arithmetic.post_norm ? MIM_STEP_POST_NORM : 0 };
     uint32_t dim = m->embed_dim;
     for (uint32_t i = 0; i < model->depth; i++) {
         const part *b = model->block[i];
@@ -801,6 +823,11 @@ int build(plan *p, const vit *model, const checkpoint *cp, const measures *m, co
     if (top[PERIODS].weight && top[PERIODS].weight->count != m->inner / heads / 4)
         return fail("%s: '%s' is for heads of %" PRIu64 ", not of %" PRIu32 " (%s)", cp->path, top[PERIODS].weight->name,
                     top[PERIODS].weight->count * 4, m->inner / heads, s->heads.from);
+    if (model->family->arithmetic.post_norm && model->block[0][SCALE1].weight)
+        return fail("%s: '%s' scales what a norm follows, which %s does not; give another --family", cp->path,
+                    model->block[0][SCALE1].weight->name, model->family->name);
+    if (model->block[0][QUERY_NORM].weight && check_qk_norms(model, m->inner / heads))
+        return 1;
     if (!(eps > 0) || !isfinite(eps))
         return fail("%s: epsilon of the norms is %g; it must be a positive f32", cp->path, s->eps.value);
     if ((pool == MIM_POOL_CLS || pool == MIM_POOL_CLS_MEAN) && !m->has_cls)

@@ -21,6 +21,7 @@ enum { BLOCKS_MAX = 6 };
 
 typedef struct naming {
     const char *name, *title;
+    const char *sign;             /* that must be there, too, where another naming projects patches under the same name; or NULL */
     const char *blocks[BLOCKS_MAX], *decoder_blocks[BLOCKS_MAX];
     const name_row *top, *in_block;
 } naming;
@@ -33,7 +34,6 @@ static const char text_reason[] = "of the text encoder beside it";
 static const char index_reason[] = "index of the relative positions, computed";
 static const char rotary_reason[] = "table of the rotary embedding, computed";
 static const char windowed_reason[] = "decoder with windows, used only in pretraining";
-static const char average_reason[] = "of the encoder whose average, target_encoder, is used";
 static const char unturned_reason[] = "positions, of no use to a model with rotary ones";
 static const char window_reason[] = "mask of the shifted windows, computed";
 static const char coordinates_reason[] = "distances inside a window, computed";
@@ -102,7 +102,12 @@ static const name_row timm_top[] = {
     { "decoder.0.*", ROLE_NONE, 0, pixel_head_reason },
     { "text.**", ROLE_NONE, 0, text_reason },
     { "logit_scale", ROLE_NONE, 0, text_reason },
-    { "lm_head.*", ROLE_NONE, 0, pretraining_reason },
+    { "transformer.**", ROLE_NONE, 0, text_reason },
+    { "token_embedding.weight", ROLE_NONE, 0, text_reason },
+    { "positional_embedding", ROLE_NONE, 0, text_reason },
+    { "ln_final.*", ROLE_NONE, 0, text_reason },
+    { "text_projection", ROLE_NONE, 0, text_reason },
+    { "lm_head**", ROLE_NONE, 0, pretraining_reason },
     { "cls_pt_layers.**", ROLE_NONE, 0, pretraining_reason },
     { "local_cls_norm.*", ROLE_NONE, 0, pretraining_reason },
     { "rd_pos_embed", ROLE_NONE, 0, pretraining_reason },
@@ -110,7 +115,32 @@ static const name_row timm_top[] = {
     { "encoder_to_regresser**", ROLE_NONE, 0, pretraining_reason },
     { "regresser.**", ROLE_NONE, 0, pretraining_reason },
     { "decoder.**", ROLE_NONE, 0, pretraining_reason },
+    /* iBOT, MSN, I-JEPA; DMAE; BootMAE; LocalMIM, which norms four layers; MaskFeat; MaskDistill */
+    { "masked_embed", ROLE_NONE, 0, mask_reason },
+    { "head.mlp.**", ROLE_NONE, 0, pretraining_reason },
+    { "head.last_layer**", ROLE_NONE, 0, pretraining_reason },
+    { "fc.fc1.*", ROLE_NONE, 0, pretraining_reason },
+    { "fc.fc2.*", ROLE_NONE, 0, pretraining_reason },
+    { "fc.fc3.*", ROLE_NONE, 0, pretraining_reason },
+    { "fc.bn1.**", ROLE_NONE, 0, pretraining_reason },
+    { "fc.bn2.**", ROLE_NONE, 0, pretraining_reason },
+    { "prototypes", ROLE_NONE, 0, pretraining_reason },
+    { "predictor.**", ROLE_NONE, 0, pretraining_reason },
+    { "aligned_feature_projection_heads.**", ROLE_NONE, 0, pretraining_reason },
+    { "decode_blocks**", ROLE_NONE, 0, pretraining_reason },
+    { "decode_norm**", ROLE_NONE, 0, pretraining_reason },
+    { "down.*", ROLE_NONE, 0, pretraining_reason },
+    { "down_1.*", ROLE_NONE, 0, pretraining_reason },
+    { "mask_token_1", ROLE_NONE, 0, mask_reason },
+    { "de_pos_embed", ROLE_NONE, 0, pretraining_reason },
+    { "norm.0.*", ROLE_NONE, 0, "norm of an earlier block, used only in pretraining" },
+    { "norm.1.*", ROLE_NONE, 0, "norm of an earlier block, used only in pretraining" },
+    { "norm.2.*", ROLE_NONE, 0, "norm of an earlier block, used only in pretraining" },
+    { "norm.3.*", NORM, 0, NULL },
+    { "hog_enc.**", ROLE_NONE, 0, pretraining_reason },
+    { "hogs.**", ROLE_NONE, 0, pretraining_reason },
     { "pred_head.**", ROLE_NONE, 0, pretraining_reason },
+    { "distill_head.*", ROLE_NONE, 0, pretraining_reason },
     { "prompt_encoder.**", ROLE_NONE, 0, prompt_reason },
     { "mask_decoder.**", ROLE_NONE, 0, prompt_reason },
     { "align_dim_**", ROLE_NONE, 0, pyramid_reason },
@@ -156,6 +186,12 @@ static const name_row timm_block[] = {
     { "reduction.*", MERGE, 0, NULL },
     { "attn.rope.freqs_cos", ROLE_NONE, 0, rotary_reason },
     { "attn.rope.freqs_sin", ROLE_NONE, 0, rotary_reason },
+    { "attn.q.*", QUERY, 0, NULL },
+    { "attn.k.*", KEY, 0, NULL },
+    { "attn.v.*", VALUE, 0, NULL },
+    { "attn.kv.*", KEY, 0, NULL },        /* of decoders that attend across */
+    { "attn.q_norm.*", QUERY_NORM, 0, NULL },
+    { "attn.k_norm.*", KEY_NORM, 0, NULL },
     { "attn.norm.*", ATTENTION_NORM, 0, NULL },
     { "attn.inner_attn_ln.*", ATTENTION_NORM, 0, NULL },
     { "attn.proj.*", PROJ, 0, NULL },
@@ -355,15 +391,51 @@ static const vector_row *naming_vectors(const char *name)
     return NULL;
 }
 
+/* mmpretrain, and before it mmcls and mmselfsup; the authors of CMAE. */
+static const name_row mmpretrain_top[] = {
+    { "patch_embed.projection.*", PATCH, 0, NULL },
+    { "cls_token", CLS, 0, NULL },
+    { "pos_embed", POSITIONS, 0, NULL },
+    { "ln1.*", NORM, 0, NULL },
+    { "ln2.*", POOL_NORM, 0, NULL },
+    { "fc_norm.*", POOL_NORM, 0, NULL },
+    { "head.fc.*", HEAD, 0, NULL },
+    { "head.layers.head.*", HEAD, 0, NULL },
+    { "head.predictor.**", ROLE_NONE, 0, pretraining_reason },
+    { "mask_token", ROLE_NONE, 0, mask_reason },
+    { "neck.**", ROLE_NONE, 0, pretraining_reason },
+    { "pixel_decoder.**", ROLE_NONE, 0, pretraining_reason },
+    { "feature_decoder.**", ROLE_NONE, 0, pretraining_reason },
+    { "projector.**", ROLE_NONE, 0, pretraining_reason },
+    { "target_projector.**", ROLE_NONE, 0, pretraining_reason },
+    { NULL, 0, 0, NULL }
+};
+static const name_row mmpretrain_block[] = {
+    { "ln1.*", NORM1, 0, NULL },
+    { "attn.qkv.*", QKV, 0, NULL },
+    { "attn.q_bias", QUERY, 1, NULL },
+    { "attn.v_bias", VALUE, 1, NULL },
+    { "attn.proj.*", PROJ, 0, NULL },
+    { "gamma_1", SCALE1, 0, NULL },
+    { "attn.gamma1.weight", SCALE1, 0, NULL },
+    { "ln2.*", NORM2, 0, NULL },
+    { "ffn.layers.0.0.*", FC1, 0, NULL },
+    { "ffn.layers.1.*", FC2, 0, NULL },
+    { "gamma_2", SCALE2, 0, NULL },
+    { "ffn.gamma2.weight", SCALE2, 0, NULL },
+    { NULL, 0, 0, NULL }
+};
+
 static const naming namings[] = {
-    { "timm", "timm's names", { "blocks.%.", "blocks.#.%.", "layers.@.blocks.%.", "stages.@.blocks.%.", "blocks&.%.", NULL }, { "decoder_blocks.%.", NULL },
+    { "mmpretrain", "mmpretrain's names", "layers.0.ln1.weight", { "layers.%.", NULL }, { NULL }, mmpretrain_top, mmpretrain_block },
+    { "timm", "timm's names", NULL, { "blocks.%.", "blocks.#.%.", "layers.@.blocks.%.", "stages.@.blocks.%.", "blocks&.%.", NULL }, { "decoder_blocks.%.", NULL },
       timm_top, timm_block },
-    { "transformers", "transformers' names", { "encoder.layer.%.", "layers.%.", "layer.%.", "model.layer.%.",
+    { "transformers", "transformers' names", NULL, { "encoder.layer.%.", "layers.%.", "layer.%.", "model.layer.%.",
       "encoder.layers.@.blocks.%.", "encoder.stages.@.layers.%." },
       { "decoder.decoder_layers.%.", "decoder.decoder_encoder.layer.%.", NULL }, hf_top, hf_block },
-    { "vjepa2", "transformers' names", { "layer.%.", NULL }, { NULL }, vjepa2_top, vjepa2_block },
-    { "presto", "the authors' names", { "blocks.%.", NULL }, { NULL }, presto_top, timm_block },
-    { "galileo", "the authors' names", { "blocks.%.", NULL }, { NULL }, galileo_top, galileo_block },
+    { "vjepa2", "transformers' names", NULL, { "layer.%.", NULL }, { NULL }, vjepa2_top, vjepa2_block },
+    { "presto", "the authors' names", NULL, { "blocks.%.", NULL }, { NULL }, presto_top, timm_block },
+    { "galileo", "the authors' names", NULL, { "blocks.%.", NULL }, { NULL }, galileo_top, galileo_block },
 };
 #define NAMING_COUNT (sizeof namings / sizeof *namings)
 
@@ -423,6 +495,26 @@ static const float audiomae_mean[1] = { -4.2677393f }, audiomae_std[1] = { 9.137
 /* of reflectances times 10000, Prithvi's first version; the second's are in its config.json */
 static const float prithvi_mean[6] = { 775, 1081, 1229, 2497, 2204, 1611 };
 static const float prithvi_std[6] = { 1282, 1270, 1399, 1368, 1292, 1155 };
+static const published_size mae_lite_sizes[] = {
+    { 192, 12, 768, 12 }, { 384, 12, 1536, 12 }, { 768, 12, 3072, 12 }, { 0, 0, 0, 0 }
+};
+/* of 192, pretrained with 6 heads and fine-tuned with 3 by the same code: asked for */
+static const published_size tinymim_sizes[] = {
+    { 384, 12, 1536, 6 }, { 768, 12, 3072, 12 }, { 0, 0, 0, 0 }
+};
+static const published_size distilled_sizes[] = {
+    { 384, 12, 1536, 6 }, { 768, 12, 3072, 12 }, { 1024, 24, 4096, 16 }, { 1280, 32, 5120, 16 }, { 0, 0, 0, 0 }
+};
+static const published_size joint_sizes[] = {
+    { 192, 12, 768, 3 }, { 384, 12, 1536, 6 }, { 768, 12, 3072, 12 }, { 1024, 24, 4096, 16 }, { 1280, 32, 5120, 16 },
+    { 1408, 40, 6144, 16 }, { 0, 0, 0, 0 }
+};
+static const published_size base_sizes[] = {
+    { 768, 12, 3072, 12 }, { 1024, 24, 4096, 16 }, { 0, 0, 0, 0 }
+};
+static const published_size clip_e_sizes[] = {
+    { 1792, 64, 15360, 16 }, { 0, 0, 0, 0 }
+};
 /* of pyramids: width of the last stage, blocks with those that merge, the last hidden width, heads of the first attention */
 static const published_size hiera_sizes[] = {
     { 768, 12, 3072, 1 }, { 768, 16, 3072, 1 }, { 768, 24, 3072, 1 }, { 896, 24, 3584, 2 }, { 1152, 48, 4608, 2 },
@@ -446,13 +538,15 @@ static const published_size dinov3_satellite[] = {
 
 #define NO_PICTURE { 0, 0, 0, 0, 0, NULL }
 #define NO_DECODER { 0, 0, 0, 0 }
-#define PLAIN { 0, 0, 0, 0, 0, 0 }
-#define SWIGLU { 0, 0, 0, 0, 0, MIM_SILU }
-#define BIAS(rule) { rule, 0, 0, 0, 0, 0 }
-#define ROTARY_VIDEO { 0, MIM_ROTARY_PAIRS, MIM_GRID_INDEX, 10000, 0, 0 }
+#define PLAIN { 0, 0, 0, 0, 0, 0, 0 }
+#define SWIGLU { 0, 0, 0, 0, 0, MIM_SILU, 0 }
+#define BIAS(rule) { rule, 0, 0, 0, 0, 0, 0 }
+#define ROTARY_CAT { 0, MIM_ROTARY_PAIRS, MIM_GRID_SCALED, 10000, 16, MIM_SILU, 0 }
+#define ROTARY_DINOV3(gate) { 0, MIM_ROTARY_HALVES, MIM_GRID_CENTERED, 100, 0, gate, 0 }
+#define ROTARY_VIDEO { 0, MIM_ROTARY_PAIRS, MIM_GRID_INDEX, 10000, 0, 0, 0 }
 #define SQUASHED { 224, 0, 0, 0, MIM_BILINEAR, NULL }
-#define ROTARY_CAT { 0, MIM_ROTARY_PAIRS, MIM_GRID_SCALED, 10000, 16, MIM_SILU }
-#define ROTARY_DINOV3(gate) { 0, MIM_ROTARY_HALVES, MIM_GRID_CENTERED, 100, 0, gate }
+#define POST_NORM { 0, 0, 0, 0, 0, 0, 1 }
+#define BY_OPTION { "--family", NULL, NULL }     /* never by its names: they are those of others */
 
 static const family families[] = {
     /* Videos, sound, satellites. Their decoders are the MAE authors' or have its names, so they come first. */
@@ -483,6 +577,66 @@ static const family families[] = {
       0, 0, MIM_POOL_MEAN_ALL, MIM_POSITIONS_NONE, 0, 1, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, ROTARY_VIDEO },
     { "hf-videomae", "transformers' VideoMAE", "VideoMAE", "transformers", "videomae", { "tubelets", NULL },
       0, 0, MIM_POOL_MEAN_ALL, MIM_POSITIONS_NONE, 0, 1, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, PLAIN },
+    /* Their names are those of MAE and BEiT, with others beside them. */
+    { "ibot", "iBOT or AttMask, the authors' release", "iBOT", "timm", NULL,
+      { "masked_embed|*.masked_embed|head.last_layer2.weight_g", "!decoder_embed.weight", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0.1f, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, joint_sizes, NO_DECODER, PLAIN },
+    { "msn", "MSN, the authors' release", "MSN", "timm", NULL, { "fc.fc1.weight", "cls_token", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BILINEAR, NULL }, joint_sizes, NO_DECODER, PLAIN },
+    /* the authors' code for other sizes takes the first patch for a class token, and fails */
+    { "ijepa", "I-JEPA, the authors' release", "I-JEPA", "timm", NULL,
+      { "!cls_token", "!*.ls1.gamma", "pos_embed", "predictor.mask_token|predictor.module.mask_token", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
+      imagenet_mean, imagenet_std, NO_PICTURE, joint_sizes, NO_DECODER, PLAIN },
+    { "mae-lite", "MAE-Lite, the authors' release", "MAE-Lite", "timm", NULL,
+      { "module.model.decoder_embed.weight", NULL, NULL },
+      1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_CUBIC, 0, 0,
+      imagenet_mean, imagenet_std, NO_PICTURE, mae_lite_sizes, { 96, 1, 384, 3 }, BIAS(MIM_BIAS_GEOMETRIC) },
+    { "dmae", "DMAE, the authors' release", "DMAE", "timm", NULL,
+      { "aligned_feature_projection_heads.0.weight|aligned_feature_projection_heads.0.fc1.weight", NULL, NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 1, 0, MIM_BICUBIC, NULL }, distilled_sizes, { 512, 8, 2048, 16 }, PLAIN },
+    { "sdae", "SdAE, the authors' release", "SdAE", "timm", NULL, { "model_teacher.patch_embed.proj.weight", NULL, NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 1, 0, MIM_BICUBIC, NULL }, distilled_sizes, NO_DECODER, PLAIN },
+    { "milan", "MILAN, the authors' release", "MILAN", "timm", NULL, { "decoder_embed.weight", "decoder_blocks.0.attn.kv.weight", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 1, 0, MIM_BICUBIC, NULL }, distilled_sizes, NO_DECODER, PLAIN },
+    { "tinymim", "TinyMIM, the authors' release", "TinyMIM", "timm", NULL, BY_OPTION,
+      1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_CUBIC, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 1, 0, MIM_BICUBIC, NULL }, tinymim_sizes, NO_DECODER, PLAIN },
+    { "semmae", "SemMAE, the authors' release", "SemMAE", "timm", NULL, BY_OPTION,
+      1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_CUBIC, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 1, 0, MIM_BICUBIC, NULL }, mae_sizes, { 512, 8, 2048, 16 }, PLAIN },
+    { "localmim", "LocalMIM's ViT, the authors' release", "LocalMIM", "timm", NULL, { "norm.3.weight", "decoder.3.embed.weight", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 1, 0, MIM_BICUBIC, NULL }, distilled_sizes, NO_DECODER, PLAIN },
+    { "bootmae", "BootMAE, the authors' release", "BootMAE", "timm", NULL, { "decode_norm_1.weight", "pos_embed", "*.attn.q_bias" },
+      1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_FIXED, 0, 0, NULL, NULL, NO_PICTURE, base_sizes, NO_DECODER, PLAIN },
+    /* SlowFast: the tokens are averaged first, then normed */
+    { "maskfeat", "MaskFeat's ViT, as SlowFast has it", "MaskFeat", "timm", NULL,
+      { "pred_head.**|head.projection.weight", "cls_token", "pos_embed", "!*.attn.rel_pos_h", "!*.attn.pool_q.weight" },
+      1e-6f, MIM_GELU_ERF, POOL_THEN_NORM, MIM_POSITIONS_LINEAR, 0, 0,
+      imagenet_mean, imagenet_std, NO_PICTURE, base_sizes, NO_DECODER, PLAIN },
+    { "maskdistill", "MaskDistill", "MaskDistill", "timm", NULL, { "distill_head.weight", "*.relative_position_bias_table", NULL },
+      1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_FIXED, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER,
+      BIAS(MIM_BIAS_GEOMETRIC) },
+    { "data2vec", "data2vec-vision, the authors' release", "data2vec", "timm", NULL, BY_OPTION,
+      1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_FIXED, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER,
+      BIAS(MIM_BIAS_GEOMETRIC) },
+    /* EVA's tensors, but the norms follow the attention and the MLP */
+    { "eva02-clip-e", "EVA-02-CLIP E, the authors' release", "EVA-CLIP", "timm", NULL,
+      { "1792 wide", "pos_embed", "*.attn.q_bias", NULL },
+      1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_CUBIC, 0, 0,
+      clip_mean, clip_std, { 224, 224, 1, 0, MIM_BICUBIC, NULL }, clip_e_sizes, NO_DECODER, POST_NORM },
+    { "cmae", "CMAE, the authors' release", "CMAE", "mmpretrain", NULL, { "target_projector.**|pixel_decoder.**", NULL, NULL },
+      1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_CUBIC, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, base_sizes, NO_DECODER, PLAIN },
+    { "mmpretrain", "mmpretrain's ViT", "", "mmpretrain", NULL, { NULL, NULL, NULL },
+      1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, base_sizes, NO_DECODER, PLAIN },
+
     /* Windows and pyramids. SAM itself pads what is not square after resizing; of a square picture this is the same. Swin at
      * other sizes as in timm: windows stay what they are, and tables that windows grow out of follow BEiT's rule. */
     { "swinv2", "Swin V2, the authors' release", "", "timm", NULL, { "layers.0.downsample.reduction.weight", "*.attn.logit_scale", NULL },
@@ -1121,15 +1275,18 @@ static int refuse_unknown(const vit *model, const checkpoint *cp)
 }
 
 /* The naming of an encoder whose patch projection this is, and the length of what precedes its names; else NULL. */
-static const naming *encoder_at(const tensor *t, size_t *length)
+static const naming *encoder_at(const checkpoint *cp, const tensor *t, size_t *length)
 {
     for (size_t k = 0; k < NAMING_COUNT; k++)
         for (const name_row *row = namings[k].top; row->role == PATCH; row++) {      /* they come first */
-            char stem[80];
+            char stem[80], sign[1024];
             int bias;
             snprintf(stem, sizeof stem, "%.*sweight", (int)strlen(row->pattern) - 1, row->pattern);
             size_t n = strlen(t->name), m = strlen(stem);
             if (n < m || strcmp(t->name + n - m, stem) != 0 || (n > m && t->name[n - m - 1] != '.'))
+                continue;
+            int fits = !namings[k].sign ? 0 : snprintf(sign, sizeof sign, "%.*s%s", (int)(n - m), t->name, namings[k].sign);
+            if (namings[k].sign && (fits < 0 || (size_t)fits >= sizeof sign || !checkpoint_find(cp, sign)))
                 continue;
             *length = n - m;
             /* CAE's second encoder is one of the things to leave out */
@@ -1140,6 +1297,24 @@ static const naming *encoder_at(const tensor *t, size_t *length)
     return NULL;
 }
 
+/* Of the encoders that were trained together, the one that their authors evaluate. I-JEPA's is the one that timm and
+ * transformers took. */
+typedef struct preference {
+    const char *chosen, *other;           /* how the names begin */
+    const char *sign;                     /* a name in the chosen one; "!": not in it; "tubelets": it takes videos */
+    const char *why;                      /* the others are ignored */
+} preference;
+
+static const preference preferences[] = {
+    { "teacher.", "student.", NULL, "student, whose teacher is what is evaluated" },
+    { "target_encoder.", "encoder.", "cls_token", "encoder, whose average (target_encoder) is what is evaluated" },
+    { "target_encoder.", "encoder.", "tubelets", "encoder, whose average (target_encoder) is what is evaluated" },
+    { "encoder.", "target_encoder.", "!cls_token", "target encoder, the average of what is used" },
+    { "model.", "model_teacher.", NULL, "teacher of the encoder" },
+    { "module.model.", "module.ema_model.", NULL, "average of the encoder" },
+    { "backbone.", "target_backbone.", NULL, "average of the encoder, used only in pretraining" },
+};
+
 /* The encoders of a file, by their patch projections. */
 enum { ENCODERS_MAX = 16 };
 
@@ -1148,8 +1323,40 @@ typedef struct encoders {
     const char *name[ENCODERS_MAX];       /* begins with the prefix, */
     size_t length[ENCODERS_MAX];          /*   which is so long */
     size_t count, chosen;
-    int averaged;                         /* the one chosen is the average of the others */
+    const preference *rule;               /* by which it was chosen, or NULL */
 } encoders;
+
+static int begins(const char *name, const char *with) { return strncmp(name, with, strlen(with)) == 0; }
+
+/* Chooses where a rule covers all encoders, one of which it prefers. */
+static int prefer(encoders *e, const checkpoint *cp)
+{
+    for (size_t k = 0; k < sizeof preferences / sizeof *preferences && e->count > 1; k++) {
+        const preference *rule = &preferences[k];
+        size_t chosen = 0, others = 0;
+        for (size_t i = 0; i < e->count; i++) {
+            others += begins(e->name[i], rule->other) != 0;
+            if (begins(e->name[i], rule->chosen)) {
+                e->chosen = i;
+                chosen++;
+            }
+        }
+        if (chosen != 1 || others != e->count - 1)
+            continue;
+        char name[1024];
+        int absent = rule->sign && rule->sign[0] == '!';
+        int fits = snprintf(name, sizeof name, "%.*s%s", (int)e->length[e->chosen], e->name[e->chosen],
+                            rule->sign ? rule->sign + absent : "");
+        if (rule->sign && strcmp(rule->sign, "tubelets") == 0) {
+            if (checkpoint_find(cp, e->name[e->chosen])->rank != 5)
+                continue;
+        } else if (rule->sign && (fits < 0 || (size_t)fits >= sizeof name || (checkpoint_find(cp, name) != NULL) == absent))
+            continue;
+        e->rule = rule;
+        return 1;
+    }
+    return 0;
+}
 
 static int find_encoder(encoders *e, const checkpoint *cp, const char *prefix)
 {
@@ -1160,7 +1367,7 @@ static int find_encoder(encoders *e, const checkpoint *cp, const char *prefix)
     for (size_t i = 0; i < cp->count; i++) {
         size_t length;
         const char *name = cp->tensors[i].name;
-        const naming *names = encoder_at(&cp->tensors[i], &length);
+        const naming *names = encoder_at(cp, &cp->tensors[i], &length);
         if (!names)
             continue;
         if (e->count == ENCODERS_MAX)
@@ -1175,15 +1382,8 @@ static int find_encoder(encoders *e, const checkpoint *cp, const char *prefix)
         snprintf(text, sizeof text, "%s'%.*s'", count++ ? ", " : "", (int)(length > 140 ? 140 : length), name);
         append(found, sizeof found, text);
     }
-    if (count == 1)
+    if (count == 1 || (!prefix && prefer(e, cp)))
         return 0;
-    /* Those who train with a moving average of the encoder use, and publish, the average. */
-    for (size_t i = 0; i < e->count && !prefix && count == 2; i++)
-        if (strncmp(e->name[i], "target_", 7) == 0 && strcmp(e->name[i] + 7, e->name[1 - i]) == 0) {
-            e->chosen = i;
-            e->averaged = 1;
-            return 0;
-        }
     if (count)
         return fail("%s: holds %zu encoders, under %s; choose one with --prefix", cp->path, count, found);
     if (prefix)
@@ -1216,6 +1416,18 @@ int is_gated(const part *block)
 
 enum { EVIDENCE_MAX = sizeof ((family *)0)->evidence / sizeof (char *) };
 
+/* Whether names begin so, "head.**", under the encoder's prefix or what precedes it. */
+static int has_any(const checkpoint *cp, const char *prefix, const char *pattern)
+{
+    size_t length = strlen(prefix), stem = strlen(pattern) - 2;
+    do
+        for (size_t i = 0; i < cp->count; i++)
+            if (strncmp(cp->tensors[i].name, prefix, length) == 0 && strncmp(cp->tensors[i].name + length, pattern, stem) == 0)
+                return 1;
+    while (shorten_prefix(prefix, &length));
+    return 0;
+}
+
 /* One name: of the top, or with '*' of any block. */
 static int is_present(const vit *model, const checkpoint *cp, const char *name)
 {
@@ -1226,6 +1438,12 @@ static int is_present(const vit *model, const checkpoint *cp, const char *name)
         return patch && patch->rank == 5;
     if (strcmp(name, "narrow positions") == 0)
         return patch && positions && positions->rank > 0 && positions->shape[positions->rank - 1] < patch->shape[0];
+    if (strcmp(name, "--family") == 0)
+        return 0;
+    if (strstr(name, " wide"))
+        return model->top[PATCH].weight->shape[0] == strtoull(name, NULL, 10);
+    if (strstr(name, ".**"))
+        return has_any(cp, model->prefix, name);
     if (strcmp(name, "widening blocks") == 0)
         return model->stages > 1;
     if (name[0] != '*')
@@ -1237,21 +1455,28 @@ static int is_present(const vit *model, const checkpoint *cp, const char *name)
     return 0;
 }
 
+enum { NAME_MAX_LENGTH = 80 };
+
+/* The first of "a|b" that is in the file, or else the last. Whether there is one. */
+static int find_present(const vit *model, const checkpoint *cp, const char *names, char name[NAME_MAX_LENGTH])
+{
+    for (;;) {
+        size_t length = strcspn(names, "|");
+        snprintf(name, NAME_MAX_LENGTH, "%.*s", (int)length, names);
+        if (is_present(model, cp, name))
+            return 1;
+        if (!names[length])
+            return 0;
+        names += length + 1;
+    }
+}
+
 static int has_evidence(const family *f, const vit *model, const checkpoint *cp)
 {
+    char name[NAME_MAX_LENGTH];
     for (size_t i = 0; i < EVIDENCE_MAX && f->evidence[i]; i++) {
-        const char *at = f->evidence[i] + (f->evidence[i][0] == '!');
-        int present = 0;
-        for (;;) {
-            char name[80];
-            size_t length = strcspn(at, "|");
-            snprintf(name, sizeof name, "%.*s", (int)length, at);
-            present |= is_present(model, cp, name);
-            if (!at[length])
-                break;
-            at += length + 1;
-        }
-        if (present == (f->evidence[i][0] == '!'))
+        int absent = f->evidence[i][0] == '!';
+        if (find_present(model, cp, f->evidence[i] + absent, name) == absent)
             return 0;
     }
     return 1;
@@ -1264,10 +1489,12 @@ static void find_family(vit *model, const naming *names, const checkpoint *cp)
             model->family = &families[i];
     append(model->evidence, sizeof model->evidence, model->family->evidence[0] ? "by " : "");
     for (size_t i = 0; i < EVIDENCE_MAX && model->family->evidence[i]; i++) {
-        const char *name = model->family->evidence[i];
+        int absent = model->family->evidence[i][0] == '!';
+        char name[NAME_MAX_LENGTH];
+        find_present(model, cp, model->family->evidence[i] + absent, name);
         append(model->evidence, sizeof model->evidence, i ? ", " : "");
-        append(model->evidence, sizeof model->evidence, name[0] == '!' ? "no " : "");
-        append(model->evidence, sizeof model->evidence, name + (name[0] == '!'));
+        append(model->evidence, sizeof model->evidence, absent ? "no " : "");
+        append(model->evidence, sizeof model->evidence, name);
     }
 }
 
@@ -1278,6 +1505,20 @@ static void settle_mlp(part *block)
         block[FC1] = block[UP];
         memset(&block[UP], 0, sizeof block[UP]);
     }
+}
+
+/* MILAN's decoder lets masked tokens alone ask; mim has no such step. */
+static void drop_crossing_decoder(vit *model, const checkpoint *cp)
+{
+    static const uint8_t roles[] = { DECODER_EMBED, DECODER_POSITIONS, DECODER_NORM, DECODER_PREDICT };
+    const part *first = model->decoder[0];
+    if (!model->decoder_depth || !first[KEY].weight || first[VALUE].weight || first[QKV].weight)
+        return;
+    model->no_decoder = "decoder in which masked tokens alone attend, not available";
+    vit_drop_decoder(model, cp, model->no_decoder);
+    model->decoder_depth = 0;
+    for (size_t i = 0; i < sizeof roles; i++)
+        memset(&model->top[roles[i]], 0, sizeof *model->top);
 }
 
 /* Whether attention, or an MLP, ends wider than it began. */
@@ -1388,7 +1629,8 @@ static int check_blocks(const checkpoint *cp, const part (*blocks)[ROLE_COUNT], 
     };
     static const struct { uint8_t role; const char *what; } uniform[] = {
         { RELATIVE_BIAS, "relative position bias" }, { ATTENTION_NORM, "norm inside the attention" },
-        { MLP_NORM, "norm inside the MLP" }, { SCALE1, "layer scale" }, { SCALE2, "layer scale" },
+        { MLP_NORM, "norm inside the MLP" }, { QUERY_NORM, "norm of queries" },
+        { KEY_NORM, "norm of keys" }, { SCALE1, "layer scale" }, { SCALE2, "layer scale" },
         { LOGIT_SCALE, "scale of the logits" }, { BIAS_MLP1, "MLP of the relative position bias" },
         { BIAS_MLP2, "MLP of the relative position bias" }, { AXIS_Y, "table of vertical distances" },
         { AXIS_X, "table of horizontal distances" }, { THIN_QUERY, "convolution of the queries" },
@@ -1425,10 +1667,14 @@ static int check_blocks(const checkpoint *cp, const part (*blocks)[ROLE_COUNT], 
             const part *p = &b[uniform[k].role];
             if (!p->weight != !first[uniform[k].role].weight)
                 return fail("%s: only some of its %s blocks have a %s", cp->path, which, uniform[k].what);
-            if ((uniform[k].role == ATTENTION_NORM || uniform[k].role == MLP_NORM) && !p->weight != !p->bias)
+            int norm = uniform[k].role == ATTENTION_NORM || uniform[k].role == MLP_NORM || uniform[k].role == QUERY_NORM ||
+                       uniform[k].role == KEY_NORM;
+            if (norm && !p->weight != !p->bias)
                 return fail("%s: '%s' is only half of a norm: RMS norm is not available in this version", cp->path,
                             (p->weight ? p->weight : p->bias)->name);
         }
+        if (!b[QUERY_NORM].weight != !b[KEY_NORM].weight)
+            return fail("%s: %s block %" PRIu32 " norms only one of queries and keys", cp->path, which, i);
         int split = (b[QUERY].weight != NULL) + (b[KEY].weight != NULL) + (b[VALUE].weight != NULL);
         int split_bias = b[QUERY].bias || b[KEY].bias || b[VALUE].bias;
         if (b[QKV].weight ? split != 0 : split != 3)
@@ -1462,10 +1708,6 @@ static int check_positions(const vit *model, const checkpoint *cp)
     if (top[POSITIONS].weight && f->positions == MIM_POSITIONS_NONE)
         return fail("%s: '%s' is a table of positions, which %s does not have; give another --family", cp->path,
                     top[POSITIONS].weight->name, f->name);
-    /* its tensors are those of EVA, the norms stand after the branches */
-    if (strcmp(f->name, "eva") == 0 && model->depth == 64 && top[PATCH].weight->shape[0] == 1792)
-        return fail("%s: has the size of EVA-02-CLIP E, whose norms follow the attention and the MLP: not available in this "
-                    "version", cp->path);
     return 0;
 }
 
@@ -1499,9 +1741,12 @@ static int settle_layout(vit *model, const checkpoint *cp, int certain)
     part *top = model->top;
     model->layout = layout_of(model->family);
     if (!model->layout.known) {
-        if (model->stages > 1 || top[NECK].weight)
-            return fail("%s: %s has no stages and no neck; this file has %" PRIu32 " stages%s; give another --family", cp->path,
-                        model->family->name, model->stages, top[NECK].weight ? " and a neck" : "");
+        if (model->stages > 1)
+            return fail("%s: %s has no stages, and this file has %" PRIu32 "; give another --family", cp->path, model->family->name,
+                        model->stages);
+        if (top[NECK].weight)
+            return fail("%s: '%s' is of a neck, and %s has no neck; give another --family", cp->path, top[NECK].weight->name,
+                        model->family->name);
         return 0;
     }
     if (!certain && strcmp(model->family->name, "swin") == 0 && top[POSITIONS].weight)
@@ -1547,22 +1792,25 @@ int vit_recognise(vit *model, const checkpoint *cp, const family *wanted, const 
         return fail("%s: has %s, which are not those of %s (%s)", cp->path, names->title, wanted->name, wanted->title);
 
     uint32_t depths[STAGES_MAX] = {0};
-    int strangers = 0, alone = found.count == 1;
+    int strangers = 0, alone = found.count == 1 || found.rule;
     if (count_stages(model, names, cp, alone, depths))
         return 1;
     for (size_t i = 0; i < cp->count; i++) {
         const tensor *t = &cp->tensors[i];
+        if (found.rule && begins(t->name, found.rule->other)) {
+            model->ignored[i] = found.rule->why;
+            continue;
+        }
         if (assign(model, names, cp, t, alone, depths, &model->ignored[i]))
             return 1;
         if (model->ignored[i] == unknown && prefix && is_outside(&found, t->name))
             model->ignored[i] = "outside the encoder chosen with --prefix";
-        if (model->ignored[i] == unknown && found.averaged && is_outside(&found, t->name))
-            model->ignored[i] = strncmp(t->name, "predictor", 9) == 0 ? pretraining_reason : average_reason;
         strangers |= model->ignored[i] == unknown;
     }
     if (strangers)
         return refuse_unknown(model, cp);
 
+    drop_crossing_decoder(model, cp);
     for (uint32_t i = 0; i < model->depth; i++)
         settle_mlp(model->block[i]);
     for (uint32_t i = 0; i < model->decoder_depth; i++)
@@ -1574,6 +1822,10 @@ int vit_recognise(vit *model, const checkpoint *cp, const family *wanted, const 
     model->family = wanted;
     if (!wanted)
         find_family(model, names, cp);
+    if (model->family->pool == POOL_THEN_NORM && !model->top[POOL_NORM].weight) {
+        model->top[POOL_NORM] = model->top[NORM];
+        memset(&model->top[NORM], 0, sizeof *model->top);
+    }
     const vit *seen = model;
     part *top = model->top;
     if (family_scheme(model->family)->made == MADE_TURNS && top[POSITIONS].weight) {

@@ -21,7 +21,7 @@ enum role {
     MERGE, MERGE_NORM,                    /* before a stage: how it takes cells of tokens; a block may be nothing but that */
     MERGE_LINEAR,                         /* after the last merging, before its positions */
     FUSE,                                 /* after a stage: what it adds to the last one's tokens */
-    NORM1, QKV, QKV_MASK, QUERY, KEY, VALUE, ATTENTION_NORM, PROJ, SCALE1,
+    NORM1, QKV, QKV_MASK, QUERY, KEY, VALUE, QUERY_NORM, KEY_NORM, ATTENTION_NORM, PROJ, SCALE1,
     NORM2, FC1, GATE, UP, MLP_NORM, FC2, SCALE2,    /* a gated MLP has GATE and UP, or both in FC1, the gate's rows first */
     RELATIVE_BIAS,                        /* of a block, or at the top: of all of them; both are added */
     BIAS_MLP1, BIAS_MLP2,                 /* compute such a bias from distances */
@@ -58,6 +58,7 @@ typedef struct arithmetic {
     float rotary_base;                    /* what the longest period tends to, over the shortest */
     uint32_t rotary_side;                 /* of the square grid that MIM_GRID_SCALED refers to */
     uint32_t gate;                        /* activation of a gated MLP; 0: differs */
+    uint32_t post_norm;                   /* 1: the blocks' norms follow the attention and the MLP */
 } arithmetic;
 
 /* How a table of a family is made that its files do not hold, or not as the blob wants it. */
@@ -114,6 +115,7 @@ typedef struct layout {
 } layout;
 
 #define POOL_BY_NORM 255u                 /* CLS where the last norm is of all tokens, else the mean of the patches */
+#define POOL_THEN_NORM 254u               /* the mean of the patches, which alone is normed */
 
 typedef struct family {
     const char *name;                     /* --family, and in the blob */
@@ -122,7 +124,8 @@ typedef struct family {
     const char *naming;                   /* of its tensors */
     const char *model_type;               /* in transformers' config.json, "a|b": either, or NULL */
     const char *evidence[5];              /* names that must be in the file, "*.name": of any block, "a|b": one of them;
-                                             "!name": that must not; "gated MLP", "widening blocks" */
+                                             "!name": that must not; "name.**": that begins so;
+                                             "gated MLP", "widening blocks", "1792 wide" */
     float eps;                            /* 0: differs from file to file */
     uint32_t activation;                  /* MIM_GELU_..., 0: differs */
     uint32_t pool;                        /* MIM_POOL_..., POOL_BY_NORM, 0: differs */
@@ -152,6 +155,7 @@ typedef struct vit {
     layout layout;
     part decoder[MIM_MAX_DEPTH][ROLE_COUNT];
     uint32_t depth, decoder_depth;
+    const char *no_decoder;               /* why the one in the file cannot be kept, or NULL */
     const char **ignored;                 /* per tensor of the checkpoint: why it is left out; NULL: used */
 } vit;
 

@@ -279,6 +279,8 @@ static void from_family(gathering *g)
     uint32_t activation = m->gated ? f->arithmetic.gate : f->activation, pool = f->pool;
     if (pool == POOL_BY_NORM)
         pool = g->model->top[NORM].weight && (m->has_cls || !g->model->layout.known) ? MIM_POOL_CLS : MIM_POOL_MEAN_PATCHES;
+    if (pool == POOL_THEN_NORM)
+        pool = MIM_POOL_MEAN_PATCHES;
     if (activation)
         set(&s->activation, activation, m->gated ? "gated MLP" : f->name);
     if (pool && !(pool == MIM_POOL_CLS && !m->has_cls))
@@ -695,7 +697,7 @@ static int from_timm(gathering *g)
 {
     static const char *const foreign[] = { "block_fn", "attn_layer", "mlp_layer", "embed_layer", "use_post_norm",
                                            "use_pre_transformer_norm", "rope_mixed_mode", "rope_grid_offset", "rope_grid_indexing",
-                                           "rope_type", "rotate_half", "qk_norm", "attn_type", "always_partition",
+                                           "rope_type", "rotate_half", "attn_type", "always_partition",
                                            "mask_unit_attn", "q_pool", "q_stride", "mask_unit_size",
                                            "dim_mul", "head_mul", "patch_kernel", "patch_stride", "patch_padding" };
     static const struct { const char *part, *method; } methods[] = {
