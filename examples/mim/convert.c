@@ -173,7 +173,7 @@ static void print_recognised(const vit *model, const checkpoint *cp, const measu
     printf(", %.2f M parameters\n", (double)m->parameters / 1e6);
 }
 
-static void print_written(const plan *p, const char *output, const measures *m, const settings *s)
+static void print_written(const plan *p, const char *output, const vit *model, const measures *m, const settings *s)
 {
     const mim_blob_header *h = &p->header;
     char text[1200] = "", value[160];
@@ -199,10 +199,12 @@ static void print_written(const plan *p, const char *output, const measures *m, 
     say(text, sizeof text, activation_name((uint32_t)s->activation.value), s->activation.from);
     snprintf(value, sizeof value, "pool %s", pool_name((uint32_t)s->pool.value));
     say(text, sizeof text, value, s->pool.from);
-    snprintf(value, sizeof value, "positions %s", positions_name((uint32_t)s->positions.value));
+    const enum made made = family_scheme(model->family)->made;
+    const char *rule = made == MADE_NUMBER_WAVES || made == MADE_TURNS ? "computed" : m->vectors ? "the caller's" : NULL;
+    snprintf(value, sizeof value, "positions %s", rule ? rule : positions_name((uint32_t)s->positions.value));
     if (s->position_offset.value > 0)
         snprintf(value + strlen(value), sizeof value - strlen(value), " with offset %g", s->position_offset.value);
-    say(text, sizeof text, value, s->positions.from);
+    say(text, sizeof text, value, rule ? model->family->name : s->positions.from);
     if (s->bias.from) {
         snprintf(value, sizeof value, "relative bias %s", bias_name((uint32_t)s->bias.value));
         say(text, sizeof text, value, s->bias.from);
@@ -283,7 +285,7 @@ static int convert(work *k, const wishes *w, const char *path, const number_kind
         build(k->plan, k->model, &k->cp, &m, &s, n) || check_output(&k->cp, w->output) || plan_write(k->plan, w->output))
         return 1;
     print_recognised(k->model, &k->cp, &m, &s, k->plan);
-    print_written(k->plan, w->output, &m, &s);
+    print_written(k->plan, w->output, k->model, &m, &s);
     print_ignored(k->model, &k->cp);
     return 0;
 }

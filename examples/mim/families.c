@@ -783,21 +783,21 @@ static const family families[] = {
 #define FAMILY_COUNT (sizeof families / sizeof *families)
 
 static const scheme schemes[] = {
-    { "videomae", MADE_NUMBER_WAVES, 16, 0, 0, 0, 0, 0, NULL, NULL },
-    { "hf-videomae", MADE_NUMBER_WAVES, 16, 0, 0, 0, 1e-5f, 0, NULL, NULL },     /* its fc_norm is PyTorch's default */
-    { "vjepa2", MADE_TURNS, 64, 0, 0, 0, 0, 0, NULL, NULL },
-    { "hf-vjepa2", MADE_TURNS, 64, 0, 0, 0, 0, 0, NULL, NULL },
-    { "prithvi", MADE_FRAME_WAVES, 0, 0, 0, 0, 0, 6, prithvi_mean, prithvi_std },
-    { "satmae", MADE_DATE_WAVES, 3, 0, 0, 0, 0, 0, NULL, NULL },
-    { "satmae-groups", MADE_GROUPS, 1, 0, 0, 0, 0, MIM_MAX_CHANNELS, no_mean, no_std },
-    { "audiomae", MADE_NOTHING, 1, 0, 0, 0, 0, 1, audiomae_mean, audiomae_std },
-    { "presto", MADE_VECTORS, 1, 8, 218, 1, 0, MIM_MAX_CHANNELS, no_mean, no_std },     /* of 24 months */
-    { "galileo", MADE_VECTORS, 1, 0, 247, 0, 0, MIM_MAX_CHANNELS, no_mean, no_std },    /* of 24 months in one place */
+    { "videomae", MADE_NUMBER_WAVES, 16, 224, 224, 0, 0, 0, 0, 0, NULL, NULL },
+    { "hf-videomae", MADE_NUMBER_WAVES, 16, 224, 224, 0, 0, 0, 1e-5f, 0, NULL, NULL },     /* its fc_norm is PyTorch's default */
+    { "vjepa2", MADE_TURNS, 64, 0, 0, 0, 0, 0, 0, 0, NULL, NULL },
+    { "hf-vjepa2", MADE_TURNS, 64, 0, 0, 0, 0, 0, 0, 0, NULL, NULL },
+    { "prithvi", MADE_FRAME_WAVES, 0, 0, 0, 0, 0, 0, 0, 6, prithvi_mean, prithvi_std },
+    { "satmae", MADE_DATE_WAVES, 3, 0, 0, 0, 0, 0, 0, 0, NULL, NULL },
+    { "satmae-groups", MADE_GROUPS, 1, 0, 0, 0, 0, 0, 0, MIM_MAX_CHANNELS, no_mean, no_std },
+    { "audiomae", MADE_NOTHING, 1, 1024, 128, 0, 0, 0, 0, 1, audiomae_mean, audiomae_std },
+    { "presto", MADE_VECTORS, 1, 0, 0, 8, 218, 1, 0, MIM_MAX_CHANNELS, no_mean, no_std },     /* of 24 months */
+    { "galileo", MADE_VECTORS, 1, 0, 0, 0, 247, 0, 0, MIM_MAX_CHANNELS, no_mean, no_std },    /* of 24 months in one place */
 };
 
 const scheme *family_scheme(const family *f)
 {
-    static const scheme nothing = { NULL, MADE_NOTHING, 1, 0, 0, 0, 0, 0, NULL, NULL };
+    static const scheme nothing = { NULL, MADE_NOTHING, 1, 0, 0, 0, 0, 0, 0, 0, NULL, NULL };
     for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++)
         if (strcmp(schemes[i].family, f->name) == 0)
             return &schemes[i];

@@ -85,6 +85,7 @@ typedef struct scheme {
     const char *family;
     enum made made;
     uint32_t frames;                      /* as published; 0: differs */
+    uint32_t height, width;               /* of all published inputs; 0: they differ, or their files tell */
     uint32_t heads;                       /* of all its sizes; 0: they differ */
     uint32_t tokens;                      /* MADE_VECTORS: as many as are expected */
     uint32_t pool_first;                  /* 1: the last norm comes after pooling, too */

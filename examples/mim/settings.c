@@ -1083,8 +1083,10 @@ static int settle_grid(gathering *g, extent *stored)
     const measures *m = g->m;
     uint32_t *prefix = &g->s->position_prefix, found = 0, extra = g->model->layout.extra_positions;
     char what[96];
+    const scheme *own = family_scheme(g->model->family);
+    extent published = { own->height, own->width, own->height ? g->model->family->name : NULL };
     if ((!m->position_rows && !m->bias_rows) || m->unit_positions) {
-        *stored = g->trained;
+        *stored = g->trained.from || g->wished.from ? g->trained : published;
         return 0;
     }
     if (extra && m->position_rows > extra && square_root(m->position_rows - extra) * square_root(m->position_rows - extra) == m->position_rows - extra) {
@@ -1111,6 +1113,10 @@ static int settle_grid(gathering *g, extent *stored)
             return 0;
         return fail("%s: %s says images of %" PRIu32 "x%" PRIu32 ", which do not fit the %s; give --image-size",
                     g->cp->path, g->trained.from, g->trained.height, g->trained.width, stored_what(m, what));
+    }
+    if (fits(m, g->stored_frames, published, prefix)) {
+        *stored = published;
+        return 0;
     }
     for (uint32_t i = 0; i < 3; i++) {
         uint32_t n = i == 0 ? extra : i == 1 ? m->has_cls : m->has_cls + m->registers, known = i && n == (i == 1 ? 0 : m->has_cls);
