@@ -1114,7 +1114,7 @@ static int settle_grid(gathering *g, extent *stored)
         return fail("%s: %s says images of %" PRIu32 "x%" PRIu32 ", which do not fit the %s; give --image-size",
                     g->cp->path, g->trained.from, g->trained.height, g->trained.width, stored_what(m, what));
     }
-    if (fits(m, g->stored_frames, published, prefix)) {
+    if (fits(m, g->stored_frames, extra, published, prefix)) {
         *stored = published;
         return 0;
     }
