@@ -377,7 +377,7 @@ typedef struct mim_blob_header {     /* 512 bytes */
     uint32_t resize_edge;            /* SHORT_EDGE: what the short edge becomes before the centre crop,
                                         for the image size as trained (>= its short edge); else 0 */
     uint32_t reserved0;
-    float    mean[16];               /* per channel, of pixels in 0..1 */
+    float    mean[16];               /* per channel, of pixels in 0..1; where channels are not colours, of the data as published */
     float    std[16];                /* > 0 */
     uint64_t parameters;             /* of the encoder as published, for information */
     char     name[64];               /* NUL-padded ASCII: what the file calls itself */
@@ -401,9 +401,10 @@ enum {
                                1 [prefix tokens (prefix x dim): CLS and registers, positions already added]
                                2 [positions (stored_frames*stored_height*stored_width x dim), raster order]
                                3 [norm (2 x dim): weight, bias]
-                               4 [metadata (5 x dim)]: per channel which of the caller's coordinates it shows (from 1; 0: none), as
-                                 scale * sin(value * frequency), or the cosine where phase is 1: rows which, frequency, what that
-                                 float lacks of it, phase, scale
+                               4 [metadata (5 n x dim)]: n times what is added to each channel, scale * sin(value * frequency), or the
+                                 cosine where phase is 1: rows which, frequency, what that float lacks of it, phase, scale.
+                                 which: the value is one of the caller's coordinates (from 1); -1: the patch's own raster index
+                                 (frame, y, x); -2: its frame; 0: none
                                5 [a table for the caller (any x dim): see mim_table]
                                6 [positions (unit_height*unit_width x dim) that repeat from mask unit to mask unit] */
     MIM_STEP_ATTENTION = 2, /* x += proj(norm2(softmax(scale * q k^T + bias) v)), of norm(x), q and k rotated
@@ -1224,8 +1225,9 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             MIMP_STEP_REQUIRE((prefix != 0) == (s->tensor[1] != 0), tensor);
             MIMP_SLOT(1, 0, MIM_PLAIN, prefix, next);
             MIMP_SLOT(3, 0, MIM_PLAIN, 2, next);
-            MIMP_STEP_REQUIRE((h->coordinates != 0) == (s->tensor[4] != 0), tensor);
-            MIMP_SLOT(4, 0, MIM_PLAIN, 5, next);
+            MIMP_STEP_REQUIRE(!h->coordinates || s->tensor[4], tensor);
+            MIMP_STEP_REQUIRE(!s->tensor[4] || MIMP_ROWS(4) % 5 == 0, tensor);
+            MIMP_SLOT(4, 0, MIM_PLAIN, MIMP_ROWS(4), next);
             MIMP_SLOT(5, 0, MIM_PLAIN, MIMP_ROWS(5), next);
             MIMP_SLOT(6, 0, MIM_PLAIN, (uint64_t)h->unit_height * h->unit_width, next);
             MIMP_STEP_REQUIRE(s->tensor[0] || !s->tensor[6], tensor);
@@ -4118,20 +4120,26 @@ static float mimp_sine(double x, int quarter)
     return (float)(phase & 2 ? -v : v);
 }
 
-/* row += what the caller knows of its frame */
-static void mimp_add_metadata(const mimp_run *run, const mim_blob_step *s, uint32_t frame, float *row)
+/* row += waves of what the caller knows of the patch's frame, and of where the patch is */
+static void mimp_add_metadata(const mimp_run *run, const mim_blob_step *s, uint32_t place, float *row)
 {
-    const uint32_t dim = run->dim, n = run->model->header->coordinates;
+    const uint32_t dim = run->dim, n = run->model->header->coordinates, frame = place / (run->grid.height * run->grid.width);
+    const uint32_t terms = s->tensor[4] ? run->model->tensors[s->tensor[4] - 1].rows / 5 : 0;
     const float *table = mimp_plain(run->model, s->tensor[4]);
-    uint32_t d;
-    for (d = 0; table && d < dim; d++) {
-        const float which = table[d];
-        const uint32_t of = which >= 1 && which <= (float)n ? (uint32_t)which : 0;
-        const float value = of ? run->image->coordinates[(size_t)frame * n + of - 1] : 0;
-        if (of && value == value)
-            row[d] += table[4 * (size_t)dim + d]
-                * mimp_sine((double)value * ((double)table[dim + d] + (double)table[2 * (size_t)dim + d]), table[3 * (size_t)dim + d] > 0.5f);
-    }
+    const size_t next = dim;
+    uint32_t term, d;
+    for (term = 0; term < terms; term++, table += 5 * next)
+        for (d = 0; d < dim; d++) {
+            const float which = table[d];
+            double value = which == -1 ? (double)place : (double)frame;
+            if (which >= 1 && which <= (float)n)
+                value = (double)run->image->coordinates[(size_t)frame * n + (uint32_t)which - 1];
+            else if (which != -1 && which != -2)
+                continue;
+            if (value == value)
+                row[d] += table[4 * next + d]
+                    * mimp_sine(value * ((double)table[next + d] + (double)table[2 * next + d]), table[3 * next + d] > 0.5f);
+        }
 }
 
 /* ---- projections onto the grid: embedding and convolution ---- */
@@ -4285,7 +4293,7 @@ static mim_status mimp_embed_run(mimp_run *run, const mim_blob_step *s)
             mimp_embed_patch(run, &e, s, frame * area + place, mimp_project_next(&e.to, n16));
             mimp_add_position(run, s, table, frame * area + place, run->x + (token + rows) * run->stride);
             mimp_add_unit_position(run, s, frame * area + place, run->x + (token + rows) * run->stride);
-            mimp_add_metadata(run, s, frame, run->x + (token + rows) * run->stride);
+            mimp_add_metadata(run, s, frame * area + place, run->x + (token + rows) * run->stride);
             if (rows == 0)
                 mimp_block_end(&e.to.block, mimp_min(tile, end - token));
             mimp_project_put(&e.to, rows, n16, rows + 1 == tile || token + rows + 1 == end);

@@ -135,7 +135,7 @@ static inline void builder_fill_plain(uint8_t *at, const mim_blob_tensor *t, int
     for (i = 0; i < n; i++) {
         const float x = use == BUILDER_NORM ? (i < t->columns) + uniform(-0.2f, 0.2f)
             : use == BUILDER_ROTARY && i >= t->columns ? (float)between(0, 3)
-            : use == BUILDER_METADATA && i < t->columns ? (float)between(0, 2) : uniform(-0.5f, 0.5f);
+            : use == BUILDER_METADATA && i / t->columns % 5 == 0 ? (float)between(0, 4) - 2 : uniform(-0.5f, 0.5f);
         memcpy(at + (size_t)i * 4, &x, 4);
     }
 }
@@ -520,7 +520,7 @@ static inline uint8_t *blob_grid(uint32_t kind, uint32_t type, size_t *bytes)
         s->activation = between(0, MIM_SILU);
     }
     if (h.coordinates)
-        s->tensor[4] = builder_plain(&b, 5, dim);
+        s->tensor[4] = builder_plain(&b, 5 * between(1, 2), dim);
     if (kind == GRID_HIERA && between(0, 1))
         s->tensor[6] = builder_plain(&b, h.unit_height * h.unit_width, dim);
     switch (kind) {

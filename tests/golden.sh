@@ -14,6 +14,10 @@ for cases in "$here"/golden/*/cases.txt; do
     name=$(basename "$dir")
     checkpoint=$(sed -n 's/^checkpoint //p' "$cases")
     options=$(sed -n 's/^convert //p' "$cases")
+    if grep -q '^optional' "$cases" && [ ! -e "$dir/$checkpoint" ]; then
+        echo "skip golden $name: $(basename "$checkpoint") is not here"
+        continue
+    fi
     for type in f32 f16 q8; do
         blob=$out/$name.$type.mim
         # shellcheck disable=SC2086 -- options are words
@@ -28,12 +32,15 @@ for cases in "$here"/golden/*/cases.txt; do
         $runner "$build/test_golden" "$blob" "$dir" "$here/expected/hashes.txt" ${runner:+brief} || status=1
         [ $type = f32 ] && [ -z "$runner" ] || continue
         # the same through the command line: every case with a picture, and the first with an array
-        { grep "^case .*input=\.\./pictures/" "$cases"; grep "^case " "$cases" | grep -v "/pictures/" | head -n 1; } |
+        { grep "^case .*input=\.\./pictures/" "$cases"; grep "^case " "$cases" | grep -v "/pictures/" | head -n 1;
+          grep "^case .* frames=" "$cases" | head -n 1; grep "^case .* frames=1" "$cases" | head -n 1; } | sort -u |
         while read -r _ words; do
-            input= expect= kind= size= keep= norm=
+            input= expect= kind= size= keep= norm= frames= coordinates=
             for word in $words; do
                 case $word in
-                input=*) input=${word#*=} ;;
+                input=* | embedded=*) input=${word#*=} ;;
+                frames=*) frames="--frames ${word#*=}" ;;
+                coordinates=*) coordinates="--coordinates $dir/${word#*=}" ;;
                 expect=*) expect=${word#*=} ;;
                 out=*) kind=${word#*=} ;;
                 size=*) size="--size ${word#*=}" ;;
@@ -42,7 +49,7 @@ for cases in "$here"/golden/*/cases.txt; do
                 esac
             done
             # shellcheck disable=SC2086
-            if message=$("$mim" encode "$blob" "$dir/$input" -o "$out/got.npy" --out "$kind" $size $keep $norm 2>&1 >/dev/null) &&
+            if message=$("$mim" encode "$blob" "$dir/$input" -o "$out/got.npy" --out "$kind" $size $keep $norm $frames $coordinates 2>&1 >/dev/null) &&
                message=$("$build/test_golden" compare "$out/got.npy" "$dir/$expect" 1e-5); then
                 echo "ok golden $name command line, $(basename "$input") ($message)"
             else

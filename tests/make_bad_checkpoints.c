@@ -709,7 +709,7 @@ static void make_bad_models(void)
     bad_value("float8-weights", "norm.weight", "F8_E4M3", 0, 1, "weights must be");
 
     bad_shape("patch-rank-2", "patch_embed.proj.weight", 2, DIM, 12, 0, 0, 0, "[dim, channels, height, width] was expected");
-    bad_shape("patch-rank-5", "patch_embed.proj.weight", 5, DIM, 3, 1, 2, 2, "video");
+    bad_shape("patch-rank-5", "patch_embed.proj.weight", 5, DIM, 3, 1, 2, 2, "multiple of 16");
     bad_shape("patch-rank-0", "patch_embed.proj.weight", 0, 0, 0, 0, 0, 0, "was expected");
     bad_shape("channels-17", "patch_embed.proj.weight", 4, DIM, 17, 2, 2, 0, "number of channels is 17");
     bad_shape("channels-0", "patch_embed.proj.weight", 4, DIM, 0, 2, 2, 0, "number of channels is 0");

@@ -89,8 +89,8 @@ static guarded guarded_arena(size_t bytes)
 /* ---- a case ---- */
 
 typedef struct test_case {
-    char input[128], keep[128], out[128], expect[128];
-    uint32_t height, width, norm;
+    char input[128], embedded[128], keep[128], coordinates[128], out[128], expect[128];
+    uint32_t height, width, frames, norm;
 } test_case;
 
 static int parse(test_case *c, char *line)
@@ -105,11 +105,13 @@ static int parse(test_case *c, char *line)
             c->height = h;
             c->width = w;
         } else if (sscanf(word, "input=%127s", c->input) != 1 && sscanf(word, "keep=%127s", c->keep) != 1
+                   && sscanf(word, "embedded=%127s", c->embedded) != 1 && sscanf(word, "coordinates=%127s", c->coordinates) != 1
+                   && sscanf(word, "frames=%u", &c->frames) != 1
                    && sscanf(word, "out=%127s", c->out) != 1 && sscanf(word, "expect=%127s", c->expect) != 1
                    && sscanf(word, "norm=%u", &c->norm) != 1)
             return bad("unknown key", word);
     }
-    return *c->input && *c->out && *c->expect ? 0 : bad("needs input=, out= and expect=", "cases.txt");
+    return !*c->input != !*c->embedded && *c->out && *c->expect ? 0 : bad("needs input= or embedded=, out= and expect=", "cases.txt");
 }
 
 static uint64_t hash = 14695981039346656037u;
@@ -133,10 +135,11 @@ static size_t layer_floats(const mim_session *s, uint32_t layer, uint32_t visibl
     return (size_t)(s->prefix + (grid.tokens - s->prefix) / all * (visible ? visible : all)) * grid.dim;
 }
 
-/* Encodes every image of the case under one setting into result. */
-static int run_case(const mim_model *m, const test_case *c, const setting *set, const npy *in, const npy *keep, float *result,
-                    size_t per_image)
+/* Encodes every image of the case under one setting into result. coordinates: of each, or NULL. */
+static int run_case(const mim_model *m, const test_case *c, const setting *set, const npy *in, const npy *keep,
+                    const float *coordinates, float *result, size_t per_image)
 {
+    const size_t image_floats = in->count / in->shape[0];
     mim_session_desc d;
     mim_memory need, memory;
     mim_session s;
@@ -146,11 +149,12 @@ static int run_case(const mim_model *m, const test_case *c, const setting *set, 
     memset(&d, 0, sizeof d);
     d.height = c->height;
     d.width = c->width;
+    d.frames = c->frames ? (c->frames + m->header->patch_frames - 1) / m->header->patch_frames * m->header->patch_frames : 0;
     d.cpu = set->cpu;
     d.threads = set->threads;
     d.parallel = set->threads > 1 ? threads : NULL;
     d.decoder = !strcmp(c->out, "reconstruct");
-    d.visible_max = keep->data ? (uint32_t)keep->shape[keep->rank - 1] : 0;
+    d.visible_max = keep->data ? (uint32_t)keep->shape[keep->rank - 1] : *c->embedded ? (uint32_t)in->shape[1] : 0;
     status = mim_plan(m, &d, &need);
     if (status)
         return bad(mim_status_string(status), "mim_plan");
@@ -176,9 +180,11 @@ static int run_case(const mim_model *m, const test_case *c, const setting *set, 
         memset(&picture, 0, sizeof picture);
         memset(&out, 0, sizeof out);
         picture.format = MIM_PLANES;
-        picture.height = (uint32_t)in->shape[2];
-        picture.width = (uint32_t)in->shape[3];
-        picture.pixels = (const float *)in->data + image * in->shape[1] * in->shape[2] * in->shape[3];
+        picture.height = (uint32_t)in->shape[in->rank - 2];
+        picture.width = (uint32_t)in->shape[in->rank - 1];
+        picture.pixels = (const float *)in->data + image * image_floats;
+        if (coordinates)
+            picture.coordinates = coordinates + image * s.grid_frames * m->header->coordinates;
         if (keep->data) {
             picture.visible_count = d.visible_max;
             picture.visible = (const uint32_t *)keep->data + (keep->rank == 2 && keep->shape[0] > 1 ? image * d.visible_max : 0);
@@ -207,7 +213,8 @@ static int run_case(const mim_model *m, const test_case *c, const setting *set, 
             floats = layer_floats(&s, 0, d.visible_max);
         if ((out.tokens || out.layers) && floats != per_image)
             return bad("the reference has another number of tokens than mim_shape", c->expect);
-        status = d.decoder ? mim_reconstruct(&s, &picture, NULL, to) : mim_encode(&s, &picture, &out);
+        status = *c->embedded ? mim_encode_tokens(&s, (const float *)picture.pixels, NULL, (uint32_t)in->shape[1], &out)
+            : d.decoder ? mim_reconstruct(&s, &picture, NULL, to) : mim_encode(&s, &picture, &out);
         if (status)
             return bad(mim_status_string(status), c->expect);
     }
@@ -223,17 +230,36 @@ static int same_bits(const float *a, const float *b, size_t n)
 
 static int check_case(const mim_model *m, const char *dir, const test_case *c)
 {
-    npy in, keep, expect;
+    npy in, keep, expect, coordinates;
     float *result, *first;
     size_t i, j, width, per_image;
     uint32_t cpu;
     double largest = 0, limit = m->header->type == MIM_F32 ? 1e-5 : 4e-3;
     int round, run = 0;
     memset(&keep, 0, sizeof keep);
-    if (npy_load(&in, dir, c->input) || npy_load(&expect, dir, c->expect) || (*c->keep && npy_load(&keep, dir, c->keep)))
+    memset(&coordinates, 0, sizeof coordinates);
+    if (npy_load(&in, dir, *c->input ? c->input : c->embedded) || npy_load(&expect, dir, c->expect)
+        || (*c->keep && npy_load(&keep, dir, c->keep)) || (*c->coordinates && npy_load(&coordinates, dir, c->coordinates)))
         return 1;
-    if (in.rank != 4 || expect.shape[0] != in.shape[0] || in.shape[1] != m->header->channels)
+    if (expect.shape[0] != in.shape[0]
+        || (*c->embedded ? in.rank != 3 || in.shape[2] != m->header->dim
+                         : (in.rank != 4 && in.rank != 5) || in.shape[in.rank - 3] != m->header->channels))
         return bad("shapes do not fit", c->expect);
+    if (in.rank == 5 && in.shape[1] == 1 && m->header->patch_frames > 1) {     /* a picture, shown for as long as a patch lasts */
+        const size_t each = in.count / in.shape[0], times = m->header->patch_frames;
+        float *longer = (float *)malloc(in.count * times * 4);
+        for (i = 0; i < in.shape[0] * times; i++)
+            memcpy(longer + i * each, (const float *)in.data + i / times * each, each * 4);
+        free(in.data);
+        in.data = longer;
+        in.count *= times;
+    }
+    if (m->header->coordinates && !coordinates.data) {               /* nothing is known */
+        coordinates.count = in.count;
+        coordinates.data = malloc(in.count * 4);
+        for (i = 0; i < in.count; i++)
+            ((float *)coordinates.data)[i] = (float)NAN;
+    }
     per_image = expect.count / expect.shape[0];
     width = expect.shape[expect.rank - 1];
     result = (float *)malloc(expect.count * 4 + 4);
@@ -252,7 +278,7 @@ static int check_case(const mim_model *m, const char *dir, const test_case *c)
             set.threads = round == 2 ? 2 : 1;
             if (m->header->type == MIM_Q8)      /* one result for all settings and instruction sets */
                 to = run++ ? result : first;
-            if (run_case(m, c, &set, &in, &keep, to, per_image))
+            if (run_case(m, c, &set, &in, &keep, (const float *)coordinates.data, to, per_image))
                 return 1;
             if (to == result && !same_bits(first, result, expect.count))
                 return bad(round == 2 ? "two threads change the bits" : round ? "a larger arena changes the bits"
@@ -298,6 +324,7 @@ static int check_case(const mim_model *m, const char *dir, const test_case *c)
         }
     }
     free(in.data);
+    free(coordinates.data);
     free(keep.data);
     free(expect.data);
     free(result);

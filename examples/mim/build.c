@@ -1,4 +1,5 @@
 /* build.c - see build.h. */
+#include "made.h"
 #include "build.h"
 
 #include <inttypes.h>
@@ -145,6 +146,114 @@ static int measure_blocks(measures *m, const vit *model, const checkpoint *cp)
     return measure_ends(m, model, cp);
 }
 
+/* Patches of one picture, of several frames, of groups of channels; or none. Sets dim. */
+static int measure_patches(measures *m, const vit *model, const checkpoint *cp)
+{
+    const part *top = model->top;
+    const tensor *patch = top[PATCH].weight;
+    const enum made made = family_scheme(model->family)->made;
+    const int video = made == MADE_NUMBER_WAVES || made == MADE_FRAME_WAVES || made == MADE_TURNS;
+    const uint32_t rank = video ? 5 : 4;
+    m->patch_frames = m->patch_height = m->patch_width = m->channels = m->groups = 1;
+    if (made == MADE_VECTORS) {
+        if (patch->rank < 2 || within(cp, "dim", patch->shape[0], MIM_MAX_DIM))
+            return patch->rank < 2 ? wrong_shape(patch, "[dim, ...]") : 1;
+        m->dim = (uint32_t)patch->shape[0];
+        return 0;
+    }
+    if (patch->rank != rank)
+        return wrong_shape(patch, video ? "[dim, channels, frames, height, width]" : patch->rank == 5 ?
+                           "[dim, channels, height, width] (for a video give another --family)" : "[dim, channels, height, width]");
+    const uint64_t *size = patch->shape + rank - 2;
+    uint64_t frames = video ? patch->shape[2] : 1;
+    if (within(cp, "dim", patch->shape[0], MIM_MAX_DIM) ||
+        within(cp, "the number of channels", patch->shape[1], MIM_MAX_CHANNELS) ||
+        within(cp, "the patch's frames", frames, MIM_MAX_PATCH_FRAMES) ||
+        within(cp, "the patch's height", size[0], MIM_MAX_PATCH) ||
+        within(cp, "the patch's width", size[1], MIM_MAX_PATCH))
+        return 1;
+    m->dim = (uint32_t)patch->shape[0];
+    m->channels = (uint32_t)patch->shape[1];
+    m->patch_frames = (uint32_t)frames;
+    m->patch_height = (uint32_t)size[0];
+    m->patch_width = (uint32_t)size[1];
+    if (made == MADE_GROUPS) {
+        m->channels = m->groups = 0;
+        for (uint32_t g = 0; g < MIM_MAX_GROUPS && model->group[g].weight; g++, m->groups++) {
+            const part *p = &model->group[g];
+            char expected[96];
+            snprintf(expected, sizeof expected, "[%" PRIu32 ", channels, %" PRIu32 ", %" PRIu32 "]", m->dim, m->patch_height,
+                     m->patch_width);
+            if (p->weight->rank != 4 || p->weight->shape[0] != m->dim || p->weight->shape[2] != m->patch_height ||
+                p->weight->shape[3] != m->patch_width)
+                return wrong_shape(p->weight, expected);
+            if (is_vector(p->bias, m->dim) ||
+                within(cp, "the number of channels", p->weight->shape[1] + m->channels, MIM_MAX_CHANNELS))
+                return 1;
+            m->group_channels[g] = (uint32_t)p->weight->shape[1];
+            m->channels += m->group_channels[g];
+        }
+    }
+    return within(cp, "the size of a patch", (uint64_t)m->channels * frames * size[0] * size[1], MIM_MAX_COLUMNS) ||
+           is_vector(top[PATCH].bias, m->dim);
+}
+
+/* How much of dim the stored positions have: what is made fills the rest. */
+static int measure_width(measures *m, const vit *model, uint32_t *width)
+{
+    const tensor *positions = model->top[POSITIONS].weight, *embed = model->top[CHANNEL_EMBED].weight, *cls = model->top[CHANNEL_CLS].weight;
+    *width = m->dim;
+    switch (family_scheme(model->family)->made) {
+    case MADE_DATE_WAVES: {
+        uint64_t wide = positions && positions->rank ? positions->shape[positions->rank - 1] : 0;
+        if (!positions || wide >= m->dim || (m->dim - wide) % 6)
+            return wrong_shape(positions ? positions : model->top[PATCH].weight,
+                               "a table of positions that leaves room for year, month and hour");
+        *width = (uint32_t)wide;
+        m->clock = (m->dim - *width) / 3;
+        m->coordinates = 3;
+        return 0;
+    }
+    case MADE_GROUPS:
+        if (embed->rank < 1 || embed->shape[embed->rank - 1] >= m->dim || is_rows(embed, m->groups, (uint32_t)embed->shape[embed->rank - 1]))
+            return embed->rank < 1 || embed->shape[embed->rank - 1] >= m->dim ? wrong_shape(embed, "[1, groups, less than dim]") : 1;
+        *width = m->dim - (uint32_t)embed->shape[embed->rank - 1];
+        return cls && is_rows(cls, 1, m->dim - *width);
+    case MADE_FRAME_WAVES: {
+        const tensor *scales[2] = { model->top[TIME_SCALE].weight, model->top[PLACE_SCALE].weight };
+        if (m->dim % 16)
+            return wrong_shape(model->top[PATCH].weight, "a projection to a multiple of 16, which these positions need");
+        for (size_t i = 0; i < 2; i++)
+            if (scales[i] && is_vector(scales[i], 1))
+                return 1;
+        m->coordinates = scales[0] || scales[1] ? 4 : 0;
+        if (m->coordinates && m->patch_frames != 1)
+            return wrong_shape(model->top[PATCH].weight, "a projection of single frames, which each have a date");
+        return 0;
+    }
+    default:
+        return 0;
+    }
+}
+
+static int measure_vectors(measures *m, const vit *model, const checkpoint *cp)
+{
+    const vector_row *rows_of = family_vectors(model->family);
+    uint64_t count = 0;
+    for (uint32_t i = 0; rows_of && rows_of[i].name; i++) {
+        const tensor *t = model->vectors[i];
+        uint32_t room = m->dim - m->dim * rows_of[i].quarter / 4;
+        if (t->rank < 1 || t->count == 0 || (rows_of[i].columns ? t->rank < 2 || t->shape[0] != m->dim : t->shape[t->rank - 1] > room))
+            return wrong_shape(t, rows_of[i].columns ? "[dim, ...]" : "rows of at most dim");
+        count += made_vectors(&rows_of[i], t);
+        m->parameters += t->count;
+    }
+    if (rows_of && (m->dim % 4 || within(cp, "the number of vectors", count, MIM_MAX_ROWS)))
+        return m->dim % 4 ? wrong_shape(model->top[PATCH].weight, "a width of a multiple of 4") : 1;
+    m->vectors = (uint32_t)count;
+    return 0;
+}
+
 /* The table of positions, [1, rows, D] or [1, height, width, D]; inside: [1, D, height, width]. */
 static int measure_positions(const checkpoint *cp, const tensor *t, uint32_t dim, int inside, uint32_t *count, uint32_t *height,
                              uint32_t *width)
@@ -169,8 +278,8 @@ static int measure_positions(const checkpoint *cp, const tensor *t, uint32_t dim
     return 0;
 }
 
-/* Positions of an encoder: added to the tokens as embedded, or, where they are as wide as the last stage's, before that. */
-static int measure_encoder_positions(measures *m, const vit *model, const checkpoint *cp)
+/* Positions of an encoder, embed_width wide: added to the tokens as embedded, or, where they are as wide as the last stage's, before that. */
+static int measure_encoder_positions(measures *m, const vit *model, const checkpoint *cp, uint32_t embed_width)
 {
     const tensor *t = model->top[POSITIONS].weight, *unit = model->top[UNIT_POSITIONS].weight;
     int merges = model->stage[1][MERGE].weight != NULL;
@@ -187,7 +296,7 @@ static int measure_encoder_positions(measures *m, const vit *model, const checkp
             return wrong_shape(unit, "[1, dim, side, side] of a mask unit");
         m->unit_positions = height;
     }
-    if (measure_positions(cp, t, m->positions_last ? m->width : m->embed_dim, unit != NULL, &m->position_rows, &m->grid_height,
+    if (measure_positions(cp, t, m->positions_last ? m->width : embed_width, unit != NULL, &m->position_rows, &m->grid_height,
                           &m->grid_width))
         return 1;
     if (model->top[MERGE_LINEAR].weight && !m->positions_last)
@@ -259,8 +368,10 @@ static int measure_decoder(measures *m, const vit *model, const checkpoint *cp)
     block_measure first, block;
     if (model->layout.known)
         return fail("%s: the decoder of %s is not available in this version (--keep-decoder)", cp->path, model->family->name);
-    if (!top[DECODER_EMBED].weight && !model->decoder_depth)
+    if (!top[DECODER_EMBED].weight && !model->decoder_depth && !family_scheme(model->family)->family)
         return fail("%s: has no decoder to keep (--keep-decoder)", cp->path);
+    if (vit_check_decoder(model, cp))
+        return 1;
     for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
         if (!top[needed[i].role].weight)
             return fail("%s: its decoder has no %s, so it cannot be kept", cp->path, needed[i].what);
@@ -296,28 +407,20 @@ static int measure_decoder(measures *m, const vit *model, const checkpoint *cp)
 int measure(measures *m, const vit *model, const checkpoint *cp, int keep_decoder)
 {
     const part *top = model->top;
-    const tensor *patch = top[PATCH].weight, *registers = top[REGISTERS].weight;
+    const tensor *registers = top[REGISTERS].weight;
+    uint32_t width;
     memset(m, 0, sizeof *m);
-    if (patch->rank == 5)
-        return wrong_shape(patch, "[dim, channels, height, width] (video is not available in this version)");
-    if (patch->rank != 4)
-        return wrong_shape(patch, "[dim, channels, height, width]");
-    if (within(cp, "dim", patch->shape[0], MIM_MAX_DIM) ||
-        within(cp, "the number of channels", patch->shape[1], MIM_MAX_CHANNELS) ||
-        within(cp, "the patch's height", patch->shape[2], MIM_MAX_PATCH) ||
-        within(cp, "the patch's width", patch->shape[3], MIM_MAX_PATCH) ||
-        within(cp, "the size of a patch", patch->shape[1] * patch->shape[2] * patch->shape[3], MIM_MAX_COLUMNS))
+    if (measure_patches(m, model, cp) || measure_width(m, model, &width) || measure_vectors(m, model, cp))
         return 1;
-    m->embed_dim = m->dim = (uint32_t)patch->shape[0];
-    m->channels = (uint32_t)patch->shape[1];
-    m->kernel_height = m->patch_height = (uint32_t)patch->shape[2];
-    m->kernel_width = m->patch_width = (uint32_t)patch->shape[3];
+    m->embed_dim = m->dim;
+    m->kernel_height = m->patch_height;
+    m->kernel_width = m->patch_width;
     if (model->layout.stride) {
         m->patch_height = m->patch_width = model->layout.stride;
         if (m->kernel_height < m->patch_height || m->kernel_width < m->patch_width || m->kernel_height % 2 == 0 || m->kernel_width % 2 == 0)
-            return wrong_shape(patch, "[dim, channels, k, k] with an odd k of more than the stride");
+            return wrong_shape(top[PATCH].weight, "[dim, channels, k, k] with an odd k of more than the stride");
     }
-    if (is_vector(top[PATCH].bias, m->dim) || (top[PATCH_NORM].weight && is_norm(&top[PATCH_NORM], m->dim)))
+    if (top[PATCH_NORM].weight && is_norm(&top[PATCH_NORM], m->dim))
         return 1;
     m->has_cls = top[CLS].weight != NULL;
     if (m->has_cls && is_rows(top[CLS].weight, 1, m->dim))
@@ -330,7 +433,7 @@ int measure(measures *m, const vit *model, const checkpoint *cp, int keep_decode
             return 1;
         m->registers = (uint32_t)count;
     }
-    if (measure_blocks(m, model, cp) || measure_encoder_positions(m, model, cp))
+    if (measure_blocks(m, model, cp) || measure_encoder_positions(m, model, cp, width))
         return 1;
     if (measure_bias(m, model, cp) || measure_rotary(m, model, cp))
         return 1;
@@ -353,8 +456,9 @@ int measure(measures *m, const vit *model, const checkpoint *cp, int keep_decode
         return 1;
 
     for (uint32_t role = 0; role < ROLE_COUNT; role++) {
-        int encoder = role == PATCH || role == CLS || role == REGISTERS || role == POSITIONS || role == NORM ||
-                      role == POOL_NORM || role == RELATIVE_BIAS || (role >= PATCH_NORM && role <= FUSE);
+        int encoder = (role == PATCH && m->groups == 1 && !m->vectors) || role == CHANNEL_EMBED || role == CHANNEL_CLS || role == CLS ||
+                      role == REGISTERS || role == POSITIONS || role == NORM || role == POOL_NORM || role == RELATIVE_BIAS ||
+                      (role >= PATCH_NORM && role <= FUSE);
         if (encoder && top[role].weight)
             m->parameters += top[role].weight->count + (top[role].bias ? top[role].bias->count : 0);
         for (uint32_t i = 0; i < model->depth + STAGES_MAX && role != QKV_MASK && role != COORDINATES && role != WINDOW_MASK; i++) {
@@ -362,6 +466,8 @@ int measure(measures *m, const vit *model, const checkpoint *cp, int keep_decode
             m->parameters += (p->weight ? p->weight->count : 0) + (p->bias ? p->bias->count : 0);
         }
     }
+    for (uint32_t g = 0; g < m->groups && m->groups > 1; g++)
+        m->parameters += model->group[g].weight->count + (model->group[g].bias ? model->group[g].bias->count : 0);
     return 0;
 }
 
@@ -401,6 +507,7 @@ typedef struct stack {
     uint16_t post_norm;
     float eps;
     const part *top;                      /* of an encoder: where its shared tables are; NULL: a decoder, it has none */
+    enum made made;
     const settings *s;
     uint32_t bias_rows;
     uint16_t bias, rotary;                /* tensors that blocks share, once planned */
@@ -427,6 +534,10 @@ static void add_attention_positions(plan *p, mim_blob_step *step, stack *k, cons
         rows r = { .kind = ROWS_ROTARY, .head_dim = step->head_dim, .rotary = (uint32_t)s->rotary.value,
                    .grid = (uint32_t)s->rotary_grid.value, .base = s->rotary_base.value };
         r.part[0].weight = k->top[PERIODS].weight;
+        if (k->made == MADE_TURNS) {
+            r.kind = ROWS_MADE;
+            r.made = MADE_TURNS;
+        }
         step->rotary = (uint8_t)r.rotary;
         step->rotary_grid = (uint8_t)r.grid;
         if (r.grid == MIM_GRID_SCALED) {
@@ -505,18 +616,23 @@ static mim_blob_step *add_mlp(plan *p, const part *b, const stack *k)
     return step;
 }
 
-/* Positions on a grid, and how they go to others. */
+/* How stored positions go to other grids. */
+static void set_positions(mim_blob_step *step, const settings *s)
+{
+    step->rule = (uint32_t)s->positions.value;
+    step->stored_frames = 1;
+    step->stored_height = (uint32_t)s->grid_height.value;
+    step->stored_width = (uint32_t)s->grid_width.value;
+    step->position_offset = (float)s->position_offset.value;
+}
+
 void add_positions(plan *p, mim_blob_step *step, unsigned slot, const vit *model, const measures *m, const settings *s, uint32_t dim)
 {
     rows r = { .kind = ROWS_POSITIONS, .cell_height = m->grid_height, .cell_width = m->grid_width,
                .order = m->unit_positions ? CELLS_INSIDE : CELLS_BY_ROW };
     r.part[0].weight = model->top[POSITIONS].weight;
     r.first[0] = s->position_prefix;
-    step->rule = (uint32_t)s->positions.value;
-    step->stored_frames = 1;
-    step->stored_height = (uint32_t)s->grid_height.value;
-    step->stored_width = (uint32_t)s->grid_width.value;
-    step->position_offset = (float)s->position_offset.value;
+    set_positions(step, s);
     plan_plain(p, step, slot, step->stored_height * step->stored_width, dim, &r);
 }
 
@@ -590,6 +706,7 @@ static int build_decoder(plan *p, const vit *model, const checkpoint *cp, const 
 static int build_blocks(plan *p, const vit *model, const checkpoint *cp, const measures *m, const settings *s)
 {
     stack k = { .activation = (uint32_t)s->activation.value, .eps = (float)s->eps.value, .top = model->top, .s = s,
+                .made = family_scheme(model->family)->made,
                 .bias_rows = m->bias_rows, .post_norm = model->layout.post_norm ? MIM_STEP_POST_NORM : 0 };
     uint32_t dim = m->embed_dim;
     for (uint32_t i = 0; i < model->depth; i++) {
@@ -632,9 +749,44 @@ static int build_blocks(plan *p, const vit *model, const checkpoint *cp, const m
     return 0;
 }
 
+/* What a family makes besides, or instead of, the projection and the positions that the file holds. */
+static void add_made(plan *p, mim_blob_step *step, const vit *model, const measures *m, const settings *s)
+{
+    const part *top = model->top;
+    rows r = { .kind = ROWS_MADE, .made = family_scheme(model->family)->made, .of = model,
+               .channel_group = s->channel_group, .channel_place = s->channel_place };
+    uint32_t terms = 1;
+    switch (r.made) {
+    case MADE_GROUPS:
+        plan_matrix(p, step, 0, m->groups * round_up(m->dim, 16), m->channels * m->patch_height * m->patch_width, &r);
+        return;
+    case MADE_VECTORS:
+        plan_plain(p, step, 5, m->vectors, m->dim, &r);
+        return;
+    case MADE_FRAME_WAVES:
+        r.places = 1;
+        r.width = step->stored_width;
+        plan_plain(p, step, 2, step->stored_height * step->stored_width, m->dim, &r);
+        r.places = 0;
+        r.part[0] = top[TIME_SCALE];
+        r.part[1] = top[PLACE_SCALE];
+        terms += (top[TIME_SCALE].weight ? 1u : 0u) + (top[PLACE_SCALE].weight ? 1u : 0u);
+        break;
+    case MADE_DATE_WAVES:
+        r.width = m->clock;
+        break;
+    case MADE_NUMBER_WAVES:
+        break;
+    default:
+        return;
+    }
+    plan_plain(p, step, 4, 5 * terms, m->dim, &r);
+}
+
 int build(plan *p, const vit *model, const checkpoint *cp, const measures *m, const settings *s, uint32_t type)
 {
     const part *top = model->top;
+    const scheme *own = family_scheme(model->family);
     uint32_t heads = (uint32_t)s->heads.value, prefix = m->has_cls + m->registers, pool = (uint32_t)s->pool.value;
     float eps = (float)s->eps.value;
     mim_blob_header *h = &p->header;
@@ -645,7 +797,10 @@ int build(plan *p, const vit *model, const checkpoint *cp, const measures *m, co
                     s->heads.from);
     if (m->inner && check_heads(cp, "an attention width", m->inner, heads))
         return 1;
-    if (s->rotary.value > 0 && m->inner / heads % 4)
+    if (own->made == MADE_TURNS && (m->inner / heads < 6 || m->inner / heads % 2))
+        return fail("%s: heads of %" PRIu32 " cannot have rotary positions in three directions; give --heads", cp->path,
+                    m->inner / heads);
+    if (s->rotary.value > 0 && own->made != MADE_TURNS && m->inner / heads % 4)
         return fail("%s: heads of %" PRIu32 " cannot have rotary positions in two directions; give --heads", cp->path,
                     m->inner / heads);
     if (top[PERIODS].weight && top[PERIODS].weight->count != m->inner / heads / 4)
@@ -670,7 +825,10 @@ int build(plan *p, const vit *model, const checkpoint *cp, const measures *m, co
     h->image_width = (uint32_t)s->image_width.value;
     h->patch_height = m->patch_height;
     h->patch_width = m->patch_width;
-    h->frames = h->patch_frames = h->groups = 1;
+    h->frames = (uint32_t)s->frames.value;
+    h->patch_frames = m->patch_frames;
+    h->groups = m->groups;
+    h->coordinates = m->coordinates;
     h->unit_height = h->unit_width = m->unit;
     h->dim = m->dim;
     h->has_cls = m->has_cls;
@@ -697,13 +855,15 @@ int build(plan *p, const vit *model, const checkpoint *cp, const measures *m, co
     memcpy(h->licence, s->licence, sizeof h->licence);
 
     mim_blob_step *step = plan_step(p, MIM_STEP_EMBED);
-    add_linear(p, step, 0, &top[PATCH], NULL);
+    if (m->groups == 1 && !m->vectors)
+        add_linear(p, step, 0, &top[PATCH], NULL);
     if (prefix) {
         rows tokens = { .kind = ROWS_TOKENS };
         tokens.part[0] = top[CLS];
         tokens.part[1] = top[REGISTERS];
         tokens.part[2] = top[POSITIONS];
         tokens.first[2] = s->position_prefix;
+        tokens.tail = top[CHANNEL_CLS].weight;
         plan_plain(p, step, 1, prefix, m->embed_dim, &tokens);
     }
     step->kernel_height = (uint16_t)m->kernel_height;
@@ -711,13 +871,17 @@ int build(plan *p, const vit *model, const checkpoint *cp, const measures *m, co
     step->padding_height = (uint16_t)(m->kernel_height > m->patch_height ? m->kernel_height / 2 : 0);
     step->padding_width = (uint16_t)(m->kernel_width > m->patch_width ? m->kernel_width / 2 : 0);
     step->activation = model->layout.activation;
-    if (top[POSITIONS].weight && !m->positions_last)
-        add_positions(p, step, 2, model, m, s, m->embed_dim);
+    if (top[POSITIONS].weight && !m->positions_last) {
+        set_positions(step, s);
+        if (own->made != MADE_FRAME_WAVES)
+            add_positions(p, step, 2, model, m, s, m->embed_dim);
+    }
     if (top[PATCH_NORM].weight) {
         rows r = norm_rows(&top[PATCH_NORM]);
         plan_plain(p, step, 3, 2, m->embed_dim, &r);
         step->eps = outer_eps(model, s);
     }
+    add_made(p, step, model, m, s);
     if (m->unit_positions) {
         rows r = { .kind = ROWS_POSITIONS, .cell_height = m->unit_positions, .cell_width = m->unit_positions, .order = CELLS_INSIDE };
         r.part[0].weight = top[UNIT_POSITIONS].weight;
@@ -726,7 +890,7 @@ int build(plan *p, const vit *model, const checkpoint *cp, const measures *m, co
     if (build_blocks(p, model, cp, m, s))
         return 1;
     add_neck(p, model, m, s);
-    if (top[NORM].weight) {
+    if (top[NORM].weight && !own->pool_first) {
         step = plan_step(p, MIM_STEP_NORM);
         add_norm(p, step, &top[NORM], m->dim, eps);
         step->flags |= model->stage[0][FUSE].weight ? MIM_STEP_JOIN : 0;
@@ -734,7 +898,11 @@ int build(plan *p, const vit *model, const checkpoint *cp, const measures *m, co
     step = plan_step(p, MIM_STEP_POOL);
     step->rule = pool;
     if (top[POOL_NORM].weight)
-        add_norm(p, step, &top[POOL_NORM], pooled_dim, eps);
+        add_norm(p, step, &top[POOL_NORM], pooled_dim, own->pool_eps > 0 ? own->pool_eps : eps);
+    if (top[NORM].weight && own->pool_first) {
+        add_norm(p, step, &top[NORM], pooled_dim, eps);
+        add_norm(p, plan_step(p, MIM_STEP_NORM), &top[NORM], m->dim, eps);
+    }
     if (top[HEAD].weight)
         add_linear(p, plan_step(p, MIM_STEP_HEAD), 0, &top[HEAD], NULL);
     h->decoder_step = h->step_count;

@@ -14,7 +14,11 @@ typedef struct block_measure {
 /* What the shapes of the tensors tell. */
 typedef struct measures {
     uint32_t channels, kernel_height, kernel_width;
-    uint32_t patch_height, patch_width;       /* from patch to patch */
+    uint32_t patch_height, patch_width, patch_frames;      /* from patch to patch */
+    uint32_t groups, group_channels[MIM_MAX_GROUPS];       /* 1: the channels are not in groups */
+    uint32_t coordinates;                     /* numbers that the caller gives of each frame */
+    uint32_t clock;                           /* channels for each number of a date; 0: none */
+    uint32_t vectors;                         /* for the caller, who makes the tokens; 0: there is a projection */
     uint32_t embed_dim, width, dim;           /* of a token as embedded, after the blocks, at the end */
     uint32_t inner, hidden, gated;            /* of the first block with attention, of the last block */
     block_measure block[MIM_MAX_DEPTH];
@@ -46,6 +50,8 @@ typedef struct fact {
 typedef struct settings {
     fact heads, decoder_heads, eps, activation, pool, positions, position_offset, norm_pix;
     fact image_height, image_width;           /* of the input */
+    fact frames, groups;                      /* of the input; of its channels */
+    uint8_t channel_group[MIM_MAX_CHANNELS], channel_place[MIM_MAX_CHANNELS];      /* where there are groups */
     fact grid_height, grid_width;             /* of the stored positions and relative positions; 0: neither */
     fact bias;                                /* MIM_BIAS_... */
     fact rotary, rotary_grid, rotary_base;    /* MIM_ROTARY_..., MIM_GRID_... */

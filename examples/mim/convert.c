@@ -21,8 +21,9 @@ static const char usage[] =
     "These win over configurations, and over what is fixed for a family:\n"
     "  --family NAME              whose file this is: mae, simmim, cae, beit, eva, eva02, eva02-clip, timm, timm-eva02,\n"
     "                             timm-dinov3, timm-rope, dinov2, dinov2-reg, dinov3, hf-vit, hf-vit_mae, hf-vit_msn, hf-ijepa,\n"
-    "                             hf-beit, hf-data2vec, hf-dinov2, hf-dinov2-reg, hf-dinov3; swin, simmim-swin, greenmim, mixmim,\n"
-    "                             timm-swin, hf-swin, swinv2, timm-swinv2, hf-swinv2, sam, timm-sam, hf-sam, efficientsam, hiera,\n"
+    "                             hf-beit, hf-data2vec, hf-dinov2, hf-dinov2-reg, hf-dinov3, videomae, hf-videomae, vjepa2,\n"
+    "                             hf-vjepa2, audiomae, satmae, satmae-groups, prithvi, presto, galileo; swin, simmim-swin,\n"
+    "                             greenmim, mixmim, timm-swin, hf-swin, swinv2, timm-swinv2, hf-swinv2, sam, timm-sam, hf-sam, efficientsam, hiera,\n"
     "                             timm-hiera, hf-hiera, hivit, itpn, convmae, mvitv2, maskfeat-mvitv2, timm-mvitv2\n"
     "  --prefix NAME              of several encoders in the file, the one whose names begin so\n"
     "  --heads N                  heads of the attention; --decoder-heads N for a decoder that is kept\n"
@@ -31,7 +32,9 @@ static const char usage[] =
     "  --pool cls|mean|mean_all|cls_mean\n"
     "  --image-size N|HxW         pixels of the input\n"
     "  --window N|N:P             tokens along a side of the windows; P: of those it was pretrained with (Swin V2)\n"
-    "  --positions fixed|cubic|cubic:OFFSET|cubic_antialias|linear\n"
+    "  --frames N                 frames of a video, as trained with\n"
+    "  --groups 0,1,2,6;3,4,5,7;8,9   channels of each group, where the channels are in groups\n"
+    "  --positions fixed|cubic|cubic:OFFSET|cubic_antialias|linear|corners\n"
     "                             how stored positions are interpolated to other sizes\n"
     "  --mean R,G,B --std R,G,B   of pixels in 0..1, one number for each channel\n"
     "  --resize short:EDGE|squash short edge to EDGE, then the middle; or straight to the input's size\n"
@@ -124,12 +127,21 @@ static void print_recognised(const vit *model, const measures *m, const settings
         print_stages(model, m);
     else
         printf(", %" PRIu32 " wide", m->width);
-    printf(", patches of %" PRIu32 "x%" PRIu32 "x%" PRIu32, m->kernel_height, m->kernel_width, m->channels);
+    if (m->vectors)
+        printf(", %" PRIu32 " vectors that its caller makes tokens of", m->vectors);
+    else
+        printf(", patches of %" PRIu32 "x%" PRIu32 "x%" PRIu32, m->kernel_height, m->kernel_width, m->channels);
     if (m->kernel_height != m->patch_height || m->kernel_width != m->patch_width)
         printf(" %" PRIu32 "x%" PRIu32 " apart", m->patch_height, m->patch_width);
     print_windows(&p->header, p->steps);
     if (m->dim != m->width)
         printf(", neck of %" PRIu32, m->dim);
+    if (m->patch_frames > 1)
+        printf(" in %" PRIu32 " frames", m->patch_frames);
+    if (m->groups > 1)
+        printf(" in %" PRIu32 " groups of channels", m->groups);
+    if (m->coordinates)
+        printf(", %" PRIu32 " coordinates of each frame", m->coordinates);
     if (m->position_rows)
         printf(", %.0fx%.0f positions", s->grid_height.value, s->grid_width.value);
     if (m->bias_rows)
@@ -148,12 +160,25 @@ static void print_recognised(const vit *model, const measures *m, const settings
     printf(", %.2f M parameters\n", (double)m->parameters / 1e6);
 }
 
-static void print_written(const plan *p, const char *output, const measures *m, const settings *s)
+static void print_written(const plan *p, const char *output, const vit *model, const measures *m, const settings *s)
 {
     const mim_blob_header *h = &p->header;
     char text[1200] = "", value[160];
-    snprintf(value, sizeof value, "image %" PRIu32 "x%" PRIu32, h->image_height, h->image_width);
+    if (m->vectors)
+        snprintf(value, sizeof value, "%" PRIu32 " tokens", h->image_width);
+    else
+        snprintf(value, sizeof value, "image %" PRIu32 "x%" PRIu32, h->image_height, h->image_width);
     say(text, sizeof text, value, s->image_height.from);
+    if (h->frames > 1) {
+        snprintf(value, sizeof value, "frames %" PRIu32, h->frames);
+        say(text, sizeof text, value, s->frames.from);
+    }
+    if (m->groups > 1) {
+        snprintf(value, sizeof value, "channels");
+        for (uint32_t i = 0; i < m->channels; i++)
+            snprintf(value + strlen(value), sizeof value - strlen(value), "%s%u", i ? "," : " in groups ", (unsigned)s->channel_group[i]);
+        say(text, sizeof text, value, s->groups.from);
+    }
     snprintf(value, sizeof value, "heads %.0f", s->heads.value);
     say(text, sizeof text, value, s->heads.from);
     snprintf(value, sizeof value, "eps %g", s->eps.value);
@@ -161,10 +186,12 @@ static void print_written(const plan *p, const char *output, const measures *m, 
     say(text, sizeof text, activation_name((uint32_t)s->activation.value), s->activation.from);
     snprintf(value, sizeof value, "pool %s", pool_name((uint32_t)s->pool.value));
     say(text, sizeof text, value, s->pool.from);
-    snprintf(value, sizeof value, "positions %s", positions_name((uint32_t)s->positions.value));
+    const enum made made = family_scheme(model->family)->made;
+    const char *rule = made == MADE_NUMBER_WAVES || made == MADE_TURNS ? "computed" : m->vectors ? "the caller's" : NULL;
+    snprintf(value, sizeof value, "positions %s", rule ? rule : positions_name((uint32_t)s->positions.value));
     if (s->position_offset.value > 0)
         snprintf(value + strlen(value), sizeof value - strlen(value), " with offset %g", s->position_offset.value);
-    say(text, sizeof text, value, s->positions.from);
+    say(text, sizeof text, value, rule ? model->family->name : s->positions.from);
     if (s->bias.from) {
         snprintf(value, sizeof value, "relative bias %s", bias_name((uint32_t)s->bias.value));
         say(text, sizeof text, value, s->bias.from);
@@ -245,7 +272,7 @@ static int convert(work *k, const wishes *w, const char *path, uint32_t type)
         build(k->plan, k->model, &k->cp, &m, &s, type) || check_output(&k->cp, w->output) || plan_write(k->plan, w->output))
         return 1;
     print_recognised(k->model, &m, &s, k->plan);
-    print_written(k->plan, w->output, &m, &s);
+    print_written(k->plan, w->output, k->model, &m, &s);
     print_ignored(k->model, &k->cp);
     return 0;
 }
@@ -260,7 +287,8 @@ int cmd_convert(int argc, char **argv)
         { "--decoder-heads", &w.decoder_heads, NULL }, { "--image-size", &w.image_size, NULL }, { "--eps", &w.eps, NULL },
         { "--act", &w.act, NULL }, { "--pool", &w.pool, NULL }, { "--mean", &w.mean, NULL }, { "--std", &w.std, NULL },
         { "--positions", &w.positions, NULL }, { "--resize", &w.resize, NULL }, { "--filter", &w.filter, NULL },
-        { "--norm-pix", &w.norm_pix, NULL }, { "--licence", &w.licence, NULL }, { "--window", &w.window, NULL }, { "--keep-decoder", NULL, &w.keep_decoder },
+        { "--frames", &w.frames, NULL }, { "--groups", &w.groups, NULL }, { "--norm-pix", &w.norm_pix, NULL }, { "--licence", &w.licence, NULL }, { "--window", &w.window, NULL },
+        { "--keep-decoder", NULL, &w.keep_decoder },
     };
     int positional;
     uint32_t type = 0;

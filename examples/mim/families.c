@@ -7,7 +7,8 @@
 
 /* ---- names of tensors ----
  * In a pattern '%' is the number of the block, '@' that of the stage, '&' that of the stage counted from 1, and '#' any number;
- * a final '*' is "weight" or "bias", '**' anything. */
+ * a final '*' is "weight" or "bias", '**' anything. Those of role PATCH come first: they show where an encoder
+ * is. */
 
 typedef struct name_row {
     const char *pattern;
@@ -35,11 +36,30 @@ static const char window_reason[] = "mask of the shifted windows, computed";
 static const char coordinates_reason[] = "distances inside a window, computed";
 static const char prompt_reason[] = "of the prompts and masks, beside the image encoder";
 static const char pyramid_reason[] = "feature pyramid beside the encoder";
+static const char windowed_reason[] = "decoder with windows, used only in pretraining";
+static const char average_reason[] = "of the encoder whose average, target_encoder, is used";
+static const char unturned_reason[] = "positions, of no use to a model with rotary ones";
 
 /* timm, and before it DINO; the authors of MAE, BEiT, EVA, DINOv2, DINOv3, I-JEPA, iBOT and MSN follow it. */
 static const name_row timm_top[] = {
     { "patch_embed.proj.*", PATCH, 0, NULL },
     { "patch_embed1.proj.*", PATCH, 0, NULL },
+    { "patch_embed.0.proj.*", PATCH, 0, NULL },
+    { "channel_embed", CHANNEL_EMBED, 0, NULL },
+    { "channel_cls_embed", CHANNEL_CLS, 0, NULL },
+    { "temporal_embed_enc.scale", TIME_SCALE, 0, NULL },
+    { "location_embed_enc.scale", PLACE_SCALE, 0, NULL },
+    { "temporal_embed_dec.scale", ROLE_NONE, 0, pretraining_reason },
+    { "location_embed_dec.scale", ROLE_NONE, 0, pretraining_reason },
+    { "decoder_channel_embed", ROLE_NONE, 0, pretraining_reason },
+    { "decoder_pred.#.*", ROLE_NONE, 0, pretraining_reason },
+    { "decoder_blocks.#.attn.tau", ROLE_NONE, 0, windowed_reason },
+    { "decoder_blocks.#.attn.logit_scale", ROLE_NONE, 0, windowed_reason },
+    { "decoder_blocks.#.attn.meta_mlp.**", ROLE_NONE, 0, windowed_reason },
+    { "decoder_blocks.#.attn.relative_**", ROLE_NONE, 0, windowed_reason },
+    { "decoder_blocks.#.attn_mask", ROLE_NONE, 0, windowed_reason },
+    { "predictor.**", ROLE_NONE, 0, pretraining_reason },
+    { "encoder_to_decoder.weight", ROLE_NONE, 0, pretraining_reason },
     { "cls_token", CLS, 0, NULL },
     { "reg_token", REGISTERS, 0, NULL },
     { "register_tokens", REGISTERS, 0, NULL },
@@ -183,6 +203,11 @@ static const name_row hf_top[] = {
     { "norm.*", NORM, 0, NULL },
     { "encoder_norm.*", NORM, 0, NULL },
     { "pooler.layernorm.*", POOL_NORM, 0, NULL },
+    { "fc_norm.*", POOL_NORM, 0, NULL },
+    { "mask_token", ROLE_NONE, 0, mask_reason },
+    { "encoder_to_decoder.weight", ROLE_NONE, 0, pretraining_reason },
+    { "decoder.norm.*", ROLE_NONE, 0, pretraining_reason },
+    { "decoder.head.*", ROLE_NONE, 0, pretraining_reason },
     { "classifier.*", HEAD, 0, NULL },
     { "lm_head.*", ROLE_NONE, 0, pretraining_reason },
     { "pooler.dense.*", ROLE_NONE, 0, "pooler (dense and tanh), not one of mim's features" },
@@ -224,6 +249,8 @@ static const name_row hf_block[] = {
     { "proj.*", SHORTCUT, 0, NULL },
     { "mlp.lin1.*", FC1, 0, NULL },
     { "mlp.lin2.*", FC2, 0, NULL },
+    { "attention.attention.q_bias", QUERY, 1, NULL },
+    { "attention.attention.v_bias", VALUE, 1, NULL },
     { "attention.q_proj.*", QUERY, 0, NULL },
     { "attention.k_proj.*", KEY, 0, NULL },
     { "attention.v_proj.*", VALUE, 0, NULL },
@@ -249,12 +276,94 @@ static const name_row hf_block[] = {
     { NULL, 0, 0, NULL }
 };
 
+/* transformers' V-JEPA 2: its pooler and classifier attend to the tokens and are not among mim's features. */
+static const char probe_reason[] = "attentive probe, not one of mim's features";
+static const name_row vjepa2_top[] = {
+    { "embeddings.patch_embeddings.proj.*", PATCH, 0, NULL },
+    { "layernorm.*", NORM, 0, NULL },
+    { "predictor.**", ROLE_NONE, 0, pretraining_reason },
+    { "pooler.**", ROLE_NONE, 0, probe_reason },
+    { "classifier.*", ROLE_NONE, 0, probe_reason },
+    { NULL, 0, 0, NULL }
+};
+static const name_row vjepa2_block[] = {
+    { "norm1.*", NORM1, 0, NULL },
+    { "attention.query.*", QUERY, 0, NULL },
+    { "attention.key.*", KEY, 0, NULL },
+    { "attention.value.*", VALUE, 0, NULL },
+    { "attention.proj.*", PROJ, 0, NULL },
+    { "norm2.*", NORM2, 0, NULL },
+    { "mlp.fc1.*", FC1, 0, NULL },
+    { "mlp.fc2.*", FC2, 0, NULL },
+    { NULL, 0, 0, NULL }
+};
+
+/* Models of tokens that the caller makes, from vectors of the file. */
+static const name_row presto_top[] = {
+    { "eo_patch_embed.S1.*", PATCH, 0, NULL },
+    { "norm.*", NORM, 0, NULL },
+    { "decoder.**", ROLE_NONE, 0, pretraining_reason },
+    { NULL, 0, 0, NULL }
+};
+#define LINEAR(name) { name ".weight", 1, 0 }, { name ".bias", 0, 0 }
+static const vector_row presto_vectors[] = {
+    LINEAR("eo_patch_embed.S1"), LINEAR("eo_patch_embed.S2_RGB"), LINEAR("eo_patch_embed.S2_Red_Edge"),
+    LINEAR("eo_patch_embed.S2_NIR_10m"), LINEAR("eo_patch_embed.S2_NIR_20m"), LINEAR("eo_patch_embed.S2_SWIR"),
+    LINEAR("eo_patch_embed.ERA5"), LINEAR("eo_patch_embed.SRTM"), LINEAR("eo_patch_embed.NDVI"),
+    { "dw_embed.weight", 0, 0 }, LINEAR("latlon_embed"),
+    { "month_embed.weight", 0, 0 }, { "channel_embed.weight", 0, 1 }, { "pos_embed", 0, 2 },
+    { NULL, 0, 0 }
+};
+static const name_row galileo_top[] = {
+    { "space_time_embed.S1.proj.*", PATCH, 0, NULL },
+    { "norm.*", NORM, 0, NULL },
+    { NULL, 0, 0, NULL }
+};
+static const name_row galileo_block[] = {
+    { "norm1.*", NORM1, 0, NULL },
+    { "attn.q.*", QUERY, 0, NULL },
+    { "attn.k.*", KEY, 0, NULL },
+    { "attn.v.*", VALUE, 0, NULL },
+    { "attn.proj.*", PROJ, 0, NULL },
+    { "norm2.*", NORM2, 0, NULL },
+    { "mlp.fc1.*", FC1, 0, NULL },
+    { "mlp.fc2.*", FC2, 0, NULL },
+    { NULL, 0, 0, NULL }
+};
+static const vector_row galileo_vectors[] = {
+    LINEAR("space_time_embed.S1.proj"), LINEAR("space_time_embed.S2_RGB.proj"), LINEAR("space_time_embed.S2_Red_Edge.proj"),
+    LINEAR("space_time_embed.S2_NIR_10m.proj"), LINEAR("space_time_embed.S2_NIR_20m.proj"), LINEAR("space_time_embed.S2_SWIR.proj"),
+    LINEAR("space_time_embed.NDVI.proj"),
+    LINEAR("space_embed.SRTM.proj"), LINEAR("space_embed.DW.proj"), LINEAR("space_embed.WC.proj"),
+    LINEAR("time_embed.ERA5"), LINEAR("time_embed.TC"), LINEAR("time_embed.VIIRS"),
+    LINEAR("static_embed.LS"), LINEAR("static_embed.location"), LINEAR("static_embed.DW_static"), LINEAR("static_embed.WC_static"),
+    { "s_t_channel_embed", 0, 0 }, { "sp_channel_embed", 0, 0 }, { "t_channel_embed", 0, 0 }, { "st_channel_embed", 0, 0 },
+    { "pos_embed", 0, 1 }, { "month_embed.weight", 0, 2 },
+    { NULL, 0, 0 }
+};
+#undef LINEAR
+
+static const struct { const char *naming; const vector_row *rows; } vectors[] = {
+    { "presto", presto_vectors }, { "galileo", galileo_vectors }
+};
+
+static const vector_row *naming_vectors(const char *name)
+{
+    for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++)
+        if (strcmp(vectors[i].naming, name) == 0)
+            return vectors[i].rows;
+    return NULL;
+}
+
 static const naming namings[] = {
     { "timm", "timm's names", { "blocks.%.", "blocks.#.%.", "layers.@.blocks.%.", "stages.@.blocks.%.", "blocks&.%.", NULL }, { "decoder_blocks.%.", NULL },
       timm_top, timm_block },
     { "transformers", "transformers' names", { "encoder.layer.%.", "layers.%.", "layer.%.", "model.layer.%.",
       "encoder.layers.@.blocks.%.", "encoder.stages.@.layers.%." },
       { "decoder.decoder_layers.%.", "decoder.decoder_encoder.layer.%.", NULL }, hf_top, hf_block },
+    { "vjepa2", "transformers' names", { "layer.%.", NULL }, { NULL }, vjepa2_top, vjepa2_block },
+    { "presto", "the authors' names", { "blocks.%.", NULL }, { NULL }, presto_top, timm_block },
+    { "galileo", "the authors' names", { "blocks.%.", NULL }, { NULL }, galileo_top, galileo_block },
 };
 #define NAMING_COUNT (sizeof namings / sizeof *namings)
 
@@ -263,7 +372,10 @@ static const struct { const char *part, *what; } beyond[] = {
     { "rope", "learned rotary positions" }, { "q_norm", "norm of queries and keys" }, { "k_norm", "norm of queries and keys" },
     { "norm_pre", "norm before the blocks" }, { "attn_pool", "attention pooling" }, { "dist_token", "distillation token" },
     { "head_dist", "distillation token" }, { "attn.gate", "gated attention" }, { "rel_pos_t", "relative positions in time" },
-    { "pos_embed_spatial", "positions in time" }, { "running_mean", "batch norm" }, { "cls_norm", "a norm of CLS and registers alone" },
+    { "pos_embed_spatial", "positions in time" },
+    { "norms_block", "V-JEPA 2.1's norms between the blocks" }, { "mod_embed", "V-JEPA 2.1's embeddings of pictures and videos" },
+    { "mlp.fc3", "a gated MLP of three layers (V-JEPA's use_silu)" },
+    { "running_mean", "batch norm" }, { "cls_norm", "a norm of CLS and registers alone" },
 };
 
 /* ---- families ----
@@ -308,6 +420,27 @@ static const published_size convmae_sizes[] = {
     { 768, 15, 3072, 12 }, { 0, 0, 0, 0 }
 };
 
+static const published_size videomae_sizes[] = {
+    { 384, 12, 1536, 6 }, { 768, 12, 3072, 12 }, { 1024, 24, 4096, 16 }, { 1280, 32, 5120, 16 }, { 0, 0, 0, 0 }
+};
+static const published_size vjepa2_sizes[] = {
+    { 1024, 24, 4096, 16 }, { 1280, 32, 5120, 16 }, { 1408, 40, 6144, 22 }, { 0, 0, 0, 0 }
+};
+static const published_size galileo_sizes[] = {
+    { 128, 4, 512, 8 }, { 192, 12, 768, 3 }, { 768, 12, 3072, 12 }, { 0, 0, 0, 0 }
+};
+static const float satmae_mean[3] = { 0.4182007312774658f, 0.4214799106121063f, 0.3991275727748871f };
+static const float satmae_std[3] = { 0.28774282336235046f, 0.27541765570640564f, 0.2764017581939697f };
+
+/* What the bands of Sentinel-2 and the tables of the callers are normalised by is up to the caller: they arrive in 0..1. */
+static const float no_mean[MIM_MAX_CHANNELS] = { 0 };
+static const float no_std[MIM_MAX_CHANNELS] = { 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 };
+/* of AudioSet's log mel energies: (x + 4.2677393) / (2 * 4.5689974) */
+static const float audiomae_mean[1] = { -4.2677393f }, audiomae_std[1] = { 9.1379948f };
+/* of reflectances times 10000, Prithvi's first version; the second's are in its config.json */
+static const float prithvi_mean[6] = { 775, 1081, 1229, 2497, 2204, 1611 };
+static const float prithvi_std[6] = { 1282, 1270, 1399, 1368, 1292, 1155 };
+
 /* DINOv3's models of satellite pictures have these sizes, too */
 static const published_size dinov3_satellite[] = {
     { 1024, 24, 4096, 16 }, { 4096, 40, 8192, 32 }, { 0, 0, 0, 0 }
@@ -318,6 +451,8 @@ static const published_size dinov3_satellite[] = {
 #define PLAIN { 0, 0, 0, 0, 0, 0 }
 #define SWIGLU { 0, 0, 0, 0, 0, MIM_SILU }
 #define BIAS(rule) { rule, 0, 0, 0, 0, 0 }
+#define ROTARY_VIDEO { 0, MIM_ROTARY_PAIRS, MIM_GRID_INDEX, 10000, 0, 0 }
+#define SQUASHED { 224, 0, 0, 0, MIM_BILINEAR, NULL }
 #define ROTARY_CAT { 0, MIM_ROTARY_PAIRS, MIM_GRID_SCALED, 10000, 16, MIM_SILU }
 #define ROTARY_DINOV3(gate) { 0, MIM_ROTARY_HALVES, MIM_GRID_CENTERED, 100, 0, gate }
 
@@ -381,6 +516,34 @@ static const family families[] = {
     { "hiera", "Hiera, the authors' release", "MAE", "timm", NULL, { "widening blocks", NULL },
       1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
       imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, hiera_sizes, NO_DECODER, PLAIN },
+    /* Videos, sound, satellites. Their decoders are the MAE authors' or have its names, so they come first. */
+    { "videomae", "VideoMAE, the authors' release", "VideoMAE", "timm", NULL, { "tubelets", "*.attn.q_bias", "!cls_token", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_ALL, MIM_POSITIONS_NONE, 0, 1,
+      imagenet_mean, imagenet_std, { 224, 224, 1, 0, MIM_BILINEAR, NULL }, videomae_sizes, NO_DECODER, PLAIN },
+    { "vjepa2", "V-JEPA 2, the authors' release", "V-JEPA 2", "timm", NULL, { "tubelets", "*.attn.qkv.bias", "!cls_token", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_ALL, MIM_POSITIONS_NONE, 0, 1,
+      imagenet_mean, imagenet_std, { 256, 292, 0, 0, MIM_BILINEAR, NULL }, vjepa2_sizes, NO_DECODER, ROTARY_VIDEO },
+    { "prithvi", "Prithvi-EO, the authors' release", "Prithvi", "timm", NULL, { "tubelets", "cls_token", "pos_embed", NULL },
+      1e-5f, MIM_GELU_ERF, MIM_POOL_CLS, MIM_POSITIONS_CORNERS, 0, 1,
+      NULL, NULL, SQUASHED, mae_sizes, NO_DECODER, PLAIN },
+    { "satmae-groups", "SatMAE of groups of channels, the authors' release", "SatMAE", "timm", NULL,
+      { "channel_embed", "pos_embed", "cls_token", NULL },
+      1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, SQUASHED, mae_sizes, NO_DECODER, PLAIN },
+    { "satmae", "SatMAE of times, the authors' release", "SatMAE", "timm", NULL, { "narrow positions", "cls_token", NULL },
+      1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_CUBIC, 0, 0,
+      satmae_mean, satmae_std, { 224, 256, 1, 0, MIM_BICUBIC, NULL }, mae_sizes, NO_DECODER, PLAIN },
+    /* MAE's names and other positions; without its decoder nothing in the file tells */
+    { "audiomae", "AudioMAE, the authors' release", "AudioMAE", "timm", NULL,
+      { "decoder_blocks.0.attn.meta_mlp.fc1.weight", "decoder_blocks.0.attn.tau|decoder_blocks.0.attn.logit_scale", NULL },
+      1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_FIXED, 0, 1, NULL, NULL, SQUASHED, mae_sizes, NO_DECODER, PLAIN },
+    { "presto", "Presto, the authors' release", "Presto", "presto", NULL, { NULL },
+      1e-5f, MIM_GELU_ERF, MIM_POOL_MEAN_ALL, MIM_POSITIONS_NONE, 0, 1, NULL, NULL, SQUASHED, NULL, NO_DECODER, PLAIN },
+    { "galileo", "Galileo, the authors' release", "Galileo", "galileo", NULL, { NULL },
+      1e-5f, MIM_GELU_ERF, MIM_POOL_MEAN_ALL, MIM_POSITIONS_NONE, 0, 1, NULL, NULL, SQUASHED, galileo_sizes, NO_DECODER, PLAIN },
+    { "hf-vjepa2", "transformers' VJEPA2", "V-JEPA 2", "vjepa2", "vjepa2", { NULL },
+      0, 0, MIM_POOL_MEAN_ALL, MIM_POSITIONS_NONE, 0, 1, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, ROTARY_VIDEO },
+    { "hf-videomae", "transformers' VideoMAE", "VideoMAE", "transformers", "videomae", { "tubelets", NULL },
+      0, 0, MIM_POOL_MEAN_ALL, MIM_POSITIONS_NONE, 0, 1, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, PLAIN },
     { "mae", "the MAE authors' release", "MAE", "timm", NULL, { "decoder_embed.weight", "decoder_pred.weight", NULL },
       1e-6f, MIM_GELU_ERF, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0, 0,
       imagenet_mean, imagenet_std, { 224, 256, 1, 0, MIM_BICUBIC, NULL }, mae_sizes, { 512, 8, 2048, 16 }, PLAIN },
@@ -484,6 +647,30 @@ static const struct { const char *families; layout layout; } layouts[] = {
     { " mvitv2 timm-mvitv2 ", { .stride = 4, .prefix_query = 1 } },
     { " maskfeat-mvitv2 ", { .stride = 4 } },
 };
+
+static const scheme schemes[] = {
+    { "videomae", MADE_NUMBER_WAVES, 16, 0, 0, 0, 0, 0, NULL, NULL },
+    { "hf-videomae", MADE_NUMBER_WAVES, 16, 0, 0, 0, 1e-5f, 0, NULL, NULL },     /* its fc_norm is PyTorch's default */
+    { "vjepa2", MADE_TURNS, 64, 0, 0, 0, 0, 0, NULL, NULL },
+    { "hf-vjepa2", MADE_TURNS, 64, 0, 0, 0, 0, 0, NULL, NULL },
+    { "prithvi", MADE_FRAME_WAVES, 0, 0, 0, 0, 0, 6, prithvi_mean, prithvi_std },
+    { "satmae", MADE_DATE_WAVES, 3, 0, 0, 0, 0, 0, NULL, NULL },
+    { "satmae-groups", MADE_GROUPS, 1, 0, 0, 0, 0, MIM_MAX_CHANNELS, no_mean, no_std },
+    { "audiomae", MADE_NOTHING, 1, 0, 0, 0, 0, 1, audiomae_mean, audiomae_std },
+    { "presto", MADE_VECTORS, 1, 8, 218, 1, 0, MIM_MAX_CHANNELS, no_mean, no_std },     /* of 24 months */
+    { "galileo", MADE_VECTORS, 1, 0, 247, 0, 0, MIM_MAX_CHANNELS, no_mean, no_std },    /* of 24 months in one place */
+};
+
+const scheme *family_scheme(const family *f)
+{
+    static const scheme nothing = { NULL, MADE_NOTHING, 1, 0, 0, 0, 0, 0, NULL, NULL };
+    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++)
+        if (strcmp(schemes[i].family, f->name) == 0)
+            return &schemes[i];
+    return &nothing;
+}
+
+const vector_row *family_vectors(const family *f) { return naming_vectors(f->naming); }
 
 /* timm's architectures by family, number of heads and activation (0: the family's), read in timm 1.0.31. */
 static const struct { const char *family; uint32_t heads, activation; const char *names; } architectures[] = {
@@ -731,6 +918,27 @@ static int place(part *p, const tensor *t, int bias)
 
 static const char unknown[] = "unknown";
 
+/* What there may be many of at the top: projections of groups of channels, vectors for the caller. 1: it was one, and is
+ * placed; -1 after fail(). */
+static int assign_listed(vit *model, const naming *names, const tensor *t, const char *name)
+{
+    const vector_row *rows = naming_vectors(names->name);
+    numbers at = { 0, 0, 0 };
+    const char *rest = match_head("patch_embed.%.proj.", name, &at);
+    if (rest && strcmp(names->name, "timm") == 0 && (strcmp(rest, "weight") == 0 || strcmp(rest, "bias") == 0)) {
+        if (at.block >= MIM_MAX_GROUPS)
+            return -fail("%s: tensor '%s' is of group %" PRIu32 "; mim's limit is %u groups of channels", t->file, t->name, at.block,
+                         MIM_MAX_GROUPS);
+        return place(&model->group[at.block], t, rest[0] == 'b') ? -1 : 1;
+    }
+    for (uint32_t i = 0; rows && rows[i].name; i++)
+        if (strcmp(rows[i].name, name) == 0) {
+            model->vectors[i] = t;
+            return 1;
+        }
+    return 0;
+}
+
 /* A name, understood. */
 typedef struct understood {
     const name_row *row;
@@ -791,9 +999,19 @@ static int assign(vit *model, const naming *names, const checkpoint *cp, const t
     understood f;
     size_t length;
     *why = unknown;
-    if (!understand_tensor(model, names, t, alone, &f, &length))
-        return 0;
+    if (!understand_tensor(model, names, t, alone, &f, &length)) {
+        int listed = 0;
+        length = strlen(model->prefix);
+        do
+            listed = strncmp(t->name, model->prefix, length) == 0 ? assign_listed(model, names, t, t->name + length) : 0;
+        while (!listed && alone && shorten_prefix(model->prefix, &length));
+        if (listed > 0)
+            *why = NULL;
+        return listed < 0;
+    }
     *why = f.row->ignored;
+    if (!f.in_block && assign_listed(model, names, t, t->name + length) < 0)
+        return 1;
     /* transformers' pretraining models have a norm of their own beside the encoder's */
     if (!f.in_block && f.row->role == NORM && model->prefix[length] && find_under(cp, model->prefix, t->name + length)) {
         *why = pretraining_reason;
@@ -931,6 +1149,7 @@ typedef struct encoders {
     const char *name[ENCODERS_MAX];       /* begins with the prefix, */
     size_t length[ENCODERS_MAX];          /*   which is so long */
     size_t count, chosen;
+    int averaged;                         /* the one chosen is the average of the others */
 } encoders;
 
 static int find_encoder(encoders *e, const checkpoint *cp, const char *prefix)
@@ -959,6 +1178,13 @@ static int find_encoder(encoders *e, const checkpoint *cp, const char *prefix)
     }
     if (count == 1)
         return 0;
+    /* Those who train with a moving average of the encoder use, and publish, the average. */
+    for (size_t i = 0; i < e->count && !prefix && count == 2; i++)
+        if (strncmp(e->name[i], "target_", 7) == 0 && strcmp(e->name[i] + 7, e->name[1 - i]) == 0) {
+            e->chosen = i;
+            e->averaged = 1;
+            return 0;
+        }
     if (count)
         return fail("%s: holds %zu encoders, under %s; choose one with --prefix", cp->path, count, found);
     if (prefix)
@@ -994,10 +1220,15 @@ enum { EVIDENCE_MAX = sizeof ((family *)0)->evidence / sizeof (char *) };
 /* One name: of the top, or with '*' of any block. */
 static int is_present(const vit *model, const checkpoint *cp, const char *name)
 {
+    const tensor *patch = model->top[PATCH].weight, *positions = model->top[POSITIONS].weight;
     if (strcmp(name, "gated MLP") == 0)
         return is_gated(model->block[0]);
     if (strcmp(name, "widening blocks") == 0)
         return model->stages > 1;
+    if (strcmp(name, "tubelets") == 0)
+        return patch && patch->rank == 5;
+    if (strcmp(name, "narrow positions") == 0)
+        return patch && positions && positions->rank > 0 && positions->shape[positions->rank - 1] < patch->shape[0];
     if (name[0] != '*')
         return find_relative(cp, model->prefix, name) != NULL;
     for (size_t k = 0; k < cp->count; k++)
@@ -1146,10 +1377,12 @@ static int check_pairs(const checkpoint *cp, const part *parts)
 /* A role without which there is no block of that kind. */
 enum { OF_ATTENTION = 1, OF_CONVOLUTION = 2, OF_MLP = 4 };
 
-/* Every block must have what its steps need. A norm without bias is an RMS norm: other arithmetic, not an absent bias.
- * stage_of: NULL for a decoder. */
-static int check_blocks(const checkpoint *cp, part (*blocks)[ROLE_COUNT], uint32_t depth, const uint8_t *stage_of, const char *which)
+/* Every block must have what its steps need. A norm without bias is an RMS norm: other arithmetic, not an absent bias. */
+static int check_blocks(const vit *model, const checkpoint *cp, int decoder)
 {
+    const part (*blocks)[ROLE_COUNT] = decoder ? model->decoder : model->block;
+    const uint32_t depth = decoder ? model->decoder_depth : model->depth;
+    const char *which = decoder ? "decoder" : "encoder";
     static const struct { uint8_t role; uint8_t norm, of; const char *what; } needed[] = {
         { NORM1, 1, OF_ATTENTION | OF_CONVOLUTION, "first norm" }, { PROJ, 0, OF_ATTENTION, "attention projection" },
         { CONV1, 0, OF_CONVOLUTION, "first convolution" }, { CONV2, 0, OF_CONVOLUTION, "last convolution" },
@@ -1167,7 +1400,7 @@ static int check_blocks(const checkpoint *cp, part (*blocks)[ROLE_COUNT], uint32
     const part *first = NULL;
     for (uint32_t i = 0; i < depth; i++) {
         const part *b = blocks[i];
-        int last_stage = !stage_of || stage_of[i] == stage_of[depth - 1];
+        int last_stage = decoder || model->stage_of[i] == model->stage_of[depth - 1];
         if (is_merging(b))
             continue;
         int kind = OF_MLP;
@@ -1215,6 +1448,7 @@ static int check_positions(const vit *model, const checkpoint *cp)
 {
     const part *top = model->top;
     const family *f = model->family;
+    const enum made made = family_scheme(f)->made;
     const tensor *rotary = top[PERIODS].weight ? top[PERIODS].weight : top[ROTARY_COS].weight;
     static const uint8_t biases[] = { RELATIVE_BIAS, BIAS_MLP1, AXIS_Y };
     const tensor *bias = top[RELATIVE_BIAS].weight;
@@ -1223,7 +1457,7 @@ static int check_positions(const vit *model, const checkpoint *cp)
     if (rotary && !f->arithmetic.rotary)
         return fail("%s: '%s' is of rotary positions, which %s does not have; give another --family", cp->path, rotary->name,
                     f->name);
-    if (!top[POSITIONS].weight && !bias && !f->arithmetic.rotary)
+    if (!top[POSITIONS].weight && !bias && !f->arithmetic.rotary && made != MADE_NUMBER_WAVES && made != MADE_VECTORS)
         return fail("%s: holds no table of positions, and %s computes none; give another --family", cp->path, f->name);
     if (bias && f->arithmetic.rotary)
         return fail("%s: '%s' is a relative position bias, which %s does not have; give another --family", cp->path, bias->name,
@@ -1279,6 +1513,28 @@ static int settle_layout(vit *model, const checkpoint *cp, int certain)
     return 0;
 }
 
+/* Groups of channels from the first on, and every vector that the caller will need. */
+static int check_vectors(const vit *model, const checkpoint *cp)
+{
+    const vector_row *rows = family_vectors(model->family);
+    uint32_t groups = 0;
+    for (uint32_t i = 0; i < MIM_MAX_GROUPS; i++) {
+        const part *p = &model->group[i];
+        if (p->weight && family_scheme(model->family)->made != MADE_GROUPS)
+            return fail("%s: '%s' is of a group of channels, which %s does not have; give another --family", cp->path,
+                        p->weight->name, model->family->name);
+        if ((p->weight || p->bias) && (i > groups || !p->weight))
+            return fail("%s: has a projection for group %" PRIu32 " of its channels but none for group %" PRIu32, cp->path, i, groups);
+        groups += p->weight != NULL;
+    }
+    if (family_scheme(model->family)->made == MADE_GROUPS && (!groups || !model->top[CHANNEL_EMBED].weight))
+        return fail("%s: has no groups of channels, which %s has; give another --family", cp->path, model->family->name);
+    for (uint32_t i = 0; rows && rows[i].name; i++)
+        if (!model->vectors[i])
+            return fail("%s: has no '%s%s', which its tokens are made with", cp->path, model->prefix, rows[i].name);
+    return 0;
+}
+
 int vit_recognise(vit *model, const checkpoint *cp, const family *wanted, const char *prefix)
 {
     encoders found = {0};
@@ -1306,6 +1562,8 @@ int vit_recognise(vit *model, const checkpoint *cp, const family *wanted, const 
             return 1;
         if (model->ignored[i] == unknown && prefix && is_outside(&found, t->name))
             model->ignored[i] = "outside the encoder chosen with --prefix";
+        if (model->ignored[i] == unknown && found.averaged && is_outside(&found, t->name))
+            model->ignored[i] = strncmp(t->name, "predictor", 9) == 0 ? pretraining_reason : average_reason;
         strangers |= model->ignored[i] == unknown;
     }
     if (strangers)
@@ -1322,7 +1580,11 @@ int vit_recognise(vit *model, const checkpoint *cp, const family *wanted, const 
     model->family = wanted;
     if (!wanted)
         find_family(model, names, cp);
-    const part *top = model->top;
+    part *top = model->top;
+    if (family_scheme(model->family)->made == MADE_TURNS && top[POSITIONS].weight) {
+        model->ignored[top[POSITIONS].weight - cp->tensors] = unturned_reason;
+        memset(&top[POSITIONS], 0, sizeof top[POSITIONS]);
+    }
     if (settle_layout(model, cp, wanted != NULL) || check_positions(model, cp))
         return 1;
     for (uint32_t i = 0; i < model->depth; i++)
@@ -1331,19 +1593,36 @@ int vit_recognise(vit *model, const checkpoint *cp, const family *wanted, const 
     for (uint32_t i = 0; i < STAGES_MAX; i++)
         if (check_pairs(cp, model->stage[i]))
             return 1;
-    if (check_pairs(cp, top) || check_blocks(cp, model->block, model->depth, model->stage_of, "encoder") ||
-        check_blocks(cp, model->decoder, model->decoder_depth, NULL, "decoder"))
+    if (check_pairs(cp, top) || check_blocks(model, cp, 0) ||
+        check_vectors(model, cp))
         return 1;
-    static const uint8_t norms[] = { NORM, POOL_NORM, DECODER_NORM };
+    static const uint8_t norms[] = { NORM, POOL_NORM };
     for (size_t i = 0; i < sizeof norms; i++)
         if (!top[norms[i]].weight != !top[norms[i]].bias)
             return fail("%s: '%s' is only half of a norm: RMS norm is not available in this version", cp->path,
                         (top[norms[i]].weight ? top[norms[i]].weight : top[norms[i]].bias)->name);
     if (top[HEAD].bias && !top[HEAD].weight)
         return fail("%s: '%s' has no weight beside it", cp->path, top[HEAD].bias->name);
+    if (family_scheme(model->family)->made == MADE_NUMBER_WAVES && top[HEAD].weight && top[NORM].weight)
+        return fail("%s: its head takes the first token, not their mean: not available in this version", cp->path);
     if (!top[DECODER_EMBED].weight && top[MASK_TOKEN].weight)
         model->ignored[top[MASK_TOKEN].weight - cp->tensors] = mask_reason;
     return 0;
+}
+
+int vit_check_decoder(const vit *model, const checkpoint *cp)
+{
+    const part *norm = &model->top[DECODER_NORM];
+    for (size_t i = 0; i < cp->count; i++)
+        if (model->ignored[i] == windowed_reason)
+            return fail("%s: '%s' is of a decoder with windows, which this version cannot keep (--keep-decoder)", cp->path,
+                        cp->tensors[i].name);
+    if (!norm->weight != !norm->bias)
+        return fail("%s: '%s' is only half of a norm: RMS norm is not available in this version", cp->path,
+                    (norm->weight ? norm->weight : norm->bias)->name);
+    if (family_scheme(model->family)->family)
+        return fail("%s: the decoder of %s cannot be kept in this version (--keep-decoder)", cp->path, model->family->name);
+    return check_blocks(model, cp, 1);
 }
 
 void vit_drop_decoder(vit *model, const checkpoint *cp, const char *why)

@@ -12,6 +12,8 @@ enum role {
     ROLE_NONE,
     PATCH, CLS, REGISTERS, POSITIONS, NORM, POOL_NORM, HEAD, MASK_TOKEN,
     PERIODS, ROTARY_COS,                  /* of the rotary embedding; its cosines, whose shape tells the width of a head */
+    CHANNEL_EMBED, CHANNEL_CLS,           /* of groups of channels: what each adds to its tokens, and to CLS */
+    TIME_SCALE, PLACE_SCALE,              /* of what is added for a date and for a place */
     DECODER_EMBED, DECODER_POSITIONS, DECODER_NORM, DECODER_PREDICT,
     PATCH_NORM,
     UNIT_POSITIONS,                       /* that repeat from mask unit to mask unit */
@@ -79,6 +81,38 @@ typedef struct layout {
     uint32_t extra_positions;             /* rows before those of the patches */
 } layout;
 
+/* How a table of a family is made that its files do not hold, or not as the blob wants it. */
+enum made {
+    MADE_NOTHING,
+    MADE_NUMBER_WAVES,                    /* positions: waves of the token's number (VideoMAE) */
+    MADE_FRAME_WAVES,                     /* positions: waves of the frame, the row and the column; of date and place (Prithvi) */
+    MADE_DATE_WAVES,                      /* behind stored positions, waves of year, month and hour (SatMAE) */
+    MADE_GROUPS,                          /* one projection for all groups of channels, and stored positions for a part of the width */
+    MADE_TURNS,                           /* a rotary embedding of frame, row and column (V-JEPA 2) */
+    MADE_VECTORS                          /* no projection: vectors for the caller, who makes the tokens (Presto, Galileo) */
+};
+
+/* One tensor of MADE_VECTORS: its columns, or its rows, are vectors; narrow ones begin at dim * quarter / 4. */
+typedef struct vector_row {
+    const char *name;                     /* NULL ends a list */
+    uint8_t columns, quarter;
+} vector_row;
+
+#define VECTORS_MAX 64u
+
+/* What a family has besides patches of one picture; only a name and zeros for those that have nothing. */
+typedef struct scheme {
+    const char *family;
+    enum made made;
+    uint32_t frames;                      /* as published; 0: differs */
+    uint32_t heads;                       /* of all its sizes; 0: they differ */
+    uint32_t tokens;                      /* MADE_VECTORS: as many as are expected */
+    uint32_t pool_first;                  /* 1: the last norm comes after pooling, too */
+    float pool_eps;                       /* of the norm of what is pooled; 0: that of the others */
+    uint32_t channels;                    /* that mean and std are of; 0: three, as in its row of families */
+    const float *mean, *std;
+} scheme;
+
 #define POOL_BY_NORM 255u                 /* CLS where the last norm is of all tokens, else the mean of the patches */
 
 typedef struct family {
@@ -109,6 +143,8 @@ typedef struct vit {
     char evidence[192];                   /* why this family, for people */
     char *prefix;                         /* what precedes the encoder's names: "", "vit." */
     part top[ROLE_COUNT];
+    part group[MIM_MAX_GROUPS];           /* projections of groups of channels */
+    const tensor *vectors[VECTORS_MAX];   /* of MADE_VECTORS, in the order of vector_rows */
     part block[MIM_MAX_DEPTH][ROLE_COUNT];
     part stage[STAGES_MAX][ROLE_COUNT];   /* MERGE, MERGE_NORM and FUSE */
     uint8_t stage_of[MIM_MAX_DEPTH];      /* of each block */
@@ -120,6 +156,8 @@ typedef struct vit {
 } vit;
 
 const family *family_find(const char *name);
+const scheme *family_scheme(const family *f);
+const vector_row *family_vectors(const family *f);       /* of MADE_VECTORS; else NULL */
 const family *family_of_model_type(const char *model_type);
 void family_names(char *into, size_t bytes);      /* "mae, timm, ..." */
 
@@ -127,6 +165,9 @@ void family_names(char *into, size_t bytes);      /* "mae, timm, ..." */
  * family asked for, or NULL. prefix: that of the encoder asked for, or NULL. 0, or 1 after fail(). vit_free in either case. */
 int  vit_recognise(vit *model, const checkpoint *cp, const family *wanted, const char *prefix);
 void vit_free(vit *model);
+
+/* A decoder may be left out whatever it is made of; one that is kept must be whole. 0, or 1 after fail(). */
+int  vit_check_decoder(const vit *model, const checkpoint *cp);
 
 /* The family of one of timm's architectures, by name, with its heads and activation (0: the family's); NULL: unknown. */
 const family *timm_architecture(const char *name, uint32_t *heads, uint32_t *activation);

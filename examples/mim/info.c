@@ -62,13 +62,14 @@ enum { LINE = 192 };
 
 static void describe_positions(char line[LINE], const mim_blob_step *step)
 {
-    static const char *const rules[] = { "", "for this grid only", "cubic", "cubic, antialiased", "linear" };
+    static const char *const rules[] = { "", "for this grid only", "cubic", "cubic, antialiased", "linear", "cubic, from corner to corner" };
+    const char *waves = step->tensor[4] ? ", and computed waves" : "";
     if (step->rule == MIM_POSITIONS_NONE || step->rule >= sizeof rules / sizeof *rules) {
-        snprintf(line, LINE, "none");
+        snprintf(line, LINE, step->tensor[4] ? "computed waves" : "none");
         return;
     }
-    int used = snprintf(line, LINE, "stored for %" PRIu32 "x%" PRIu32 " patches, %s%s", step->stored_height, step->stored_width,
-                        step->rule == MIM_POSITIONS_FIXED ? "" : "interpolation ", rules[step->rule]);
+    int used = snprintf(line, LINE, "stored for %" PRIu32 "x%" PRIu32 " patches, %s%s%s", step->stored_height, step->stored_width,
+                        step->rule == MIM_POSITIONS_FIXED ? "" : "interpolation ", rules[step->rule], waves);
     if (step->position_offset != 0.0f && used > 0)
         snprintf(line + used, LINE - (size_t)used, ", offset %g", (double)step->position_offset);
 }
@@ -154,6 +155,10 @@ static void describe_step(char line[LINE], const mim_model *model, const mim_blo
     const mim_blob_header *h = model->header;
     switch (step->kind) {
     case MIM_STEP_EMBED:
+        if (model_takes_tokens(model)) {
+            snprintf(line, LINE, "tokens of the caller, %" PRIu32 " wide", h->dim);
+            break;
+        }
         snprintf(line, LINE, "embed patches of %ux%ux%" PRIu32, (unsigned)step->kernel_height, (unsigned)step->kernel_width, h->channels);
         if (step->kernel_height != h->patch_height || step->kernel_width != h->patch_width)
             add(line, ", %" PRIu32 "x%" PRIu32 " apart,", h->patch_height, h->patch_width);
@@ -310,7 +315,8 @@ static void print_text(const mim_model *model, const char *cpu, const mim_memory
 {
     const mim_blob_header *h = model->header;
     const mim_blob_step *embed = positioned_step(model), *pool = model_step(model, MIM_STEP_POOL);
-    uint64_t patches = (uint64_t)(h->image_height / h->patch_height) * (h->image_width / h->patch_width);
+    uint64_t patches = model_patches(model, h->image_height, h->image_width, h->frames);
+    uint32_t vectors;
     char text[LINE];
     const struct { const char *label, *text; size_t bytes; } names[] = {
         { "name", h->name, sizeof h->name }, { "family", h->family, sizeof h->family }, { "method", h->method, sizeof h->method },
@@ -319,8 +325,13 @@ static void print_text(const mim_model *model, const char *cpu, const mim_memory
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         printf("%-16s%s\n", names[i].label, *text_of(text, names[i].text, names[i].bytes) ? text : "not recorded");
     printf("%-16s%s, %s numerics\n", "type", type_name(h->type), numerics_name(h->numerics));
-    printf("%-16s%" PRIu32 "x%" PRIu32 ", %" PRIu32 " channels, patches of %" PRIu32 "x%" PRIu32 "\n", "image",
-           h->image_height, h->image_width, h->channels, h->patch_height, h->patch_width);
+    if (!model_takes_tokens(model))
+        printf("%-16s%" PRIu32 "x%" PRIu32 ", %" PRIu32 " channels, patches of %" PRIu32 "x%" PRIu32 "\n", "image",
+               h->image_height, h->image_width, h->channels, h->patch_height, h->patch_width);
+    if (h->frames > 1) printf("%-16s%" PRIu32 ", %" PRIu32 " to a patch\n", "frames", h->frames, h->patch_frames);
+    if (h->groups > 1) printf("%-16s%" PRIu32 " of channels, each with its own tokens\n", "groups", h->groups);
+    if (h->coordinates) printf("%-16s%" PRIu32 " of each frame, from the caller\n", "coordinates", h->coordinates);
+    if (mim_table(model, &vectors)) printf("%-16s%" PRIu32 ", for the caller to make tokens of\n", "vectors", vectors);
     printf("%-16s%s%" PRIu32 " registers, %" PRIu64 " patches", "tokens", h->has_cls ? "CLS, " : "", h->registers, patches);
     if (h->unit_height != 1 || h->unit_width != 1) {
         if (h->unit_height) printf("; subsets are of units of %" PRIu32 "x%" PRIu32 " patches", h->unit_height, h->unit_width);
@@ -335,19 +346,24 @@ static void print_text(const mim_model *model, const char *cpu, const mim_memory
                sizes->grid[i].width, sizes->grid[i].dim);
     print_ranges(model);
     describe_positions(text, embed);
-    printf("%-16s%s\n", "positions", text);
-    if (h->resize == MIM_RESIZE_SHORT_EDGE)
+    printf("%-16s%s\n", "positions", model_takes_tokens(model) ? "the caller's" : text);
+    if (model_takes_tokens(model) || (h->channels != 1 && h->channels != 3))
+        printf("%-16sthe caller's", "preprocessing");
+    else if (h->resize == MIM_RESIZE_SHORT_EDGE)
         printf("%-16sshort edge to %" PRIu32 " (%s), centre crop", "preprocessing", h->resize_edge, filter_name(h->resize_filter));
     else
         printf("%-16sresize to the input (%s)", "preprocessing", filter_name(h->resize_filter));
-    print_mean("; mean ", h->mean, h->channels);
-    print_mean("; std ", h->std, h->channels);
+    if (!model_takes_tokens(model)) {
+        print_mean("; mean ", h->mean, h->channels);
+        print_mean("; std ", h->std, h->channels);
+    }
     printf("\n%-16s%s, %" PRIu32 " wide\n", "pooled", pool ? pool_name(pool->rule) : "none", h->pooled_dim);
     printf("%-16s", "outputs");
     print_outputs(model, "", ", ");
     printf("%s\n", has_decoder(model) ? "; reconstruction" : "");
     printf("%-16s%" PRIu64 "\n", "parameters", h->parameters);
-    printf("%-16s%.3f G multiply-accumulates an image\n", "work", 1e-9 * (double)model_macs(model, model_grid(model, h->image_height, h->image_width)));
+    printf("%-16s%.3f G multiply-accumulates %s\n", "work", 1e-9 * (double)model_macs(model, model_grid(model, h->image_height, h->image_width, h->frames)),
+           h->frames > 1 ? "a video" : model_takes_tokens(model) ? "an input" : "an image");
     printf("%-16s%" PRIu64 " bytes\n", "blob", h->bytes);
     printf("%-16s%zu bytes at least; up to %zu, more is faster\n", "arena", need->bytes, need->useful);
     printf("%-16s%s here; this build knows", "cpu", cpu);
@@ -415,7 +431,8 @@ static void print_json(const mim_model *model, const char *cpu, const mim_memory
 {
     const mim_blob_header *h = model->header;
     const mim_blob_step *embed = positioned_step(model), *pool = model_step(model, MIM_STEP_POOL);
-    uint64_t patches = (uint64_t)(h->image_height / h->patch_height) * (h->image_width / h->patch_width);
+    uint64_t patches = model_patches(model, h->image_height, h->image_width, h->frames);
+    uint32_t vectors;
     char text[LINE];
     printf("{\n");
     json_text("name", text_of(text, h->name, sizeof h->name));
@@ -428,6 +445,12 @@ static void print_json(const mim_model *model, const char *cpu, const mim_memory
     printf("  \"image\": [%" PRIu32 ", %" PRIu32 "],\n", h->image_height, h->image_width);
     printf("  \"patch\": [%" PRIu32 ", %" PRIu32 "],\n", h->patch_height, h->patch_width);
     json_number("channels", h->channels);
+    json_number("frames", h->frames);
+    json_number("patch_frames", h->patch_frames);
+    json_number("groups", h->groups);
+    json_number("coordinates", h->coordinates);
+    (void)mim_table(model, &vectors);
+    json_number("vectors", vectors);
     json_number("dim", h->dim);
     json_number("depth", h->depth);
     json_number("heads", heads);
@@ -453,7 +476,7 @@ static void print_json(const mim_model *model, const char *cpu, const mim_memory
     print_outputs(model, "\"", ", ");
     printf("],\n");
     json_number("params", h->parameters);
-    json_number("macs", model_macs(model, model_grid(model, h->image_height, h->image_width)));
+    json_number("macs", model_macs(model, model_grid(model, h->image_height, h->image_width, h->frames)));
     json_number("blob_bytes", h->bytes);
     json_number("arena_bytes", need->bytes);
     json_number("arena_max_bytes", need->useful);

@@ -1,5 +1,5 @@
 /* pack.c - see pack.h. */
-#include "pack.h"
+#include "made.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -153,6 +153,8 @@ static int read_row(const rows *r, uint32_t n, uint32_t columns, float *row, flo
         return read_bias(r, n, columns, row);
     case ROWS_ROTARY:
         return read_rotary(r, n, columns, row);
+    case ROWS_MADE:
+        return made_row(r, n, columns, row, bias);
     case ROWS_NORM:
         return read_cells(r, n ? p->bias : p->weight, 0, columns, row);
     case ROWS_AXES: {
@@ -208,8 +210,11 @@ static int read_row(const rows *r, uint32_t n, uint32_t columns, float *row, flo
         else if (tensor_read(token, n < first ? 0 : (uint64_t)(n - first) * columns, columns, row))
             return 1;
         for (uint32_t i = 0; n < r->first[2] && i < columns; i++) {
-            float position;
-            if (tensor_read(r->part[2].weight, (uint64_t)n * columns + i, 1, &position))
+            const tensor *table = r->part[2].weight;
+            const uint32_t wide = (uint32_t)table->shape[table->rank - 1];
+            float position = 0;
+            if (i < wide ? tensor_read(table, (uint64_t)n * wide + i, 1, &position)
+                         : r->tail && tensor_read(r->tail, i - wide, 1, &position))
                 return 1;
             row[i] += position;
             if (!isfinite(row[i]))
@@ -217,13 +222,16 @@ static int read_row(const rows *r, uint32_t n, uint32_t columns, float *row, flo
         }
         return 0;
     }
-    default:
+    default: {
+        const uint32_t wide = r->order == CELLS_BY_ROW ? (uint32_t)p->weight->shape[p->weight->rank - 1] : columns;
+        memset(row + wide, 0, (columns - wide) * sizeof *row);
         if (r->order == CELLS_BY_ROW)
-            return tensor_read(p->weight, (r->first[0] + n) * columns, columns, row);
+            return tensor_read(p->weight, (r->first[0] + n) * wide, wide, row);
         for (uint32_t i = 0; i < columns; i++)       /* channel by channel */
             if (tensor_read(p->weight, (uint64_t)i * r->cell_height * r->cell_width + n, 1, &row[i]))
                 return 1;
         return 0;
+    }
     }
 }
 

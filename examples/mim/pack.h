@@ -21,7 +21,8 @@ enum rows_kind {
     ROWS_BIAS,         /* the columns of part[0] plus those of part[1], either may be absent */
     ROWS_ROTARY,       /* per channel its angle and its coordinate, from part[0] (periods) or from the base */
     ROWS_TOKENS,       /* the row of part[0], then those of part[1], each plus the row of part[2] while it has one */
-    ROWS_POSITIONS,    /* the rows of part[0] from first[0] on */
+    ROWS_MADE,         /* what made.c makes of parameters, or of several tensors */
+    ROWS_POSITIONS,    /* the rows of part[0] from first[0] on; zeros behind narrow ones */
     ROWS_AXES,         /* the rows of part[0] and then of part[1], each padded to 16s */
     ROWS_DEPTHWISE,    /* of each of count parts the places of its kernel, each a row of all channels; last the bias of part[0] */
     ROWS_NORMS,        /* of each of count parts weight and bias */
@@ -45,7 +46,13 @@ typedef struct rows {
     uint32_t count;               /* DEPTHWISE, NORMS */
     uint32_t reach_y, reach_x;    /* DISTANCES: what is farthest in the window it was pretrained with */
     uint32_t rotary, grid;        /* ROTARY: MIM_ROTARY_..., MIM_GRID_... */
-    double base;                  /* ROTARY */
+    double base;                  /* ROTARY, MADE: turns */
+    const tensor *tail;           /* TOKENS: what is added behind narrow rows of part[2], or NULL */
+    enum made made;               /* MADE: what, */
+    uint32_t places;              /*   1: positions on a grid, not waves */
+    uint32_t width;               /*   of that grid; or channels that a number of a date has */
+    const vit *of;                /*   and of which model: groups, vectors */
+    const uint8_t *channel_group, *channel_place;       /* group of a channel, and its place in it */
 } rows;
 
 typedef struct plan {

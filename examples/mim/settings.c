@@ -30,7 +30,8 @@ static const choice pools[] = {
 };
 static const choice position_rules[] = {
     { "fixed", MIM_POSITIONS_FIXED }, { "cubic", MIM_POSITIONS_CUBIC },
-    { "cubic_antialias", MIM_POSITIONS_CUBIC_ANTIALIAS }, { "linear", MIM_POSITIONS_LINEAR }, { NULL, 0 }
+    { "cubic_antialias", MIM_POSITIONS_CUBIC_ANTIALIAS }, { "linear", MIM_POSITIONS_LINEAR }, { "corners", MIM_POSITIONS_CORNERS },
+    { NULL, 0 }
 };
 static const choice bias_rules[] = {
     { "fixed", MIM_BIAS_FIXED }, { "linear", MIM_BIAS_LINEAR }, { "geometric", MIM_BIAS_GEOMETRIC }, { NULL, 0 }
@@ -94,8 +95,14 @@ int configs_open(configs *c, const char *checkpoint_path, const char *config)
         return config ? fail("%s: not enough memory", config) : 1;
     if (config)
         memcpy(c->model_path, config, strlen(config) + 1);
-    if (!(c->picture_path = path_beside(config ? config : checkpoint_path, "preprocessor_config.json")))
+    const char *beside = config ? config : checkpoint_path;
+    if (!(c->picture_path = path_beside(beside, "preprocessor_config.json")))
         return 1;
+    if (!path_exists(c->picture_path)) {                          /* newer files of video models */
+        free(c->picture_path);
+        if (!(c->picture_path = path_beside(beside, "video_preprocessor_config.json")))
+            return 1;
+    }
     if ((config || path_exists(c->model_path)) && read_document(&c->model, c->model_path))
         return 1;
     return path_exists(c->picture_path) && read_document(&c->picture, c->picture_path);
@@ -135,11 +142,18 @@ static int is_null(const json_node *node) { return !node || node->type == JSON_N
 int configs_family(const configs *c, const wishes *w, const family **wanted, const char **from)
 {
     const char *model_type = NULL, *architecture = NULL;
+    const json_node *encoder = json_member(&c->model, model_value(c, "model"), "encoder");
     *wanted = NULL;
     *from = NULL;
     json_string(&c->model, model_value(c, "model_type"), &model_type);
     json_string(&c->model, model_value(c, "architecture"), &architecture);
-    if (c->model.count && architecture && (!model_type || strcmp(model_type, "timm_wrapper") == 0)) {
+    if (c->model.count && architecture && strncmp(architecture, "prithvi_", 8) == 0) {
+        *wanted = family_find("prithvi");
+        *from = config_from;
+    } else if (c->model.count && !model_type && !architecture && json_member(&c->model, encoder, "embedding_size")) {
+        *wanted = family_find("galileo");
+        *from = config_from;
+    } else if (c->model.count && architecture && (!model_type || strcmp(model_type, "timm_wrapper") == 0)) {
         static const char *const computed[] = { "rope", "dinov3", "eva", "beit_", "_rpn_" };  /* same names, other arithmetic */
         uint32_t heads, activation;
         *wanted = timm_architecture(architecture, &heads, &activation);
@@ -244,6 +258,7 @@ typedef struct gathering {
     const checkpoint *cp;
     const measures *m;
     extent wished;                        /* --image-size */
+    uint32_t stored_frames;               /* of the stored positions; 1 */
     extent trained;                       /* that of the stored positions */
     extent picture;                       /* what the preprocessing delivers */
     const char *resize_note;              /* why a configured resize is of no use */
@@ -293,6 +308,16 @@ static void from_family(gathering *g)
         set(&s->resize, f->picture.edge ? MIM_RESIZE_SHORT_EDGE : MIM_RESIZE_SQUASH, f->name);
         set(&s->filter, f->picture.filter, f->name);
     }
+    const scheme *own = family_scheme(f);
+    if (own->channels && m->channels <= own->channels) {
+        memcpy(s->mean, own->mean, m->channels * sizeof *s->mean);
+        memcpy(s->std, own->std, m->channels * sizeof *s->std);
+        s->mean_from = s->std_from = f->name;
+    }
+    if (own->frames)
+        set(&s->frames, own->frames, own->family ? f->name : tensor_from);
+    if (own->heads)
+        set(&s->heads, own->heads, f->name);
     for (const published_size *size = f->sizes; size && size->dim; size++)
         if (is_size(size, m->dim, g->model->depth, m->hidden))
             set(&s->heads, size->heads, f->name);
@@ -500,6 +525,57 @@ static int from_stages(gathering *g)
     return 0;
 }
 
+/* Frames as trained with, of a configuration. */
+static int configured_frames(gathering *g, const json_node *node, const char *key)
+{
+    double value;
+    if (!json_number(&g->c->model, node, &value))
+        return 0;
+    if (!(value >= 1 && value <= MIM_MAX_FRAMES && value == floor(value)))
+        return fail("%s: %s is %g; mim allows 1 to %u", g->c->model_path, key, value, MIM_MAX_FRAMES);
+    set(&g->s->frames, value, config_from);
+    return 0;
+}
+
+static int from_prithvi(gathering *g)
+{
+    const configs *c = g->c;
+    const json *doc = &c->model;
+    const measures *m = g->m;
+    const struct { const char *key; uint32_t is; } facts[] = {
+        { "embed_dim", m->dim }, { "depth", g->model->depth }, { "in_chans", m->channels }
+    };
+    uint32_t height, width;
+    double value;
+    for (size_t i = 0; i < sizeof facts / sizeof *facts; i++)
+        if (json_number(doc, timm_value(c, facts[i].key), &value) && expect(c->model_path, facts[i].key, value, facts[i].is))
+            return 1;
+    if (read_size(doc, timm_value(c, "patch_size"), &height, &width) &&
+        (expect(c->model_path, "patch_size", height, m->patch_height) || expect(c->model_path, "patch_size", width, m->patch_width)))
+        return 1;
+    if (json_number(doc, timm_value(c, "num_heads"), &value))
+        set(&g->s->heads, value, config_from);
+    if (read_size(doc, timm_value(c, "img_size"), &g->trained.height, &g->trained.width))
+        g->trained.from = config_from;
+    return configured_frames(g, timm_value(c, "num_frames"), "num_frames") ||
+           read_statistics(g, doc, c->model_path, timm_value(c, "mean"), timm_value(c, "std"), config_from);
+}
+
+static int from_galileo(gathering *g)
+{
+    const configs *c = g->c;
+    const json_node *encoder = json_member(&c->model, model_value(c, "model"), "encoder");
+    double value;
+    if ((json_number(&c->model, json_member(&c->model, encoder, "embedding_size"), &value) &&
+         expect(c->model_path, "embedding_size", value, g->m->dim)) ||
+        (json_number(&c->model, json_member(&c->model, encoder, "depth"), &value) &&
+         expect(c->model_path, "depth", value, g->model->depth)))
+        return 1;
+    if (json_number(&c->model, json_member(&c->model, encoder, "num_heads"), &value))
+        set(&g->s->heads, value, config_from);
+    return 0;
+}
+
 static int from_transformers(gathering *g)
 {
     const configs *c = g->c;
@@ -513,7 +589,12 @@ static int from_transformers(gathering *g)
     if (expect_member(c, "hidden_size", m->width) || expect_member(c, "num_hidden_layers", g->model->depth) ||
         expect_member(c, "embed_dim", m->embed_dim) || expect_member(c, "output_channels", m->dim) ||
         expect_member(c, "intermediate_size", m->hidden) || expect_member(c, "num_channels", m->channels) ||
-        expect_member(c, "num_register_tokens", m->registers))
+        expect_member(c, "num_register_tokens", m->registers) || expect_member(c, "in_chans", m->channels) ||
+        expect_member(c, "tubelet_size", m->patch_frames))
+        return 1;
+    if (family_scheme(g->model->family)->family &&
+        (configured_frames(g, model_value(c, "num_frames"), "num_frames") ||
+         configured_frames(g, model_value(c, "frames_per_clip"), "frames_per_clip")))
         return 1;
     if (m->registers && is_null(model_value(c, "num_register_tokens")))
         return fail("%s: speaks of no registers, the tensors hold %" PRIu32 "; the two are not of the same model",
@@ -555,7 +636,8 @@ static int from_transformers(gathering *g)
             return fail("%s: rope_theta is %g; it must be positive", c->model_path, value);
         set(&s->rotary_base, value, config_from);
     }
-    if (read_size(doc, model_value(c, "image_size"), &g->trained.height, &g->trained.width))
+    if (read_size(doc, model_value(c, "image_size"), &g->trained.height, &g->trained.width) ||
+        read_size(doc, model_value(c, "crop_size"), &g->trained.height, &g->trained.width))
         g->trained.from = config_from;
     if (json_string(doc, model_value(c, "_name_or_path"), &text) && text[0] && text[0] != '/' && text[0] != '.')
         set_text(s->name, sizeof s->name, text);
@@ -810,7 +892,7 @@ static int option_positions(const char *text, const checkpoint *cp, const measur
     if (text[length] && parse_real("--positions", text + length + 1, 0, 0.999, &offset))
         return 1;
     if (!rule || (offset > 0 && rule != MIM_POSITIONS_CUBIC && rule != MIM_POSITIONS_LINEAR))
-        return fail("--positions: '%.64s' is none of fixed, cubic, cubic:OFFSET, cubic_antialias, linear", text);
+        return fail("--positions: '%.64s' is none of fixed, cubic, cubic:OFFSET, cubic_antialias, linear, corners", text);
     if (!m->position_rows)
         return fail("%s: has no stored positions for --positions to interpolate", cp->path);
     set(&s->positions, rule, option_from);
@@ -826,6 +908,42 @@ static int option_statistics(const char *name, const char *text, uint32_t count,
         return fail("%s: '%.80s' is not %" PRIu32 " %snumber%s separated by commas, one for each channel", name, text, count,
                     above_zero ? "positive " : "", count == 1 ? "" : "s");
     *from = option_from;
+    return 0;
+}
+
+/* 0,1,2,6;3,4,5,7;8,9: the channels of each group, in the order of its projection. */
+static int option_groups(gathering *g)
+{
+    static const char released[] = "0,1,2,6;3,4,5,7;8,9";
+    const measures *m = g->m;
+    const char *text = g->w->groups;
+    uint32_t seen = 0;
+    if (m->groups == 1)
+        return text ? fail("--groups: %s has no groups of channels", g->model->family->name) : 0;
+    set(&g->s->groups, m->groups, option_from);
+    if (!text && m->groups == 3 && m->group_channels[0] == 4 && m->group_channels[1] == 4 && m->group_channels[2] == 2) {
+        text = released;
+        set(&g->s->groups, m->groups, g->model->family->name);
+    }
+    if (!text)
+        return fail("%s: not in the file: which channels its %" PRIu32 " groups are of (--groups, as in \"%s\")", g->cp->path, m->groups,
+                    released);
+    const char *at = text;
+    for (uint32_t group = 0; group < m->groups; group++)
+        for (uint32_t i = 0; i < m->group_channels[group]; i++) {
+            uint32_t channel = 0;
+            size_t digits = strspn(at, "0123456789");
+            for (size_t k = 0; k < digits && k < 3; k++)
+                channel = channel * 10 + (uint32_t)(at[k] - '0');
+            char next = at[digits], wanted = i + 1 < m->group_channels[group] ? ',' : group + 1 < m->groups ? ';' : 0;
+            if (digits < 1 || digits > 2 || channel >= m->channels || seen >> channel & 1 || next != wanted)
+                return fail("--groups: '%.64s' does not give each of the channels 0 to %" PRIu32 " once, to groups of the sizes of the "
+                            "tensors, as in \"%s\"", text, m->channels - 1, released);
+            seen |= 1u << channel;
+            g->s->channel_group[channel] = (uint8_t)group;
+            g->s->channel_place[channel] = (uint8_t)i;
+            at += digits + (next != 0);
+        }
     return 0;
 }
 
@@ -880,7 +998,7 @@ static int from_options(gathering *g)
     if (option_number("--heads", w->heads, 1, MIM_MAX_HEADS, &s->heads) ||
         option_number("--decoder-heads", w->decoder_heads, 1, MIM_MAX_HEADS, &s->decoder_heads) ||
         option_choice("--act", w->act, activations, &s->activation) || option_choice("--pool", w->pool, pools, &s->pool) ||
-        option_choice("--filter", w->filter, filters, &s->filter) || option_positions(w->positions, g->cp, g->m, s) ||
+        option_choice("--filter", w->filter, filters, &s->filter) || option_groups(g) || option_positions(w->positions, g->cp, g->m, s) ||
         option_statistics("--mean", w->mean, g->m->channels, 0, s->mean, &s->mean_from) ||
         option_statistics("--std", w->std, g->m->channels, 1, s->std, &s->std_from) || option_size(w->image_size, &g->wished) || option_window(g))
         return 1;
@@ -896,7 +1014,9 @@ static int from_options(gathering *g)
     }
     if (w->licence)
         set_text(s->licence, sizeof s->licence, w->licence);
-    return 0;
+    if (w->frames && family_scheme(g->model->family)->frames == 1)
+        return fail("--frames: %s takes single pictures, not videos", g->model->family->name);
+    return option_number("--frames", w->frames, 1, MIM_MAX_FRAMES, &s->frames);
 }
 
 /* --resize, once the image's size is known: an edge is in pixels */
@@ -924,12 +1044,13 @@ static int option_resize(gathering *g)
 /* ---- geometry ---- */
 
 /* Whether positions for images of this size, after some prefix, and their relative positions are as many as are stored. */
-static int fits(const measures *m, uint32_t extra, extent size, uint32_t *prefix)
+static int fits(const gathering *g, extent size, uint32_t *prefix)
 {
-    const uint32_t prefixes[] = { extra, m->has_cls, m->has_cls + m->registers };
+    const measures *m = g->m;
+    const uint32_t prefixes[] = { g->model->layout.extra_positions, m->has_cls, m->has_cls + m->registers };
     if (!size.from || size.height % m->cell_height || size.width % m->cell_width)
         return 0;
-    uint64_t height = size.height / m->cell_height, width = size.width / m->cell_width, patches = height * width;
+    uint64_t height = size.height / m->cell_height, width = size.width / m->cell_width, patches = height * width * g->stored_frames;
     if (m->bias_rows && (patches == 0 || (2 * height - 1) * (2 * width - 1) + (m->has_cls ? 3 : 0) != m->bias_rows))
         return 0;
     *prefix = 0;
@@ -975,28 +1096,28 @@ static int settle_grid(gathering *g, extent *stored)
         stored->height = m->grid_height * m->cell_height;
         stored->width = m->grid_width * m->cell_width;
         stored->from = tensor_from;
-        if (m->bias_rows && !fits(m, extra, *stored, prefix))
+        if (m->bias_rows && !fits(g, *stored, prefix))
             return fail("%s: the %s are not of one grid", g->cp->path, stored_what(m, what));
         return 0;
     }
-    if (fits(m, extra, g->wished, prefix)) {
+    if (fits(g, g->wished, prefix)) {
         *stored = g->wished;
         return 0;
     }
     if (g->trained.from) {
         *stored = g->trained;
-        if (fits(m, extra, g->trained, prefix))
+        if (fits(g, g->trained, prefix))
             return 0;
         return fail("%s: %s says images of %" PRIu32 "x%" PRIu32 ", which do not fit the %s; give --image-size",
                     g->cp->path, g->trained.from, g->trained.height, g->trained.width, stored_what(m, what));
     }
     for (uint32_t i = 0; i < 3; i++) {
         uint32_t n = i == 0 ? extra : i == 1 ? m->has_cls : m->has_cls + m->registers, known = i && n == (i == 1 ? 0 : m->has_cls);
-        uint32_t side = m->position_rows > n ? square_root(m->position_rows - n) : 0, ignored;
+        uint32_t side = m->position_rows > n ? square_root((m->position_rows - n) / g->stored_frames) : 0, ignored;
         if (!m->position_rows && i == 0)
             side = (square_root(m->bias_rows - (m->has_cls && m->bias_rows > 3 ? 3 : 0)) + 1) / 2;
         extent square = { side * m->cell_height, side * m->cell_width, tensor_from };
-        if (known || side == 0 || (m->position_rows && side * side + n != m->position_rows) || !fits(m, extra, square, &ignored))
+        if (known || side == 0 || (m->position_rows && side * side * g->stored_frames + n != m->position_rows) || !fits(g, square, &ignored))
             continue;
         found++;
         *prefix = n;
@@ -1007,11 +1128,44 @@ static int settle_grid(gathering *g, extent *stored)
     return 0;
 }
 
+/* Tokens that the caller makes stand in one row. */
+static int settle_row(gathering *g)
+{
+    const family *f = g->model->family;
+    if (g->wished.from && g->wished.height != 1)
+        return fail("--image-size: %s takes tokens of its caller, 1xN of them", f->name);
+    set(&g->s->image_height, 1, f->name);
+    set(&g->s->image_width, g->wished.from ? g->wished.width : family_scheme(f)->tokens, g->wished.from ? g->wished.from : f->name);
+    return 0;
+}
+
+/* Whether the frames are made of tubelets, and how many of them the stored positions are of. */
+static int settle_frames(gathering *g)
+{
+    const settings *s = g->s;
+    g->stored_frames = 1;
+    if (!s->frames.from)
+        return 0;                                                 /* it will be asked for */
+    uint32_t frames = (uint32_t)s->frames.value, tubelet = g->m->patch_frames;
+    if (frames % tubelet)
+        return fail("%s: %" PRIu32 " frames (%s) are not made of patches of %" PRIu32 "; give --frames", g->cp->path, frames,
+                    s->frames.from, tubelet);
+    if (family_scheme(g->model->family)->made == MADE_FRAME_WAVES)
+        g->stored_frames = frames / tubelet;
+    return 0;
+}
+
 static int settle_geometry(gathering *g)
 {
     const measures *m = g->m;
     const family *f = g->model->family;
     settings *s = g->s;
+    if (m->vectors)
+        return settle_row(g);
+    if (settle_frames(g))
+        return 1;
+    if (!s->frames.from)
+        return 0;
     extent stored = { 0, 0, NULL }, image = g->wished.from ? g->wished : g->picture;
     if (settle_grid(g, &stored))
         return 1;
@@ -1049,7 +1203,8 @@ static int settle_geometry(gathering *g)
         return fail("%s: images of %" PRIu32 "x%" PRIu32 " (%s) are not made of %s of %" PRIu32 "x%" PRIu32
                     "; give --image-size", g->cp->path, image.height, image.width, image.from, unit > 1 ? "mask units" : "patches",
                     m->patch_height * unit, m->patch_width * unit);
-    uint64_t tokens = (uint64_t)(image.height / m->patch_height) * (image.width / m->patch_width) + m->has_cls + m->registers;
+    uint64_t times = (uint64_t)s->frames.value / m->patch_frames * m->groups;
+    uint64_t tokens = (uint64_t)(image.height / m->patch_height) * (image.width / m->patch_width) * times + m->has_cls + m->registers;
     if (image.height > MIM_MAX_IMAGE || image.width > MIM_MAX_IMAGE || tokens > MIM_MAX_TOKENS)
         return fail("%s: images of %" PRIu32 "x%" PRIu32 " are beyond mim's limits (%u pixels a side, %u tokens)", g->cp->path,
                     image.height, image.width, MIM_MAX_IMAGE, MIM_MAX_TOKENS);
@@ -1066,7 +1221,8 @@ static int settle_geometry(gathering *g)
         set(&s->edge_over, larger ? 1 : f->picture.edge, f->name);
         set(&s->edge_under, larger ? 1 : f->picture.size, f->name);
     }
-    if (image.height != image.width && s->resize.value == MIM_RESIZE_SHORT_EDGE) {
+    int covers = s->edge_over.from == f->name && s->edge_over.value == s->edge_under.value && family_scheme(f)->family;
+    if (image.height != image.width && s->resize.value == MIM_RESIZE_SHORT_EDGE && !covers) {
         s->resize.from = NULL;
         g->resize_note = "its input is not square";
     }
@@ -1092,7 +1248,8 @@ static int ask_for_missing(const gathering *g)
     snprintf(heads + strlen(heads), sizeof heads - strlen(heads), ")");
     snprintf(resize, sizeof resize, "how pictures are resized (%s%s--resize short:EDGE or squash)",
              g->resize_note ? g->resize_note : "", g->resize_note ? ": " : "");
-    ask(text, sizeof text, !s->image_height.from, "size of the pictures (--image-size N or HxW)");
+    ask(text, sizeof text, !s->frames.from, "number of frames that it was trained with (--frames N)");
+    ask(text, sizeof text, !s->image_height.from && s->frames.from, "size of the pictures (--image-size N or HxW)");
     ask(text, sizeof text, !s->heads.from && m->inner, heads);
     ask(text, sizeof text, !s->eps.from, "epsilon of the norms (--eps E)");
     ask(text, sizeof text, !s->activation.from, m->gated ? "activation of the gate, which is the first half of a "
@@ -1152,7 +1309,9 @@ int settle(settings *s, const configs *c, const wishes *w, const vit *model, con
     if (from_metadata(&g))
         return 1;
     int timm = c->model.count && model_value(c, "architecture");
-    if (c->model.count && (timm ? from_timm(&g) : from_transformers(&g)))
+    if (c->model.count && (strcmp(model->family->name, "prithvi") == 0 ? from_prithvi(&g) :
+                           strcmp(model->family->name, "galileo") == 0 ? from_galileo(&g) :
+                           timm ? from_timm(&g) : from_transformers(&g)))
         return 1;
     if (c->picture.count && from_preprocessor(&g))
         return 1;

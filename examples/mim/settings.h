@@ -12,6 +12,7 @@ typedef struct wishes {
     const char *output, *config, *type, *group, *numerics, *calib, *layout;
     const char *family, *prefix, *heads, *decoder_heads, *image_size, *eps, *act, *pool, *mean, *std;
     const char *positions, *resize, *filter, *norm_pix, *licence, *window;
+    const char *frames, *groups;
     int keep_decoder;
 } wishes;
 

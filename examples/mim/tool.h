@@ -78,8 +78,13 @@ typedef struct engine {
 int  engine_start(engine *e, const mim_model *model, const mim_session_desc *desc, reason *why);
 void engine_stop(engine *e);
 
-/* The grid of patches of an input of height x width pixels. */
-mim_grid model_grid(const mim_model *model, uint32_t height, uint32_t width);
+/* Tokens but for the prefix that an input of this size becomes: those of all frames, and of all groups of channels. */
+uint64_t model_patches(const mim_model *model, uint32_t height, uint32_t width, uint32_t frames);
+int model_takes_tokens(const mim_model *model);     /* its caller embeds; it has no use for pictures */
+
+
+/* The grid of its patches. */
+mim_grid model_grid(const mim_model *model, uint32_t height, uint32_t width, uint32_t frames);
 
 /* Multiply-accumulates of one encode of such a grid, without the head: the linear layers, convolutions and products of
  * attention at the true token count, from the model's steps and the true sizes of its tensors; windows that the grid does not
@@ -121,7 +126,7 @@ typedef struct source {
     int kind;                         /* SOURCE_... */
 } source;
 
-/* Every image in order. Paths lie in one string, so that a million pictures cost little more than their names. */
+/* Every image in order, or every video: as many pictures one after the other as it has frames. Paths lie in one string, so that a million pictures cost little more than their names. */
 typedef struct inputs {
     source *sources;
     size_t count, room;
@@ -129,13 +134,17 @@ typedef struct inputs {
     size_t names_used, names_room;
     uint64_t images;
     int tolerant;                     /* 1: a picture that cannot be opened is found when its turn comes */
+    uint32_t frames;                  /* given for an input; set before the first is added */
+    uint32_t pending;                 /* pictures of a video that is not complete */
+    uint64_t tokens;                  /* in every input, where the caller embeds; 0: none seen yet */
 } inputs;
 
-/* Resolves pictures, folders, @lists and arrays of (C,H,W) or (N,C,H,W) float32 for this model and input size.
- * 0, or 1 after fail(). */
+/* Resolves pictures, folders, @lists and arrays for this model and input size: float32 of (C,H,W) or (N,C,H,W), of videos
+ * (T,C,H,W) or (N,T,C,H,W), of tokens (T,D) or (N,T,D). 0, or 1 after fail(). */
 int  inputs_add(inputs *all, const char *argument, const mim_model *model, uint32_t height, uint32_t width);
+int  inputs_end(const inputs *all);   /* 0, or 1 after fail(): a video is not complete */
 void inputs_free(inputs *all);
-size_t inputs_find(const inputs *all, uint64_t image);  /* the source that holds it */
+size_t inputs_find(const inputs *all, uint64_t image);  /* the source that holds it, of a video's pictures the first */
 
 /* ---- util.c: the clock ---- */
 double seconds_now(void);             /* monotonic */

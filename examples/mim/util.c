@@ -309,10 +309,21 @@ uint64_t model_prefix(const mim_model *model)
     return (uint64_t)model->header->has_cls + model->header->registers;
 }
 
-mim_grid model_grid(const mim_model *model, uint32_t height, uint32_t width)
+uint64_t model_patches(const mim_model *model, uint32_t height, uint32_t width, uint32_t frames)
 {
     const mim_blob_header *h = model->header;
-    mim_grid grid = { h->frames / h->patch_frames * h->groups, height / h->patch_height, width / h->patch_width, 0, h->dim };
+    return (uint64_t)(height / h->patch_height) * (width / h->patch_width) * (frames / h->patch_frames) * h->groups;
+}
+
+int model_takes_tokens(const mim_model *model)
+{
+    return !model->steps[0].tensor[0];
+}
+
+mim_grid model_grid(const mim_model *model, uint32_t height, uint32_t width, uint32_t frames)
+{
+    const mim_blob_header *h = model->header;
+    mim_grid grid = { frames / h->patch_frames * h->groups, height / h->patch_height, width / h->patch_width, 0, h->dim };
     grid.tokens = (uint32_t)model_prefix(model) + grid.frames * grid.height * grid.width;
     return grid;
 }
