@@ -10,7 +10,7 @@ TOOL    := $(wildcard examples/mim/*.c)
 HEADERS := mim.h $(wildcard examples/mim/*.h)
 MODEL   := examples/models/mae-cifar10-d128l6.q8.mim
 PHOTO   := examples/images/photo.ppm
-TESTS   := kernels blob api resize
+TESTS   := kernels blob api grids resize
 CROSS   := aarch64-linux-gnu-gcc
 QEMU    := qemu-aarch64
 
@@ -52,20 +52,26 @@ sanitize:                    ## the C tests under AddressSanitizer and UBSan
 	$(MAKE) B=$(B)/sanitize CFLAGS="-O1 -g1 -fsanitize=address,undefined -fno-sanitize-recover" $(TESTS:%=$(B)/sanitize/test_%) $(B)/sanitize/mim $(B)/sanitize/test_golden
 	MIM_TEST_STRIDE=7 sh tests/run.sh $(TESTS:%=$(B)/sanitize/test_%) "sh tests/golden.sh $(B)/sanitize"
 
-# Arguments of a fuzzer are rounds and a seed.
-FUZZ_ROUNDS ?= 200000
-FUZZ_FLAGS  := $(STD) $(WARN) -O1 -g1 -fsanitize=address,undefined -fno-sanitize-recover $(STB)
-FUZZ        := $(CC) $(FUZZ_FLAGS)
-MIM         := examples/mim
+# Seconds for each of the two fuzzers of checkpoints; rounds of the others. `make fuzz FUZZ_SECONDS=20` for a quick look.
+FUZZ_SECONDS ?= 600
+FUZZ_ROUNDS  ?= 200000
+FUZZ_FLAGS   := $(STD) $(WARN) -O1 -g1 -fsanitize=address,undefined -fno-sanitize-recover $(STB)
+FUZZ         := $(CC) $(FUZZ_FLAGS)
+MIM          := examples/mim
+READERS      := $(addprefix $(MIM)/,checkpoint.c safetensors.c archive.c pickle.c torch.c npz.c gguf.c json.c)
+CONTAINERS   := $(filter-out %.list %/same %/refused %/sharded,$(wildcard tests/golden/containers/*))
+REFUSED      := $(addprefix tests/golden/containers/,$(shell sed 's/|.*//' tests/golden/containers/refused 2>/dev/null))
 
-fuzz:                        ## hostile pictures, arrays, checkpoints and blobs under AddressSanitizer and UBSan
+fuzz:                        ## hostile pictures, arrays, checkpoints and blobs under AddressSanitizer and UBSan: over 20 minutes
 	@mkdir -p $(B)
 	$(FUZZ) tests/fuzz/fuzz_picture.c $(addprefix $(MIM)/,util.c picture.c png.c npy.c library.c) -o $(B)/fuzz_picture -lm -lpthread
-	$(FUZZ) tests/fuzz/fuzz_checkpoint.c $(addprefix $(MIM)/,library.c json.c checkpoint.c families.c settings.c build.c pack.c) \
+	$(FUZZ) tests/fuzz/fuzz_checkpoint.c $(READERS) $(addprefix $(MIM)/,library.c families.c settings.c build.c pack.c) \
 	    -o $(B)/fuzz_checkpoint -lm -lpthread
+	$(FUZZ) tests/fuzz/fuzz_container.c $(READERS) -o $(B)/fuzz_container -lm
 	$(CC) -std=c99 -D_DEFAULT_SOURCE -O1 -g1 -fsanitize=address,undefined -fno-sanitize-recover tests/fuzz/fuzz_blob.c -o $(B)/fuzz_blob -lm -lpthread
 	$(B)/fuzz_picture $(FUZZ_ROUNDS)
-	$(B)/fuzz_checkpoint $(FUZZ_ROUNDS)
+	$(B)/fuzz_checkpoint $(FUZZ_SECONDS)s
+	$(B)/fuzz_container $(FUZZ_SECONDS)s 1 $(filter-out $(REFUSED),$(CONTAINERS))
 	$(B)/fuzz_blob $(FUZZ_ROUNDS)
 
 clean:                       ## remove build/

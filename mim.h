@@ -59,8 +59,11 @@
  * Besides: relative position bias (BEiT, data2vec, SimMIM), rotary embedding (EVA-02, DINOv3), gated
  * MLPs and norms inside the blocks.
  *
- * It does not train, decode picture files, or allocate. Windows, pyramids and video are not in this
- * version.
+ * Windows, shifted or not, with tables of relative positions or one along each axis (Swin, ViTDet); pyramids that merge or
+ * thin out their tokens (Swin, Hiera, HiViT, MViTv2), necks, convolutions inside blocks (ConvMAE); videos in tubelets
+ * (VideoMAE, V-JEPA 2), groups of channels, metadata of satellite pictures (SatMAE, Prithvi); and tokens that the caller embeds.
+ *
+ * It does not train, decode picture files, or allocate.
  *
  * BUILDING
  *
@@ -232,7 +235,8 @@ extern "C" {
                     "within the limits, that the model's positions can be interpolated to") \
     X(MIM_ERR_FORMAT, "this pixel format does not fit the model's channels") \
     X(MIM_ERR_MEMORY, "the memory given is smaller than mim_plan's minimum for this use") \
-    X(MIM_ERR_VISIBLE, "the list of visible patches is too long, repeats an index or leaves the grid") \
+    X(MIM_ERR_VISIBLE, "the list of visible patches is too long, repeats an index or leaves the grid, " \
+                       "or the model cannot do with some of its patches") \
     X(MIM_ERR_MISSING, "the model has no such output (no CLS token, registers, head or decoder)") \
     X(MIM_ERR_ABORTED, "the progress or row callback stopped the work") \
     X(MIM_ERR_IO, "the file cannot be opened or read") \
@@ -270,6 +274,11 @@ typedef enum mim_status {
 #define MIM_MAX_HEADS 256u
 #define MIM_MAX_HEAD_DIM 256u
 #define MIM_MAX_DEPTH 64u
+#define MIM_MAX_FRAMES 256u
+#define MIM_MAX_PATCH_FRAMES 8u
+#define MIM_MAX_GROUPS 16u       /* of channels */
+#define MIM_MAX_COORDINATES 16u
+#define MIM_MAX_KERNEL 16u
 #define MIM_MAX_CLASSES 65536u
 #define MIM_MAX_COLUMNS 65536u
 #define MIM_MAX_ROWS 262144u     /* 512 x 512 stored positions */
@@ -293,20 +302,38 @@ enum { MIM_RESIZE_SHORT_EDGE = 1, MIM_RESIZE_SQUASH = 2 };
  * CUBIC and LINEAR take the samples around the point, clamped at the border (cubic a = -0.75);
  * the ANTIALIAS kinds widen the filter when shrinking (cubic a = -0.5). Source coordinate of
  * target i: (i + 0.5) * scale - 0.5, scale = stored / (target + position_offset), where the
- * offset is DINOv2's 0.1 or 0 (ANTIALIAS takes 0 only). FIXED: no other grid is allowed. */
+ * offset is DINOv2's 0.1 or 0 (ANTIALIAS takes 0 only). CORNERS: CUBIC, from corner to corner, i * (stored - 1) / (target - 1).
+ * FIXED: no other grid is allowed. */
 enum { MIM_POSITIONS_NONE = 0, MIM_POSITIONS_FIXED = 1, MIM_POSITIONS_CUBIC = 2,
-       MIM_POSITIONS_CUBIC_ANTIALIAS = 3, MIM_POSITIONS_LINEAR = 4 };
+       MIM_POSITIONS_CUBIC_ANTIALIAS = 3, MIM_POSITIONS_LINEAR = 4, MIM_POSITIONS_CORNERS = 5 };
 
 enum { MIM_GELU_ERF = 1, MIM_GELU_TANH = 2, MIM_GELU_QUICK = 3, MIM_SILU = 4 };
 
-/* Relative position bias on another grid. FIXED: none is allowed. LINEAR: the part of the table that belongs to patches is
+/* Relative position bias. FIXED, LINEAR and GEOMETRIC: a table of all distances, by grid or window; they differ on another
+ * grid. FIXED: none is allowed. LINEAR: the part of the table that belongs to patches is
  * taken as an image of (2 height - 1) x (2 width - 1) and resized, two samples an axis, clamped at the border. GEOMETRIC:
  * the stored distances are laid out from the middle in steps of 1, q, q^2..., q such that they span the new grid (BEiT's
- * rule, with timm's linear interpolation between them). */
-enum { MIM_BIAS_NONE = 0, MIM_BIAS_FIXED = 1, MIM_BIAS_LINEAR = 2, MIM_BIAS_GEOMETRIC = 3 };
+ * rule, with timm's linear interpolation between them). AXES: the query itself times a vector for the distance along y and
+ * one for that along x (ViTDet, MViTv2); on another grid or window each table is resized as a line, like LINEAR. CROP: a table whose distances stay what they are; a smaller window reads its
+ * middle (Swin V2). */
+enum { MIM_BIAS_NONE = 0, MIM_BIAS_FIXED = 1, MIM_BIAS_LINEAR = 2, MIM_BIAS_GEOMETRIC = 3, MIM_BIAS_AXES = 4, MIM_BIAS_CROP = 5 };
+
+/* Windows in which tokens attend to each other, of a size fixed in tokens. Where the grid is no multiple of it, zeros in place of
+ * normalised tokens fill it up at the bottom and right and take part like others. FIT: along an axis where the grid is not
+ * larger than the window, the window is the grid and nothing is shifted. SQUARE: where that is so along one axis, both sides
+ * of the window are the shorter side of the grid, and nothing is shifted. With a shift the grid is rolled up and left by it,
+ * before the zeros come or after (roll_padded), and what were not neighbours before get `mask` less (Swin). */
+enum { MIM_WINDOW_NONE = 0, MIM_WINDOW_FIXED = 1, MIM_WINDOW_FIT = 2, MIM_WINDOW_SQUARE = 3 };
+
+/* What is done to each head's queries and keys: LAYER_NORM over the head; UNIT length, times a factor for each head. */
+enum { MIM_QK_NONE = 0, MIM_QK_LAYER_NORM = 1, MIM_QK_UNIT = 2 };
+
+/* How attention thins out its queries (and keys and values): the largest of each cell (Hiera), or a convolution of each channel and a
+ * norm (MViTv2). */
+enum { MIM_THIN_NONE = 0, MIM_THIN_MAX = 1, MIM_THIN_CONV = 2 };
 
 /* Rotary embedding: what is rotated against what (channels 2i and 2i + 1, or c and c + head_dim / 2), and the coordinates
- * of patch (y, x) on a grid of height x width: (y, x); (y, x) scaled to the stored grid, y * stored_height / height; or the
+ * of patch (t, y, x) on a grid of height x width: (t, y, x); (t, y, x) with y and x scaled to the stored grid, y * stored_height / height; or the
  * patch's centre in -1..1, (2 y + 1) / height - 1. */
 enum { MIM_ROTARY_NONE = 0, MIM_ROTARY_PAIRS = 1, MIM_ROTARY_HALVES = 2 };
 enum { MIM_GRID_INDEX = 1, MIM_GRID_SCALED = 2, MIM_GRID_CENTERED = 3 };
@@ -328,8 +355,14 @@ typedef struct mim_blob_header {     /* 512 bytes */
     uint32_t channels;               /* 1..16 */
     uint32_t image_height;           /* pixels, as trained: a multiple of patch_height */
     uint32_t image_width;
-    uint32_t patch_height;           /* pixels */
+    uint32_t patch_height;           /* pixels from patch to patch */
     uint32_t patch_width;
+    uint32_t frames;                 /* pictures to an input, as trained: 1, or of a video a multiple of patch_frames */
+    uint32_t patch_frames;           /* frames to a patch (tubelet) */
+    uint32_t groups;                 /* tokens made of each patch, one for each group of channels; 1 */
+    uint32_t coordinates;            /* numbers that the caller knows of each frame (dates, places); 0 */
+    uint32_t unit_height;            /* patches to a mask unit: what a list of visible patches lists; usually 1, */
+    uint32_t unit_width;             /*   0: the model cannot do without some of its patches */
     uint32_t dim;                    /* width of a token at the encoder's end */
     uint32_t depth;                  /* number of layers, that is of steps with MIM_STEP_TAP */
     uint32_t has_cls;                /* 0 or 1: the first prefix token is CLS */
@@ -351,65 +384,107 @@ typedef struct mim_blob_header {     /* 512 bytes */
     char     method[16];             /* how it was pretrained, where known: "MAE"... */
     char     source[48];             /* file or data set it came from */
     char     licence[24];            /* of the weights, where known */
-    uint8_t  reserved[88];
+    uint8_t  reserved[64];
 } mim_blob_header;
 
 /* Kinds of steps, in the order in which a blob may hold them:
- *     EMBED (ATTENTION | MLP)... [NORM] POOL [HEAD] and then, for a decoder,
+ *     EMBED (ATTENTION | MLP | CONV)... [NORM] POOL [NORM] [HEAD] (one NORM) and then, for a decoder,
  *     UNMASK (ATTENTION | MLP)... NORM PREDICT
- * The tensors of each are listed as: slot name (rows x columns). [x] may be absent. */
+ * The tensors of each are listed as: slot name (rows x columns). [x] may be absent. D = the width of a token before the
+ * step; only attention with a shortcut and CONV change it. */
 enum {
-    MIM_STEP_EMBED = 1,     /* 0 patch projection (dim x channels*ph*pw, columns in the order channel, y, x); in a q8 blob
-                                 it is f16: its error would go straight into every token, and it is 1 % of the work
+    MIM_STEP_EMBED = 1,     /* x = act(norm(w patch)) + positions + metadata
+                               0 [patch projection (groups*G x channels*frames*height*width of the kernel, columns in that order)],
+                                 G = dim rounded up to 16 where there are groups, else dim; in a q8 blob it is f16: its error would go
+                                 straight into every token, and it is 1 % of the work. Absent: tokens come from mim_encode_tokens
                                1 [prefix tokens (prefix x dim): CLS and registers, positions already added]
-                               2 [positions (stored_height*stored_width x dim), raster order] */
+                               2 [positions (stored_frames*stored_height*stored_width x dim), raster order]
+                               3 [norm (2 x dim): weight, bias]
+                               4 [metadata (5 x dim)]: per channel which of the caller's coordinates it shows (from 1; 0: none), as
+                                 scale * sin(value * frequency), or the cosine where phase is 1: rows which, frequency, what that
+                                 float lacks of it, phase, scale
+                               5 [a table for the caller (any x dim): see mim_table] */
     MIM_STEP_ATTENTION = 2, /* x += proj(norm2(softmax(scale * q k^T + bias) v)), of norm(x), q and k rotated
-                               0 norm (2 x dim: weight, bias)
-                               1 qkv (heads*3*P x dim), P = head_dim rounded up to 16: per head the rows of q,
+                               0 norm (2 x D)
+                               1 qkv (heads*3*P x D), P = head_dim rounded up to 16: per head the rows of q,
                                  then k, then v, each padded to P with zero rows
                                2 proj (dim x heads*head_dim), layer scale folded in
                                3 [relative position bias (heads x M)], M = (2 stored_height - 1)(2 stored_width - 1), and 3
                                  more with CLS: row (yq - yk + stored_height - 1) (2 stored_width - 1) + (xq - xk +
-                                 stored_width - 1) for patches, then CLS to patch, patch to CLS, CLS to CLS
+                                 stored_width - 1) for patches, then CLS to patch, patch to CLS, CLS to CLS; AXES:
+                                 ((2 stored_height - 1) + (2 stored_width - 1) x P), rows y and then x, at distance + stored - 1
                                4 [rotary (2 x head_dim)]: per channel the angle of one unit of its coordinate, and which
-                                 coordinate that is: 1 y, 2 x, 0 none. Patches only; prefix tokens are not rotated
-                               5 [norm2 (2 x heads*head_dim)] */
+                                 coordinate that is: 1 y, 2 x, 3 frame, 0 none. Patches only; prefix tokens are not rotated
+                               5 [norm2 (2 x heads*head_dim)]
+                               6 [norm of q and k: LAYER_NORM (4 x P): q's weight, bias, k's; UNIT (1 x heads) in place of scale]
+                               7 [shortcut (dim x D)]: x becomes the largest of each cell of shortcut(norm(x)), without it of x, before
+                                 += proj; MAX: cells of the stride's size; CONV: one larger, around the token, if the stride is not 1
+                               8 [thinning by CONV (3*kernel*kernel x P)]: q's, k's and v's kernels, 9 [their norms (6 x P)]
+                               MIM_STEP_POST_NORM: norm(proj(...)) of x itself is added
+                               MIM_STEP_ADD_QUERY: to each head's output its query is added, thinned and normed; prefix
+                               tokens' with MIM_STEP_ADD_PREFIX_QUERY */
     MIM_STEP_MLP = 3,       /* x += fc2(norm2(act(fc1(norm(x)))))
-                               0 norm (2 x dim)   1 fc1 (hidden x dim)
-                               2 fc2 (dim x hidden), layer scale folded in   3 [norm2 (2 x hidden)]
-                               MIM_STEP_GATED: act(gate) * value in place of act; fc1 is (2 G x dim), G = hidden rounded
-                               up to 16: the gate's rows, zero rows up to G, the value's, zero rows up to 2 G */
-    MIM_STEP_NORM = 4,      /* x = norm(x), all tokens   0 norm (2 x dim) */
+                               0 norm (2 x D)   1 fc1 (hidden x D)
+                               2 fc2 (D x hidden), layer scale folded in   3 [norm2 (2 x hidden)]
+                               4 [depthwise convolution (kernel*kernel + 1 x hidden): weights of each place, bias] of fc1's output,
+                                 tokens that are not there being zeros; before act
+                               MIM_STEP_GATED: act(gate) * value in place of act; fc1 is (2 G x D), G = hidden rounded
+                               up to 16: the gate's rows, zero rows up to G, the value's, zero rows up to 2 G
+                               MIM_STEP_POST_NORM as in attention */
+    MIM_STEP_NORM = 4,      /* x = norm(x), all tokens   0 norm (2 x D)   MIM_STEP_JOIN: of x + the branch. It may follow POOL:
+                               then the pooled feature is of tokens before it */
     MIM_STEP_POOL = 5,      /* the pooled feature, by rule   0 [norm of it (2 x pooled_dim): fc_norm] */
     MIM_STEP_HEAD = 6,      /* logits of the pooled feature   0 linear (classes x pooled_dim) */
     MIM_STEP_UNMASK = 7,    /* decoder tokens: embedded tokens where seen, the mask token elsewhere, + positions
-                               0 decoder embedding (decoder_dim x dim)   1 mask token (1 x decoder_dim)
+                               0 decoder embedding (decoder_dim x D)   1 mask token (1 x decoder_dim)
                                2 [prefix positions (prefix x decoder_dim)]   3 positions (as in EMBED) */
-    MIM_STEP_PREDICT = 8    /* pixels of each patch   0 linear (ph*pw*channels x decoder_dim, rows in the order y, x, channel) */
+    MIM_STEP_PREDICT = 8,   /* pixels of each patch   0 linear (frames*ph*pw*channels x decoder_dim, rows in the order frame, y, x,
+                               channel) */
+    MIM_STEP_CONV = 9       /* x = act(norm2(w norm(cell))) + positions: a convolution over the grid of tokens, as a product with
+                               the tokens of each cell end to end, raster order. Cells that do not overlap cover the grid, over zeros beyond
+                               it (patch merging); those that do, as kernel, stride and padding say
+                               0 [norm (2 x kernel*D)]   1 w (dim x kernel*D)   2 [norm2 (2 x dim)]   3 [positions]
+                               MIM_STEP_BRANCH: x stays, the result is added to the branch */
 };
 
 enum {                      /* flags */
     MIM_STEP_TAP = 1,       /* ATTENTION, MLP: the tokens after this step are the next layer's output */
-    MIM_STEP_GATED = 2      /* MLP */
+    MIM_STEP_GATED = 2,     /* MLP */
+    MIM_STEP_POST_NORM = 4, /* ATTENTION, MLP */
+    MIM_STEP_ADD_QUERY = 8, MIM_STEP_ADD_PREFIX_QUERY = 16,     /* ATTENTION */
+    MIM_STEP_BRANCH = 32,   /* CONV */
+    MIM_STEP_JOIN = 64      /* NORM */
 };
 
-typedef struct mim_blob_step {       /* 64 bytes */
+typedef struct mim_blob_step {       /* 128 bytes */
     uint16_t kind;                   /* MIM_STEP_... */
-    uint16_t flags;                  /* MIM_STEP_TAP, MIM_STEP_GATED */
-    uint16_t tensor[8];              /* 1 + index in the directory, by slot; 0: absent */
-    uint32_t rule;                   /* EMBED, UNMASK: MIM_POSITIONS_...; ATTENTION: MIM_BIAS_...; MLP: MIM_GELU_..., MIM_SILU;
-                                        POOL: MIM_POOL_... */
+    uint16_t flags;                  /* MIM_STEP_TAP... */
+    uint16_t tensor[12];             /* 1 + index in the directory, by slot; 0: absent */
+    uint32_t rule;                   /* EMBED, CONV, UNMASK: MIM_POSITIONS_...; ATTENTION: MIM_BIAS_...; POOL: MIM_POOL_... */
+    uint32_t activation;             /* MLP: MIM_GELU_..., MIM_SILU; EMBED, CONV and MLP with a convolution: 0, too: none */
     uint32_t heads;                  /* ATTENTION */
     uint32_t head_dim;               /* ATTENTION: before padding */
+    uint32_t stored_frames;          /* EMBED: 1, or as many as there are positions for */
     uint32_t stored_height;          /* grid in patches of the stored positions, of the relative bias or of MIM_GRID_SCALED */
     uint32_t stored_width;
-    float    eps;                    /* ATTENTION, MLP, NORM, POOL: of the layer norm, > 0 where it has one */
-    float    scale;                  /* ATTENTION: usually 1/sqrt(head_dim) */
-    float    position_offset;        /* EMBED, UNMASK: see MIM_POSITIONS_... */
+    float    eps;                    /* of the layer norms, > 0 where it has one */
+    float    scale;                  /* ATTENTION: usually 1/sqrt(head_dim); 0 with MIM_QK_UNIT */
+    float    position_offset;        /* EMBED, CONV, UNMASK: see MIM_POSITIONS_... */
+    float    mask;                   /* ATTENTION with a shift: see MIM_WINDOW_...; > 0 */
     uint8_t  key_max, value_max;     /* ATTENTION of quantized blobs: largest magnitude of quantized keys and values */
     uint8_t  rotary;                 /* ATTENTION: MIM_ROTARY_... */
     uint8_t  rotary_grid;            /* ATTENTION: MIM_GRID_..., 0 without rotary */
-    uint8_t  reserved[8];
+    uint8_t  qk_norm;                /* ATTENTION: MIM_QK_... */
+    uint8_t  window;                 /* ATTENTION: MIM_WINDOW_... */
+    uint8_t  roll_padded;            /* ATTENTION with a shift: 0, 1 */
+    uint8_t  thin;                   /* ATTENTION: MIM_THIN_... */
+    uint8_t  key_stride;             /* ATTENTION, MIM_THIN_CONV: tokens from key to key; else 0 */
+    uint16_t window_height, window_width;      /* ATTENTION: tokens; 0 without windows */
+    uint16_t shift_height, shift_width;        /* ATTENTION: tokens, less than the window */
+    uint16_t kernel_height, kernel_width;      /* EMBED: pixels; CONV, MLP with a convolution, ATTENTION that thins: tokens */
+    uint16_t stride_height, stride_width;      /* CONV, ATTENTION that thins: tokens */
+    uint16_t padding_height, padding_width;    /* EMBED, CONV: zeros before the first; otherwise half the kernel is understood */
+    uint8_t  reserved[23];
 } mim_blob_step;
 
 enum { MIM_PLAIN = 0, MIM_PANEL16 = 1 };
@@ -477,9 +552,10 @@ enum { MIM_CPU_BEST = 0, MIM_CPU_SCALAR = 1, MIM_CPU_AVX2 = 2, MIM_CPU_AVX512 = 
 
 typedef struct mim_session_desc {    /* all zero: the size as trained, one thread, everything default */
     uint32_t height, width;          /* input in pixels, multiples of the patch; 0: as trained */
+    uint32_t frames;                 /* of a video, a multiple of the tubelet's; 0: as trained */
     uint32_t source_height;          /* largest picture that will have to be resized; 0, 0: none, */
     uint32_t source_width;           /*   pictures come in the input's size */
-    uint32_t visible_max;            /* longest list of visible patches; 0: all patches */
+    uint32_t visible_max;            /* longest list of visible patches (mask units); 0: all patches */
     uint32_t decoder;                /* 1: room for mim_reconstruct */
     uint32_t threads;                /* tasks that parallel runs at once, 1..64; 0: 1 */
     uint32_t cpu;                    /* MIM_CPU_...; one that the machine lacks is an error */
@@ -500,9 +576,11 @@ typedef struct mim_memory {
 /* One encoder at work: a model, an input size and an arena. For one thread at a time. */
 typedef struct mim_session {
     uint32_t height, width;          /* input, pixels */
+    uint32_t frames;
+    uint32_t grid_frames;            /* patches along time, or groups of channels; 1 */
     uint32_t grid_height, grid_width;/* patches */
     uint32_t prefix;                 /* CLS and registers */
-    uint32_t tokens;                 /* prefix + all patches */
+    uint32_t tokens;                 /* prefix + all patches, as embedded; mim_shape says what becomes of them */
     const char *cpu;                 /* name of the instruction set in use */
     size_t arena_bytes;              /* of the arena in use */
     /* private */
@@ -527,7 +605,8 @@ MIM_API mim_status mim_begin(mim_session *session, const mim_model *model, const
 /* Pixel formats. The u8 kinds are sRGB as decoders and cameras give them and go through the
  * model's mean and std. GRAY8 into a 3-channel model is repeated; colour into a 1-channel model
  * becomes Pillow's luma. RGB565: 16-bit little-endian words, red in the high bits.
- * PLANES: float (channels, height, width), already normalised, which go straight in. */
+ * PLANES: float (channels, height, width), already normalised, which go straight in.
+ * A video is as many pictures of one format and size, frame_stride apart. */
 enum { MIM_RGB8 = 0, MIM_RGBA8 = 1, MIM_BGR8 = 2, MIM_GRAY8 = 3, MIM_RGB565 = 4, MIM_PLANES = 5 };
 
 typedef struct mim_image {
@@ -536,17 +615,22 @@ typedef struct mim_image {
     uint32_t exact;                  /* 1: width and height are the session's, do not resize. PLANES always are exact */
     size_t   stride;                 /* bytes from row to row; 0: rows lie end to end */
     size_t   plane_stride;           /* PLANES: bytes from plane to plane; 0: planes lie end to end */
+    size_t   frame_stride;           /* bytes from frame to frame; 0: frames lie end to end */
     const void *pixels;              /* the first row; NULL: rows come from read_row */
     int    (*read_row)(void *user, uint32_t y, void *row);
                                      /* writes row y, tight (PLANES: of every channel, one after the other); rows are asked
-                                        for in ascending order; non-zero aborts */
+                                        for in ascending order; non-zero aborts. Frame n's rows begin at n * height; those
+                                        of the frames of one tubelet are asked for by turns; all again for each group of channels */
     void    *user;                   /* handed to read_row */
-    const uint32_t *visible;         /* patches to encode, raster indices without duplicates; NULL: all */
+    const uint32_t *visible;         /* patches (mask units) to encode, raster indices (frame, y, x) without duplicates; NULL: all */
     uint32_t visible_count;
+    const float *coordinates;        /* (grid_frames, header.coordinates): what the caller knows of each; NaN: unknown, which adds
+                                        nothing. Needed where header.coordinates is not 0 */
 } mim_image;
 
 /* Where results go: whatever is not NULL is filled; the memory is the caller's. T = tokens encoded (prefix, then patches
- * in raster order or in that of the visible list), N = T - prefix. tokens, cls, registers and patches are what the model's
+ * in raster order or in that of the visible list; inside a mask unit in raster order), N = T - prefix. Where a pyramid merges
+ * tokens, mim_shape has the numbers. tokens, cls, registers and patches are what the model's
  * final norm emits (without one: the last layer). On an error the contents are unspecified. */
 typedef struct mim_output {
     float *tokens;                   /* (T, dim) */
@@ -555,18 +639,40 @@ typedef struct mim_output {
     float *patches;                  /* (N, dim) */
     float *pooled;                   /* (pooled_dim) */
     float *logits;                   /* (classes) */
-    float *attention;                /* (heads, T, T): of the encoder's last attention, after softmax */
-    float *layers;                   /* (layer_count, T, dim): after the layers named in layer[] */
+    float *attention;                /* (heads, T, T): of the encoder's last attention, after softmax; not from windows or thinned */
+    float *layers;                   /* (layer_count, T, dim): after the layers named in layer[]; a pyramid's, each of its own
+                                        T and dim, lie end to end, too */
     const uint32_t *layer;           /* layer numbers from 1, ascending */
     uint32_t layer_count;
     uint32_t layer_norm;             /* 1: layers go through the final norm (where the model has one) */
 } mim_output;
 
-/* Encodes one image. Errors: ARGUMENT, SIZE, FORMAT, MEMORY, VISIBLE, MISSING, ABORTED. */
+/* Tokens on their grid. */
+typedef struct mim_grid {
+    uint32_t frames, height, width;
+    uint32_t tokens;                 /* prefix + frames*height*width */
+    uint32_t dim;
+} mim_grid;
+
+/* The grid after layer 1..depth of a session that sees all patches; layer 0: what the encoder emits. Errors: ARGUMENT. */
+MIM_API mim_status mim_shape(const mim_session *session, uint32_t layer, mim_grid *grid);
+
+/* Encodes one image, or one video. Errors: ARGUMENT, SIZE, FORMAT, MEMORY, VISIBLE, MISSING, ABORTED. */
 MIM_API mim_status mim_encode(mim_session *session, const mim_image *image, const mim_output *output);
 
+/* Encodes tokens that the caller has embedded, positions and all: (prefix + count, dim), prefix tokens first; what EMBED would
+ * have made. visible: the patch of each of the count tokens, as in mim_image; NULL: patches 0..count-1 (where a mask unit is more
+ * than a patch, count units). Token models (no patch projection) have a grid of 1 x N; count may be anything from 1 to N.
+ * Errors: as mim_encode. */
+MIM_API mim_status mim_encode_tokens(mim_session *session, const float *tokens, const uint32_t *visible, uint32_t count,
+                                     const mim_output *output);
+
+/* The vectors that a token model's blob carries for its caller to embed with, (rows, dim); NULL: none. Their order is the
+ * family's: see examples/. */
+MIM_API const float *mim_table(const mim_model *model, uint32_t *rows);
+
 /* Encodes the visible patches and predicts all (masked autoencoders that kept their decoder).
- * prediction: (grid_height*grid_width, ph*pw*channels), per patch in the order y, x, channel; in the model's normalised
+ * prediction: (patches, frames*ph*pw*channels), per patch in the order frame, y, x, channel; in the model's normalised
  * pixels, or per patch normalised where header.norm_pix says so. output may be NULL. The session needs desc.decoder.
  * Errors: as mim_encode. */
 MIM_API mim_status mim_reconstruct(mim_session *session, const mim_image *image, const mim_output *output,
@@ -925,13 +1031,24 @@ static mim_status mimp_verify_header(mim_model *model, const mim_blob_header *h,
     MIMP_REQUIRE_IN(image_width, h->patch_width, MIM_MAX_IMAGE);
     MIMP_REQUIRE(h->image_height % h->patch_height == 0, MIM_ERR_HEADER, image_height);
     MIMP_REQUIRE(h->image_width % h->patch_width == 0, MIM_ERR_HEADER, image_width);
-    MIMP_REQUIRE(h->channels * h->patch_height * h->patch_width <= MIM_MAX_COLUMNS, MIM_ERR_LIMIT, patch_height);
+    MIMP_REQUIRE_IN(patch_frames, 1, MIM_MAX_PATCH_FRAMES);
+    MIMP_REQUIRE_IN(frames, h->patch_frames, MIM_MAX_FRAMES);
+    MIMP_REQUIRE(h->frames % h->patch_frames == 0, MIM_ERR_HEADER, frames);
+    MIMP_REQUIRE_IN(groups, 1, h->frames == 1 ? MIM_MAX_GROUPS : 1);
+    MIMP_REQUIRE_IN(coordinates, 0, MIM_MAX_COORDINATES);
+    MIMP_REQUIRE(h->channels * h->patch_frames * h->patch_height * h->patch_width <= MIM_MAX_COLUMNS, MIM_ERR_LIMIT, patch_height);
     MIMP_REQUIRE_IN(dim, 1, MIM_MAX_DIM);
     MIMP_REQUIRE_IN(depth, 0, MIM_MAX_DEPTH);
     MIMP_REQUIRE_IN(has_cls, 0, 1);
     MIMP_REQUIRE_IN(registers, 0, MIM_MAX_PREFIX - h->has_cls);
     grid = (h->image_height / h->patch_height) * (h->image_width / h->patch_width);
+    MIMP_REQUIRE(grid <= MIM_MAX_TOKENS, MIM_ERR_LIMIT, image_height);
+    grid *= h->frames / h->patch_frames * h->groups;
     MIMP_REQUIRE(grid <= MIM_MAX_TOKENS - h->has_cls - h->registers, MIM_ERR_LIMIT, image_height);
+    MIMP_REQUIRE_IN(unit_height, 0, h->image_height / h->patch_height);
+    MIMP_REQUIRE(!h->unit_height || h->image_height / h->patch_height % h->unit_height == 0, MIM_ERR_HEADER, unit_height);
+    MIMP_REQUIRE_IN(unit_width, h->unit_height != 0, h->unit_height ? h->image_width / h->patch_width : 0);
+    MIMP_REQUIRE(!h->unit_width || h->image_width / h->patch_width % h->unit_width == 0, MIM_ERR_HEADER, unit_width);
     MIMP_REQUIRE_IN(pooled_dim, 1, 2 * MIM_MAX_DIM);
     MIMP_REQUIRE_IN(classes, 0, MIM_MAX_CLASSES);
     MIMP_REQUIRE_IN(decoder_dim, 0, MIM_MAX_DIM);
@@ -1005,8 +1122,6 @@ static mim_status mimp_verify_slot(mim_model *model, const mim_blob_header *h, c
     const mim_blob_tensor *t;
     if (!s->tensor[slot])
         return needed ? mimp_step_fault(model, MIM_ERR_STEP, step, field, "missing tensor") : MIM_OK;
-    if (s->tensor[slot] > h->tensor_count)
-        return mimp_step_fault(model, MIM_ERR_STEP, step, field, "tensor index");
     t = &tensors[s->tensor[slot] - 1];
     if (t->layout != layout || t->rows != rows || t->columns != columns)
         return mimp_step_fault(model, MIM_ERR_TENSOR, step, field, "shape or layout of a step's tensor");
@@ -1015,13 +1130,40 @@ static mim_status mimp_verify_slot(mim_model *model, const mim_blob_header *h, c
     return MIM_OK;
 }
 
-/* The grammar of steps: see MIM_STEP_... Each field that a kind does not use must be zero. */
+/* How many cells there are along an axis of n tokens; 0: none. */
+static uint32_t mimp_cells(uint32_t n, uint32_t kernel, uint32_t stride, uint32_t padding)
+{
+    if (kernel == stride && !padding)
+        return (n + stride - 1) / stride;
+    return n + 2 * padding < kernel ? 0 : (n + 2 * padding - kernel) / stride + 1;
+}
+
+/* Which fields of a step belong together: a kind of step has a group or leaves it zero. */
+enum { MIMP_HAS_RULE = 1, MIMP_HAS_ACTIVATION = 2, MIMP_HAS_FRAMES = 4, MIMP_HAS_GRID = 8, MIMP_HAS_HEADS = 16, MIMP_HAS_KERNEL = 32,
+       MIMP_HAS_STRIDE = 64, MIMP_HAS_PADDING = 128, MIMP_HAS_KEY_STRIDE = 256, MIMP_HAS_OFFSET = 512, MIMP_HAS_WINDOW = 1024 };
+
+static const struct { uint8_t at, bytes; uint16_t of; const char *name; } mimp_step_fields[] = {
+#define MIMP_FIELD(field, of) { (uint8_t)offsetof(mim_blob_step, field), (uint8_t)sizeof ((mim_blob_step *)0)->field, MIMP_HAS_##of, #field }
+    MIMP_FIELD(rule, RULE), MIMP_FIELD(activation, ACTIVATION), MIMP_FIELD(heads, HEADS), MIMP_FIELD(head_dim, HEADS),
+    MIMP_FIELD(stored_frames, FRAMES), MIMP_FIELD(stored_height, GRID), MIMP_FIELD(stored_width, GRID),
+    MIMP_FIELD(scale, HEADS), MIMP_FIELD(position_offset, OFFSET), MIMP_FIELD(mask, WINDOW), MIMP_FIELD(rotary, HEADS),
+    MIMP_FIELD(rotary_grid, HEADS), MIMP_FIELD(qk_norm, HEADS), MIMP_FIELD(window, HEADS), MIMP_FIELD(roll_padded, WINDOW),
+    MIMP_FIELD(thin, HEADS), MIMP_FIELD(key_stride, KEY_STRIDE), MIMP_FIELD(window_height, WINDOW),
+    MIMP_FIELD(window_width, WINDOW), MIMP_FIELD(shift_height, WINDOW), MIMP_FIELD(shift_width, WINDOW),
+    MIMP_FIELD(kernel_height, KERNEL), MIMP_FIELD(kernel_width, KERNEL), MIMP_FIELD(stride_height, STRIDE),
+    MIMP_FIELD(stride_width, STRIDE), MIMP_FIELD(padding_height, PADDING), MIMP_FIELD(padding_width, PADDING)
+#undef MIMP_FIELD
+};
+
+/* The grammar of steps: see MIM_STEP_... `fields` collects the groups of fields that a step has. */
 static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
 {
     const mim_blob_step *steps = (const mim_blob_step *)(const void *)((const uint8_t *)h + sizeof *h);
     const mim_blob_tensor *tensors = (const mim_blob_tensor *)(const void *)(steps + h->step_count);
-    const uint32_t prefix = h->has_cls + h->registers, pixels = h->channels * h->patch_height * h->patch_width;
-    uint32_t i, depth = 0, dim = h->dim;
+    const uint32_t prefix = h->has_cls + h->registers;
+    const uint32_t pixels = h->channels * h->patch_frames * h->patch_height * h->patch_width;
+    uint32_t i, depth = 0, dim = h->dim, unit_height = h->unit_height, unit_width = h->unit_width;
+    uint32_t branch = 0;                                 /* its width */
     int pooled = 0, headed = 0, normed = 0, predicted = 0;
 
 #define MIMP_STEP_REQUIRE(condition, field) \
@@ -1030,94 +1172,210 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
     do { used |= 1u << (slot); \
          status = mimp_verify_slot(model, h, tensors, i, s, slot, needed, layout, rows, columns); \
          if (status) return status; } while (0)
+#define MIMP_ROWS(slot) (s->tensor[slot] ? tensors[s->tensor[slot] - 1].rows : dim)
 
     for (i = 0; i < h->step_count; i++) {
         const mim_blob_step *s = &steps[i];
         const int decoder = i >= h->decoder_step, first = i == 0 || i == h->decoder_step;
         const int block = s->kind == MIM_STEP_ATTENTION || s->kind == MIM_STEP_MLP;
+        const int positioned = s->kind == MIM_STEP_EMBED || s->kind == MIM_STEP_UNMASK || s->kind == MIM_STEP_CONV;
         const int quantized_attention = s->kind == MIM_STEP_ATTENTION && h->type == MIM_Q8;
-        uint32_t used = 0, slot;
+        uint32_t used = 0, fields = 0, slot, next = dim;
         int normalizes = block || s->kind == MIM_STEP_NORM;
         mim_status status;
 
+        for (slot = 0; slot < sizeof s->tensor / sizeof *s->tensor; slot++)
+            if (s->tensor[slot] > h->tensor_count)
+                return mimp_step_fault(model, MIM_ERR_STEP, i, offsetof(mim_blob_step, tensor) + slot * 2, "tensor index");
         MIMP_STEP_REQUIRE(first == (s->kind == MIM_STEP_EMBED || s->kind == MIM_STEP_UNMASK), kind);
-        MIMP_STEP_REQUIRE(!block || !(normed || pooled), kind);
+        MIMP_STEP_REQUIRE(!(block || s->kind == MIM_STEP_CONV) || !(normed || pooled), kind);
         MIMP_STEP_REQUIRE(!predicted, kind);
-        switch (s->kind) {
-        case MIM_STEP_EMBED:
-        case MIM_STEP_UNMASK: {
+        if (positioned) {
             const uint32_t table = s->kind == MIM_STEP_EMBED ? 2u : 3u;
-            const uint64_t stored = (uint64_t)s->stored_height * s->stored_width;
-            MIMP_STEP_REQUIRE((s->kind == MIM_STEP_UNMASK) == decoder, kind);
-            MIMP_STEP_REQUIRE(s->rule <= MIM_POSITIONS_LINEAR, rule);
-            MIMP_STEP_REQUIRE((s->rule != MIM_POSITIONS_NONE) == (s->tensor[table] != 0), rule);
-            MIMP_STEP_REQUIRE(s->stored_height <= MIM_MAX_TOKENS && (s->stored_height != 0) == (s->rule != MIM_POSITIONS_NONE),
-                              stored_height);
-            MIMP_STEP_REQUIRE(s->stored_width <= MIM_MAX_TOKENS && (s->stored_width != 0) == (s->rule != MIM_POSITIONS_NONE),
-                              stored_width);
+            const uint64_t stored = (uint64_t)s->stored_height * s->stored_width * s->stored_frames;
+            const int none = s->rule == MIM_POSITIONS_NONE;
+            fields = MIMP_HAS_RULE | MIMP_HAS_FRAMES | MIMP_HAS_GRID | MIMP_HAS_OFFSET;
+            next = s->kind == MIM_STEP_UNMASK ? h->decoder_dim : s->kind == MIM_STEP_CONV ? MIMP_ROWS(1)
+                : s->tensor[0] && h->groups == 1 ? MIMP_ROWS(0) : h->dim;
+            MIMP_STEP_REQUIRE(mimp_in(next, 1, MIM_MAX_DIM), tensor);
+            MIMP_STEP_REQUIRE(s->rule <= MIM_POSITIONS_CORNERS && none == !s->tensor[table], rule);
+            MIMP_STEP_REQUIRE(none ? s->stored_frames == 0 : mimp_in(s->stored_frames, 1, MIM_MAX_FRAMES), stored_frames);
+            MIMP_STEP_REQUIRE(s->stored_height <= MIM_MAX_TOKENS && none == !s->stored_height, stored_height);
+            MIMP_STEP_REQUIRE(s->stored_width <= MIM_MAX_TOKENS && none == !s->stored_width, stored_width);
             MIMP_STEP_REQUIRE(s->position_offset >= 0 && s->position_offset < 1, position_offset);
             MIMP_STEP_REQUIRE(s->rule == MIM_POSITIONS_CUBIC || s->rule == MIM_POSITIONS_LINEAR
                               || mimp_bits(s->position_offset) == 0, position_offset);
-            if (decoder) {
-                dim = h->decoder_dim;
-                MIMP_STEP_REQUIRE(pooled, kind);
-                normed = pooled = 0;
-                MIMP_SLOT(0, 1, MIM_PANEL16, dim, h->dim);
-                MIMP_SLOT(1, 1, MIM_PLAIN, 1, dim);
-                MIMP_SLOT(2, 0, MIM_PLAIN, prefix, dim);
-            } else {
-                MIMP_SLOT(0, 1, MIM_PANEL16, dim, pixels);
-                MIMP_STEP_REQUIRE((prefix != 0) == (s->tensor[1] != 0), tensor);
-                MIMP_SLOT(1, 0, MIM_PLAIN, prefix, dim);
-            }
-            MIMP_SLOT(table, 0, MIM_PLAIN, stored, dim);
+            MIMP_SLOT(table, 0, MIM_PLAIN, stored, next);
+        }
+        switch (s->kind) {
+        case MIM_STEP_EMBED: {
+            const uint64_t columns = (uint64_t)h->channels * h->patch_frames * s->kernel_height * s->kernel_width;
+            fields |= MIMP_HAS_ACTIVATION | MIMP_HAS_KERNEL | MIMP_HAS_PADDING;
+            MIMP_STEP_REQUIRE(!decoder, kind);
+            MIMP_STEP_REQUIRE(s->activation <= MIM_SILU, activation);
+            /* patches lie a patch's size apart, may overlap, and there are as many as fit into the picture */
+            MIMP_STEP_REQUIRE(mimp_in(s->kernel_height, h->patch_height, MIM_MAX_PATCH), kernel_height);
+            MIMP_STEP_REQUIRE(mimp_in(s->kernel_width, h->patch_width, MIM_MAX_PATCH), kernel_width);
+            MIMP_STEP_REQUIRE(mimp_in(s->padding_height, (s->kernel_height - h->patch_height + 1) / 2, (s->kernel_height - 1u) / 2),
+                              padding_height);
+            MIMP_STEP_REQUIRE(mimp_in(s->padding_width, (s->kernel_width - h->patch_width + 1) / 2, (s->kernel_width - 1u) / 2),
+                              padding_width);
+            MIMP_SLOT(0, 0, MIM_PANEL16, h->groups > 1 ? h->groups * mimp_up(next, 16) : next, columns);
+            MIMP_STEP_REQUIRE((prefix != 0) == (s->tensor[1] != 0), tensor);
+            MIMP_SLOT(1, 0, MIM_PLAIN, prefix, next);
+            MIMP_SLOT(3, 0, MIM_PLAIN, 2, next);
+            MIMP_STEP_REQUIRE((h->coordinates != 0) == (s->tensor[4] != 0), tensor);
+            MIMP_SLOT(4, 0, MIM_PLAIN, 5, next);
+            MIMP_SLOT(5, 0, MIM_PLAIN, MIMP_ROWS(5), next);
+            MIMP_STEP_REQUIRE(s->tensor[0] || !(s->tensor[2] || s->tensor[3] || s->tensor[4] || s->activation), tensor);
+            normalizes = s->tensor[3] != 0;
             break;
         }
+        case MIM_STEP_CONV: {
+            const uint64_t cell = (uint64_t)s->kernel_height * s->kernel_width * dim;
+            fields |= MIMP_HAS_ACTIVATION | MIMP_HAS_KERNEL | MIMP_HAS_STRIDE | MIMP_HAS_PADDING;
+            MIMP_STEP_REQUIRE(!decoder && !prefix, kind);
+            MIMP_STEP_REQUIRE(s->activation <= MIM_SILU, activation);
+            MIMP_STEP_REQUIRE(mimp_in(s->kernel_height, 1, MIM_MAX_KERNEL), kernel_height);
+            MIMP_STEP_REQUIRE(mimp_in(s->kernel_width, 1, MIM_MAX_KERNEL), kernel_width);
+            MIMP_STEP_REQUIRE(mimp_in(s->stride_height, 1, s->kernel_height), stride_height);
+            MIMP_STEP_REQUIRE(mimp_in(s->stride_width, 1, s->kernel_width), stride_width);
+            MIMP_STEP_REQUIRE(s->padding_height <= s->kernel_height / 2, padding_height);
+            MIMP_STEP_REQUIRE(s->padding_width <= s->kernel_width / 2, padding_width);
+            MIMP_SLOT(0, 0, MIM_PLAIN, 2, cell);
+            MIMP_SLOT(1, 1, MIM_PANEL16, next, cell);
+            MIMP_SLOT(2, 0, MIM_PLAIN, 2, next);
+            normalizes = s->tensor[0] || s->tensor[2];
+            /* some of the patches: whole cells of them */
+            MIMP_STEP_REQUIRE(!unit_height || (s->kernel_height == s->stride_height && unit_height % s->kernel_height == 0
+                                               && !s->padding_height), kernel_height);
+            MIMP_STEP_REQUIRE(!unit_height || (s->kernel_width == s->stride_width && unit_width % s->kernel_width == 0
+                                               && !s->padding_width), kernel_width);
+            if (s->flags & MIM_STEP_BRANCH) {
+                MIMP_STEP_REQUIRE(s->rule == MIM_POSITIONS_NONE && (!branch || branch == next), tensor);
+                branch = next;
+                next = dim;
+            } else {
+                unit_height /= unit_height ? s->stride_height : 1u;
+                unit_width /= unit_width ? s->stride_width : 1u;
+            }
+            break;
+        }
+        case MIM_STEP_UNMASK:
+            MIMP_STEP_REQUIRE(decoder && pooled && !branch, kind);
+            MIMP_STEP_REQUIRE(s->stored_frames <= 1 && h->frames == h->patch_frames && h->groups == 1 && h->unit_height == 1
+                              && h->unit_width == 1, kind);
+            normed = pooled = 0;
+            MIMP_SLOT(0, 1, MIM_PANEL16, next, dim);
+            MIMP_SLOT(1, 1, MIM_PLAIN, 1, next);
+            MIMP_SLOT(2, 0, MIM_PLAIN, prefix, next);
+            break;
         case MIM_STEP_ATTENTION: {
-            const uint64_t inner = (uint64_t)s->heads * mimp_up(mimp_min(s->head_dim, MIM_MAX_HEAD_DIM), 16);
-            const uint64_t stored = (2 * (uint64_t)s->stored_height - 1) * (2 * (uint64_t)s->stored_width - 1);
-            const int grid = s->rule != MIM_BIAS_NONE || s->rotary_grid == MIM_GRID_SCALED;
+            const uint32_t padded = mimp_up(mimp_min(s->head_dim, MIM_MAX_HEAD_DIM), 16);
+            const uint64_t inner = (uint64_t)s->heads * s->head_dim;
+            const uint64_t high = 2 * (uint64_t)s->stored_height - 1, wide = 2 * (uint64_t)s->stored_width - 1;
+            const int grid = s->rule != MIM_BIAS_NONE || s->rotary_grid == MIM_GRID_SCALED, axes = s->rule == MIM_BIAS_AXES;
+            fields = MIMP_HAS_RULE | MIMP_HAS_HEADS | (grid ? (uint32_t)MIMP_HAS_GRID : 0u)
+                | (s->window ? (uint32_t)MIMP_HAS_WINDOW : 0u)
+                | (s->thin ? (uint32_t)MIMP_HAS_KERNEL | MIMP_HAS_STRIDE : 0u)
+                | (s->thin == MIM_THIN_CONV ? (uint32_t)MIMP_HAS_KEY_STRIDE : 0u);
             MIMP_STEP_REQUIRE(s->heads >= 1 && s->heads <= MIM_MAX_HEADS, heads);
             MIMP_STEP_REQUIRE(s->head_dim >= 1 && s->head_dim <= MIM_MAX_HEAD_DIM, head_dim);
-            MIMP_STEP_REQUIRE(inner <= MIM_MAX_HIDDEN, heads);
-            MIMP_STEP_REQUIRE(mimp_finite(s->scale), scale);
-            MIMP_STEP_REQUIRE(s->rule <= MIM_BIAS_GEOMETRIC && (s->rule != MIM_BIAS_NONE) == (s->tensor[3] != 0), rule);
-            MIMP_STEP_REQUIRE(s->rule == MIM_BIAS_NONE || !h->registers, rule);
+            MIMP_STEP_REQUIRE((uint64_t)s->heads * padded <= MIM_MAX_HIDDEN, heads);
+            MIMP_STEP_REQUIRE(s->qk_norm <= MIM_QK_UNIT && (s->qk_norm != MIM_QK_NONE) == (s->tensor[6] != 0), qk_norm);
+            MIMP_STEP_REQUIRE(mimp_finite(s->scale) && (s->qk_norm != MIM_QK_UNIT || mimp_bits(s->scale) == 0), scale);
+            MIMP_STEP_REQUIRE(s->rule <= MIM_BIAS_CROP && (s->rule != MIM_BIAS_NONE) == (s->tensor[3] != 0), rule);
+            MIMP_STEP_REQUIRE(s->rule == MIM_BIAS_NONE || (!h->registers && h->frames == h->patch_frames && h->groups == 1), rule);
             MIMP_STEP_REQUIRE(s->rotary <= MIM_ROTARY_HALVES && (s->rotary != MIM_ROTARY_NONE) == (s->tensor[4] != 0), rotary);
             MIMP_STEP_REQUIRE(s->rotary ? s->rotary_grid >= MIM_GRID_INDEX && s->rotary_grid <= MIM_GRID_CENTERED
                                         : s->rotary_grid == 0, rotary_grid);
             MIMP_STEP_REQUIRE(!s->rotary || s->head_dim % 2 == 0, head_dim);
-            MIMP_STEP_REQUIRE(grid ? mimp_in(s->stored_height, 1, 4096) : s->stored_height == 0, stored_height);
-            MIMP_STEP_REQUIRE(grid ? mimp_in(s->stored_width, 1, 4096) : s->stored_width == 0, stored_width);
+            MIMP_STEP_REQUIRE(!grid || mimp_in(s->stored_height, 1, 4096), stored_height);
+            MIMP_STEP_REQUIRE(!grid || mimp_in(s->stored_width, 1, 4096), stored_width);
             MIMP_STEP_REQUIRE(!decoder || !(s->rule || s->rotary), rule);
-            MIMP_SLOT(0, 1, MIM_PLAIN, 2, dim);
-            MIMP_SLOT(1, 1, MIM_PANEL16, inner * 3, dim);
-            MIMP_SLOT(2, 1, MIM_PANEL16, dim, (uint64_t)s->heads * s->head_dim);
-            MIMP_SLOT(3, 0, MIM_PLAIN, s->heads, stored + (h->has_cls ? 3 : 0));
+            MIMP_STEP_REQUIRE(!axes || !h->unit_height, rule);
+            MIMP_STEP_REQUIRE(s->window <= MIM_WINDOW_SQUARE && !(s->window && (prefix || decoder)), window);
+            if (s->window) {
+                MIMP_STEP_REQUIRE(mimp_in(s->window_height, 1, 256), window_height);
+                MIMP_STEP_REQUIRE(mimp_in(s->window_width, 1, 256), window_width);
+                MIMP_STEP_REQUIRE(s->shift_height < s->window_height, shift_height);
+                MIMP_STEP_REQUIRE(s->shift_width < s->window_width, shift_width);
+                MIMP_STEP_REQUIRE(s->shift_height || s->shift_width ? mimp_finite(s->mask) && s->mask > 0 : mimp_bits(s->mask) == 0, mask);
+                MIMP_STEP_REQUIRE(s->roll_padded <= (s->shift_height || s->shift_width), roll_padded);
+                /* some of the patches: whole windows of them */
+                MIMP_STEP_REQUIRE(!unit_height || (s->window_height == unit_height && s->window_width == unit_width
+                                                   && !s->shift_height && !s->shift_width), window);
+            }
+            MIMP_STEP_REQUIRE(s->thin <= MIM_THIN_CONV && !(s->thin && decoder), thin);
+            next = MIMP_ROWS(2);
+            MIMP_STEP_REQUIRE(mimp_in(next, 1, MIM_MAX_DIM), tensor);
+            MIMP_STEP_REQUIRE(next == dim || s->tensor[7], tensor);
+            MIMP_STEP_REQUIRE(!s->tensor[7] || !decoder, tensor);
+            MIMP_STEP_REQUIRE(!(s->flags & MIM_STEP_POST_NORM) || !(s->thin || s->tensor[7]), flags);
+            if (s->thin == MIM_THIN_MAX) {
+                MIMP_STEP_REQUIRE(!prefix && !s->rule, thin);
+                MIMP_STEP_REQUIRE(mimp_in(s->kernel_height, 1, MIM_MAX_KERNEL) && s->kernel_height == s->stride_height, kernel_height);
+                MIMP_STEP_REQUIRE(mimp_in(s->kernel_width, 1, MIM_MAX_KERNEL) && s->kernel_width == s->stride_width, kernel_width);
+                MIMP_STEP_REQUIRE(!s->window || s->window_height % s->stride_height == 0, stride_height);
+                MIMP_STEP_REQUIRE(!s->window || s->window_width % s->stride_width == 0, stride_width);
+                MIMP_STEP_REQUIRE(!s->window || !(s->shift_height || s->shift_width), window);
+                MIMP_STEP_REQUIRE(unit_height % s->stride_height == 0 && unit_width % s->stride_width == 0, stride_height);
+                unit_height /= s->stride_height;
+                unit_width /= s->stride_width;
+            } else if (s->thin == MIM_THIN_CONV) {
+                MIMP_STEP_REQUIRE(!s->window && !s->rotary && !h->unit_height && h->frames == h->patch_frames && h->groups == 1, thin);
+                MIMP_STEP_REQUIRE(s->rule == MIM_BIAS_NONE || axes, rule);
+                MIMP_STEP_REQUIRE(s->kernel_height <= MIM_MAX_KERNEL && s->kernel_height % 2 == 1, kernel_height);
+                MIMP_STEP_REQUIRE(s->kernel_width == s->kernel_height, kernel_width);
+                MIMP_STEP_REQUIRE(mimp_in(s->stride_height, 1, MIM_MAX_KERNEL), stride_height);
+                MIMP_STEP_REQUIRE(s->stride_width == s->stride_height, stride_width);
+                MIMP_STEP_REQUIRE(mimp_in(s->key_stride, 1, MIM_MAX_KERNEL), key_stride);
+            }
+            MIMP_STEP_REQUIRE((s->thin == MIM_THIN_CONV) == (s->tensor[8] != 0) && !s->tensor[8] == !s->tensor[9], tensor);
+            MIMP_SLOT(0, 1, MIM_PLAIN, 2, s->flags & MIM_STEP_POST_NORM ? next : dim);
+            MIMP_SLOT(1, 1, MIM_PANEL16, (uint64_t)s->heads * padded * 3, dim);
+            MIMP_SLOT(2, 1, MIM_PANEL16, next, inner);
+            MIMP_SLOT(3, 0, MIM_PLAIN, axes ? high + wide : s->heads, axes ? padded : high * wide + (h->has_cls ? 3 : 0));
             MIMP_SLOT(4, 0, MIM_PLAIN, 2, s->head_dim);
-            MIMP_SLOT(5, 0, MIM_PLAIN, 2, (uint64_t)s->heads * s->head_dim);
+            MIMP_SLOT(5, 0, MIM_PLAIN, 2, inner);
+            MIMP_SLOT(6, 0, MIM_PLAIN, s->qk_norm == MIM_QK_UNIT ? 1 : 4, s->qk_norm == MIM_QK_UNIT ? s->heads : padded);
+            MIMP_SLOT(7, 0, MIM_PANEL16, next, dim);
+            MIMP_SLOT(8, 0, MIM_PLAIN, 3 * (uint64_t)s->kernel_height * s->kernel_width, padded);
+            MIMP_SLOT(9, 0, MIM_PLAIN, 6, padded);
             break;
         }
         case MIM_STEP_MLP: {
-            const uint32_t hidden = s->tensor[2] && s->tensor[2] <= h->tensor_count ? tensors[s->tensor[2] - 1].columns : 1;
-            MIMP_STEP_REQUIRE(s->rule >= MIM_GELU_ERF && s->rule <= MIM_SILU, rule);
+            const uint32_t hidden = s->tensor[2] ? tensors[s->tensor[2] - 1].columns : 1;
+            fields = MIMP_HAS_ACTIVATION | (s->tensor[4] ? (uint32_t)MIMP_HAS_KERNEL : 0u);
+            MIMP_STEP_REQUIRE(s->activation >= (s->tensor[4] ? 0 : MIM_GELU_ERF) && s->activation <= MIM_SILU, activation);
+            if (s->tensor[4]) {
+                MIMP_STEP_REQUIRE(!prefix && !decoder && !(s->flags & MIM_STEP_GATED), kind);
+                MIMP_STEP_REQUIRE(s->kernel_height <= MIM_MAX_KERNEL && s->kernel_height % 2 == 1, kernel_height);
+                MIMP_STEP_REQUIRE(s->kernel_width <= MIM_MAX_KERNEL && s->kernel_width % 2 == 1, kernel_width);
+            }
             if (hidden > MIM_MAX_HIDDEN)
                 return mimp_step_fault(model, MIM_ERR_LIMIT, i, offsetof(mim_blob_step, tensor) + 4, "hidden units");
             MIMP_SLOT(0, 1, MIM_PLAIN, 2, dim);
             MIMP_SLOT(2, 1, MIM_PANEL16, dim, hidden);
             MIMP_SLOT(1, 1, MIM_PANEL16, s->flags & MIM_STEP_GATED ? 2 * mimp_up(hidden, 16) : hidden, dim);
             MIMP_SLOT(3, 0, MIM_PLAIN, 2, hidden);
+            MIMP_SLOT(4, 0, MIM_PLAIN, (uint64_t)s->kernel_height * s->kernel_width + 1, hidden);
             break;
         }
         case MIM_STEP_NORM:
-            MIMP_STEP_REQUIRE(!normed && !pooled, kind);
+            MIMP_STEP_REQUIRE(!normed && (decoder || !headed), kind);
+            MIMP_STEP_REQUIRE(!(s->flags & MIM_STEP_JOIN) || (branch == dim && !decoder), flags);
+            if (s->flags & MIM_STEP_JOIN)
+                branch = 0;
             MIMP_SLOT(0, 1, MIM_PLAIN, 2, dim);
             normed = 1;
             break;
         case MIM_STEP_POOL:
+            fields = MIMP_HAS_RULE;
             MIMP_STEP_REQUIRE(!decoder && !pooled, kind);
             MIMP_STEP_REQUIRE(s->rule >= MIM_POOL_CLS && s->rule <= MIM_POOL_CLS_MEAN, rule);
             MIMP_STEP_REQUIRE(h->has_cls || (s->rule != MIM_POOL_CLS && s->rule != MIM_POOL_CLS_MEAN), rule);
+            MIMP_REQUIRE(h->dim == dim, MIM_ERR_HEADER, dim);
             MIMP_STEP_REQUIRE(h->pooled_dim == (s->rule == MIM_POOL_CLS_MEAN ? 2 * dim : dim), rule);
             MIMP_SLOT(0, 0, MIM_PLAIN, 2, h->pooled_dim);
             normalizes = s->tensor[0] != 0;
@@ -1136,35 +1394,36 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
         default:
             MIMP_STEP_REQUIRE(0, kind);
         }
-        for (slot = 0; slot < 8; slot++)
+        for (slot = 0; slot < sizeof s->tensor / sizeof *s->tensor; slot++)
             MIMP_STEP_REQUIRE(used >> slot & 1 || !s->tensor[slot], tensor);
         MIMP_STEP_REQUIRE((s->flags & ~((block && !decoder ? (uint32_t)MIM_STEP_TAP : 0u)
-                                        | (s->kind == MIM_STEP_MLP ? (uint32_t)MIM_STEP_GATED : 0u))) == 0, flags);
+                                        | (s->kind == MIM_STEP_MLP ? (uint32_t)MIM_STEP_GATED : 0u)
+                                        | (s->kind == MIM_STEP_CONV ? (uint32_t)MIM_STEP_BRANCH : 0u)
+                                        | (s->kind == MIM_STEP_NORM ? (uint32_t)MIM_STEP_JOIN : 0u)
+                                        | (s->kind == MIM_STEP_ATTENTION && !decoder ? MIM_STEP_ADD_QUERY
+                                           | (s->flags & MIM_STEP_ADD_QUERY ? (uint32_t)MIM_STEP_ADD_PREFIX_QUERY : 0u) : 0u)
+                                        | (block ? (uint32_t)MIM_STEP_POST_NORM : 0u))) == 0, flags);
         MIMP_STEP_REQUIRE(normalizes ? mimp_finite(s->eps) && s->eps > 0 : mimp_bits(s->eps) == 0, eps);
         MIMP_STEP_REQUIRE(s->key_max == (quantized_attention ? s->key_max == 127 ? 127 : 63 : 0), key_max);
         MIMP_STEP_REQUIRE(s->value_max == (quantized_attention ? s->value_max == 127 ? 127 : 63 : 0), value_max);
-        if (s->kind != MIM_STEP_ATTENTION)
-            MIMP_STEP_REQUIRE(s->heads == 0 && s->head_dim == 0 && mimp_bits(s->scale) == 0, heads);
-        if (s->kind != MIM_STEP_ATTENTION)
-            MIMP_STEP_REQUIRE(s->rotary == 0, rotary);
-        if (s->kind != MIM_STEP_ATTENTION)
-            MIMP_STEP_REQUIRE(s->rotary_grid == 0, rotary_grid);
-        if (!first)
-            MIMP_STEP_REQUIRE(mimp_bits(s->position_offset) == 0, position_offset);
-        if (!first && s->kind != MIM_STEP_ATTENTION)
-            MIMP_STEP_REQUIRE(s->stored_height == 0 && s->stored_width == 0, stored_height);
-        if (s->kind == MIM_STEP_NORM || s->kind == MIM_STEP_HEAD || s->kind == MIM_STEP_PREDICT)
-            MIMP_STEP_REQUIRE(s->rule == 0, rule);
+        for (slot = 0; slot < sizeof mimp_step_fields / sizeof *mimp_step_fields; slot++)
+            if (!(fields & mimp_step_fields[slot].of)
+                && !mimp_zero((const uint8_t *)s + mimp_step_fields[slot].at, mimp_step_fields[slot].bytes))
+                return mimp_step_fault(model, MIM_ERR_STEP, i, mimp_step_fields[slot].at, mimp_step_fields[slot].name);
         if (!mimp_zero(s->reserved, sizeof s->reserved))
             return mimp_step_fault(model, MIM_ERR_RESERVED, i, offsetof(mim_blob_step, reserved), "reserved");
+        dim = next;
         depth += s->flags & MIM_STEP_TAP;
         if (i + 1 == h->decoder_step) {
             MIMP_STEP_REQUIRE(pooled, kind);
             MIMP_REQUIRE((h->classes != 0) == headed, MIM_ERR_HEADER, classes);
         }
     }
+    if (branch)                                          /* computed for nothing */
+        return mimp_step_fault(model, MIM_ERR_STEP, h->step_count - 1, 0, "branch without a norm that joins it");
     MIMP_REQUIRE(depth == h->depth, MIM_ERR_HEADER, depth);
     MIMP_REQUIRE(predicted == (h->decoder_dim != 0), MIM_ERR_HEADER, decoder_dim);
+#undef MIMP_ROWS
 #undef MIMP_SLOT
 #undef MIMP_STEP_REQUIRE
     return MIM_OK;
@@ -1285,6 +1544,9 @@ MIMP_PUBLIC mim_status mim_verify(mim_model *model)
  *   cast_f, cast_i        the same bits as the other type
  *   loadi, storei, seti, addi, subi, muli, andi, shl(v, constant), convert (int32 to float)
  *   quads(p, stride, v)   the low bytes of lanes 4j..4j+3 go to p + j * stride
+ *   columns(out, step, x, stride, rows, factor)   sixteen floats of each of `rows` rows, times factor, become sixteen
+ *                         columns of `step` floats: out[i * step + r] = x[r * stride + i] * factor; rows from `rows` to
+ *                         `step` count as zeros (rows <= step <= 16)
  *   fold_add, fold_min, fold_max, fold_addi   over all lanes, by halves
  * ===================================================================================== */
 
@@ -1328,6 +1590,13 @@ MIMP_INLINE mimp_scalar_f mimp_scalar_convert(mimp_scalar_i v)
 { mimp_scalar_f r; int32_t x; int j; MIMP_EACH { MIM_MEMCPY(&x, &v.v[j], 4); r.v[j] = (float)x; } return r; }
 MIMP_INLINE void mimp_scalar_quads(uint8_t *p, size_t stride, mimp_scalar_i v)
 { int j; MIMP_EACH p[(size_t)(j / 4) * stride + (size_t)(j % 4)] = (uint8_t)v.v[j]; }
+MIMP_INLINE void mimp_scalar_columns(float *out, size_t step, const float *x, size_t stride, uint32_t rows, float factor)
+{
+    size_t r, i;
+    for (i = 0; i < 16; i++)
+        for (r = 0; r < step; r++)
+            *out++ = (r < rows ? x[r * stride + i] : 0.0f) * factor;
+}
 #define MIMP_PLUS(a, b) ((a) + (b))
 #define MIMP_LESS(a, b) ((a) < (b) ? (a) : (b))
 #define MIMP_MORE(a, b) ((a) > (b) ? (a) : (b))
@@ -1404,6 +1673,33 @@ MIMP_AVX2 void mimp_avx2_quads(uint8_t *p, size_t stride, mimp_avx2_i v)
     for (j = 0; j < 4; j++)
         MIM_MEMCPY(p + (size_t)j * stride, &q[j], 4);
 }
+/* Four rows of four floats in each 128 bits (t0 to t3) become four columns of four. */
+#define MIMP_X86_FOUR(r) ((r) < rows ? _mm_loadu_ps(x + (r) * stride + i) : _mm_setzero_ps())
+#define MIMP_X86_TURN(unpacklo, unpackhi, shuffle) \
+    u0 = unpacklo(t0, t1), u1 = unpackhi(t0, t1), u2 = unpacklo(t2, t3), u3 = unpackhi(t2, t3); \
+    t0 = shuffle(u0, u2, 0x44), t1 = shuffle(u0, u2, 0xee), t2 = shuffle(u1, u3, 0x44), t3 = shuffle(u1, u3, 0xee);
+
+/* Columns are stored eight floats at a time: what runs over the end of one is written again by the next, and the last goes
+ * out by itself. */
+MIMP_AVX2 void mimp_avx2_columns(float *out, size_t step, const float *x, size_t stride, uint32_t rows, float factor)
+{
+    const __m256 f = _mm256_set1_ps(factor);
+    __m256 t0, t1, t2, t3, u0, u1, u2, u3;
+    float last[16];
+    uint32_t r, i;
+    for (i = 0; i < 16; i += 4)
+        for (r = 0; r < step; r += 8) {
+            float *to = out + i * step + r;
+#define MIMP_AVX2_TWO(r) _mm256_insertf128_ps(_mm256_castps128_ps256(MIMP_X86_FOUR(r)), MIMP_X86_FOUR((r) + 4), 1)
+            t0 = MIMP_AVX2_TWO(r), t1 = MIMP_AVX2_TWO(r + 1), t2 = MIMP_AVX2_TWO(r + 2), t3 = MIMP_AVX2_TWO(r + 3);
+            MIMP_X86_TURN(_mm256_unpacklo_ps, _mm256_unpackhi_ps, _mm256_shuffle_ps)
+            _mm256_storeu_ps(to, _mm256_mul_ps(t0, f));
+            _mm256_storeu_ps(to + step, _mm256_mul_ps(t1, f));
+            _mm256_storeu_ps(to + 2 * step, _mm256_mul_ps(t2, f));
+            _mm256_storeu_ps(i < 12 ? to + 3 * step : last + r, _mm256_mul_ps(t3, f));
+        }
+    MIM_MEMCPY(out + 15 * step, last, step * 4);
+}
 #define MIMP_AVX2_FOLD(name, op) \
     MIMP_AVX2 float mimp_avx2_fold_##name(mimp_avx2_f v) \
     { \
@@ -1468,6 +1764,27 @@ MIMP_AVX512 void mimp_avx512_quads(uint8_t *p, size_t stride, mimp_avx512_i v)
     _mm_storeu_si128((__m128i *)(void *)q, bytes);
     for (j = 0; j < 4; j++)
         MIM_MEMCPY(p + (size_t)j * stride, &q[j], 4);
+}
+MIMP_AVX512 void mimp_avx512_columns(float *out, size_t step, const float *x, size_t stride, uint32_t rows, float factor)
+{
+    const __mmask16 stored = (__mmask16)((1u << step) - 1);
+    const __m512 f = _mm512_set1_ps(factor);
+    __m512 t0, t1, t2, t3, u0, u1, u2, u3;
+    uint32_t i;
+    for (i = 0; i < 16; i += 4, out += 4 * step) {
+#define MIMP_AVX512_INSERT(t, r, at) _mm512_maskz_insertf32x4(0xffff, t, MIMP_X86_FOUR(r), at)
+#define MIMP_AVX512_FOUR(r) \
+    MIMP_AVX512_INSERT(MIMP_AVX512_INSERT(MIMP_AVX512_INSERT(_mm512_castps128_ps512(MIMP_X86_FOUR(r)), r + 4, 1), r + 8, 2), r + 12, 3)
+#define MIMP_AVX512_UNPACKLO(a, b) _mm512_maskz_unpacklo_ps(0xffff, a, b)
+#define MIMP_AVX512_UNPACKHI(a, b) _mm512_maskz_unpackhi_ps(0xffff, a, b)
+#define MIMP_AVX512_SHUFFLE(a, b, how) _mm512_maskz_shuffle_ps(0xffff, a, b, how)
+        t0 = MIMP_AVX512_FOUR(0), t1 = MIMP_AVX512_FOUR(1), t2 = MIMP_AVX512_FOUR(2), t3 = MIMP_AVX512_FOUR(3);
+        MIMP_X86_TURN(MIMP_AVX512_UNPACKLO, MIMP_AVX512_UNPACKHI, MIMP_AVX512_SHUFFLE)
+        _mm512_mask_storeu_ps(out, stored, _mm512_mul_ps(t0, f));
+        _mm512_mask_storeu_ps(out + step, stored, _mm512_mul_ps(t1, f));
+        _mm512_mask_storeu_ps(out + 2 * step, stored, _mm512_mul_ps(t2, f));
+        _mm512_mask_storeu_ps(out + 3 * step, stored, _mm512_mul_ps(t3, f));
+    }
 }
 MIMP_AVX512 mimp_avx2_f mimp_avx512_halves(mimp_avx512_f v)
 {
@@ -1549,6 +1866,27 @@ MIMP_INLINE void mimp_neon_quads(uint8_t *p, size_t stride, mimp_neon_i v)
     for (j = 0; j < 4; j++)
         MIM_MEMCPY(p + (size_t)j * stride, bytes + 4 * j, 4);
 }
+/* Four rows by four. Columns are stored four floats at a time: what runs over the end of one is written again by the next,
+ * and the last goes out by itself. */
+MIMP_INLINE void mimp_neon_columns(float *out, size_t step, const float *x, size_t stride, uint32_t rows, float factor)
+{
+    float last[16];
+    uint32_t r, i, j;
+#define MIMP_NEON_FOUR(r) ((r) < rows ? vld1q_f32(x + (r) * stride + i) : vdupq_n_f32(0))
+    for (i = 0; i < 16; i += 4)
+        for (r = 0; r < step; r += 4) {
+            const float32x4x2_t t = vtrnq_f32(MIMP_NEON_FOUR(r), MIMP_NEON_FOUR(r + 1));
+            const float32x4x2_t u = vtrnq_f32(MIMP_NEON_FOUR(r + 2), MIMP_NEON_FOUR(r + 3));
+            float32x4_t c[4];
+            c[0] = vcombine_f32(vget_low_f32(t.val[0]), vget_low_f32(u.val[0]));
+            c[1] = vcombine_f32(vget_low_f32(t.val[1]), vget_low_f32(u.val[1]));
+            c[2] = vcombine_f32(vget_high_f32(t.val[0]), vget_high_f32(u.val[0]));
+            c[3] = vcombine_f32(vget_high_f32(t.val[1]), vget_high_f32(u.val[1]));
+            for (j = 0; j < 4; j++)
+                vst1q_f32(i + j < 15 ? out + (i + j) * step + r : last + r, vmulq_n_f32(c[j], factor));
+        }
+    MIM_MEMCPY(out + 15 * step, last, step * 4);
+}
 #define MIMP_NEON_FOLD(name, op, less) \
     MIMP_INLINE float mimp_neon_fold_##name(mimp_neon_f v) \
     { \
@@ -1620,6 +1958,10 @@ MIMP_INLINE void mimp_simd128_quads(uint8_t *p, size_t stride, mimp_simd128_i v)
     wasm_v128_store32_lane(p + stride, low, 1);
     wasm_v128_store32_lane(p + 2 * stride, high, 0);
     wasm_v128_store32_lane(p + 3 * stride, high, 1);
+}
+MIMP_INLINE void mimp_simd128_columns(float *out, size_t step, const float *x, size_t stride, uint32_t rows, float factor)
+{
+    mimp_scalar_columns(out, step, x, stride, rows, factor);
 }
 #define MIMP_SIMD128_FOLD(name, op, less) \
     MIMP_INLINE float mimp_simd128_fold_##name(mimp_simd128_f v) \
@@ -1780,6 +2122,15 @@ typedef struct mimp_quantized {
         return x; \
     } \
     \
+    /* Rows of n16 floats to columns of `step`: see columns above. */ \
+    ATTRIBUTES static void mimp_##isa##_pack(float *out, size_t step, const float *x, size_t stride, uint32_t rows, uint32_t n16, \
+                                             float factor) \
+    { \
+        uint32_t i; \
+        for (i = 0; i < n16; i += 16, out += 16 * step) \
+            V(columns)(out, step, x + i, stride, rows, factor); \
+    } \
+    \
     /* y = act(gate) * value, gate x[0..n16) and value x[n16..2 n16) */ \
     ATTRIBUTES static void mimp_##isa##_gate(float *y, const float *x, uint32_t n16, uint32_t act) \
     { \
@@ -1891,6 +2242,23 @@ typedef struct mimp_quantized {
         } \
     } \
     \
+    ATTRIBUTES static float mimp_##isa##_dot(const float *a, const float *b, uint32_t n16) \
+    { \
+        V(f) sum = V(set)(0); \
+        uint32_t i; \
+        for (i = 0; i < n16; i += 16) \
+            sum = V(add)(sum, V(mul)(V(load)(a + i), V(load)(b + i))); \
+        return V(fold_add)(sum); \
+    } \
+    \
+    /* y += w x */ \
+    ATTRIBUTES static void mimp_##isa##_accumulate(float *y, const float *x, const float *w, uint32_t n16) \
+    { \
+        uint32_t i; \
+        for (i = 0; i < n16; i += 16) \
+            V(store)(y + i, V(add)(V(load)(y + i), V(mul)(V(load)(x + i), V(load)(w + i)))); \
+    } \
+    \
     /* x = exp(x - max) over n scores, zero from n to n16; returns the sum. With out, bytes of 255 exp(x - max) go there */ \
     /* as in quantize and the sum is theirs: dividing by what was really summed keeps the mean of the values. */ \
     ATTRIBUTES static float mimp_##isa##_softmax(float *x, uint32_t n, uint32_t n16, uint8_t *out, size_t stride) \
@@ -1979,15 +2347,23 @@ typedef struct mimp_kernels {
     void (*tile_q8)(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k);
     void (*tile_q8_wide)(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k);
     void (*halves)(float *out, const uint16_t *in, size_t n);           /* n: a multiple of 16 */
+    void (*pack)(float *out, size_t step, const float *x, size_t stride, uint32_t rows, uint32_t n16, float factor);
     void (*norm)(float *y, const float *x, const float *w, uint32_t n, float eps);
     void (*gate)(float *y, const float *x, uint32_t n16, uint32_t act);
     mimp_quantized (*quantize)(uint8_t *out, size_t stride, const float *x, uint32_t n16, uint32_t limit, uint32_t is_signed);
     void (*finish)(float *y, size_t stride, const void *acc, uint32_t rows, const mimp_epilogue *e);
     float (*softmax)(float *x, uint32_t n, uint32_t n16, uint8_t *out, size_t stride);
     void (*values)(int8_t *panel, float *scale, const float *x, uint32_t n, uint32_t n4, uint32_t limit);
+    float (*dot)(const float *a, const float *b, uint32_t n16);
+    void (*accumulate)(float *y, const float *x, const float *w, uint32_t n16);
 } mimp_kernels;
 
 #define MIMP_MAX_ROWS 16    /* of any leaf */
+
+/* An instruction set's row operations, in the order of the table. */
+#define MIMP_ROWS_OF(isa) \
+    mimp_##isa##_pack, mimp_##isa##_norm, mimp_##isa##_gate, mimp_##isa##_quantize, mimp_##isa##_finish, mimp_##isa##_softmax, \
+    mimp_##isa##_values, mimp_##isa##_dot, mimp_##isa##_accumulate
 
 /* ---- portable: 4 x 16 ---- */
 
@@ -2030,7 +2406,7 @@ static void mimp_scalar_halves(float *out, const uint16_t *in, size_t n)
 static const mimp_kernels mimp_kernels_scalar = {
     "scalar", MIM_CPU_SCALAR, 4, 4,
     mimp_scalar_tile_f32, NULL, mimp_scalar_tile_f32, mimp_scalar_tile_q8, mimp_scalar_tile_q8, mimp_scalar_halves,
-    mimp_scalar_norm, mimp_scalar_gate, mimp_scalar_quantize, mimp_scalar_finish, mimp_scalar_softmax, mimp_scalar_values
+    MIMP_ROWS_OF(scalar)
 };
 
 #ifdef MIMP_X86
@@ -2123,7 +2499,7 @@ MIMP_TARGET("avx2,f16c") static void mimp_avx2_halves(float *out, const uint16_t
 static const mimp_kernels mimp_kernels_avx2 = {
     "avx2", MIM_CPU_AVX2, 6, 4,
     mimp_avx2_tile_f32, NULL, mimp_avx2_tile_plain, mimp_avx2_tile_q8, mimp_avx2_tile_q8_wide, mimp_avx2_halves,
-    mimp_avx2_norm, mimp_avx2_gate, mimp_avx2_quantize, mimp_avx2_finish, mimp_avx2_softmax, mimp_avx2_values
+    MIMP_ROWS_OF(avx2)
 };
 
 #ifndef MIM_NO_AVX512
@@ -2190,7 +2566,7 @@ MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512_tile_q8(int32_t *acc, const
 static const mimp_kernels mimp_kernels_avx512 = {
     "avx512", MIM_CPU_AVX512, 14, 14,
     mimp_avx512_tile_f32, mimp_avx512_pair_f32, mimp_avx512_tile_plain, mimp_avx512_tile_q8, mimp_avx512_tile_q8, mimp_avx2_halves,
-    mimp_avx512_norm, mimp_avx512_gate, mimp_avx512_quantize, mimp_avx512_finish, mimp_avx512_softmax, mimp_avx512_values
+    MIMP_ROWS_OF(avx512)
 };
 #endif
 #endif
@@ -2280,7 +2656,7 @@ static void mimp_neon32_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w,
 static const mimp_kernels mimp_kernels_neon32 = {
     "neon", MIM_CPU_NEON, 4, 4,
     mimp_neon32_tile_f32, NULL, mimp_scalar_tile_f32, mimp_neon32_tile_q8, mimp_neon32_tile_q8, mimp_scalar_halves,
-    mimp_scalar_norm, mimp_scalar_gate, mimp_scalar_quantize, mimp_scalar_finish, mimp_scalar_softmax, mimp_scalar_values
+    MIMP_ROWS_OF(scalar)
 };
 #endif
 
@@ -2350,7 +2726,7 @@ static void mimp_neon_halves(float *out, const uint16_t *in, size_t n)
 static const mimp_kernels mimp_kernels_neon = {
     "neon", MIM_CPU_NEON, 4, 4,
     mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_neon_tile_q8, mimp_neon_tile_q8, mimp_neon_halves,
-    mimp_neon_norm, mimp_neon_gate, mimp_neon_quantize, mimp_neon_finish, mimp_neon_softmax, mimp_neon_values
+    MIMP_ROWS_OF(neon)
 };
 
 #ifdef MIMP_DOTPROD
@@ -2395,7 +2771,7 @@ MIMP_TARGET("arch=armv8.2-a+dotprod") static void mimp_dotprod_tile_q8(int32_t *
 static const mimp_kernels mimp_kernels_dotprod = {
     "dotprod", MIM_CPU_DOTPROD, 4, 8,
     mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_dotprod_tile_q8, mimp_dotprod_tile_q8, mimp_neon_halves,
-    mimp_neon_norm, mimp_neon_gate, mimp_neon_quantize, mimp_neon_finish, mimp_neon_softmax, mimp_neon_values
+    MIMP_ROWS_OF(neon)
 };
 #endif
 
@@ -2439,7 +2815,7 @@ MIMP_TARGET("arch=armv8.2-a+i8mm") static void mimp_i8mm_tile_q8(int32_t *acc, c
 static const mimp_kernels mimp_kernels_i8mm = {
     "i8mm", MIM_CPU_I8MM, 4, 8,
     mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_i8mm_tile_q8, mimp_i8mm_tile_q8, mimp_neon_halves,
-    mimp_neon_norm, mimp_neon_gate, mimp_neon_quantize, mimp_neon_finish, mimp_neon_softmax, mimp_neon_values
+    MIMP_ROWS_OF(neon)
 };
 #endif
 #endif
@@ -2518,7 +2894,7 @@ static void mimp_simd128_halves(float *out, const uint16_t *in, size_t n)
 static const mimp_kernels mimp_kernels_simd128 = {
     "simd128", MIM_CPU_SIMD128, 4, 4,
     mimp_simd128_tile_f32, NULL, mimp_simd128_tile_f32, mimp_simd128_tile_q8, mimp_simd128_tile_q8, mimp_simd128_halves,
-    mimp_simd128_norm, mimp_simd128_gate, mimp_simd128_quantize, mimp_simd128_finish, mimp_simd128_softmax, mimp_simd128_values
+    MIMP_ROWS_OF(simd128)
 };
 #endif
 
@@ -3048,13 +3424,16 @@ typedef struct mimp_input {
     const mim_image *image;
     uint32_t height, width;         /* of the model's input */
     uint32_t channels;              /* of the model */
+    uint32_t rows, padding;         /* of a strip: pixels of a patch's kernel, zeros above the first */
+    uint32_t frame;
+    uint32_t next;                  /* row of the picture that the strip has not seen */
     uint32_t resized;
     mimp_resizer resizer;
     float   *table;                 /* [channels][256]: a byte, normalised */
     uint8_t *raw;                   /* one row as the callback gives it */
     uint8_t *colors;                /* one source row in the model's channels */
     uint8_t *line;                  /* one input row in bytes */
-    float   *strip;                 /* [patch height][channels][width] */
+    float   *strip;                 /* [rows][channels][width] */
 } mimp_input;
 
 /* Memory for any picture of up to source_height x source_width. A session that takes u8 pictures has 1 or 3 channels. */
@@ -3062,7 +3441,7 @@ static void mimp_input_memory(mimp_input *in, mimp_arena *arena, const mim_sessi
 {
     const mim_blob_header *h = in->header;
     const uint32_t widest = mimp_max(in->width, desc->source_width);
-    in->strip = mimp_floats(arena, (uint64_t)h->patch_height * in->channels * in->width);
+    in->strip = mimp_floats(arena, (uint64_t)in->rows * in->channels * in->width);
     if (in->channels != 1 && in->channels != 3)
         return;
     in->table = mimp_floats(arena, (uint64_t)in->channels * 256);
@@ -3105,9 +3484,11 @@ static int mimp_pull_colors(void *user, uint32_t y, uint8_t **row)
     const uint8_t *p = in->raw;
     uint8_t *q = in->colors;
     uint32_t x;
-    if (image->pixels)
-        p = (const uint8_t *)image->pixels + y * (image->stride ? image->stride : (size_t)image->width * size);
-    else if (image->read_row(image->user, y, in->raw))
+    if (image->pixels) {
+        const size_t stride = image->stride ? image->stride : (size_t)image->width * size;
+        p = (const uint8_t *)image->pixels + y * stride
+            + in->frame * (image->frame_stride ? image->frame_stride : stride * image->height);
+    } else if (image->read_row(image->user, in->frame * image->height + y, in->raw))
         return 1;
     for (x = 0; x < image->width; x++, p += size) {
         uint32_t r = p[0], g = r, b = r;
@@ -3135,6 +3516,7 @@ static mim_status mimp_input_start(mimp_input *in, const mim_session_desc *desc)
     const mim_blob_header *h = in->header;
     const mim_image *image = in->image;
     uint32_t c, v, nh, nw;
+    in->next = 0;
     in->resized = image->format != MIM_PLANES && !image->exact && desc->source_width;
     if (image->format > MIM_PLANES || (!image->pixels && !image->read_row))
         return MIM_ERR_ARGUMENT;
@@ -3167,35 +3549,47 @@ static mim_status mimp_input_start(mimp_input *in, const mim_session_desc *desc)
     return MIM_OK;
 }
 
-/* Fills the strip with patch row gy. */
-static int mimp_input_strip(mimp_input *in, uint32_t gy)
+/* Row y of the input, normalised: (channels, width). */
+static int mimp_input_row(mimp_input *in, uint32_t y, float *to)
 {
     const mim_image *image = in->image;
-    const uint32_t ph = in->header->patch_height, n = in->channels;
-    uint32_t y, c, x;
-    for (y = 0; y < ph; y++) {
-        float *to = in->strip + (size_t)y * n * in->width;
-        const uint32_t at = gy * ph + y;
-        if (image->format == MIM_PLANES) {
-            const size_t stride = image->stride ? image->stride : (size_t)in->width * 4;
-            const size_t plane = image->plane_stride ? image->plane_stride : stride * in->height;
-            if (!image->pixels) {
-                if (image->read_row(image->user, at, to))
-                    return 1;
-                continue;
-            }
-            for (c = 0; c < n; c++) {
-                const uint8_t *from = (const uint8_t *)image->pixels + c * plane + at * stride;
-                MIM_MEMCPY(to + (size_t)c * in->width, from, (size_t)in->width * 4);
-            }
-        } else {
-            uint8_t *line = in->line;
-            if (in->resized ? mimp_resize_row(&in->resizer, at, line, mimp_pull_colors, in) : mimp_pull_colors(in, at, &line))
-                return 1;
-            for (x = 0; x < in->width; x++)
-                for (c = 0; c < n; c++)
-                    to[(size_t)c * in->width + x] = in->table[c * 256 + line[x * n + c]];
+    const uint32_t n = in->channels;
+    uint8_t *line = in->line;
+    uint32_t c, x;
+    if (image->format == MIM_PLANES) {
+        const size_t stride = image->stride ? image->stride : (size_t)in->width * 4;
+        const size_t plane = image->plane_stride ? image->plane_stride : stride * in->height;
+        const size_t frame = image->frame_stride ? image->frame_stride : plane * n;
+        if (!image->pixels)
+            return image->read_row(image->user, in->frame * in->height + y, to);
+        for (c = 0; c < n; c++) {
+            const uint8_t *from = (const uint8_t *)image->pixels + in->frame * frame + c * plane + y * stride;
+            MIM_MEMCPY(to + (size_t)c * in->width, from, (size_t)in->width * 4);
         }
+        return 0;
+    }
+    if (in->resized ? mimp_resize_row(&in->resizer, y, line, mimp_pull_colors, in) : mimp_pull_colors(in, y, &line))
+        return 1;
+    for (x = 0; x < in->width; x++)
+        for (c = 0; c < n; c++)
+            to[(size_t)c * in->width + x] = in->table[c * 256 + line[x * n + c]];
+    return 0;
+}
+
+/* Fills the strip with the rows of patch row gy, called for gy = 0, 1, 2...; rows shared with the one before are kept. */
+static int mimp_input_strip(mimp_input *in, uint32_t gy)
+{
+    const uint32_t ph = in->header->patch_height, keep = gy ? in->rows - ph : 0;
+    const size_t row = (size_t)in->channels * in->width;
+    uint32_t y, i;
+    for (i = 0; i < keep; i++)
+        MIM_MEMCPY(in->strip + i * row, in->strip + (i + ph) * row, row * 4);
+    for (y = keep; y < in->rows; y++) {
+        const uint32_t at = gy * ph + y;                /* less the padding */
+        if (at < in->padding || at - in->padding >= in->height)
+            MIM_MEMSET(in->strip + y * row, 0, row * 4);
+        else if (mimp_input_row(in, in->next++, in->strip + y * row))
+            return 1;
     }
     return 0;
 }
@@ -3238,38 +3632,49 @@ static mimp_block mimp_block_memory(mimp_arena *arena, const mimp_kernels *kerne
     return b;
 }
 
-/* Clears the tile that holds the last of `rows` rows, if it is not full. */
+/* Clears the tile of bytes that holds the last of `rows` rows, if it is not full. */
 static void mimp_block_end(const mimp_block *b, uint32_t rows)
 {
     const uint32_t tile = rows / b->tile_rows, rest = rows % b->tile_rows;
-    if (!rest)
+    if (!rest || !b->bytes)
         return;
     MIM_MEMSET(b->data + tile * b->tile_bytes, 0, b->tile_bytes);
-    if (b->bytes) {
-        MIM_MEMSET(b->scale + (size_t)tile * b->tile_rows, 0, b->tile_rows * 4);
-        MIM_MEMSET(b->zero + (size_t)tile * b->tile_rows, 0, b->tile_rows * 4);
-    }
+    MIM_MEMSET(b->scale + (size_t)tile * b->tile_rows, 0, b->tile_rows * 4);
+    MIM_MEMSET(b->zero + (size_t)tile * b->tile_rows, 0, b->tile_rows * 4);
 }
 
-/* Packs x [n16] as row r, zero from n16 to k. */
-static void mimp_block_put(const mimp_block *b, const mimp_kernels *kernels, uint32_t r, const float *x, uint32_t n16)
+/* Rows that mimp_block_put takes at a time: bytes one by one, floats a whole tile, which it transposes. */
+static uint32_t mimp_block_rows(const mimp_block *b)
+{
+    return b->bytes ? 1 : b->tile_rows;
+}
+
+/* Packs x (rows, n16), stride floats apart, as the rows from r on, zero from n16 to k; r is a multiple of mimp_block_rows and
+ * rows at most that. */
+static void mimp_block_put(const mimp_block *b, const mimp_kernels *kernels, uint32_t r, const float *x, size_t stride,
+                           uint32_t rows, uint32_t n16)
 {
     uint8_t *tile = b->data + r / b->tile_rows * b->tile_bytes;
-    const uint32_t rows = b->tile_rows, at = r % rows;
+    const uint32_t at = r % b->tile_rows;
     uint32_t i;
     if (b->bytes) {
-        const mimp_quantized q = kernels->quantize(tile + 4 * at, 4 * rows, x, n16, b->limit, 0);
+        const mimp_quantized q = kernels->quantize(tile + 4 * at, 4 * b->tile_rows, x, n16, b->limit, 0);
         b->scale[r] = q.scale;
         b->zero[r] = q.zero;
         for (i = n16; i < b->k; i += 4)
-            MIM_MEMSET(tile + (size_t)i * rows + 4 * at, 0, 4);
+            MIM_MEMSET(tile + (size_t)i * b->tile_rows + 4 * at, 0, 4);
     } else {
-        float *out = (float *)(void *)tile + at;
-        for (i = 0; i < n16; i++)
-            out[(size_t)i * rows] = x[i];
-        for (; i < b->k; i++)
-            out[(size_t)i * rows] = 0;
+        kernels->pack((float *)(void *)tile, b->tile_rows, x, stride, rows, n16, 1.0f);
+        MIM_MEMSET(tile + (size_t)n16 * b->tile_rows * 4, 0, (size_t)(b->k - n16) * b->tile_rows * 4);
     }
+}
+
+/* Room for the rows on their way into a block for matrix m. */
+static size_t mimp_rows_bytes(const mimp_kernels *kernels, const mimp_matrix *m)
+{
+    mimp_block b;
+    mimp_block_shape(&b, kernels, m);
+    return (size_t)mimp_block_rows(&b) * m->k * 4;
 }
 
 typedef union mimp_tile {
@@ -3408,6 +3813,7 @@ typedef struct mimp_pack_job {
     const mimp_block *block;
     const float *x;                 /* (rows, n), stride floats apart; with a gate (rows, 2 * n rounded up to 16) */
     size_t stride;
+    const uint32_t *from;           /* which row of x each is; MIMP_NO_ROW: zeros; NULL: the same */
     uint32_t rows, n;
     uint32_t gate;                  /* activation of the gate; 0: none */
     uint32_t head_dim, width;       /* if not the same: x holds parts of head_dim, width apart */
@@ -3415,31 +3821,44 @@ typedef struct mimp_pack_job {
     float eps;
 } mimp_pack_job;
 
+#define MIMP_NO_ROW 0xffffffffu
+
 static void mimp_pack_task(void *arg, uint32_t index)
 {
     const mimp_pack_job *job = (const mimp_pack_job *)arg;
-    const uint32_t tile_rows = job->block->tile_rows, n16 = mimp_up(job->n, 16);
-    float *row = mimp_scratch(job->crew, index);
-    uint32_t first, r, i;
+    const mimp_kernels *kernels = job->crew->kernels;
+    const uint32_t tile_rows = job->block->tile_rows, together = mimp_block_rows(job->block), n16 = mimp_up(job->n, 16);
+    const int changed = job->gate || job->head_dim != job->width || job->norm || job->from;
+    float *const scratch = mimp_scratch(job->crew, index);
+    uint32_t first, r, j, i;
     for (first = index * tile_rows; first < job->rows; first += job->crew->tasks * tile_rows)
-        for (r = first; r < mimp_min(first + tile_rows, job->rows); r++) {
-            const float *x = job->x + r * job->stride;
-            if (job->gate) {
-                job->crew->kernels->gate(row, x, n16, job->gate);
-                x = row;
+        for (r = first; r < mimp_min(first + tile_rows, job->rows); r += together) {
+            const uint32_t rows = mimp_min(together, job->rows - r);
+            for (j = 0; j < rows && changed; j++) {
+                const uint32_t from = job->from ? job->from[r + j] : r + j;
+                const float *x = job->x + from * job->stride;
+                float *row = scratch + (size_t)j * n16;
+                if (from == MIMP_NO_ROW) {
+                    MIM_MEMSET(row, 0, (size_t)n16 * 4);
+                    continue;
+                }
+                if (job->gate) {
+                    kernels->gate(row, x, n16, job->gate);
+                    x = row;
+                }
+                if (job->head_dim != job->width) {
+                    for (i = 0; i < job->n; i++)
+                        row[i] = x[i / job->head_dim * job->width + i % job->head_dim];
+                    for (; i < n16; i++)
+                        row[i] = 0;
+                    x = row;
+                }
+                if (job->norm)
+                    kernels->norm(row, x, job->norm, job->n, job->eps);
+                else if (x != row)
+                    MIM_MEMCPY(row, x, (size_t)n16 * 4);
             }
-            if (job->head_dim != job->width) {
-                for (i = 0; i < job->n; i++)
-                    row[i] = x[i / job->head_dim * job->width + i % job->head_dim];
-                for (; i < n16; i++)
-                    row[i] = 0;
-                x = row;
-            }
-            if (job->norm) {
-                job->crew->kernels->norm(row, x, job->norm, job->n, job->eps);
-                x = row;
-            }
-            mimp_block_put(job->block, job->crew->kernels, r, x, n16);
+            mimp_block_put(job->block, kernels, r, changed ? scratch : job->x + r * job->stride, changed ? n16 : job->stride, rows, n16);
         }
 }
 
@@ -3465,6 +3884,16 @@ static void mimp_pack(mimp_pack_job job)
     mimp_work(job.crew, mimp_pack_task, &job);
 }
 
+/* Rows first.. of a block, whole tiles into it. */
+static mimp_block mimp_block_from(const mimp_block *b, uint32_t first)
+{
+    mimp_block rest = *b;
+    rest.data += first / b->tile_rows * b->tile_bytes;
+    rest.scale = b->scale ? b->scale + first : NULL;
+    rest.zero = b->zero ? b->zero + first : NULL;
+    return rest;
+}
+
 /* y (rows, m->n) = block times matrix. */
 typedef struct mimp_linear_job {
     const mimp_crew *crew;
@@ -3487,6 +3916,18 @@ static void mimp_linear_task(void *arg, uint32_t index)
         mimp_panels(job->crew->kernels, job->matrix, p, count, job->block, job->rows, job->y + (size_t)p * 16, job->stride,
                     job->act, job->add, mimp_scratch(job->crew, index));
     }
+}
+
+/* Channels 16 first .. 16 (first + panels) as a matrix. */
+static mimp_matrix mimp_matrix_part(const mimp_matrix *m, uint32_t first, uint32_t panels)
+{
+    mimp_matrix part = *m;
+    part.panels += first * m->panel_bytes;
+    part.scale = m->scale ? m->scale + (size_t)first * 16 : NULL;
+    part.sum = m->sum ? m->sum + (size_t)first * 16 : NULL;
+    part.bias += (size_t)first * 16;
+    part.n = panels * 16;
+    return part;
 }
 
 static void mimp_linear(const mimp_crew *crew, const mimp_matrix *m, const mimp_block *block, uint32_t rows, float *y,
@@ -3516,10 +3957,15 @@ typedef struct mimp_run {
     const mim_session *s;
     const mim_model *model;
     const mim_image *image;         /* NULL when planning, and so are the rest */
+    const float *embedded;          /* tokens that the caller has embedded; NULL: from the image */
     const mim_output *out;
     float *prediction;
     mimp_arena arena;
-    uint32_t patches;               /* of the grid */
+    mim_grid grid;                  /* where all tokens would stand, now */
+    uint32_t unit_height, unit_width;           /* tokens to a mask unit, now; 0: the model has none */
+    uint32_t patches;               /* of the whole input */
+    uint32_t listed;                /* the caller gave a list of them */
+    uint32_t units, planned_units;  /* that are seen, and the most that may be */
     uint32_t tokens;                /* rows of x */
     uint32_t planned;               /* most that they may be: what the tiles are shared out for */
     uint32_t dim;
@@ -3527,19 +3973,140 @@ typedef struct mimp_run {
     float   *x;
     float   *row;                   /* one row of x */
     float   *pooled;
-    uint16_t *place;                /* [patches]: 1 + position in the visible list, 0: hidden */
-    uint16_t *patch;                /* [tokens - prefix]: the patch of a token */
+    uint16_t *place;                /* [units of the image]: 1 + position in the visible list, 0: hidden */
+    uint16_t *patch;                /* [tokens - prefix]: where on the grid a token stands */
+    uint16_t *where;                /* [places of the grid]: the reverse, 1 + token, when a step needs it */
+    float   *branch;                /* what BRANCH adds up for JOIN: (tokens, dim) of then; NULL: no step does */
+    uint32_t branched;              /* it has begun */
     uint32_t taps;                  /* layers passed */
+    float   *layer;                 /* where the next layer goes */
     const mim_blob_step *last_attention;        /* of the encoder */
     const mim_blob_step *final_norm;            /* of the encoder, or NULL */
 } mimp_run;
 
-static const uint32_t mimp_most_rows = 256;  /* of a row tile: more gains nothing and leaves the caches */
-
-static uint32_t mimp_most_tokens(const mim_session *s)
+/* Where token t of the stream stands in the caller's order: that of the list, inside a mask unit raster order. */
+static uint32_t mimp_row_out(const mimp_run *run, uint32_t token)
 {
-    return s->prefix + (s->desc.visible_max ? s->desc.visible_max : s->grid_height * s->grid_width);
+    const uint32_t prefix = run->s->prefix, uh = run->unit_height, uw = run->unit_width, gw = run->grid.width;
+    uint32_t y, x;
+    if (token < prefix || !run->listed)
+        return token;
+    y = run->patch[token - prefix] / gw;
+    x = run->patch[token - prefix] % gw;
+    return prefix + ((run->place[y / uh * (gw / uw) + x / uw] - 1u) * uh + y % uh) * uw + x % uw;
 }
+
+/* ---- how steps change the grid ---- */
+
+/* The windows of an attention step on a grid; without any, one as large as the grid. */
+typedef struct mimp_windows {
+    uint32_t height, width;         /* of a window, in tokens */
+    uint32_t down, across;          /* windows along each axis of a frame */
+    uint32_t shift_y, shift_x;
+} mimp_windows;
+
+static mimp_windows mimp_windows_of(const mim_blob_step *s, const mim_grid *grid)
+{
+    mimp_windows w;
+    MIM_MEMSET(&w, 0, sizeof w);
+    w.height = s->window ? s->window_height : grid->height;
+    w.width = s->window ? s->window_width : grid->width;
+    w.shift_y = s->shift_height;
+    w.shift_x = s->shift_width;
+    if (s->window == MIM_WINDOW_FIT && grid->height <= w.height) {
+        w.height = grid->height;
+        w.shift_y = 0;
+    }
+    if (s->window == MIM_WINDOW_FIT && grid->width <= w.width) {
+        w.width = grid->width;
+        w.shift_x = 0;
+    }
+    if (s->window == MIM_WINDOW_SQUARE && (grid->height <= w.height || grid->width <= w.width)) {
+        w.height = w.width = mimp_min(grid->height, grid->width);
+        w.shift_y = w.shift_x = 0;
+    }
+    w.down = (grid->height + w.height - 1) / w.height;
+    w.across = (grid->width + w.width - 1) / w.width;
+    return w;
+}
+
+/* The grid after a step; 0 if the step cannot work on this one. */
+static int mimp_advance(const mim_model *model, const mim_blob_step *s, mim_grid *grid)
+{
+    const mim_blob_header *h = model->header;
+    const uint32_t prefix = h->has_cls + h->registers;
+    switch (s->kind) {
+    case MIM_STEP_CONV:
+        grid->height = mimp_cells(grid->height, s->kernel_height, s->stride_height, s->padding_height);
+        grid->width = mimp_cells(grid->width, s->kernel_width, s->stride_width, s->padding_width);
+        grid->dim = model->tensors[s->tensor[1] - 1].rows;
+        if (!grid->height || !grid->width)
+            return 0;
+        /* fall through */
+    case MIM_STEP_EMBED:
+    case MIM_STEP_UNMASK:
+        if (s->kind == MIM_STEP_EMBED)
+            grid->dim = s->tensor[0] && h->groups == 1 ? model->tensors[s->tensor[0] - 1].rows : h->dim;
+        if (s->kind == MIM_STEP_UNMASK)
+            grid->dim = h->decoder_dim;
+        if (s->rule == MIM_POSITIONS_FIXED && (grid->height != s->stored_height || grid->width != s->stored_width))
+            return 0;
+        if (s->rule != MIM_POSITIONS_NONE && s->stored_frames != 1 && s->stored_frames != grid->frames)
+            return 0;
+        break;
+    case MIM_STEP_ATTENTION: {
+        const mimp_windows w = mimp_windows_of(s, grid);
+        if ((uint64_t)w.down * w.height * w.across * w.width > 4 * MIM_MAX_TOKENS)
+            return 0;
+        if (s->rule != MIM_BIAS_NONE && grid->frames > 1)
+            return 0;
+        if (s->rule == MIM_BIAS_FIXED && (w.height != s->stored_height || w.width != s->stored_width))
+            return 0;
+        if (s->rule == MIM_BIAS_CROP && (w.height > s->stored_height || w.width > s->stored_width))
+            return 0;
+        grid->dim = model->tensors[s->tensor[2] - 1].rows;
+        if (s->thin == MIM_THIN_MAX) {
+            if (grid->height % (s->window ? w.height : s->stride_height) || grid->width % (s->window ? w.width : s->stride_width))
+                return 0;
+            grid->height /= s->stride_height;
+            grid->width /= s->stride_width;
+        } else if (s->thin == MIM_THIN_CONV) {
+            grid->height = mimp_cells(grid->height, s->kernel_height, s->stride_height, s->kernel_height / 2);
+            grid->width = mimp_cells(grid->width, s->kernel_width, s->stride_width, s->kernel_width / 2);
+        }
+        break;
+    }
+    default: ;
+    }
+    if ((uint64_t)grid->frames * grid->height * grid->width > MIM_MAX_TOKENS - prefix)
+        return 0;
+    grid->tokens = prefix + grid->frames * grid->height * grid->width;
+    return 1;
+}
+
+/* Follows a step: the sizes of what is in x. */
+static void mimp_follow(mimp_run *run, const mim_blob_step *s)
+{
+    const uint32_t prefix = run->s->prefix;
+    if (s->flags & MIM_STEP_BRANCH)
+        return;
+    mimp_advance(run->model, s, &run->grid);
+    if (run->unit_height && (s->kind == MIM_STEP_CONV || s->thin == MIM_THIN_MAX)) {
+        run->unit_height /= s->stride_height;
+        run->unit_width /= s->stride_width;
+    }
+    if (s->kind == MIM_STEP_UNMASK)
+        run->unit_height = 0;                            /* a decoder sees all */
+    run->tokens = run->planned = run->grid.tokens;
+    if (run->unit_height) {
+        run->tokens = prefix + run->units * run->unit_height * run->unit_width;
+        run->planned = prefix + run->planned_units * run->unit_height * run->unit_width;
+    }
+    run->dim = run->grid.dim;
+    run->stride = mimp_up(run->dim, 16);
+}
+
+static const uint32_t mimp_most_rows = 256;  /* of a row tile: more gains nothing and leaves the caches */
 
 /* Rows of a tile: at most tile_rows or a leaf's rows, whole leaves, and the planned tokens shared out evenly. */
 static uint32_t mimp_tile_of(const mimp_run *run)
@@ -3568,6 +4135,7 @@ static double mimp_axis_weight(const mimp_axis *a, uint32_t j)
     case MIM_POSITIONS_CUBIC_ANTIALIAS:
         return mimp_weight(&a->window, j, MIM_BICUBIC) / a->sum;
     case MIM_POSITIONS_CUBIC:       /* cubic convolution, a = -0.75 */
+    case MIM_POSITIONS_CORNERS:
         return j == 1 || j == 2 ? (1.25 * x - 2.25) * x * x + 1 : ((-0.75 * x + 3.75) * x - 6) * x + 3;
     case MIM_POSITIONS_LINEAR:
         return j ? d : 1 - d;
@@ -3592,19 +4160,21 @@ static mimp_axis mimp_axis_of(const mim_blob_step *s, uint32_t i, uint32_t store
     a.stored = stored;
     a.n = 1;
     a.first = (int32_t)i;
+    if (a.rule == MIM_POSITIONS_CORNERS)
+        at = grid > 1 ? (double)i * (double)(stored - 1) / (double)(grid - 1) : 0;
     if (a.rule == MIM_POSITIONS_CUBIC_ANTIALIAS) {
         a.window = mimp_window_at(i, stored, grid, MIM_BICUBIC);
         a.first = (int32_t)a.window.first;
         a.n = a.window.n;
         for (j = 0; j < a.n; j++)
             a.sum += mimp_weight(&a.window, j, MIM_BICUBIC);
-    } else if (a.rule == MIM_POSITIONS_CUBIC || a.rule == MIM_POSITIONS_LINEAR) {
+    } else if (a.rule != MIM_POSITIONS_FIXED) {
         if (a.rule == MIM_POSITIONS_LINEAR && at < 0)
             at = 0;
         a.first = (int32_t)(at + 1) - 1;        /* floor: at > -1 */
         a.fraction = at - (double)a.first;
         a.n = 2;
-        if (a.rule == MIM_POSITIONS_CUBIC) {
+        if (a.rule != MIM_POSITIONS_LINEAR) {
             a.first -= 1;
             a.n = 4;
         }
@@ -3655,18 +4225,19 @@ static mimp_axis mimp_axis_geometric(uint32_t i, uint32_t from, uint32_t to, dou
     return a;
 }
 
-/* row += the position of patch (y, x) of the session's grid */
-static void mimp_add_position(const mimp_run *run, const mim_blob_step *s, const float *table, uint32_t dim, uint32_t patch,
-                              float *row)
+/* row += the position of a place on the grid */
+static void mimp_add_position(const mimp_run *run, const mim_blob_step *s, const float *table, uint32_t place, float *row)
 {
-    const uint32_t gh = run->s->grid_height, gw = run->s->grid_width;
+    const uint32_t gh = run->grid.height, gw = run->grid.width, dim = run->dim, frame = place / (gh * gw);
     const int same = gh == s->stored_height && gw == s->stored_width;
     mimp_axis ay, ax;
     uint32_t i, j, d;
     if (!table)
         return;
-    ay = mimp_axis_of(s, patch / gw, s->stored_height, gh, same);
-    ax = mimp_axis_of(s, patch % gw, s->stored_width, gw, same);
+    if (s->stored_frames > 1)
+        table += (size_t)frame * s->stored_height * s->stored_width * dim;
+    ay = mimp_axis_of(s, place / gw % gh, s->stored_height, gh, same);
+    ax = mimp_axis_of(s, place % gw, s->stored_width, gw, same);
     for (i = 0; i < ay.n; i++) {
         const double wy = mimp_axis_weight(&ay, i);
         for (j = 0; j < ax.n; j++) {
@@ -3676,221 +4247,6 @@ static void mimp_add_position(const mimp_run *run, const mim_blob_step *s, const
                 row[d] += w * p[d];
         }
     }
-}
-
-/* ---- embedding ---- */
-
-typedef struct mimp_embed {
-    mimp_crew crew;
-    mimp_input input;
-    mimp_matrix matrix;
-    mimp_block block;
-    float *row;                     /* one patch */
-} mimp_embed;
-
-static void mimp_embed_memory(mimp_embed *e, mimp_run *run, const mim_blob_step *s)
-{
-    MIM_MEMSET(e, 0, sizeof *e);
-    e->input.header = run->model->header;
-    e->input.image = run->image;
-    e->input.height = run->s->height;
-    e->input.width = run->s->width;
-    e->input.channels = run->model->header->channels;
-    e->matrix = mimp_matrix_of(run->model, s->tensor[0]);
-    e->row = mimp_floats(&run->arena, e->matrix.k);
-    e->block = mimp_block_memory(&run->arena, run->s->kernels, &e->matrix, mimp_tile_of(run));
-    mimp_crew_memory(&e->crew, &run->arena, run->s, mimp_unpacked_bytes(&e->matrix));
-    mimp_input_memory(&e->input, &run->arena, &run->s->desc);
-}
-
-static mim_status mimp_embed_run(mimp_run *run, const mim_blob_step *s)
-{
-    const mim_blob_header *h = run->model->header;
-    const float *prefix = mimp_plain(run->model, s->tensor[1]), *table = mimp_plain(run->model, s->tensor[2]);
-    const uint32_t ph = h->patch_height, pw = h->patch_width, gw = run->s->grid_width;
-    const uint32_t n = h->channels * ph * pw, n16 = mimp_up(n, 16), tile = mimp_tile_of(run);
-    uint32_t patch, token, rows = 0, c, y;
-    mimp_embed e;
-    mim_status status;
-    mimp_embed_memory(&e, run, s);
-    status = mimp_input_start(&e.input, &run->s->desc);
-    if (status)
-        return status;
-    MIM_MEMSET(run->x, 0, run->tokens * run->stride * 4);
-    for (token = 0; token < run->s->prefix; token++)
-        MIM_MEMCPY(run->x + token * run->stride, prefix + (size_t)token * run->dim, (size_t)run->dim * 4);
-    MIM_MEMSET(e.row, 0, (size_t)e.matrix.k * 4);
-    for (patch = 0; patch < run->patches; patch++) {
-        const uint32_t gx = patch % gw;
-        float *to = e.row;
-        if (gx == 0 && mimp_input_strip(&e.input, patch / gw))
-            return MIM_ERR_ABORTED;
-        if (!run->place[patch])
-            continue;
-        for (c = 0; c < h->channels; c++)
-            for (y = 0; y < ph; y++, to += pw)
-                MIM_MEMCPY(to, e.input.strip + ((size_t)y * h->channels + c) * e.input.width + (size_t)gx * pw, (size_t)pw * 4);
-        mimp_add_position(run, s, table, run->dim, patch, run->x + token * run->stride);
-        if (rows == 0)
-            mimp_block_end(&e.block, mimp_min(tile, run->tokens - token));
-        mimp_block_put(&e.block, run->s->kernels, rows, e.row, n16);
-        token++;
-        rows++;
-        if (rows == tile || token == run->tokens) {
-            mimp_linear(&e.crew, &e.matrix, &e.block, rows, run->x + (token - rows) * run->stride, run->stride, 0, 1);
-            rows = 0;
-        }
-    }
-    return MIM_OK;
-}
-
-/* ---- attention ----
- *
- * The heads are taken in groups. For a group, q, k and v of all tokens are computed and packed: q as
- * rows for a leaf, k and v as panels (16 tokens to a panel of k, 16 channels to a panel of v), so that
- * q k^T and p v are the same products as the linear layers. Then each head's tiles of rows are taken to
- * scores, softmax and output; no more scores exist than one tile of rows by all tokens.
- *
- * Quantized: q and k in bytes with a scale per token and head, v with one per channel and head. */
-
-typedef struct mimp_attention {
-    mimp_crew crew;
-    mimp_run *run;
-    const mim_blob_step *step;
-    mimp_matrix qkv, proj;
-    mimp_block block;               /* normalised tokens, then the heads' outputs */
-    uint32_t bytes;
-    uint32_t tokens, tokens16;      /* T, rounded up to 16 */
-    uint32_t width;                 /* of a head, padded */
-    uint32_t group, first;          /* heads at a time; first of this group */
-    uint32_t tile_rows, tiles;
-    uint64_t tile_bytes, q_bytes, k_bytes;      /* of one tile of q, of one head's q; k's, which is also v's */
-    uint8_t *q, *k, *v;             /* per head of the group: [tiles][width][rows], [T16/16][width][16], [width/16][T16][16] */
-    float   *q_scale, *k_scale, *v_scale;       /* per head: [tiles * rows], [T16], [width] */
-    int32_t *q_zero, *k_sum;
-    float   *out;                   /* (tokens, heads * width) */
-    float   *bias;                  /* (heads, 2 grid_height - 1, 2 grid_width - 1) and three for CLS; NULL: none */
-    int32_t *offset;                /* [tokens]: where a key's row of the bias lies, less its query's */
-    float   *turn_y, *turn_x;       /* (grid_height, 2, head_dim), (grid_width, 2, head_dim): cosines, sines; NULL: none */
-} mimp_attention;
-
-static uint32_t mimp_bias_rows(const mimp_run *run)
-{
-    return (2 * run->s->grid_height - 1) * (2 * run->s->grid_width - 1) + (run->model->header->has_cls ? 3 : 0);
-}
-
-static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_blob_step *s)
-{
-    mimp_arena *arena = &run->arena;
-    const mimp_kernels *kernels = run->s->kernels;
-    uint64_t stage, scores;
-    MIM_MEMSET(a, 0, sizeof *a);
-    a->run = run;
-    a->step = s;
-    a->qkv = mimp_matrix_of(run->model, s->tensor[1]);
-    a->proj = mimp_matrix_of(run->model, s->tensor[2]);
-    a->bytes = a->qkv.type == MIM_Q8;
-    a->tokens = run->tokens;
-    a->tokens16 = mimp_up(run->tokens, 16);
-    a->width = mimp_up(s->head_dim, 16);
-    a->group = mimp_min(run->s->group_heads, s->heads);
-    a->tile_rows = a->bytes ? kernels->rows_q8 : kernels->rows_f32;
-    a->tiles = (a->tokens + a->tile_rows - 1) / a->tile_rows;
-    a->tile_bytes = (uint64_t)a->tile_rows * a->width * (a->bytes ? 1 : 4);
-    a->q_bytes = a->tile_bytes * a->tiles;
-    a->k_bytes = (uint64_t)a->tokens16 * a->width * (a->bytes ? 1 : 4);
-    /* the block first holds the tokens, later the outputs: room for the wider */
-    a->block = mimp_block_memory(arena, kernels, a->qkv.k > a->proj.k ? &a->qkv : &a->proj, a->tokens);
-    a->out = mimp_floats(arena, (uint64_t)a->tokens * s->heads * a->width);
-    a->q = (uint8_t *)mimp_take(arena, a->q_bytes * a->group);
-    a->k = (uint8_t *)mimp_take(arena, a->k_bytes * a->group);
-    a->v = (uint8_t *)mimp_take(arena, a->k_bytes * a->group);
-    if (a->bytes) {
-        a->q_scale = mimp_floats(arena, (uint64_t)a->tiles * a->tile_rows * a->group);
-        a->q_zero = (int32_t *)mimp_take(arena, (uint64_t)a->tiles * a->tile_rows * a->group * 4);
-        a->k_scale = mimp_floats(arena, (uint64_t)a->tokens16 * a->group);
-        a->k_sum = (int32_t *)mimp_take(arena, (uint64_t)a->tokens16 * a->group * 4);
-        a->v_scale = mimp_floats(arena, (uint64_t)a->width * a->group);
-    }
-    if (s->tensor[3]) {
-        a->bias = mimp_floats(arena, (uint64_t)s->heads * mimp_bias_rows(run));
-        a->offset = (int32_t *)mimp_take(arena, (uint64_t)a->tokens * 4);
-    }
-    if (s->tensor[4]) {
-        a->turn_y = mimp_floats(arena, (uint64_t)run->s->grid_height * s->head_dim * 2);
-        a->turn_x = mimp_floats(arena, (uint64_t)run->s->grid_width * s->head_dim * 2);
-    }
-    stage = mimp_unpacked_bytes(&a->qkv) + (uint64_t)a->tokens16 * a->width * 4;
-    scores = (uint64_t)a->tile_rows * a->tokens16 * (a->bytes ? 5 : 8);
-    if (stage < scores)
-        stage = scores;
-    if (stage < mimp_unpacked_bytes(&a->proj))
-        stage = mimp_unpacked_bytes(&a->proj);
-    if (stage < (uint64_t)a->qkv.k * 4)              /* a row on its way into the block */
-        stage = (uint64_t)a->qkv.k * 4;
-    if (stage < (uint64_t)a->proj.k * 4)
-        stage = (uint64_t)a->proj.k * 4;
-    mimp_crew_memory(&a->crew, arena, run->s, stage);
-}
-
-/* The table of relative positions for the session's grid, and where each key lies in it. Distances are resized like
- * coordinates: the table is an image whose middle is distance 0. */
-static void mimp_bias_prepare(mimp_attention *a)
-{
-    const mimp_run *run = a->run;
-    const mim_blob_step *s = a->step;
-    const uint32_t gw = run->s->grid_width, prefix = run->s->prefix;
-    const uint32_t from_h = 2 * s->stored_height - 1, from_w = 2 * s->stored_width - 1;
-    const uint32_t to_h = 2 * run->s->grid_height - 1, to_w = 2 * gw - 1, rows = mimp_bias_rows(run);
-    const uint32_t stored = run->model->tensors[s->tensor[3] - 1].columns;
-    const float *table = mimp_plain(run->model, s->tensor[3]);
-    const int geometric = s->rule == MIM_BIAS_GEOMETRIC && (from_h != to_h || from_w != to_w);
-    const double qy = geometric ? mimp_geometric_ratio(from_h, to_h) : 0, qx = geometric ? mimp_geometric_ratio(from_w, to_w) : 0;
-    mim_blob_step rule;
-    uint32_t head, y, x, i, j, t;
-    MIM_MEMSET(&rule, 0, sizeof rule);
-    rule.rule = MIM_POSITIONS_LINEAR;
-    for (y = 0; y < to_h; y++)
-        for (x = 0; x < to_w; x++) {
-            const mimp_axis ay = geometric ? mimp_axis_geometric(y, from_h, to_h, qy) : mimp_axis_of(&rule, y, from_h, to_h, from_h == to_h);
-            const mimp_axis ax = geometric ? mimp_axis_geometric(x, from_w, to_w, qx) : mimp_axis_of(&rule, x, from_w, to_w, from_w == to_w);
-            for (head = 0; head < s->heads; head++) {
-                float *to = a->bias + (size_t)head * rows + (size_t)y * to_w + x;
-                *to = 0;
-                for (i = 0; i < ay.n; i++)
-                    for (j = 0; j < ax.n; j++)
-                        *to += (float)(mimp_axis_weight(&ay, i) * mimp_axis_weight(&ax, j))
-                            * table[(size_t)head * stored + (size_t)mimp_axis_at(&ay, i) * from_w + mimp_axis_at(&ax, j)];
-            }
-        }
-    for (head = 0; head < s->heads && prefix; head++)
-        MIM_MEMCPY(a->bias + (size_t)(head + 1) * rows - 3, table + (size_t)(head + 1) * stored - 3, 12);
-    for (t = prefix; t < a->tokens; t++) {
-        const uint32_t patch = run->patch[t - prefix];
-        a->offset[t] = (int32_t)(patch / gw * to_w + patch % gw);
-    }
-}
-
-/* scores[j] = the bias of token against token j */
-static void mimp_bias_row(const mimp_attention *a, uint32_t head, uint32_t token, float *scores)
-{
-    const mimp_run *run = a->run;
-    const uint32_t prefix = run->s->prefix, rows = mimp_bias_rows(run);
-    const uint32_t to_w = 2 * run->s->grid_width - 1;
-    const float *table = a->bias + (size_t)(a->first + head) * rows;
-    uint32_t j;
-    for (j = a->tokens; j < a->tokens16; j++)
-        scores[j] = 0;
-    if (token < prefix) {
-        for (j = 0; j < a->tokens; j++)
-            scores[j] = table[rows - (j < prefix ? 1 : 3)];
-        return;
-    }
-    if (prefix)
-        scores[0] = table[rows - 2];
-    table += a->offset[token] + (int32_t)((run->s->grid_height - 1) * to_w + run->s->grid_width - 1);
-    for (j = prefix; j < a->tokens; j++)
-        scores[j] = table[-a->offset[j]];
 }
 
 /* Sine of x, to a float: less multiples of pi / 2, in three parts, then Taylor's series of sine or cosine on |r| <= pi / 4,
@@ -3910,18 +4266,632 @@ static float mimp_sine(double x, int quarter)
     return (float)(phase & 2 ? -v : v);
 }
 
-/* Cosines and sines of one axis. A channel belongs to one axis, or to none and then is turned by 0; in the other axis' table
- * its entries are 0, so that the sum of both tables is the channel's own. */
+/* row += what the caller knows of its frame */
+static void mimp_add_metadata(const mimp_run *run, const mim_blob_step *s, uint32_t frame, float *row)
+{
+    const uint32_t dim = run->dim, n = run->model->header->coordinates;
+    const float *table = mimp_plain(run->model, s->tensor[4]);
+    uint32_t d;
+    for (d = 0; table && d < dim; d++) {
+        const float which = table[d];
+        const uint32_t of = which >= 1 && which <= (float)n ? (uint32_t)which : 0;
+        const float value = of ? run->image->coordinates[(size_t)frame * n + of - 1] : 0;
+        if (of && value == value)
+            row[d] += table[4 * (size_t)dim + d]
+                * mimp_sine((double)value * ((double)table[dim + d] + (double)table[2 * (size_t)dim + d]), table[3 * (size_t)dim + d] > 0.5f);
+    }
+}
+
+/* ---- projections onto the grid: embedding and convolution ---- */
+
+/* Rows through a matrix, a norm and an activation, added to the tokens, where the positions are already. */
+typedef struct mimp_project {
+    mimp_crew crew;
+    mimp_matrix matrix;
+    mimp_block block;
+    float *rows;                    /* of input, on their way into the block */
+    uint32_t ready;                 /* how many */
+    float *raw;                     /* [tile][matrix.n]: what a norm or an activation is still to come to; else NULL */
+} mimp_project;
+
+static void mimp_project_memory(mimp_project *e, mimp_run *run, const mim_blob_step *s, uint32_t matrix, int raw)
+{
+    MIM_MEMSET(e, 0, sizeof *e);
+    if (!s->tensor[matrix])
+        return;
+    e->matrix = mimp_matrix_of(run->model, s->tensor[matrix]);
+    e->rows = (float *)mimp_take(&run->arena, mimp_rows_bytes(run->s->kernels, &e->matrix));
+    e->block = mimp_block_memory(&run->arena, run->s->kernels, &e->matrix, mimp_tile_of(run));
+    if (raw)
+        e->raw = mimp_floats(&run->arena, (uint64_t)mimp_tile_of(run) * e->matrix.n);
+    mimp_crew_memory(&e->crew, &run->arena, run->s, mimp_unpacked_bytes(&e->matrix));
+}
+
+/* Where the next row of n16 floats is to be written. */
+static float *mimp_project_next(const mimp_project *e, uint32_t n16)
+{
+    return e->rows + (size_t)e->ready * n16;
+}
+
+/* It is there: row `row` of the block, the last one or not. */
+static void mimp_project_put(mimp_project *e, uint32_t row, uint32_t n16, int last)
+{
+    if (++e->ready == mimp_block_rows(&e->block) || last) {
+        mimp_block_put(&e->block, e->crew.kernels, row + 1 - e->ready, e->rows, n16, e->ready, n16);
+        e->ready = 0;
+    }
+}
+
+static void mimp_project_rows(const mimp_project *e, const mimp_matrix *m, uint32_t rows, const float *norm, const mim_blob_step *s,
+                              uint32_t dim, float *x, size_t stride)
+{
+    const mimp_kernels *kernels = e->crew.kernels;
+    mimp_epilogue end;
+    uint32_t r, d;
+    if (!e->raw) {
+        mimp_linear(&e->crew, m, &e->block, rows, x, stride, 0, 1);
+        return;
+    }
+    mimp_linear(&e->crew, m, &e->block, rows, e->raw, m->n, 0, 0);
+    MIM_MEMSET(&end, 0, sizeof end);
+    end.act = s->activation;
+    end.add = 1;
+    for (r = 0; r < rows; r++) {
+        float *row = e->raw + (size_t)r * m->n;
+        if (norm)
+            kernels->norm(row, row, norm, dim, s->eps);
+        for (d = 0; d < dim; d += 16)
+            kernels->finish(x + r * stride + d, stride, row + d, 1, &end);
+    }
+}
+
+typedef struct mimp_embed {
+    mimp_project to;
+    mimp_input input[MIM_MAX_PATCH_FRAMES];     /* of each frame of a tubelet */
+} mimp_embed;
+
+static void mimp_embed_memory(mimp_embed *e, mimp_run *run, const mim_blob_step *s)
+{
+    uint32_t f;
+    mimp_project_memory(&e->to, run, s, 0, s->tensor[3] || s->activation);
+    for (f = 0; f < run->model->header->patch_frames && s->tensor[0]; f++) {
+        mimp_input *in = &e->input[f];
+        MIM_MEMSET(in, 0, sizeof *in);
+        in->header = run->model->header;
+        in->image = run->image;
+        in->height = run->s->height;
+        in->width = run->s->width;
+        in->channels = run->model->header->channels;
+        in->rows = s->kernel_height;
+        in->padding = s->padding_height;
+        mimp_input_memory(in, &run->arena, &run->s->desc);
+    }
+}
+
+/* Whether the caller's list has the unit that a place on the embedding's grid belongs to. */
+static int mimp_seen(const mimp_run *run, uint32_t place)
+{
+    const uint32_t gw = run->grid.width, y = place / gw, x = place % gw;         /* y: of all frames */
+    return !run->unit_height || run->place[y / run->unit_height * (gw / run->unit_width) + x / run->unit_width];
+}
+
+/* The pixels of a patch from the strips, in the order channel, frame, y, x. Where patches overlap, a hidden one's pixels are zeros. */
+static void mimp_embed_patch(const mimp_run *run, const mimp_embed *e, const mim_blob_step *s, uint32_t place, float *to)
+{
+    const uint32_t ph = run->model->header->patch_height, pw = run->model->header->patch_width, frames = run->model->header->patch_frames;
+    const uint32_t channels = e->input[0].channels, width = e->input[0].width, wide = s->kernel_width;
+    const uint32_t top = place / run->grid.width * ph, at = place % run->grid.width * pw, left = at < s->padding_width ? s->padding_width - at : 0, from = at + left - s->padding_width;
+    const uint32_t n = mimp_min(wide - left, width - from);
+    const int overlaps = s->kernel_height > ph || wide > pw;
+    uint32_t c, f, y, x;
+    for (c = 0; c < channels; c++)
+        for (f = 0; f < frames; f++)
+            for (y = 0; y < s->kernel_height; y++, to += wide) {
+                if (n < wide)
+                    MIM_MEMSET(to, 0, (size_t)wide * 4);
+                MIM_MEMCPY(to + left, e->input[f].strip + ((size_t)y * channels + c) * width + from, (size_t)n * 4);
+                for (x = 0; overlaps && x < n && top + y >= s->padding_height; x++) {
+                    const uint32_t row = (top + y - s->padding_height) / ph;
+                    if (row < run->grid.frames * run->grid.height && !mimp_seen(run, row * run->grid.width + (from + x) / pw))
+                        to[left + x] = 0;
+                }
+            }
+}
+
+static mim_status mimp_embed_run(mimp_run *run, const mim_blob_step *s)
+{
+    const mim_blob_header *h = run->model->header;
+    const float *prefix = mimp_plain(run->model, s->tensor[1]), *table = mimp_plain(run->model, s->tensor[2]);
+    const uint32_t gw = run->grid.width, area = run->grid.height * gw, tile = mimp_tile_of(run);
+    const uint32_t n16 = mimp_up(h->channels * h->patch_frames * s->kernel_height * s->kernel_width, 16);
+    uint32_t frame, place, f, token = run->s->prefix, end, rows;
+    mimp_matrix matrix;
+    mimp_embed e;
+    mim_status status;
+    mimp_embed_memory(&e, run, s);
+    MIM_MEMSET(run->x, 0, run->tokens * run->stride * 4);
+    for (f = 0; f < run->s->prefix; f++)
+        MIM_MEMCPY(run->x + f * run->stride, prefix + (size_t)f * run->dim, (size_t)run->dim * 4);
+    MIM_MEMSET(e.to.rows, 0, mimp_rows_bytes(run->s->kernels, &e.to.matrix));
+    for (frame = 0; frame < run->grid.frames; frame++) {
+        matrix = h->groups > 1 ? mimp_matrix_part(&e.to.matrix, frame * (uint32_t)(run->stride / 16), (uint32_t)(run->stride / 16)) : e.to.matrix;
+        for (f = 0; f < h->patch_frames; f++) {
+            e.input[f].frame = h->groups > 1 ? 0 : frame * h->patch_frames + f;
+            status = mimp_input_start(&e.input[f], &run->s->desc);
+            if (status)
+                return status;
+        }
+        for (end = token; end < run->tokens && run->patch[end - run->s->prefix] / area == frame; )
+            end++;
+        for (place = rows = 0; place < area; place++) {
+            if (place % gw == 0)
+                for (f = 0; f < h->patch_frames; f++)
+                    if (mimp_input_strip(&e.input[f], place / gw))
+                        return MIM_ERR_ABORTED;
+            if (token + rows == end || run->patch[token + rows - run->s->prefix] != frame * area + place)
+                continue;
+            mimp_embed_patch(run, &e, s, frame * area + place, mimp_project_next(&e.to, n16));
+            mimp_add_position(run, s, table, frame * area + place, run->x + (token + rows) * run->stride);
+            mimp_add_metadata(run, s, frame, run->x + (token + rows) * run->stride);
+            if (rows == 0)
+                mimp_block_end(&e.to.block, mimp_min(tile, end - token));
+            mimp_project_put(&e.to, rows, n16, rows + 1 == tile || token + rows + 1 == end);
+            rows++;
+            if (rows == tile || token + rows == end) {
+                mimp_project_rows(&e.to, &matrix, rows, mimp_plain(run->model, s->tensor[3]), s, run->dim, run->x + token * run->stride, run->stride);
+                token += rows;
+                rows = 0;
+            }
+        }
+    }
+    return MIM_OK;
+}
+
+/* Tokens that the caller has embedded, in the order of the grid. */
+static void mimp_embed_given(mimp_run *run)
+{
+    uint32_t token;
+    MIM_MEMSET(run->x, 0, run->tokens * run->stride * 4);
+    for (token = 0; token < run->tokens; token++)
+        MIM_MEMCPY(run->x + token * run->stride, run->embedded + (size_t)mimp_row_out(run, token) * run->dim, (size_t)run->dim * 4);
+}
+
+/* Turns patch around. */
+static void mimp_find_tokens(const mimp_run *run)
+{
+    uint32_t t;
+    MIM_MEMSET(run->where, 0, (size_t)run->grid.frames * run->grid.height * run->grid.width * 2);
+    for (t = run->s->prefix; t < run->tokens; t++)
+        run->where[run->patch[t - run->s->prefix]] = (uint16_t)(t + 1);
+}
+
+/* Where the first token of each cell stands on the grid of cells, in their order; `to` may be patch itself. */
+static void mimp_keep_cells(const mimp_run *run, uint16_t *to, uint32_t sh, uint32_t sw)
+{
+    const uint32_t gh = run->grid.height, gw = run->grid.width, down = (gh + sh - 1) / sh, across = (gw + sw - 1) / sw;
+    uint32_t t;
+    for (t = 0; t < run->tokens - run->s->prefix; t++) {
+        const uint32_t place = run->patch[t], frame = place / gw / gh, y = place / gw % gh, x = place % gw;
+        if (y % sh == 0 && x % sw == 0)
+            *to++ = (uint16_t)((frame * down + y / sh) * across + x / sw);
+    }
+}
+
+typedef struct mimp_conv {
+    mimp_project to;
+    mim_grid grid;                  /* afterwards */
+    uint32_t tokens;                /* afterwards */
+    uint16_t *place;                /* [tokens]: where they stand */
+    float *y;                       /* (tokens, dim), the new tokens */
+} mimp_conv;
+
+static void mimp_conv_memory(mimp_conv *e, mimp_run *run, const mim_blob_step *s)
+{
+    e->grid = run->grid;
+    mimp_advance(run->model, s, &e->grid);
+    e->tokens = run->unit_height ? run->tokens / (s->stride_height * s->stride_width) : e->grid.tokens;
+    e->place = (uint16_t *)mimp_take(&run->arena, (uint64_t)e->tokens * 2);
+    e->y = s->flags & MIM_STEP_BRANCH ? run->branch : mimp_floats(&run->arena, (uint64_t)e->tokens * mimp_up(e->grid.dim, 16));
+    mimp_project_memory(&e->to, run, s, 1, s->tensor[2] || s->activation);
+}
+
+static void mimp_conv_run(mimp_run *run, const mim_blob_step *s)
+{
+    const float *norm = mimp_plain(run->model, s->tensor[0]), *table = mimp_plain(run->model, s->tensor[3]);
+    const uint32_t tile = mimp_tile_of(run), dim = run->dim, kh = s->kernel_height, kw = s->kernel_width, n16 = mimp_up(kh * kw * dim, 16);
+    const mim_grid old = run->grid;
+    const size_t from = run->stride;
+    size_t stride;
+    uint32_t t, rows, ky, kx;
+    mimp_conv e;
+    mimp_conv_memory(&e, run, s);
+    stride = mimp_up(e.grid.dim, 16);
+    mimp_find_tokens(run);
+    if (run->unit_height)
+        mimp_keep_cells(run, e.place, s->stride_height, s->stride_width);
+    else
+        for (t = 0; t < e.tokens; t++)
+            e.place[t] = (uint16_t)t;
+    if (!(s->flags & MIM_STEP_BRANCH) || !run->branched)
+        MIM_MEMSET(e.y, 0, e.tokens * stride * 4);
+    run->branched |= s->flags & MIM_STEP_BRANCH;
+    mimp_follow(run, s);
+    MIM_MEMSET(e.to.rows, 0, mimp_rows_bytes(run->s->kernels, &e.to.matrix));
+    for (t = 0; t < e.tokens; t += rows) {
+        mimp_block_end(&e.to.block, mimp_min(tile, e.tokens - t));
+        for (rows = 0; rows < tile && t + rows < e.tokens; rows++) {
+            const uint32_t place = e.place[t + rows], frame = place / e.grid.width / e.grid.height;
+            const uint32_t top = place / e.grid.width % e.grid.height * s->stride_height, left = place % e.grid.width * s->stride_width;
+            float *const row = mimp_project_next(&e.to, n16), *to = row;
+            for (ky = 0; ky < kh; ky++)
+                for (kx = 0; kx < kw; kx++, to += dim) {             /* above the top or left of it: large */
+                    const uint32_t y = top + ky - s->padding_height, x = left + kx - s->padding_width;
+                    const uint32_t token = y < old.height && x < old.width ? run->where[(frame * old.height + y) * old.width + x] : 0;
+                    if (token)
+                        MIM_MEMCPY(to, run->x + (token - 1) * from, (size_t)dim * 4);
+                    else
+                        MIM_MEMSET(to, 0, (size_t)dim * 4);
+                }
+            if (norm)
+                run->s->kernels->norm(row, row, norm, kh * kw * dim, s->eps);
+            mimp_project_put(&e.to, rows, n16, rows + 1 == tile || t + rows + 1 == e.tokens);
+            mimp_add_position(run, s, table, place, e.y + (t + rows) * stride);
+        }
+        mimp_project_rows(&e.to, &e.to.matrix, rows, mimp_plain(run->model, s->tensor[2]), s, e.grid.dim, e.y + t * stride, stride);
+    }
+    if (s->flags & MIM_STEP_BRANCH)
+        return;
+    MIM_MEMCPY(run->x, e.y, e.tokens * stride * 4);
+    MIM_MEMCPY(run->patch, e.place, (size_t)e.tokens * 2);
+}
+
+/* ---- attention ----
+ *
+ * Tokens are taken in the order of their windows, zeros where a window is not full; without windows, all are one. The heads are
+ * taken in groups. For a group, q, k and v of all rows are computed and packed: q as rows for a leaf, k and v as panels (16
+ * tokens to a panel of k, 16 channels to a panel of v), so that q k^T and p v are the same products as the linear layers. Then
+ * each head's tiles of rows are taken to scores, softmax and output; no more scores exist than one tile of rows by the tokens
+ * of a window.
+ *
+ * Quantized: q and k in bytes with a scale per token and head, v with one per channel, window and head. */
+
+typedef struct mimp_attention {
+    mimp_crew crew;
+    mimp_run *run;
+    const mim_blob_step *step;
+    mimp_matrix qkv, proj, shortcut;
+    mimp_block block;               /* normalised tokens, then the heads' outputs */
+    uint32_t bytes;
+    mimp_windows shape;
+    uint32_t windows;               /* that have tokens; 1 without windows */
+    uint32_t rows;                  /* of a window, tokens and zeros */
+    uint32_t queries, keys, keys16; /* of a window, after thinning; rounded up to 16 */
+    mim_grid grid;                  /* of the queries: of the tokens afterwards */
+    uint32_t key_height, key_width; /* grid of the keys of a window */
+    uint32_t after;                 /* tokens afterwards */
+    uint32_t width;                 /* of a head, padded */
+    uint32_t group, first;          /* heads at a time; first of this group */
+    uint32_t tile_rows, tiles;      /* of a window's queries */
+    uint64_t tile_bytes, q_bytes, k_bytes;      /* of one tile of q, of one head's q; k's, which is also v's */
+    uint8_t *q, *k, *v;             /* per head of the group: [windows][tiles][width][rows], [windows][keys16/16][width][16],
+                                       [windows][width/16][keys16][16] */
+    float   *q_scale, *k_scale, *v_scale;       /* per head: [windows * tiles * rows], [windows * keys16], [windows * width] */
+    int32_t *q_zero, *k_sum;
+    float   *out;                   /* (windows * queries, heads * width) */
+    float   *bias;                  /* (heads, 2 height - 1, 2 width - 1) of a window, and three for CLS; AXES: the two tables; or NULL */
+    int32_t *offset;                /* [rows]: where a key's row of the bias lies, less its query's */
+    float   *axes;                  /* per head of the group: (windows * queries, key_height + key_width): what a query gives each row
+                                       and column of keys */
+    float   *turn_y, *turn_x, *turn_t;          /* (places along an axis, 2, head_dim): cosines, sines; NULL: none */
+    uint32_t *order;                /* [windows * rows]: the token of a row, or MIMP_NO_ROW; NULL: row = token */
+    uint32_t *cell;                 /* [windows * rows]: MAX: the query that a row's becomes part of */
+    uint32_t *from;                 /* [after]: a token's row of out; NULL: the same */
+    uint8_t  *region;               /* [windows * rows]: rows of one window with other regions were not neighbours; NULL: all were */
+    float   *y;                     /* (after, dim afterwards): the shortcut; NULL: x stays where it is */
+    float   *raw;                   /* [tile][dim afterwards]: a projection on its way to a norm or into y */
+} mimp_attention;
+
+static uint32_t mimp_bias_rows(const mimp_attention *a)
+{
+    return (2 * a->shape.height - 1) * (2 * a->shape.width - 1) + (a->run->s->prefix ? 3 : 0);
+}
+
+/* Distances that the tables of AXES reach for: one axis has n queries and m keys. */
+static uint32_t mimp_axis_rows(uint32_t n, uint32_t m)
+{
+    return 2 * mimp_max(n, m) - 1;
+}
+
+static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_blob_step *s)
+{
+    mimp_arena *arena = &run->arena;
+    const mimp_kernels *kernels = run->s->kernels;
+    const uint32_t prefix = run->s->prefix;
+    uint64_t stage, scores, rows;
+    MIM_MEMSET(a, 0, sizeof *a);
+    a->run = run;
+    a->step = s;
+    a->qkv = mimp_matrix_of(run->model, s->tensor[1]);
+    a->proj = mimp_matrix_of(run->model, s->tensor[2]);
+    if (s->tensor[7])
+        a->shortcut = mimp_matrix_of(run->model, s->tensor[7]);
+    a->bytes = a->qkv.type == MIM_Q8;
+    a->shape = mimp_windows_of(s, &run->grid);
+    a->grid = run->grid;
+    mimp_advance(run->model, s, &a->grid);
+    a->windows = 1;
+    a->rows = a->queries = a->keys = a->after = run->tokens;
+    a->key_height = a->shape.height;
+    a->key_width = a->shape.width;
+    if (s->window) {
+        a->rows = a->queries = a->keys = a->shape.height * a->shape.width;
+        a->windows = run->unit_height ? run->tokens / a->rows : run->grid.frames * a->shape.down * a->shape.across;
+    }
+    if (s->thin == MIM_THIN_MAX) {
+        a->queries /= s->stride_height * s->stride_width;
+        a->after /= s->stride_height * s->stride_width;
+    } else if (s->thin == MIM_THIN_CONV) {
+        a->queries = a->after = a->grid.tokens;
+        a->key_height = mimp_cells(run->grid.height, s->kernel_height, s->key_stride, s->kernel_height / 2);
+        a->key_width = mimp_cells(run->grid.width, s->kernel_width, s->key_stride, s->kernel_width / 2);
+        a->keys = prefix + a->key_height * a->key_width;
+    }
+    rows = (uint64_t)a->windows * a->rows;
+    a->keys16 = mimp_up(a->keys, 16);
+    a->width = mimp_up(s->head_dim, 16);
+    a->group = mimp_min(run->s->group_heads, s->heads);
+    a->tile_rows = a->bytes ? kernels->rows_q8 : kernels->rows_f32;
+    a->tiles = (a->queries + a->tile_rows - 1) / a->tile_rows;
+    a->tile_bytes = (uint64_t)a->tile_rows * a->width * (a->bytes ? 1 : 4);
+    a->q_bytes = a->tile_bytes * a->tiles * a->windows;
+    a->k_bytes = (uint64_t)a->windows * a->keys16 * a->width * (a->bytes ? 1 : 4);
+    /* the block first holds the tokens, later the outputs: room for the wider */
+    a->block = mimp_block_memory(arena, kernels, a->qkv.k > a->proj.k ? &a->qkv : &a->proj, (uint32_t)rows);
+    a->out = mimp_floats(arena, (uint64_t)a->windows * a->queries * s->heads * a->width);
+    a->q = (uint8_t *)mimp_take(arena, a->q_bytes * a->group);
+    a->k = (uint8_t *)mimp_take(arena, a->k_bytes * a->group);
+    a->v = (uint8_t *)mimp_take(arena, a->k_bytes * a->group);
+    if (a->bytes) {
+        const uint64_t q_rows = (uint64_t)a->windows * a->tiles * a->tile_rows, k_rows = (uint64_t)a->windows * a->keys16;
+        a->q_scale = mimp_floats(arena, q_rows * a->group);
+        a->q_zero = (int32_t *)mimp_take(arena, q_rows * a->group * 4);
+        a->k_scale = mimp_floats(arena, k_rows * a->group);
+        a->k_sum = (int32_t *)mimp_take(arena, k_rows * a->group * 4);
+        a->v_scale = mimp_floats(arena, (uint64_t)a->windows * a->width * a->group);
+    }
+    if (s->rule == MIM_BIAS_AXES) {
+        a->bias = mimp_floats(arena, (uint64_t)(mimp_axis_rows(s->thin ? a->grid.height : a->shape.height, a->key_height)
+                                                + mimp_axis_rows(s->thin ? a->grid.width : a->shape.width, a->key_width)) * a->width);
+        a->axes = mimp_floats(arena, (uint64_t)a->windows * a->queries * (a->key_height + a->key_width) * a->group);
+    } else if (s->rule) {
+        a->bias = mimp_floats(arena, (uint64_t)s->heads * mimp_bias_rows(a));
+        a->offset = (int32_t *)mimp_take(arena, (uint64_t)a->rows * 4);
+    }
+    if (s->tensor[4]) {
+        a->turn_y = mimp_floats(arena, (uint64_t)run->grid.height * s->head_dim * 2);
+        a->turn_x = mimp_floats(arena, (uint64_t)run->grid.width * s->head_dim * 2);
+        a->turn_t = mimp_floats(arena, (uint64_t)run->grid.frames * s->head_dim * 2);
+    }
+    if (s->window)
+        a->order = (uint32_t *)mimp_take(arena, rows * 4);
+    if (s->window || s->thin == MIM_THIN_MAX)
+        a->from = (uint32_t *)mimp_take(arena, (uint64_t)a->after * 4);
+    if (s->thin == MIM_THIN_MAX)
+        a->cell = (uint32_t *)mimp_take(arena, rows * 4);
+    if (a->shape.shift_y || a->shape.shift_x)
+        a->region = (uint8_t *)mimp_take(arena, rows);
+    if (s->thin || s->tensor[7])
+        a->y = mimp_floats(arena, (uint64_t)a->after * mimp_up(a->grid.dim, 16));
+    if (s->tensor[7] || s->flags & MIM_STEP_POST_NORM)
+        a->raw = mimp_floats(arena, (uint64_t)mimp_tile_of(run) * a->proj.n);
+    stage = (rows + 15) / 16 * 16 * a->width * 4;
+    if (s->thin == MIM_THIN_CONV)                    /* and what becomes of it */
+        stage += (uint64_t)mimp_max(a->queries, a->keys) * a->width * 4;
+    stage += mimp_unpacked_bytes(&a->qkv);
+    scores = (uint64_t)a->tile_rows * a->keys16 * (a->bytes ? 5 : 8);
+    if (stage < scores)
+        stage = scores;
+    if (stage < mimp_unpacked_bytes(&a->proj))
+        stage = mimp_unpacked_bytes(&a->proj);
+    if (s->tensor[7] && stage < mimp_unpacked_bytes(&a->shortcut))
+        stage = mimp_unpacked_bytes(&a->shortcut);
+    if (stage < mimp_rows_bytes(kernels, &a->qkv))
+        stage = mimp_rows_bytes(kernels, &a->qkv);
+    if (stage < mimp_rows_bytes(kernels, &a->proj))
+        stage = mimp_rows_bytes(kernels, &a->proj);
+    mimp_crew_memory(&a->crew, arena, run->s, stage);
+}
+
+/* ---- where rows come from and go to ---- */
+
+/* Lays the windows out over the grid: order, from and region. Before, patch says where tokens stand; where[] the reverse. */
+static void mimp_windows_lay(const mimp_attention *a, const uint16_t *where)
+{
+    const mimp_windows *w = &a->shape;
+    const uint32_t gh = a->run->grid.height, gw = a->run->grid.width, high = w->down * w->height, wide = w->across * w->width;
+    const uint32_t roll_h = a->step->roll_padded ? high : gh, roll_w = a->step->roll_padded ? wide : gw;
+    uint32_t frame, i, y, x, row = 0, token;
+    for (frame = 0; frame < a->run->grid.frames; frame++)
+        for (i = 0; i < w->down * w->across; i++) {
+            const uint32_t top = i / w->across * w->height, left = i % w->across * w->width;
+            if (a->run->unit_height && !where[(frame * gh + top) * gw + left])
+                continue;                                /* a hidden unit */
+            for (y = top; y < top + w->height; y++)
+                for (x = left; x < left + w->width; x++, row++) {
+                    const uint32_t sy = y < roll_h ? (y + w->shift_y) % roll_h : gh, sx = x < roll_w ? (x + w->shift_x) % roll_w : gw;
+                    token = sy < gh && sx < gw ? where[(frame * gh + sy) * gw + sx] : 0;
+                    a->order[row] = token ? token - 1 : MIMP_NO_ROW;
+                    if (token && !a->cell)
+                        a->from[token - 1] = row;
+                    if (a->region) {
+                        const uint32_t ry = !w->shift_y || y + w->height < high ? 0 : y + w->shift_y < high ? 1 : 2;
+                        const uint32_t rx = !w->shift_x || x + w->width < wide ? 0 : x + w->shift_x < wide ? 1 : 2;
+                        a->region[row] = (uint8_t)(3 * ry + rx);
+                    }
+                }
+        }
+}
+
+/* MAX: which query each row becomes part of, and where the tokens that remain stand. */
+static void mimp_cells_lay(const mimp_attention *a, uint16_t *where)
+{
+    const uint32_t sh = a->step->stride_height, sw = a->step->stride_width, gh = a->run->grid.height, gw = a->run->grid.width;
+    const uint32_t ww = a->shape.width, across = ww / sw, n = a->windows * a->rows;
+    uint32_t t, row, places = 0;
+    for (t = 0; t < a->run->tokens; t++) {               /* where[] now of cells; the first of each comes first */
+        const uint32_t place = a->run->patch[t], frame = place / gw / gh, y = place / gw % gh, x = place % gw;
+        if (y % sh == 0 && x % sw == 0)
+            where[(frame * (gh / sh) + y / sh) * (gw / sw) + x / sw] = (uint16_t)places++;
+    }
+    for (row = 0; row < n; row++) {
+        const uint32_t place = a->run->patch[a->order ? a->order[row] : row], frame = place / gw / gh, y = place / gw % gh, x = place % gw;
+        const uint32_t token = where[(frame * (gh / sh) + y / sh) * (gw / sw) + x / sw], local = row % a->rows;
+        a->cell[row] = a->order ? row / a->rows * a->queries + local / ww / sh * across + local % ww / sw : token;
+        a->from[token] = a->cell[row];
+    }
+}
+
+/* ---- biases ---- */
+
+/* One line of AXES' tables at another length. */
+static void mimp_axes_resize(const float *table, uint32_t stored, float *to, uint32_t n, uint32_t width)
+{
+    mim_blob_step rule;
+    uint32_t i, j, d;
+    MIM_MEMSET(&rule, 0, sizeof rule);
+    rule.rule = MIM_POSITIONS_LINEAR;
+    for (i = 0; i < n; i++, to += width) {
+        const mimp_axis axis = mimp_axis_of(&rule, i, stored, n, stored == n);
+        MIM_MEMSET(to, 0, (size_t)width * 4);
+        for (j = 0; j < axis.n; j++)
+            for (d = 0; d < width; d++)
+                to[d] += (float)mimp_axis_weight(&axis, j) * table[(size_t)mimp_axis_at(&axis, j) * width + d];
+    }
+}
+
+/* The table of relative positions for the window, and where each key lies in it. Distances are resized like
+ * coordinates: the table is an image whose middle is distance 0. */
+static void mimp_bias_prepare(mimp_attention *a)
+{
+    const mimp_run *run = a->run;
+    const mim_blob_step *s = a->step;
+    const uint32_t ww = a->shape.width, prefix = run->s->prefix;
+    const uint32_t from_h = 2 * s->stored_height - 1, from_w = 2 * s->stored_width - 1;
+    const uint32_t to_h = 2 * a->shape.height - 1, to_w = 2 * ww - 1, rows = mimp_bias_rows(a);
+    const uint32_t stored = run->model->tensors[s->tensor[3] - 1].columns;
+    const float *table = mimp_plain(run->model, s->tensor[3]);
+    const int geometric = s->rule == MIM_BIAS_GEOMETRIC && (from_h != to_h || from_w != to_w);
+    const double qy = geometric ? mimp_geometric_ratio(from_h, to_h) : 0, qx = geometric ? mimp_geometric_ratio(from_w, to_w) : 0;
+    const uint32_t top = s->rule == MIM_BIAS_CROP ? (from_h - to_h) / 2 : 0, left = s->rule == MIM_BIAS_CROP ? (from_w - to_w) / 2 : 0;
+    mim_blob_step rule;
+    uint32_t head, y, x, i, j, t;
+    MIM_MEMSET(&rule, 0, sizeof rule);
+    rule.rule = MIM_POSITIONS_LINEAR;
+    for (y = 0; y < to_h; y++)
+        for (x = 0; x < to_w; x++) {
+            const mimp_axis ay = geometric ? mimp_axis_geometric(y, from_h, to_h, qy)
+                : mimp_axis_of(&rule, y + top, from_h, to_h, from_h == to_h || s->rule == MIM_BIAS_CROP);
+            const mimp_axis ax = geometric ? mimp_axis_geometric(x, from_w, to_w, qx)
+                : mimp_axis_of(&rule, x + left, from_w, to_w, from_w == to_w || s->rule == MIM_BIAS_CROP);
+            for (head = 0; head < s->heads; head++) {
+                float *to = a->bias + (size_t)head * rows + (size_t)y * to_w + x;
+                *to = 0;
+                for (i = 0; i < ay.n; i++)
+                    for (j = 0; j < ax.n; j++)
+                        *to += (float)(mimp_axis_weight(&ay, i) * mimp_axis_weight(&ax, j))
+                            * table[(size_t)head * stored + (size_t)mimp_axis_at(&ay, i) * from_w + mimp_axis_at(&ax, j)];
+            }
+        }
+    for (head = 0; head < s->heads && prefix; head++)
+        MIM_MEMCPY(a->bias + (size_t)(head + 1) * rows - 3, table + (size_t)(head + 1) * stored - 3, 12);
+    for (t = prefix; t < a->rows; t++) {
+        const uint32_t place = s->window ? t : run->patch[t - prefix];
+        a->offset[t] = (int32_t)(place / ww * to_w + place % ww);
+    }
+}
+
+static void mimp_axes_prepare(mimp_attention *a)
+{
+    const mim_blob_step *s = a->step;
+    const uint32_t high = mimp_axis_rows(s->thin ? a->grid.height : a->shape.height, a->key_height);
+    const uint32_t wide = mimp_axis_rows(s->thin ? a->grid.width : a->shape.width, a->key_width);
+    const float *table = mimp_plain(a->run->model, s->tensor[3]);
+    mimp_axes_resize(table, 2 * s->stored_height - 1, a->bias, high, a->width);
+    mimp_axes_resize(table + (size_t)(2 * s->stored_height - 1) * a->width, 2 * s->stored_width - 1, a->bias + (size_t)high * a->width,
+                     wide, a->width);
+}
+
+/* Where key k of m is seen from query q of n, among the 2 max(n, m) - 1 distances: places of the finer grid. */
+static uint32_t mimp_axis_distance(uint32_t q, uint32_t n, uint32_t k, uint32_t m)
+{
+    const double fine_q = m > n ? (double)m / n : 1, fine_k = n > m ? (double)n / m : 1;
+    return (uint32_t)(q * fine_q - k * fine_k + (m - 1) * fine_k);
+}
+
+/* What query row gives each row and column of keys. */
+static void mimp_axes_row(const mimp_attention *a, uint32_t place, const float *q, float *to)
+{
+    const mim_blob_step *s = a->step;
+    const uint32_t n = s->thin ? a->grid.height : a->shape.height, m = s->thin ? a->grid.width : a->shape.width;
+    const float *wide = a->bias + (size_t)mimp_axis_rows(n, a->key_height) * a->width;
+    uint32_t i;
+    for (i = 0; i < a->key_height; i++)
+        *to++ = a->crew.kernels->dot(q, a->bias + (size_t)mimp_axis_distance(place / m, n, i, a->key_height) * a->width, a->width);
+    for (i = 0; i < a->key_width; i++)
+        *to++ = a->crew.kernels->dot(q, wide + (size_t)mimp_axis_distance(place % m, m, i, a->key_width) * a->width, a->width);
+}
+
+/* scores[j] = the bias of query `query` of a window against its key j */
+static void mimp_bias_row(const mimp_attention *a, uint32_t head, uint32_t window, uint32_t query, float *scores)
+{
+    const mimp_run *run = a->run;
+    const uint32_t prefix = run->s->prefix;
+    uint32_t j;
+    for (j = a->keys; j < a->keys16; j++)
+        scores[j] = 0;
+    if (a->axes) {
+        const float *axes = a->axes + (((size_t)head * a->windows + window) * a->queries + query) * (a->key_height + a->key_width);
+        for (j = 0; j < a->keys; j++) {
+            const uint32_t place = j - prefix;
+            scores[j] = query < prefix || j < prefix ? 0 : axes[place / a->key_width] + axes[a->key_height + place % a->key_width];
+        }
+    } else if (a->bias) {
+        const uint32_t rows = mimp_bias_rows(a), to_w = 2 * a->shape.width - 1;
+        const float *table = a->bias + (size_t)(a->first + head) * rows;
+        if (query < prefix) {
+            for (j = 0; j < a->keys; j++)
+                scores[j] = table[rows - (j < prefix ? 1 : 3)];
+            return;
+        }
+        if (prefix)
+            scores[0] = table[rows - 2];
+        table += a->offset[query] + (int32_t)((a->shape.height - 1) * to_w + a->shape.width - 1);
+        for (j = prefix; j < a->keys; j++)
+            scores[j] = table[-a->offset[j]];
+    } else
+        for (j = 0; j < a->keys; j++)
+            scores[j] = 0;
+    if (a->region) {
+        const uint8_t *region = a->region + (size_t)window * a->rows;
+        for (j = 0; j < a->keys; j++)
+            if (region[j] != region[query])
+                scores[j] -= a->step->mask;
+    }
+}
+
+/* Cosines and sines of one axis. A channel belongs to one axis, or to none and then is turned by 0; in the other axes' tables
+ * its entries are 0, so that the sum of the tables is the channel's own. */
 static void mimp_turns(const mimp_attention *a, float *turn, uint32_t axis, uint32_t size, uint32_t stored)
 {
     const uint32_t hd = a->step->head_dim;
     const float *table = mimp_plain(a->run->model, a->step->tensor[4]);
     uint32_t i, c;
     for (i = 0; i < size; i++, turn += 2 * hd) {
-        const double at = a->step->rotary_grid == MIM_GRID_SCALED ? (double)i * stored / size
+        const double at = axis == 3 ? (double)i : a->step->rotary_grid == MIM_GRID_SCALED ? (double)i * stored / size
             : a->step->rotary_grid == MIM_GRID_CENTERED ? (2.0 * i + 1) / size - 1 : (double)i;
         for (c = 0; c < hd; c++) {
-            const uint32_t of = table[hd + c] > 1.5f ? 2 : table[hd + c] > 0.5f ? 1 : 0;
+            const float which = table[hd + c];
+            const uint32_t of = which > 2.5f ? 3 : which > 1.5f ? 2 : which > 0.5f ? 1 : 0;
             turn[c] = of == axis ? mimp_sine(at * (double)table[c], 1) : !of && axis == 1 ? 1.0f : 0.0f;
             turn[hd + c] = of == axis ? mimp_sine(at * (double)table[c], 0) : 0.0f;
         }
@@ -3931,19 +4901,180 @@ static void mimp_turns(const mimp_attention *a, float *turn, uint32_t axis, uint
 /* Rotates one token's q or k in place. */
 static void mimp_rotate(const mimp_attention *a, uint32_t token, float *x)
 {
-    const uint32_t hd = a->step->head_dim, half = hd / 2, prefix = a->run->s->prefix, gw = a->run->s->grid_width;
+    const uint32_t hd = a->step->head_dim, half = hd / 2, prefix = a->run->s->prefix;
+    const uint32_t gw = a->run->grid.width, gh = a->run->grid.height;
     const int pairs = a->step->rotary == MIM_ROTARY_PAIRS;
-    const float *y_turn, *x_turn;
-    uint32_t i;
-    if (token < prefix)
+    const float *turn_y, *turn_x, *turn_t;
+    uint32_t i, place;
+    if (token < prefix || token == MIMP_NO_ROW)
         return;
-    y_turn = a->turn_y + (size_t)(a->run->patch[token - prefix] / gw) * 2 * hd;
-    x_turn = a->turn_x + (size_t)(a->run->patch[token - prefix] % gw) * 2 * hd;
+    place = a->run->patch[token - prefix];
+    turn_y = a->turn_y + (size_t)(place / gw % gh) * 2 * hd;
+    turn_x = a->turn_x + (size_t)(place % gw) * 2 * hd;
+    turn_t = a->turn_t + (size_t)(place / gw / gh) * 2 * hd;
     for (i = 0; i < half; i++) {
         const uint32_t c = pairs ? 2 * i : i, d = pairs ? c + 1 : i + half;
         const float u = x[c], v = x[d];
-        x[c] = u * (y_turn[c] + x_turn[c]) - v * (y_turn[hd + c] + x_turn[hd + c]);
-        x[d] = v * (y_turn[d] + x_turn[d]) + u * (y_turn[hd + d] + x_turn[hd + d]);
+        x[c] = u * (turn_y[c] + turn_x[c] + turn_t[c]) - v * (turn_y[hd + c] + turn_x[hd + c] + turn_t[hd + c]);
+        x[d] = v * (turn_y[d] + turn_x[d] + turn_t[d]) + u * (turn_y[hd + d] + turn_x[hd + d] + turn_t[hd + d]);
+    }
+}
+
+/* ---- q, k and v ---- */
+
+/* One head's rows thinned by CONV: a convolution of each channel over the patches, then a norm. Returns where they are. */
+static float *mimp_thin_conv(const mimp_attention *a, uint32_t part, const float *x, float *to)
+{
+    const mim_blob_step *s = a->step;
+    const uint32_t gh = a->run->grid.height, gw = a->run->grid.width, prefix = a->run->s->prefix, width = a->width;
+    const uint32_t k = s->kernel_height, stride = part ? s->key_stride : s->stride_height;
+    const uint32_t high = part ? a->key_height : a->grid.height, wide = part ? a->key_width : a->grid.width;
+    const float *kernel = mimp_plain(a->run->model, s->tensor[8]) + (size_t)part * k * k * width;
+    const float *norm = mimp_plain(a->run->model, s->tensor[9]) + (size_t)part * 2 * width;
+    float *row = to;
+    uint32_t t, ky, kx;
+    MIM_MEMCPY(to, x, (size_t)prefix * width * 4);
+    x += (size_t)prefix * width;
+    for (t = 0; t < prefix + high * wide; t++, row += width) {
+        if (t >= prefix) {
+            MIM_MEMSET(row, 0, (size_t)width * 4);
+            for (ky = 0; ky < k; ky++)
+                for (kx = 0; kx < k; kx++) {             /* above the top or left of it: large */
+                    const uint32_t y = (t - prefix) / wide * stride + ky - k / 2, z = (t - prefix) % wide * stride + kx - k / 2;
+                    if (y < gh && z < gw)
+                        a->crew.kernels->accumulate(row, x + ((size_t)y * gw + z) * width, kernel + ((size_t)ky * k + kx) * width, width);
+                }
+        }
+        a->crew.kernels->norm(row, row, norm, s->head_dim, s->eps);
+    }
+    return to;
+}
+
+/* MAX: the largest of each cell, in place; a cell's number is never more than that of its rows. */
+static void mimp_thin_max(const mimp_attention *a, float *x)
+{
+    const uint32_t n = a->windows * a->rows, width = a->width;
+    uint32_t row, d, seen = 0;
+    for (row = 0; row < n; row++) {
+        const uint32_t cell = a->cell[row];
+        const float *from = x + (size_t)row * width;
+        float *to = x + (size_t)cell * width;
+        if (cell == seen) {                              /* its first */
+            seen++;
+            if (cell != row)
+                MIM_MEMCPY(to, from, (size_t)width * 4);
+        } else
+            for (d = 0; d < width; d++)
+                to[d] = from[d] > to[d] ? from[d] : to[d];
+    }
+}
+
+/* Norms of one head's queries or keys. */
+static void mimp_qk_norm(const mimp_attention *a, uint32_t head, uint32_t part, float *x, uint32_t rows)
+{
+    const mim_blob_step *s = a->step;
+    const float *table = mimp_plain(a->run->model, s->tensor[6]);
+    const uint32_t width = a->width;
+    uint32_t t, d;
+    for (t = 0; t < rows; t++, x += width) {
+        if (s->qk_norm == MIM_QK_LAYER_NORM)
+            a->crew.kernels->norm(x, x, table + (size_t)part * 2 * width, s->head_dim, s->eps);
+        else {
+            const float length = mimp_sqrt(a->crew.kernels->dot(x, x, width));
+            const float factor = (part ? 1.0f : table[a->first + head]) / (length > 1e-12f ? length : 1e-12f);
+            for (d = 0; d < width; d++)
+                x[d] *= factor;
+        }
+    }
+}
+
+/* Packs one head's queries. */
+static void mimp_pack_q(const mimp_attention *a, uint32_t head, const float *x)
+{
+    const uint32_t rows = a->tile_rows, width = a->width, prefix = a->run->s->prefix, flags = a->step->flags;
+    const float scale = a->step->qk_norm == MIM_QK_UNIT ? 1.0f : a->step->scale;
+    uint8_t *q = a->q + (size_t)(head * a->q_bytes);
+    uint32_t w, t;
+    for (w = 0; w < a->windows; w++, q += a->tiles * a->tile_bytes) {
+        const size_t at = ((size_t)head * a->windows + w) * a->tiles * rows;
+        const float *const window = x + (size_t)w * a->queries * width;
+        for (t = 0; t < a->queries && (a->axes || flags & MIM_STEP_ADD_QUERY); t++) {
+            const size_t row = (size_t)w * a->queries + t;
+            float *out = a->out + row * a->step->heads * width + (size_t)(a->first + head) * width;
+            if (a->axes && t >= prefix)
+                mimp_axes_row(a, t - prefix, window + (size_t)t * width,
+                              a->axes + ((size_t)head * a->windows * a->queries + row) * (a->key_height + a->key_width));
+            if (flags & (t < prefix ? MIM_STEP_ADD_PREFIX_QUERY : MIM_STEP_ADD_QUERY))
+                MIM_MEMCPY(out, window + (size_t)t * width, (size_t)width * 4);
+            else if (flags & MIM_STEP_ADD_QUERY)
+                MIM_MEMSET(out, 0, (size_t)width * 4);
+        }
+        if (!a->bytes) {
+            for (t = 0; t < a->queries; t += rows)
+                a->crew.kernels->pack((float *)(void *)(q + (size_t)(t / rows * a->tile_bytes)), rows, window + (size_t)t * width, width,
+                                      mimp_min(rows, a->queries - t), width, scale);
+            continue;
+        }
+        MIM_MEMSET(q + (size_t)((a->tiles - 1) * a->tile_bytes), 0, (size_t)a->tile_bytes);
+        for (t = 0; t < a->queries; t++) {
+            const mimp_quantized z = a->crew.kernels->quantize(q + (size_t)(t / rows * a->tile_bytes) + 4 * (t % rows), 4 * rows,
+                                                               window + (size_t)t * width, width, 255, 0);
+            a->q_scale[at + t] = z.scale * scale;
+            a->q_zero[at + t] = z.zero;
+        }
+        for (; t < a->tiles * rows; t++) {
+            a->q_scale[at + t] = 0;
+            a->q_zero[at + t] = 0;
+        }
+    }
+}
+
+/* Packs one head's keys. */
+static void mimp_pack_k(const mimp_attention *a, uint32_t head, const float *x)
+{
+    const uint32_t width = a->width;
+    const size_t panel_bytes = (size_t)width * 16 * (a->bytes ? 1 : 4);
+    uint8_t *k = a->k + (size_t)(head * a->k_bytes);
+    uint32_t w, t;
+    for (w = 0; w < a->windows; w++, k += a->keys16 / 16 * panel_bytes, x += (size_t)a->keys * width) {
+        const size_t at = ((size_t)head * a->windows + w) * a->keys16;
+        if (!a->bytes) {
+            for (t = 0; t < a->keys; t += 16)
+                a->crew.kernels->pack((float *)(void *)(k + t / 16 * panel_bytes), 16, x + (size_t)t * width, width,
+                                      mimp_min(16, a->keys - t), width, 1.0f);
+            continue;
+        }
+        MIM_MEMSET(k + (a->keys16 / 16 - 1) * panel_bytes, 0, panel_bytes);
+        for (t = 0; t < a->keys; t++) {
+            const mimp_quantized z = a->crew.kernels->quantize(k + t / 16 * panel_bytes + 4 * (t % 16), 64, x + (size_t)t * width, width,
+                                                               a->step->key_max, 1);
+            a->k_scale[at + t] = z.scale;
+            a->k_sum[at + t] = z.sum;
+        }
+        for (; t < a->keys16; t++) {
+            a->k_scale[at + t] = 0;
+            a->k_sum[at + t] = 0;
+        }
+    }
+}
+
+/* Packs sixteen channels of one head's values, panel p; x has `stride` floats a row. */
+static void mimp_pack_v(const mimp_attention *a, uint32_t head, uint32_t p, const float *x)
+{
+    const uint32_t panels = a->width / 16;
+    uint32_t w;
+    for (w = 0; w < a->windows; w++, x += (size_t)a->keys * 16) {
+        const size_t at = ((size_t)w * panels + p) * a->keys16 * 16;
+        uint8_t *v = a->v + (size_t)(head * a->k_bytes);
+        if (a->bytes)
+            a->crew.kernels->values((int8_t *)v + at, a->v_scale + ((size_t)head * a->windows + w) * a->width + p * 16, x, a->keys,
+                                    a->keys16, a->step->value_max);
+        else {
+            float *to = (float *)(void *)v + at;
+            if (to != x)
+                MIM_MEMCPY(to, x, (size_t)a->keys * 64);
+            MIM_MEMSET(to + (size_t)a->keys * 16, 0, (size_t)(a->keys16 - a->keys) * 64);
+        }
     }
 }
 
@@ -3951,67 +5082,40 @@ static void mimp_rotate(const mimp_attention *a, uint32_t token, float *x)
 static void mimp_attention_part(const mimp_attention *a, uint32_t head, uint32_t part, float *scratch)
 {
     const mimp_kernels *kernels = a->crew.kernels;
-    const uint32_t width = a->width, panels = width / 16, rows = a->tile_rows;
+    const uint32_t width = a->width, panels = width / 16, rows = a->windows * a->rows, conv = a->step->thin == MIM_THIN_CONV;
     const uint32_t panel = ((a->first + head) * 3 + part) * panels;
-    float *stage = scratch + mimp_unpacked_bytes(&a->qkv) / 4;
-    uint32_t p, t, d;
-    if (part == 2) {
-        uint8_t *v = a->v + (size_t)(head * a->k_bytes);
+    float *stage = scratch + mimp_unpacked_bytes(&a->qkv) / 4, *x = stage;
+    uint32_t p, t;
+    if (part == 2 && !conv) {
         for (p = 0; p < panels; p++) {
-            float *to = a->bytes ? stage : (float *)(void *)v + (size_t)p * a->tokens16 * 16;
-            mimp_panels(kernels, &a->qkv, panel + p, 1, &a->block, a->tokens, to, 16, 0, 0, scratch);
-            if (a->bytes)
-                kernels->values((int8_t *)v + (size_t)p * a->tokens16 * 16, a->v_scale + head * width + p * 16, stage,
-                                a->tokens, a->tokens16, a->step->value_max);
-            else
-                MIM_MEMSET(to + (size_t)a->tokens * 16, 0, (size_t)(a->tokens16 - a->tokens) * 64);
+            if (!a->bytes && a->windows == 1)            /* straight to its place */
+                x = (float *)(void *)(a->v + (size_t)(head * a->k_bytes)) + (size_t)p * a->keys16 * 16;
+            mimp_panels(kernels, &a->qkv, panel + p, 1, &a->block, rows, x, 16, 0, 0, scratch);
+            mimp_pack_v(a, head, p, x);
         }
         return;
     }
     for (p = 0; p < panels; p += mimp_panel_group(&a->qkv))
-        mimp_panels(kernels, &a->qkv, panel + p, mimp_min(mimp_panel_group(&a->qkv), panels - p), &a->block, a->tokens,
+        mimp_panels(kernels, &a->qkv, panel + p, mimp_min(mimp_panel_group(&a->qkv), panels - p), &a->block, rows,
                     stage + (size_t)p * 16, width, 0, 0, scratch);
-    for (t = 0; a->turn_y && t < a->tokens; t++)
-        mimp_rotate(a, t, stage + (size_t)t * width);
-    if (part == 0) {
-        uint8_t *q = a->q + (size_t)(head * a->q_bytes);
-        MIM_MEMSET(q + (size_t)((a->tiles - 1) * a->tile_bytes), 0, (size_t)a->tile_bytes);
-        for (t = 0; t < a->tokens; t++) {
-            uint8_t *tile = q + (size_t)(t / rows * a->tile_bytes);
-            const float *x = stage + (size_t)t * width;
-            if (a->bytes) {
-                const size_t at = (size_t)head * a->tiles * rows + t;
-                const mimp_quantized z = kernels->quantize(tile + 4 * (t % rows), 4 * rows, x, width, 255, 0);
-                a->q_scale[at] = z.scale * a->step->scale;
-                a->q_zero[at] = z.zero;
-            } else
-                for (d = 0; d < width; d++)
-                    ((float *)(void *)tile)[d * rows + t % rows] = x[d] * a->step->scale;
+    for (t = 0; a->turn_y && t < rows; t++)
+        mimp_rotate(a, a->order ? a->order[t] : t, stage + (size_t)t * width);
+    if (conv)
+        x = mimp_thin_conv(a, part, stage, stage + (size_t)mimp_up(rows, 16) * width);
+    if (part == 0 && a->cell)
+        mimp_thin_max(a, x);
+    if (part < 2 && a->step->qk_norm)
+        mimp_qk_norm(a, head, part, x, a->windows * (part ? a->keys : a->queries));
+    if (part == 0)
+        mimp_pack_q(a, head, x);
+    else if (part == 1)
+        mimp_pack_k(a, head, x);
+    else
+        for (p = 0; p < panels; p++) {                   /* the stage is free again: there are no more keys than rows */
+            for (t = 0; t < a->keys; t++)
+                MIM_MEMCPY(stage + (size_t)t * 16, x + (size_t)t * width + p * 16, 64);
+            mimp_pack_v(a, head, p, stage);
         }
-        for (; a->bytes && t < a->tiles * rows; t++) {
-            a->q_scale[(size_t)head * a->tiles * rows + t] = 0;
-            a->q_zero[(size_t)head * a->tiles * rows + t] = 0;
-        }
-    } else {
-        uint8_t *k = a->k + (size_t)(head * a->k_bytes);
-        const size_t panel_bytes = (size_t)width * 16 * (a->bytes ? 1 : 4);
-        MIM_MEMSET(k + (a->tokens16 / 16 - 1) * panel_bytes, 0, panel_bytes);
-        for (t = 0; t < a->tokens; t++) {
-            uint8_t *to = k + t / 16 * panel_bytes;
-            const float *x = stage + (size_t)t * width;
-            if (a->bytes) {
-                const mimp_quantized z = kernels->quantize(to + 4 * (t % 16), 64, x, width, a->step->key_max, 1);
-                a->k_scale[(size_t)head * a->tokens16 + t] = z.scale;
-                a->k_sum[(size_t)head * a->tokens16 + t] = z.sum;
-            } else
-                for (d = 0; d < width; d++)
-                    ((float *)(void *)to)[d * 16 + t % 16] = x[d];
-        }
-        for (; a->bytes && t < a->tokens16; t++) {
-            a->k_scale[(size_t)head * a->tokens16 + t] = 0;
-            a->k_sum[(size_t)head * a->tokens16 + t] = 0;
-        }
-    }
 }
 
 static void mimp_attention_parts(void *arg, uint32_t index)
@@ -4023,102 +5127,199 @@ static void mimp_attention_parts(void *arg, uint32_t index)
         mimp_attention_part(a, i / 3, i % 3, mimp_scratch(&a->crew, index));
 }
 
-/* Where token t of the stream stands in the caller's order. */
-static uint32_t mimp_row_out(const mimp_run *run, uint32_t token)
-{
-    const uint32_t prefix = run->s->prefix;
-    return token < prefix ? token : prefix + run->place[run->patch[token - prefix]] - 1;
-}
+/* ---- scores and outputs ---- */
 
 static void mimp_attention_put(const mimp_attention *a, uint32_t head, uint32_t token, const float *scores, const uint8_t *p,
                                uint32_t stride, float factor)
 {
-    float *to = a->run->out->attention + ((size_t)(a->first + head) * a->tokens + mimp_row_out(a->run, token)) * a->tokens;
+    float *to = a->run->out->attention + ((size_t)(a->first + head) * a->keys + mimp_row_out(a->run, token)) * a->keys;
     uint32_t j;
-    for (j = 0; j < a->tokens; j++) {
+    for (j = 0; j < a->keys; j++) {
         const float v = (a->bytes ? (float)p[(size_t)(j / 4) * stride + j % 4] : scores[j]) * factor;
         mimp_copy_out(to + mimp_row_out(a->run, j), &v, 1);
     }
 }
 
-/* One tile of rows of one head, from scores to output. */
-static void mimp_attention_tile(const mimp_attention *a, uint32_t head, uint32_t tile, float *scores)
+/* One tile of rows of one head and window, from scores to output. */
+static void mimp_attention_tile(const mimp_attention *a, uint32_t head, uint32_t window, uint32_t tile, float *scores)
 {
     const mimp_kernels *kernels = a->crew.kernels;
-    const uint32_t rows = a->tile_rows, t16 = a->tokens16, width = a->width, first = tile * rows;
-    const uint32_t valid = mimp_min(rows, a->tokens - first);
-    const uint8_t *q = a->q + (size_t)(head * a->q_bytes + tile * a->tile_bytes);
-    const uint8_t *k = a->k + (size_t)(head * a->k_bytes), *v = a->v + (size_t)(head * a->k_bytes);
-    uint8_t *p = (uint8_t *)(scores + (size_t)rows * t16);      /* exp(scores), packed for the second product */
+    const uint32_t rows = a->tile_rows, k16 = a->keys16, width = a->width, first = tile * rows;
+    const uint32_t valid = mimp_min(rows, a->queries - first);
+    const size_t at = (size_t)head * a->windows + window, bytes = (size_t)(a->k_bytes / a->windows);
+    const uint8_t *q = a->q + (size_t)((at * a->tiles + tile) * a->tile_bytes);
+    const uint8_t *k = a->k + at * bytes, *v = a->v + at * bytes;
+    uint8_t *p = (uint8_t *)(scores + (size_t)rows * k16);      /* exp(scores), packed for the second product */
     const size_t stride = (size_t)a->step->heads * width;
-    float *out = a->out + first * stride + (size_t)(a->first + head) * width;
+    float *out = a->out + ((size_t)window * a->queries + first) * stride + (size_t)(a->first + head) * width;
     float factor[MIMP_MAX_ROWS];
     mimp_epilogue e;
-    uint32_t r, j;
+    uint32_t r;
     MIM_MEMSET(&e, 0, sizeof e);
     e.integer = a->bytes;
     if (a->bytes) {
-        e.factor = a->q_scale + (size_t)head * a->tiles * rows + first;
-        e.zero = a->q_zero + (size_t)head * a->tiles * rows + first;
-        e.scale = a->k_scale + (size_t)head * t16;
-        e.sum = a->k_sum + (size_t)head * t16;
+        e.factor = a->q_scale + at * a->tiles * rows + first;
+        e.zero = a->q_zero + at * a->tiles * rows + first;
+        e.scale = a->k_scale + at * k16;
+        e.sum = a->k_sum + at * k16;
     }
-    for (r = 0; a->bias && r < valid; r++)
-        mimp_bias_row(a, head, first + r, scores + (size_t)r * t16);
-    e.add = a->bias != NULL;
-    mimp_tile_panels(kernels, mimp_kind(a->bytes, a->step->key_max, 255), q, rows, valid, k, width, t16 / 16, scores, t16, e);
+    e.add = a->bias || a->region;
+    for (r = 0; e.add && r < valid; r++)
+        mimp_bias_row(a, head, window, first + r, scores + (size_t)r * k16);
+    mimp_tile_panels(kernels, mimp_kind(a->bytes, a->step->key_max, 255), q, rows, valid, k, width, k16 / 16, scores, k16, e);
     for (r = 0; r < valid; r++) {
-        float *row = scores + (size_t)r * t16;
-        const float sum = kernels->softmax(row, a->tokens, t16, a->bytes ? p + 4 * r : NULL, 4 * rows);
+        float *row = scores + (size_t)r * k16;
+        const float sum = kernels->softmax(row, a->keys, k16, a->bytes ? p + 4 * r : NULL, 4 * rows);
         factor[r] = 1.0f / sum;
         if (a->run->out->attention && a->step == a->run->last_attention)
             mimp_attention_put(a, head, first + r, row, p + 4 * r, 4 * rows, factor[r]);
     }
-    for (j = 0; !a->bytes && j < t16; j++)          /* by columns: one line written, a few read on */
-        for (r = 0; r < valid; r++)
-            ((float *)(void *)p)[(size_t)j * rows + r] = scores[(size_t)r * t16 + j];
+    if (!a->bytes)
+        kernels->pack((float *)(void *)p, rows, scores, k16, valid, k16, 1.0f);
     MIM_MEMSET(&e, 0, sizeof e);
     e.integer = a->bytes;
     e.factor = factor;
-    e.scale = a->bytes ? a->v_scale + head * width : NULL;
-    mimp_tile_panels(kernels, mimp_kind(a->bytes, a->step->value_max, 255), p, rows, valid, v, t16, width / 16, out, stride, e);
+    e.scale = a->bytes ? a->v_scale + at * width : NULL;
+    e.add = a->step->flags & MIM_STEP_ADD_QUERY;
+    mimp_tile_panels(kernels, mimp_kind(a->bytes, a->step->value_max, 255), p, rows, valid, v, k16, width / 16, out, stride, e);
 }
 
 static void mimp_attention_tiles(void *arg, uint32_t index)
 {
     const mimp_attention *a = (const mimp_attention *)arg;
-    const uint32_t n = mimp_min(a->group, a->step->heads - a->first) * a->tiles;
+    const uint32_t per_head = a->windows * a->tiles, n = mimp_min(a->group, a->step->heads - a->first) * per_head;
     const uint32_t end = (uint32_t)((uint64_t)n * (index + 1) / a->crew.tasks);
     uint32_t i;
     /* a stretch of tiles rather than every n-th: those of one head share its k and v */
     for (i = (uint32_t)((uint64_t)n * index / a->crew.tasks); i < end; i++)
-        mimp_attention_tile(a, i / a->tiles, i % a->tiles, mimp_scratch(&a->crew, index));
+        mimp_attention_tile(a, i / per_head, i % per_head / a->tiles, i % a->tiles, mimp_scratch(&a->crew, index));
+}
+
+/* ---- the residual stream beside it ---- */
+
+/* x's part in the tokens afterwards: y = the largest of each cell of shortcut(norm(x)), or of x. */
+static void mimp_shortcut_run(const mimp_attention *a, const uint16_t *where)
+{
+    const mimp_run *run = a->run;
+    const mim_blob_step *s = a->step;
+    const uint32_t max = s->thin == MIM_THIN_MAX, prefix = run->s->prefix, gh = run->grid.height, gw = run->grid.width;
+    const uint32_t sh = s->thin ? s->stride_height : 1, sw = s->thin ? s->stride_width : 1;
+    const uint32_t kh = max || sh == 1 ? sh : sh + 1, kw = max || sw == 1 ? sw : sw + 1;        /* of the cells */
+    const uint32_t ph = max ? 0 : kh / 2, pw = max ? 0 : kw / 2, dim = a->grid.dim, tile = mimp_tile_of(run);
+    const size_t stride = mimp_up(dim, 16);
+    const uint32_t rows = s->tensor[7] ? a->windows * a->rows : run->tokens;
+    uint32_t first, r, d, t;
+    MIM_MEMSET(a->y, 0, a->after * stride * 4);
+    for (t = prefix; t < a->after; t++)
+        for (d = 0; d < dim; d++)
+            a->y[t * stride + d] = -3.4e38f;
+    for (first = 0; first < rows; first += tile) {
+        const uint32_t n = mimp_min(tile, rows - first);
+        if (s->tensor[7]) {
+            const mimp_block part = mimp_block_from(&a->block, first);
+            mimp_linear(&a->crew, &a->shortcut, &part, n, a->raw, a->shortcut.n, 0, 0);
+        }
+        for (r = 0; r < n; r++) {
+            const uint32_t row = first + r, token = s->tensor[7] && a->order ? a->order[row] : row;
+            const float *from = s->tensor[7] ? a->raw + (size_t)r * a->shortcut.n : run->x + token * run->stride;
+            uint32_t place, frame, y, x, oy, ox;
+            if (token == MIMP_NO_ROW)
+                continue;
+            if (token < prefix) {
+                MIM_MEMCPY(a->y + token * stride, from, (size_t)dim * 4);
+                continue;
+            }
+            if (!s->thin) {
+                MIM_MEMCPY(a->y + token * stride, from, (size_t)dim * 4);
+                continue;
+            }
+            place = run->patch[token - prefix];
+            frame = place / gw / gh;
+            y = place / gw % gh + ph;
+            x = place % gw + pw;
+            for (oy = y < kh ? 0 : (y - kh) / sh + 1; oy <= y / sh && oy < a->grid.height; oy++)
+                for (ox = x < kw ? 0 : (x - kw) / sw + 1; ox <= x / sw && ox < a->grid.width; ox++) {
+                    const uint32_t cell = (frame * a->grid.height + oy) * a->grid.width + ox;
+                    float *to = a->y + (prefix + (max ? where[cell] : cell)) * stride;
+                    for (d = 0; d < dim; d++)
+                        to[d] = from[d] > to[d] ? from[d] : to[d];
+                }
+        }
+    }
+}
+
+/* x += norm(matrix block), where the norm comes last. */
+static void mimp_post_norm(const mimp_crew *crew, const mimp_run *run, const mim_blob_step *s, const mimp_matrix *m, const mimp_block *block,
+                           uint32_t rows, float *x, float *raw)
+{
+    const uint32_t tile = mimp_tile_of(run);
+    uint32_t first, r, d;
+    for (first = 0; first < rows; first += tile) {
+        const uint32_t n = mimp_min(tile, rows - first);
+        const mimp_block part = mimp_block_from(block, first);
+        mimp_linear(crew, m, &part, n, raw, m->n, 0, 0);
+        for (r = 0; r < n; r++) {
+            float *to = x + (first + r) * run->stride, *row = raw + (size_t)r * m->n;
+            crew->kernels->norm(row, row, mimp_plain(run->model, s->tensor[0]), run->dim, s->eps);
+            for (d = 0; d < run->dim; d++)
+                to[d] += row[d];
+        }
+    }
 }
 
 static void mimp_attention_run(mimp_run *run, const mim_blob_step *s)
 {
+    const uint32_t post = s->flags & MIM_STEP_POST_NORM, prefix = run->s->prefix;
+    uint16_t *where = run->where;
     mimp_attention a;
     mimp_pack_job pack;
+    uint32_t t;
     mimp_attention_memory(&a, run, s);
-    if (a.bias)
+    if (a.order) {
+        mimp_find_tokens(run);
+        mimp_windows_lay(&a, where);
+    }
+    if (a.cell)
+        mimp_cells_lay(&a, where);
+    if (a.axes)
+        mimp_axes_prepare(&a);
+    else if (a.bias)
         mimp_bias_prepare(&a);
     if (a.turn_y) {
-        mimp_turns(&a, a.turn_y, 1, run->s->grid_height, s->stored_height);
-        mimp_turns(&a, a.turn_x, 2, run->s->grid_width, s->stored_width);
+        mimp_turns(&a, a.turn_y, 1, run->grid.height, s->stored_height);
+        mimp_turns(&a, a.turn_x, 2, run->grid.width, s->stored_width);
+        mimp_turns(&a, a.turn_t, 3, run->grid.frames, 0);
     }
     mimp_block_shape(&a.block, run->s->kernels, &a.qkv);
-    mimp_pack(mimp_pack_of(&a.crew, &a.block, run->x, run->stride, run->tokens, run->dim, mimp_plain(run->model, s->tensor[0]), s->eps));
+    pack = mimp_pack_of(&a.crew, &a.block, run->x, run->stride, a.windows * a.rows, run->dim, post ? NULL : mimp_plain(run->model, s->tensor[0]), s->eps);
+    pack.from = a.order;
+    mimp_pack(pack);
+    if (a.y)
+        mimp_shortcut_run(&a, where);
     for (a.first = 0; a.first < s->heads; a.first += a.group) {
         mimp_work(&a.crew, mimp_attention_parts, &a);
         mimp_work(&a.crew, mimp_attention_tiles, &a);
+    }
+    if (a.y) {
+        if (a.cell)
+            mimp_keep_cells(run, run->patch, s->stride_height, s->stride_width);
+        else if (s->thin)
+            for (t = prefix; t < a.after; t++)
+                run->patch[t - prefix] = (uint16_t)(t - prefix);
+        mimp_follow(run, s);
+        MIM_MEMCPY(run->x, a.y, run->tokens * run->stride * 4);
     }
     mimp_block_shape(&a.block, run->s->kernels, &a.proj);
     pack = mimp_pack_of(&a.crew, &a.block, a.out, (size_t)s->heads * a.width, run->tokens, s->heads * s->head_dim,
                         mimp_plain(run->model, s->tensor[5]), s->eps);
     pack.head_dim = s->head_dim;
     pack.width = a.width;
+    pack.from = a.from;
     mimp_pack(pack);
-    mimp_linear(&a.crew, &a.proj, &a.block, run->tokens, run->x, run->stride, 0, 1);
+    if (post)
+        mimp_post_norm(&a.crew, run, s, &a.proj, &a.block, run->tokens, run->x, a.raw);
+    else
+        mimp_linear(&a.crew, &a.proj, &a.block, run->tokens, run->x, run->stride, 0, 1);
 }
 
 /* ---- mlp: tile by tile of rows, so that the hidden layer is never whole ---- */
@@ -4127,20 +5328,30 @@ typedef struct mimp_mlp {
     mimp_crew crew;
     mimp_matrix fc1, fc2;
     mimp_block block, hidden_block;
-    float *hidden;                  /* (tile, fc1.n) */
+    uint32_t stored;                /* tokens whose hidden layer is kept: a tile's; with a convolution all */
+    float *hidden;                  /* (stored, fc1.n) */
+    float *mixed;                   /* (tile, fc1.n): after the convolution */
+    float *raw;                     /* (tile, dim): on its way to a norm */
 } mimp_mlp;
 
 static void mimp_mlp_memory(mimp_mlp *m, mimp_run *run, const mim_blob_step *s)
 {
     const uint32_t tile = mimp_tile_of(run);
-    uint64_t scratch = (uint64_t)mimp_up(run->dim, 16) * 4;
+    uint64_t scratch;
+    MIM_MEMSET(m, 0, sizeof *m);
     m->fc1 = mimp_matrix_of(run->model, s->tensor[1]);
     m->fc2 = mimp_matrix_of(run->model, s->tensor[2]);
+    scratch = mimp_rows_bytes(run->s->kernels, &m->fc1);
+    m->stored = s->tensor[4] ? run->tokens : tile;
     m->block = mimp_block_memory(&run->arena, run->s->kernels, &m->fc1, tile);
-    m->hidden = mimp_floats(&run->arena, (uint64_t)tile * m->fc1.n);
+    m->hidden = mimp_floats(&run->arena, (uint64_t)m->stored * m->fc1.n);
     m->hidden_block = mimp_block_memory(&run->arena, run->s->kernels, &m->fc2, tile);
-    if ((s->flags & MIM_STEP_GATED || s->tensor[3]) && scratch < (uint64_t)m->fc2.k * 4)
-        scratch = (uint64_t)m->fc2.k * 4;
+    if (s->tensor[4])
+        m->mixed = mimp_floats(&run->arena, (uint64_t)tile * m->fc1.n);
+    if (s->flags & MIM_STEP_POST_NORM)
+        m->raw = mimp_floats(&run->arena, (uint64_t)tile * m->fc2.n);
+    if ((s->flags & MIM_STEP_GATED || s->tensor[3] || s->tensor[4]) && scratch < mimp_rows_bytes(run->s->kernels, &m->fc2))
+        scratch = mimp_rows_bytes(run->s->kernels, &m->fc2);
     if (scratch < mimp_unpacked_bytes(&m->fc1))
         scratch = mimp_unpacked_bytes(&m->fc1);
     if (scratch < mimp_unpacked_bytes(&m->fc2))
@@ -4148,24 +5359,64 @@ static void mimp_mlp_memory(mimp_mlp *m, mimp_run *run, const mim_blob_step *s)
     mimp_crew_memory(&m->crew, &run->arena, run->s, scratch);
 }
 
+/* One token's hidden layer from those around it. The table's rows are `hidden` floats, n16 of y are set. */
+static void mimp_depthwise(const mimp_run *run, const mim_blob_step *s, const mimp_mlp *m, uint32_t token, float *y, float *scratch)
+{
+    const uint32_t gh = run->grid.height, gw = run->grid.width, kh = s->kernel_height, kw = s->kernel_width;
+    const uint32_t hidden = run->model->tensors[s->tensor[2] - 1].columns, place = run->patch[token];
+    const float *table = mimp_plain(run->model, s->tensor[4]);
+    mimp_epilogue e;
+    uint32_t ky, kx, d;
+    MIM_MEMSET(y, 0, (size_t)m->fc1.n * 4);
+    MIM_MEMSET(scratch, 0, (size_t)m->fc1.n * 4);
+    MIM_MEMCPY(y, table + (size_t)kh * kw * hidden, (size_t)hidden * 4);
+    for (ky = 0; ky < kh; ky++)
+        for (kx = 0; kx < kw; kx++) {                    /* above the top or left of it: large */
+            const uint32_t r = place / gw % gh + ky - kh / 2, c = place % gw + kx - kw / 2;
+            const uint32_t from = r < gh && c < gw ? run->where[(place / gw / gh * gh + r) * gw + c] : 0;
+            if (!from)
+                continue;
+            MIM_MEMCPY(scratch, table + ((size_t)ky * kw + kx) * hidden, (size_t)hidden * 4);
+            run->s->kernels->accumulate(y, m->hidden + (size_t)(from - 1) * m->fc1.n, scratch, m->fc1.n);
+        }
+    MIM_MEMSET(&e, 0, sizeof e);
+    e.act = s->activation;
+    for (d = 0; d < m->fc1.n && e.act; d += 16)
+        run->s->kernels->finish(y + d, 16, y + d, 1, &e);
+}
+
 static void mimp_mlp_run(mimp_run *run, const mim_blob_step *s)
 {
-    const uint32_t tile = mimp_tile_of(run), gate = s->flags & MIM_STEP_GATED ? s->rule : 0;
+    const uint32_t tile = mimp_tile_of(run), gate = s->flags & MIM_STEP_GATED ? s->activation : 0, post = s->flags & MIM_STEP_POST_NORM;
     const uint32_t hidden = run->model->tensors[s->tensor[2] - 1].columns;
-    uint32_t first;
+    const float *norm = post ? NULL : mimp_plain(run->model, s->tensor[0]);
+    const uint32_t passes = s->tensor[4] ? 2 : 1;        /* a convolution needs all tokens' hidden layers first */
+    uint32_t first, pass, r;
     mimp_pack_job pack;
     mimp_mlp m;
     mimp_mlp_memory(&m, run, s);
-    for (first = 0; first < run->tokens; first += tile) {
-        const uint32_t rows = mimp_min(tile, run->tokens - first);
-        float *x = run->x + first * run->stride;
-        mimp_pack(mimp_pack_of(&m.crew, &m.block, x, run->stride, rows, run->dim, mimp_plain(run->model, s->tensor[0]), s->eps));
-        mimp_linear(&m.crew, &m.fc1, &m.block, rows, m.hidden, m.fc1.n, gate ? 0 : s->rule, 0);
-        pack = mimp_pack_of(&m.crew, &m.hidden_block, m.hidden, m.fc1.n, rows, hidden, mimp_plain(run->model, s->tensor[3]), s->eps);
-        pack.gate = gate;
-        mimp_pack(pack);
-        mimp_linear(&m.crew, &m.fc2, &m.hidden_block, rows, x, run->stride, 0, 1);
-    }
+    if (s->tensor[4])
+        mimp_find_tokens(run);
+    for (pass = 1; pass <= passes; pass++)
+        for (first = 0; first < run->tokens; first += tile) {
+            const uint32_t rows = mimp_min(tile, run->tokens - first);
+            float *x = run->x + first * run->stride, *to = m.hidden + (m.mixed ? first * (size_t)m.fc1.n : 0);
+            if (pass == 1) {
+                mimp_pack(mimp_pack_of(&m.crew, &m.block, x, run->stride, rows, run->dim, norm, s->eps));
+                mimp_linear(&m.crew, &m.fc1, &m.block, rows, to, m.fc1.n, gate || m.mixed ? 0 : s->activation, 0);
+            }
+            if (pass < passes)
+                continue;
+            for (r = 0; m.mixed && r < rows; r++)
+                mimp_depthwise(run, s, &m, first + r, m.mixed + (size_t)r * m.fc1.n, mimp_scratch(&m.crew, 0));
+            pack = mimp_pack_of(&m.crew, &m.hidden_block, m.mixed ? m.mixed : to, m.fc1.n, rows, hidden, mimp_plain(run->model, s->tensor[3]), s->eps);
+            pack.gate = gate;
+            mimp_pack(pack);
+            if (post)
+                mimp_post_norm(&m.crew, run, s, &m.fc2, &m.hidden_block, rows, x, m.raw);
+            else
+                mimp_linear(&m.crew, &m.fc2, &m.hidden_block, rows, x, run->stride, 0, 1);
+        }
 }
 
 /* ---- norm, pool and head ---- */
@@ -4173,6 +5424,9 @@ static void mimp_mlp_run(mimp_run *run, const mim_blob_step *s)
 static void mimp_norm_rows(const mimp_run *run, const mim_blob_step *s)
 {
     uint32_t t;
+    size_t i;
+    for (i = 0; s->flags & MIM_STEP_JOIN && i < run->tokens * run->stride; i++)
+        run->x[i] += run->branch[i];
     for (t = 0; t < run->tokens; t++)       /* in place: a row is read before it is written, sixteen floats at a time */
         run->s->kernels->norm(run->x + t * run->stride, run->x + t * run->stride, mimp_plain(run->model, s->tensor[0]),
                               run->dim, s->eps);
@@ -4275,21 +5529,20 @@ static void mimp_unmask_run(mimp_run *run, const mim_blob_step *s, float *y)
             MIM_MEMCPY(y + to * stride, e.tile + (size_t)r * e.matrix.n, (size_t)dim * 4);
         }
     }
+    mimp_follow(run, s);
     for (r = 0; r < prefix && first_rows; r++)
         for (d = 0; d < dim; d++)
             y[r * stride + d] += first_rows[(size_t)r * dim + d];
     for (p = 0; p < run->patches; p++)
-        mimp_add_position(run, s, table, dim, p, y + (prefix + p) * stride);
+        mimp_add_position(run, s, table, p, y + (prefix + p) * stride);
     run->x = y;
-    run->dim = dim;
-    run->stride = stride;
-    run->tokens = run->planned = prefix + run->patches;
 }
 
 static void mimp_predict_run(mimp_run *run, const mim_blob_step *s)
 {
     const mim_blob_header *h = run->model->header;
-    const uint32_t n = h->patch_height * h->patch_width * h->channels, tile = mimp_tile_of(run), prefix = run->s->prefix;
+    const uint32_t n = h->patch_frames * h->patch_height * h->patch_width * h->channels, tile = mimp_tile_of(run);
+    const uint32_t prefix = run->s->prefix;
     uint32_t first, r;
     mimp_unmask e;
     mimp_unmask_memory(&e, run, s);
@@ -4306,19 +5559,58 @@ static void mimp_predict_run(mimp_run *run, const mim_blob_step *s)
  * >>sessions: planning, beginning, encoding
  * ===================================================================================== */
 
-/* Memory that outlives the steps; decoder steps have their stream in addition. */
+/* The tokens as they will be embedded. */
+static mim_grid mimp_first_grid(const mim_session *s)
+{
+    mim_grid grid;
+    grid.frames = s->grid_frames;
+    grid.height = s->grid_height;
+    grid.width = s->grid_width;
+    grid.tokens = s->tokens;
+    grid.dim = s->model->header->dim;
+    return grid;
+}
+
+/* Memory that outlives the steps: enough for the widest stream on the way. Decoder steps have their stream in addition. */
 static void mimp_run_memory(mimp_run *run)
 {
     const mim_blob_header *h = run->model->header;
-    run->patches = run->s->grid_height * run->s->grid_width;
-    run->planned = mimp_most_tokens(run->s);
-    run->dim = h->dim;
-    run->stride = mimp_up(h->dim, 16);
-    run->place = (uint16_t *)mimp_take(&run->arena, (uint64_t)run->patches * 2);
-    run->patch = (uint16_t *)mimp_take(&run->arena, (uint64_t)(run->planned - run->s->prefix) * 2);
+    uint64_t stream = 0, branch = 0, places = 0, tokens = 0, widest = 0;
+    mimp_run way;
+    uint32_t i;
+    run->patches = run->s->grid_frames * run->s->grid_height * run->s->grid_width;
+    run->unit_height = h->unit_height;
+    run->unit_width = h->unit_width;
+    run->planned_units = !h->unit_height ? 0 : run->s->desc.visible_max ? run->s->desc.visible_max
+        : run->patches / (h->unit_height * h->unit_width);
+    run->units = run->planned_units;
+    run->grid = mimp_first_grid(run->s);
+    way = *run;
+    for (i = 0; i < h->decoder_step; i++) {
+        const mim_blob_step *s = &run->model->steps[i];
+        if (s->flags & MIM_STEP_BRANCH) {
+            mim_grid grid = way.grid;
+            mimp_advance(run->model, s, &grid);
+            if (branch < (uint64_t)grid.tokens * mimp_up(grid.dim, 16))
+                branch = (uint64_t)grid.tokens * mimp_up(grid.dim, 16);
+        }
+        mimp_follow(&way, s);
+        if (widest < way.stride)
+            widest = way.stride;
+        if (stream < (uint64_t)way.planned * way.stride)
+            stream = (uint64_t)way.planned * way.stride;
+        if (places < (uint64_t)way.grid.tokens)
+            places = way.grid.tokens;
+        if (tokens < way.planned)
+            tokens = way.planned;
+    }
+    run->place = (uint16_t *)mimp_take(&run->arena, h->unit_height ? (uint64_t)run->patches / (h->unit_height * h->unit_width) * 2 : 0);
+    run->patch = (uint16_t *)mimp_take(&run->arena, (tokens - run->s->prefix) * 2);
+    run->where = (uint16_t *)mimp_take(&run->arena, (places - run->s->prefix) * 2);
     run->pooled = mimp_floats(&run->arena, mimp_up(h->pooled_dim, 16));
-    run->row = mimp_floats(&run->arena, run->stride);
-    run->x = mimp_floats(&run->arena, (uint64_t)run->tokens * run->stride);
+    run->row = mimp_floats(&run->arena, widest);
+    run->branch = branch ? mimp_floats(&run->arena, branch) : NULL;
+    run->x = mimp_floats(&run->arena, stream);
 }
 
 /* The exact memory of a session, by laying out each step in an arena that only counts. */
@@ -4332,15 +5624,18 @@ static uint64_t mimp_plan_bytes(const mim_session *s)
     MIM_MEMSET(&run, 0, sizeof run);
     run.s = s;
     run.model = s->model;
-    run.tokens = mimp_most_tokens(s);
     mimp_run_memory(&run);
     behind = run.arena.used;
     for (i = 0; i < end; i++) {
         const mim_blob_step *step = &s->model->steps[i];
-        union { mimp_embed embed; mimp_attention attention; mimp_mlp mlp; mimp_head head; mimp_unmask unmask; } u;
+        union { mimp_embed embed; mimp_attention attention; mimp_mlp mlp; mimp_head head; mimp_unmask unmask; mimp_conv conv; } u;
         run.arena.used = behind;
         switch (step->kind) {
-        case MIM_STEP_EMBED:     mimp_embed_memory(&u.embed, &run, step); break;
+        case MIM_STEP_EMBED:
+            mimp_follow(&run, step);
+            mimp_embed_memory(&u.embed, &run, step);
+            continue;
+        case MIM_STEP_CONV:      mimp_conv_memory(&u.conv, &run, step); break;
         case MIM_STEP_ATTENTION: mimp_attention_memory(&u.attention, &run, step); break;
         case MIM_STEP_MLP:       mimp_mlp_memory(&u.mlp, &run, step); break;
         case MIM_STEP_HEAD:      mimp_head_memory(&u.head, &run, step); break;
@@ -4349,12 +5644,10 @@ static uint64_t mimp_plan_bytes(const mim_session *s)
             mimp_decoder_stream(&run);
             behind = run.arena.used;
             mimp_unmask_memory(&u.unmask, &run, step);
-            run.dim = h->decoder_dim;
-            run.stride = mimp_up(run.dim, 16);
-            run.tokens = run.planned = s->prefix + run.patches;
             break;
         default: ;
         }
+        mimp_follow(&run, step);
     }
     return run.arena.high;
 }
@@ -4363,12 +5656,20 @@ static uint64_t mimp_plan_bytes(const mim_session *s)
 static mim_status mimp_grid_fits(const mim_session *s)
 {
     const uint32_t end = s->desc.decoder ? s->model->header->step_count : s->model->header->decoder_step;
+    mim_grid grid = mimp_first_grid(s), branch, side;
     uint32_t i;
+    MIM_MEMSET(&branch, 0, sizeof branch);
     for (i = 0; i < end; i++) {
         const mim_blob_step *step = &s->model->steps[i];
-        const int fixed = step->kind == MIM_STEP_EMBED || step->kind == MIM_STEP_UNMASK ? step->rule == MIM_POSITIONS_FIXED
-            : step->kind == MIM_STEP_ATTENTION && step->rule == MIM_BIAS_FIXED;
-        if (fixed && (step->stored_height != s->grid_height || step->stored_width != s->grid_width))
+        side = grid;
+        if (!mimp_advance(s->model, step, step->flags & MIM_STEP_BRANCH ? &side : &grid))
+            return MIM_ERR_SIZE;
+        if (step->flags & MIM_STEP_BRANCH) {
+            if (branch.tokens && MIM_MEMCMP(&branch, &side, sizeof side))
+                return MIM_ERR_SIZE;
+            branch = side;
+        }
+        if (step->flags & MIM_STEP_JOIN && MIM_MEMCMP(&branch, &grid, sizeof grid))
             return MIM_ERR_SIZE;
     }
     return MIM_OK;
@@ -4390,18 +5691,24 @@ static mim_status mimp_prepare(mim_session *s, const mim_model *model, const mim
     s->model = model;
     s->height = s->desc.height ? s->desc.height : h->image_height;
     s->width = s->desc.width ? s->desc.width : h->image_width;
+    s->frames = s->desc.frames ? s->desc.frames : h->frames;
     s->prefix = h->has_cls + h->registers;
     if (s->desc.threads > MIM_MAX_THREADS || !s->desc.source_height != !s->desc.source_width
         || s->desc.source_height > 65535 || s->desc.source_width > 65535)
         return MIM_ERR_ARGUMENT;
     if (s->height > MIM_MAX_IMAGE || s->width > MIM_MAX_IMAGE || s->height % h->patch_height || s->width % h->patch_width)
         return MIM_ERR_SIZE;
+    if (s->frames > MIM_MAX_FRAMES || s->frames % h->patch_frames || (h->groups > 1 && s->frames != 1))
+        return MIM_ERR_SIZE;
+    s->grid_frames = s->frames / h->patch_frames * h->groups;
     s->grid_height = s->height / h->patch_height;
     s->grid_width = s->width / h->patch_width;
-    if (s->grid_height * s->grid_width > MIM_MAX_TOKENS - s->prefix)
+    if (s->grid_height * s->grid_width > MIM_MAX_TOKENS || s->grid_frames * s->grid_height * s->grid_width > MIM_MAX_TOKENS - s->prefix)
         return MIM_ERR_SIZE;
-    s->tokens = s->prefix + s->grid_height * s->grid_width;
-    if (s->desc.visible_max > s->tokens - s->prefix)
+    s->tokens = s->prefix + s->grid_frames * s->grid_height * s->grid_width;
+    if (h->unit_height && (s->grid_height % h->unit_height || s->grid_width % h->unit_width))
+        return MIM_ERR_SIZE;
+    if (s->desc.visible_max > (h->unit_height ? (s->tokens - s->prefix) / (h->unit_height * h->unit_width) : 0))
         return MIM_ERR_VISIBLE;
     if (s->desc.decoder && h->decoder_step == h->step_count)
         return MIM_ERR_MISSING;
@@ -4499,25 +5806,26 @@ static void mimp_put_tokens(const mimp_run *run, float *to, uint32_t first, uint
     }
 }
 
-/* Marks the visible patches with their place in the caller's list. */
-static mim_status mimp_mark_visible(mimp_run *run)
+/* Marks the visible mask units with their place in the caller's list, and finds where their tokens stand. Without a list they
+ * are the first `count`. */
+static mim_status mimp_mark_visible(mimp_run *run, const uint32_t *visible, uint32_t count)
 {
-    const mim_image *image = run->image;
-    const uint32_t most = run->s->desc.visible_max ? run->s->desc.visible_max : run->patches;
-    uint32_t i, n = image->visible ? image->visible_count : run->patches;
-    if (n < 1 || n > most)
+    const uint32_t all = run->unit_height ? run->patches / (run->unit_height * run->unit_width) : 0;
+    uint32_t i, n = count;
+    if (run->unit_height ? n < 1 || n > run->planned_units : visible || n != run->patches)
         return MIM_ERR_VISIBLE;
-    MIM_MEMSET(run->place, 0, (size_t)run->patches * 2);
+    n = run->unit_height ? n : 0;
+    MIM_MEMSET(run->place, 0, (size_t)all * 2);
     for (i = 0; i < n; i++) {
-        const uint32_t patch = image->visible ? image->visible[i] : i;
-        if (patch >= run->patches || run->place[patch])
+        const uint32_t unit = visible ? visible[i] : i;
+        if (unit >= all || run->place[unit])
             return MIM_ERR_VISIBLE;
-        run->place[patch] = (uint16_t)(i + 1);
+        run->place[unit] = (uint16_t)(i + 1);
     }
+    run->units = n;
     for (i = 0, n = 0; i < run->patches; i++)
-        if (run->place[i])
+        if (mimp_seen(run, i))
             run->patch[n++] = (uint16_t)i;
-    run->tokens = run->s->prefix + n;
     return MIM_OK;
 }
 
@@ -4528,9 +5836,10 @@ static void mimp_tap(mimp_run *run)
     uint32_t i;
     run->taps++;
     for (i = 0; out->layers && i < out->layer_count; i++)
-        if (out->layer[i] == run->taps)
-            mimp_put_tokens(run, out->layers + (size_t)i * run->tokens * run->dim, 0, run->tokens,
-                            out->layer_norm ? run->final_norm : NULL);
+        if (out->layer[i] == run->taps) {
+            mimp_put_tokens(run, run->layer, 0, run->tokens, out->layer_norm ? run->final_norm : NULL);
+            run->layer += (size_t)run->tokens * run->dim;
+        }
 }
 
 /* What the encoder's last norm emits. */
@@ -4544,9 +5853,25 @@ static void mimp_put_features(mimp_run *run)
     mimp_put_tokens(run, out->patches, run->s->prefix, run->tokens - run->s->prefix, NULL);
 }
 
-static mim_status mimp_check_output(const mim_model *model, const mim_output *out)
+MIMP_PUBLIC mim_status mim_shape(const mim_session *session, uint32_t layer, mim_grid *grid)
 {
-    const mim_blob_header *h = model->header;
+    uint32_t i, taps = 0;
+    if (!session || !session->model || !grid || layer > session->model->header->depth)
+        return MIM_ERR_ARGUMENT;
+    *grid = mimp_first_grid(session);
+    for (i = 0; i < session->model->header->decoder_step && !(layer && taps == layer); i++) {
+        const mim_blob_step *s = &session->model->steps[i];
+        if (!(s->flags & MIM_STEP_BRANCH))
+            mimp_advance(session->model, s, grid);
+        taps += s->flags & MIM_STEP_TAP;
+    }
+    return MIM_OK;
+}
+
+static mim_status mimp_check_output(const mim_session *s, const mim_blob_step *last_attention, const mim_output *out)
+{
+    const mim_blob_header *h = s->model->header;
+    mim_grid grid;
     uint32_t i;
     if ((out->cls && !h->has_cls) || (out->registers && !h->registers) || (out->logits && !h->classes))
         return MIM_ERR_MISSING;
@@ -4555,6 +5880,18 @@ static mim_status mimp_check_output(const mim_model *model, const mim_output *ou
     for (i = 0; out->layers && i < out->layer_count; i++)
         if (out->layer[i] < 1 || out->layer[i] > h->depth || (i && out->layer[i] <= out->layer[i - 1]))
             return MIM_ERR_ARGUMENT;
+    if (out->attention) {                                /* of all tokens against all that the encoder emits */
+        const mim_blob_step *step = last_attention;
+        if (!step || step->window || step->thin)
+            return MIM_ERR_MISSING;
+        for (; step->kind != MIM_STEP_POOL; step++)
+            if (step->kind == MIM_STEP_CONV && (step->stride_height != 1 || step->stride_width != 1
+                || 2 * step->padding_height + 1 != step->kernel_height || 2 * step->padding_width + 1 != step->kernel_width))
+                return MIM_ERR_MISSING;
+    }
+    for (i = 0; out->layers && out->layer_norm && i < out->layer_count; i++)
+        if (mim_shape(s, out->layer[i], &grid) || grid.dim != h->dim)
+            return MIM_ERR_MISSING;                      /* the last norm is of another width */
     return MIM_OK;
 }
 
@@ -4578,15 +5915,26 @@ static mim_status mimp_walk(mimp_run *run)
         run->arena.used = behind;
         switch (s->kind) {
         case MIM_STEP_EMBED:
-            status = mimp_embed_run(run, s);
-            if (status)
-                return status;
+            mimp_follow(run, s);
+            if (run->embedded)
+                mimp_embed_given(run);
+            else {
+                status = mimp_embed_run(run, s);
+                if (status)
+                    return status;
+            }
             break;
+        case MIM_STEP_CONV:      mimp_conv_run(run, s); break;
         case MIM_STEP_ATTENTION: mimp_attention_run(run, s); break;
         case MIM_STEP_MLP:       mimp_mlp_run(run, s); break;
-        case MIM_STEP_NORM:      mimp_norm_rows(run, s); break;
+        case MIM_STEP_NORM:
+            mimp_norm_rows(run, s);
+            if (i && s[-1].kind == MIM_STEP_POOL)
+                mimp_put_features(run);
+            break;
         case MIM_STEP_POOL:
-            mimp_put_features(run);
+            if (i + 1 == h->step_count || s[1].kind != MIM_STEP_NORM)
+                mimp_put_features(run);
             mimp_pool_run(run, s);
             if (out->pooled)
                 mimp_copy_out(out->pooled, run->pooled, h->pooled_dim);
@@ -4611,18 +5959,26 @@ static mim_status mimp_walk(mimp_run *run)
     return MIM_OK;
 }
 
-static mim_status mimp_encode(mim_session *s, const mim_image *image, const mim_output *out, float *prediction)
+/* Encodes an image, or else `count` tokens. */
+static mim_status mimp_encode(mim_session *s, const mim_image *image, const float *embedded, const uint32_t *visible, uint32_t count,
+                              const mim_output *out, float *prediction)
 {
     mimp_run run;
     mim_status status;
     uint32_t i;
-    if (!s || !s->model || !image || !out)
+    if (!s || !s->model || !out || (!image && !embedded))
+        return MIM_ERR_ARGUMENT;
+    if (image && !s->model->steps[0].tensor[0])
+        return MIM_ERR_MISSING;
+    if (image && s->model->header->coordinates && !image->coordinates)
         return MIM_ERR_ARGUMENT;
     MIM_MEMSET(&run, 0, sizeof run);
     run.s = s;
     run.model = s->model;
     run.image = image;
+    run.embedded = embedded;
     run.out = out;
+    run.layer = out->layers;
     run.prediction = prediction;
     run.arena.base = s->arena;
     for (i = 0; i < s->model->header->decoder_step; i++) {
@@ -4631,14 +5987,14 @@ static mim_status mimp_encode(mim_session *s, const mim_image *image, const mim_
         if (s->model->steps[i].kind == MIM_STEP_NORM)
             run.final_norm = &s->model->steps[i];
     }
-    status = mimp_check_output(s->model, out);
+    status = mimp_check_output(s, run.last_attention, out);
     if (status)
         return status;
-    if (out->attention && !run.last_attention)
-        return MIM_ERR_MISSING;
-    run.tokens = mimp_most_tokens(s);
     mimp_run_memory(&run);
-    status = mimp_mark_visible(&run);
+    run.listed = visible != NULL;
+    if (image && !visible)
+        count = run.unit_height ? run.patches / (run.unit_height * run.unit_width) : run.patches;
+    status = mimp_mark_visible(&run, visible, count);
     if (status)
         return status;
     return mimp_walk(&run);
@@ -4646,18 +6002,32 @@ static mim_status mimp_encode(mim_session *s, const mim_image *image, const mim_
 
 MIMP_PUBLIC mim_status mim_encode(mim_session *session, const mim_image *image, const mim_output *output)
 {
-    return mimp_encode(session, image, output, NULL);
+    return image ? mimp_encode(session, image, NULL, image->visible, image->visible_count, output, NULL) : MIM_ERR_ARGUMENT;
+}
+
+MIMP_PUBLIC mim_status mim_encode_tokens(mim_session *session, const float *tokens, const uint32_t *visible, uint32_t count,
+                                         const mim_output *output)
+{
+    return mimp_encode(session, NULL, tokens, visible, count, output, NULL);
 }
 
 MIMP_PUBLIC mim_status mim_reconstruct(mim_session *session, const mim_image *image, const mim_output *output, float *prediction)
 {
     mim_output none;
-    if (!session || !prediction)
+    if (!session || !image || !prediction)
         return MIM_ERR_ARGUMENT;
     if (!session->desc.decoder)
         return MIM_ERR_MISSING;
     MIM_MEMSET(&none, 0, sizeof none);
-    return mimp_encode(session, image, output ? output : &none, prediction);
+    return mimp_encode(session, image, NULL, image->visible, image->visible_count, output ? output : &none, prediction);
+}
+
+MIMP_PUBLIC const float *mim_table(const mim_model *model, uint32_t *rows)
+{
+    const uint32_t index = model && model->header ? model->steps[0].tensor[5] : 0;
+    if (rows)
+        *rows = index ? model->tensors[index - 1].rows : 0;
+    return index ? mimp_plain(model, index) : NULL;
 }
 
 MIMP_PUBLIC const char *mim_status_string(mim_status status)

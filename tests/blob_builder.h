@@ -74,6 +74,7 @@ static inline mim_blob_step *builder_step(builder *b, uint16_t kind)
 static inline void builder_positions(mim_blob_step *s, const spec *p)
 {
     s->rule = p->positions;
+    s->stored_frames = p->positions ? 1 : 0;
     s->stored_height = p->positions ? p->stored_height : 0;
     s->stored_width = p->positions ? p->stored_width : 0;
     s->position_offset = p->positions == MIM_POSITIONS_CUBIC || p->positions == MIM_POSITIONS_LINEAR ? p->position_offset : 0;
@@ -121,19 +122,20 @@ static inline void builder_blocks(builder *b, uint32_t blocks, uint32_t dim, uin
         s->tensor[2] = builder_matrix(b, type, dim, hidden, 0);
         if (tap && b->model->inner_norms)
             s->tensor[3] = builder_plain(b, 2, hidden);
-        s->rule = b->model->gelu;
+        s->activation = b->model->gelu;
         s->flags = tap ? (uint16_t)(MIM_STEP_TAP | (b->model->gated ? MIM_STEP_GATED : 0)) : 0;
     }
 }
 
-enum { BUILDER_TABLE, BUILDER_NORM, BUILDER_ROTARY };
+enum { BUILDER_TABLE, BUILDER_NORM, BUILDER_ROTARY, BUILDER_METADATA };
 
 static inline void builder_fill_plain(uint8_t *at, const mim_blob_tensor *t, int use)
 {
     uint32_t i, n = t->rows * t->columns;
     for (i = 0; i < n; i++) {
         const float x = use == BUILDER_NORM ? (i < t->columns) + uniform(-0.2f, 0.2f)
-            : use == BUILDER_ROTARY && i >= t->columns ? (float)between(0, 2) : uniform(-0.5f, 0.5f);
+            : use == BUILDER_ROTARY && i >= t->columns ? (float)between(0, 3)
+            : use == BUILDER_METADATA && i < t->columns ? (float)between(0, 2) : uniform(-0.5f, 0.5f);
         memcpy(at + (size_t)i * 4, &x, 4);
     }
 }
@@ -188,6 +190,7 @@ static inline mim_blob_header builder_header(const spec *p)
     h.image_height = p->grid_height * p->patch_height;
     h.image_width = p->grid_width * p->patch_width;
     h.patch_height = p->patch_height;
+    h.frames = h.patch_frames = h.groups = h.unit_height = h.unit_width = 1;
     h.patch_width = p->patch_width;
     h.dim = p->dim;
     h.depth = p->blocks;
@@ -213,20 +216,64 @@ static inline mim_blob_header builder_header(const spec *p)
     return h;
 }
 
-/* The blob, 64-byte aligned; free() it. */
+/* Puts the parts together: the blob, 64-byte aligned; free() it. */
+static inline uint8_t *builder_finish(builder *of, mim_blob_header h, size_t *bytes)
+{
+    builder b = *of;
+    uint64_t end;
+    void *memory;
+    uint8_t *blob;
+    uint32_t i, j;
+    h.step_count = b.steps;
+    h.tensor_count = b.tensors;
+    end = sizeof h + b.steps * sizeof b.step[0] + b.tensors * sizeof b.tensor[0];
+    for (i = 0; i < b.tensors; i++) {
+        b.tensor[i].at = (end + MIM_BLOB_ALIGN - 1) / MIM_BLOB_ALIGN * MIM_BLOB_ALIGN;
+        end = b.tensor[i].at + mim_tensor_bytes(&b.tensor[i]);
+    }
+    h.bytes = end;
+    *bytes = (size_t)end;
+    if (posix_memalign(&memory, 64, *bytes))
+        perror("posix_memalign"), exit(2);
+    blob = (uint8_t *)memset(memory, 0, *bytes);
+    memcpy(blob, &h, sizeof h);
+    memcpy(blob + sizeof h, b.step, b.steps * sizeof b.step[0]);
+    memcpy(blob + sizeof h + b.steps * sizeof b.step[0], b.tensor, b.tensors * sizeof b.tensor[0]);
+    check_state = b.model->seed * 2 + 1;
+    for (i = 0; i < b.tensors; i++) {
+        int use = BUILDER_TABLE;
+        for (j = 0; j < b.steps; j++) {
+            const uint16_t *slot = b.step[j].tensor, kind = b.step[j].kind;
+            const uint16_t inner = kind == MIM_STEP_ATTENTION ? slot[5] : kind == MIM_STEP_MLP || kind == MIM_STEP_EMBED ? slot[3]
+                : kind == MIM_STEP_CONV ? slot[2] : 0;
+            if (b.step[j].eps > 0 && (slot[0] == i + 1 || inner == i + 1))
+                use = BUILDER_NORM;
+            if (kind == MIM_STEP_ATTENTION && slot[4] == i + 1)
+                use = BUILDER_ROTARY;
+            if (kind == MIM_STEP_EMBED && slot[4] == i + 1)
+                use = BUILDER_METADATA;
+        }
+        if (b.tensor[i].layout == MIM_PLAIN)
+            builder_fill_plain(blob + b.tensor[i].at, &b.tensor[i], use);
+        else
+            builder_fill_matrix(blob + b.tensor[i].at, &b.tensor[i], b.row_head[i]);
+    }
+    h.checksum = mim_checksum(blob, *bytes);
+    memcpy(blob, &h, sizeof h);
+    return blob;
+}
+
 static inline uint8_t *blob_build(const spec *p, size_t *bytes)
 {
     const uint32_t prefix = p->cls + p->registers, pixels = p->channels * p->patch_height * p->patch_width;
     mim_blob_header h = builder_header(p);
     builder b;
     mim_blob_step *s;
-    uint64_t end;
-    void *memory;
-    uint8_t *blob;
-    uint32_t i, j;
     memset(&b, 0, sizeof b);
     b.model = p;
     s = builder_step(&b, MIM_STEP_EMBED);
+    s->kernel_height = (uint16_t)p->patch_height;
+    s->kernel_width = (uint16_t)p->patch_width;
     s->tensor[0] = builder_matrix(&b, p->type == MIM_Q8 ? (uint32_t)MIM_F16 : p->type, p->dim, pixels, 0);
     if (prefix)
         s->tensor[1] = builder_plain(&b, prefix, p->dim);
@@ -258,39 +305,7 @@ static inline uint8_t *blob_build(const spec *p, size_t *bytes)
         builder_step(&b, MIM_STEP_NORM)->tensor[0] = builder_plain(&b, 2, p->decoder_dim);
         builder_step(&b, MIM_STEP_PREDICT)->tensor[0] = builder_matrix(&b, p->type, pixels, p->decoder_dim, 0);
     }
-    h.step_count = b.steps;
-    h.tensor_count = b.tensors;
-    end = sizeof h + b.steps * sizeof b.step[0] + b.tensors * sizeof b.tensor[0];
-    for (i = 0; i < b.tensors; i++) {
-        b.tensor[i].at = (end + MIM_BLOB_ALIGN - 1) / MIM_BLOB_ALIGN * MIM_BLOB_ALIGN;
-        end = b.tensor[i].at + mim_tensor_bytes(&b.tensor[i]);
-    }
-    h.bytes = end;
-    *bytes = (size_t)end;
-    if (posix_memalign(&memory, 64, *bytes))
-        perror("posix_memalign"), exit(2);
-    blob = (uint8_t *)memset(memory, 0, *bytes);
-    memcpy(blob, &h, sizeof h);
-    memcpy(blob + sizeof h, b.step, b.steps * sizeof b.step[0]);
-    memcpy(blob + sizeof h + b.steps * sizeof b.step[0], b.tensor, b.tensors * sizeof b.tensor[0]);
-    check_state = p->seed * 2 + 1;
-    for (i = 0; i < b.tensors; i++) {
-        int use = BUILDER_TABLE;
-        for (j = 0; j < b.steps; j++) {
-            const uint16_t *slot = b.step[j].tensor, inner = b.step[j].kind == MIM_STEP_ATTENTION ? slot[5] : b.step[j].kind == MIM_STEP_MLP ? slot[3] : 0;
-            if (b.step[j].eps > 0 && (slot[0] == i + 1 || inner == i + 1))
-                use = BUILDER_NORM;
-            if (b.step[j].kind == MIM_STEP_ATTENTION && slot[4] == i + 1)
-                use = BUILDER_ROTARY;
-        }
-        if (b.tensor[i].layout == MIM_PLAIN)
-            builder_fill_plain(blob + b.tensor[i].at, &b.tensor[i], use);
-        else
-            builder_fill_matrix(blob + b.tensor[i].at, &b.tensor[i], b.row_head[i]);
-    }
-    h.checksum = mim_checksum(blob, *bytes);
-    memcpy(blob, &h, sizeof h);
-    return blob;
+    return builder_finish(&b, h, bytes);
 }
 
 /* A ViT as they come, of a size that takes microseconds: CLS, positions, two blocks, norm, head. */
@@ -359,6 +374,266 @@ static inline spec spec_random_block(uint32_t type)
     return p;
 }
 
+/* ---- models on grids that change ---- */
+
+enum { GRID_SWIN, GRID_HIERA, GRID_VITDET, GRID_MVIT, GRID_CONVMAE, GRID_VIDEO, GRID_GROUPS, GRID_TOKENS, GRID_KINDS };
+
+static inline mim_blob_step *grid_attention(builder *b, uint32_t dim, uint32_t to, uint32_t heads, uint32_t head_dim)
+{
+    const int q8 = b->model->type == MIM_Q8;
+    mim_blob_step *s = builder_step(b, MIM_STEP_ATTENTION);
+    s->flags = between(0, 1) && dim == to ? MIM_STEP_POST_NORM : 0;
+    s->tensor[0] = builder_plain(b, 2, s->flags ? to : dim);
+    s->tensor[1] = builder_matrix(b, b->model->type, heads * 3 * builder_up(head_dim, 16), dim, head_dim);
+    s->tensor[2] = builder_matrix(b, b->model->type, to, heads * head_dim, 0);
+    s->heads = heads;
+    s->head_dim = head_dim;
+    s->scale = 1.0f / sqrtf((float)head_dim);
+    s->key_max = q8 ? (uint8_t)b->model->key_max : 0;
+    s->value_max = q8 ? (uint8_t)b->model->value_max : 0;
+    s->qk_norm = (uint8_t)between(MIM_QK_NONE, MIM_QK_UNIT);
+    if (s->qk_norm)
+        s->tensor[6] = s->qk_norm == MIM_QK_UNIT ? builder_plain(b, 1, heads) : builder_plain(b, 4, builder_up(head_dim, 16));
+    if (s->qk_norm == MIM_QK_UNIT)
+        s->scale = 0;
+    if (dim != to)
+        s->tensor[7] = builder_matrix(b, b->model->type, to, dim, 0);
+    return s;
+}
+
+static inline void grid_window(mim_blob_step *s, uint32_t window, uint32_t height, uint32_t width, int shift)
+{
+    s->window = (uint8_t)window;
+    s->window_height = (uint16_t)height;
+    s->window_width = (uint16_t)width;
+    if (shift) {
+        s->shift_height = (uint16_t)between(0, height - 1);
+        s->shift_width = (uint16_t)between(0, width - 1);
+    }
+    s->mask = s->shift_height || s->shift_width ? 100.0f : 0;
+    s->roll_padded = (uint8_t)(s->mask > 0 && between(0, 1));
+}
+
+static inline mim_blob_step *grid_mlp(builder *b, uint32_t dim, int depthwise)
+{
+    const uint32_t hidden = between(8, 50);
+    mim_blob_step *s = builder_step(b, MIM_STEP_MLP);
+    s->flags = (uint16_t)(MIM_STEP_TAP | (between(0, 1) ? MIM_STEP_POST_NORM : 0));
+    s->tensor[0] = builder_plain(b, 2, dim);
+    s->tensor[1] = builder_matrix(b, b->model->type, hidden, dim, 0);
+    s->tensor[2] = builder_matrix(b, b->model->type, dim, hidden, 0);
+    s->activation = depthwise && between(0, 1) ? 0 : between(MIM_GELU_ERF, MIM_SILU);
+    if (depthwise) {
+        s->kernel_height = (uint16_t)(2 * between(0, 2) + 1);
+        s->kernel_width = (uint16_t)(2 * between(0, 2) + 1);
+        s->tensor[4] = builder_plain(b, (uint32_t)s->kernel_height * s->kernel_width + 1, hidden);
+    }
+    return s;
+}
+
+/* kernel = stride: cells that do not overlap. */
+static inline mim_blob_step *grid_conv(builder *b, uint32_t dim, uint32_t to, uint32_t kernel, uint32_t stride, uint32_t padding)
+{
+    mim_blob_step *s = builder_step(b, MIM_STEP_CONV);
+    s->kernel_height = s->kernel_width = (uint16_t)kernel;
+    s->stride_height = s->stride_width = (uint16_t)stride;
+    s->padding_height = s->padding_width = (uint16_t)padding;
+    if (between(0, 1))
+        s->tensor[0] = builder_plain(b, 2, kernel * kernel * dim);
+    s->tensor[1] = builder_matrix(b, b->model->type, to, kernel * kernel * dim, 0);
+    if (between(0, 1))
+        s->tensor[2] = builder_plain(b, 2, to);
+    s->eps = s->tensor[0] || s->tensor[2] ? 1e-5f : 0;
+    s->activation = between(0, 2) ? 0 : MIM_GELU_ERF;
+    return s;
+}
+
+static inline void grid_table(builder *b, mim_blob_step *s, uint32_t rule, uint32_t height, uint32_t width, uint32_t cls)
+{
+    s->rule = rule;
+    s->stored_height = height;
+    s->stored_width = width;
+    s->tensor[3] = rule == MIM_BIAS_AXES ? builder_plain(b, 2 * height + 2 * width - 2, builder_up(s->head_dim, 16))
+                                         : builder_plain(b, s->heads, (2 * height - 1) * (2 * width - 1) + (cls ? 3 : 0));
+}
+
+/* A model of one of these kinds, drawn from the state of the random numbers. */
+static inline uint8_t *blob_grid(uint32_t kind, uint32_t type, size_t *bytes)
+{
+    spec p = spec_small(type);
+    const uint32_t dim = between(8, 40), heads = between(1, 3), head_dim = between(1, 12) * 2, wide = between(8, 40), h2 = between(1, 3);
+    uint32_t at = dim, joined = 0, normed, i;
+    mim_blob_header h;
+    mim_blob_step *s;
+    builder b;
+    uint8_t *blob;
+    const uint64_t state = check_state;
+    memset(&b, 0, sizeof b);
+    p.seed = any32();
+    p.channels = between(1, 4);
+    p.patch_height = between(1, 4), p.patch_width = between(1, 4);
+    p.grid_height = between(1, 9), p.grid_width = between(1, 9);
+    p.cls = kind == GRID_MVIT ? between(0, 1) : kind == GRID_VIDEO || kind == GRID_GROUPS ? between(0, 1) : 0;
+    p.registers = 0, p.classes = 0, p.resize = MIM_RESIZE_SQUASH, p.dim = dim;
+    p.pool = MIM_POOL_MEAN_ALL;
+    p.weight_max = between(0, 1) ? 63 : 127, p.input_max = between(0, 1) ? 127 : 255;
+    p.key_max = between(0, 1) ? 63 : 127, p.value_max = between(0, 1) ? 63 : 127;
+    if (kind == GRID_HIERA || kind == GRID_CONVMAE)
+        p.grid_height = between(1, 3) * 4, p.grid_width = between(1, 3) * 4;
+    if (kind == GRID_TOKENS)
+        p.channels = p.patch_height = p.patch_width = p.grid_height = 1, p.grid_width = between(1, 40);
+    if (kind == GRID_VIDEO || kind == GRID_GROUPS)
+        p.grid_height = between(1, 4), p.grid_width = between(1, 4);
+    b.model = &p;
+    h = builder_header(&p);
+    h.unit_height = h.unit_width = kind == GRID_HIERA || kind == GRID_CONVMAE ? 4 : kind >= GRID_VIDEO;
+    h.patch_frames = kind == GRID_VIDEO ? between(1, 3) : 1;
+    h.frames = kind == GRID_VIDEO ? h.patch_frames * between(1, 3) : 1;
+    h.groups = kind == GRID_GROUPS ? between(2, 3) : 1;
+    h.coordinates = kind == GRID_VIDEO ? 2 : 0;
+    s = builder_step(&b, MIM_STEP_EMBED);
+    s->kernel_height = (uint16_t)p.patch_height;
+    s->kernel_width = (uint16_t)p.patch_width;
+    if (kind == GRID_HIERA || kind == GRID_MVIT) {           /* patches that overlap */
+        s->padding_height = (uint16_t)between(0, 2);
+        s->padding_width = (uint16_t)between(0, 2);
+        s->kernel_height = (uint16_t)(p.patch_height + 2 * s->padding_height - (s->padding_height && p.patch_height > 1));
+        s->kernel_width = (uint16_t)(p.patch_width + 2 * s->padding_width - (s->padding_width && p.patch_width > 1));
+    }
+    if (kind != GRID_TOKENS)
+        s->tensor[0] = builder_matrix(&b, type == MIM_Q8 ? (uint32_t)MIM_F16 : type, h.groups > 1 ? h.groups * builder_up(dim, 16) : dim,
+                                      p.channels * h.patch_frames * s->kernel_height * s->kernel_width, 0);
+    else
+        s->tensor[5] = builder_plain(&b, between(1, 5), dim);
+    if (p.cls)
+        s->tensor[1] = builder_plain(&b, 1, dim);
+    if (kind != GRID_TOKENS && between(0, 1)) {
+        s->rule = kind == GRID_VIDEO ? MIM_POSITIONS_FIXED : between(MIM_POSITIONS_FIXED, MIM_POSITIONS_CORNERS);
+        s->stored_frames = between(0, 1) ? 1 : h.frames / h.patch_frames * h.groups;
+        s->stored_height = s->rule == MIM_POSITIONS_FIXED ? p.grid_height : between(1, 6);
+        s->stored_width = s->rule == MIM_POSITIONS_FIXED ? p.grid_width : between(1, 6);
+        s->tensor[2] = builder_plain(&b, s->stored_frames * s->stored_height * s->stored_width, dim);
+    }
+    if (kind != GRID_TOKENS && between(0, 1)) {
+        s->tensor[3] = builder_plain(&b, 2, dim);
+        s->eps = 1e-5f;
+        s->activation = between(0, MIM_SILU);
+    }
+    if (h.coordinates)
+        s->tensor[4] = builder_plain(&b, 5, dim);
+    switch (kind) {
+    case GRID_SWIN:
+        for (i = 0; i < 3; i++) {
+            const uint32_t window = between(MIM_WINDOW_FIXED, MIM_WINDOW_SQUARE), wh = between(1, 5), ww = between(1, 5);
+            s = grid_attention(&b, at, at, heads, head_dim);
+            grid_window(s, window, wh, ww, between(0, 1) != 0);
+            if (between(0, 2))
+                grid_table(&b, s, window == MIM_WINDOW_FIXED ? MIM_BIAS_FIXED : between(0, 1) ? MIM_BIAS_LINEAR : MIM_BIAS_GEOMETRIC, wh, ww, 0);
+            grid_mlp(&b, at, 0);
+            if (i < 2) {
+                grid_conv(&b, at, wide + i, 2, 2, 0);
+                at = wide + i;
+            }
+        }
+        break;
+    case GRID_HIERA:
+        for (i = 0; i < 3; i++) {
+            s = grid_attention(&b, at, i ? wide + i : at, heads, head_dim);
+            if (i < 2)
+                grid_window(s, MIM_WINDOW_FIXED, i ? 4 : 4, 4, 0);
+            if (i) {
+                s->thin = MIM_THIN_MAX;
+                s->kernel_height = s->kernel_width = s->stride_height = s->stride_width = 2;
+                s->flags = 0;
+                at = wide + i;
+            }
+            grid_mlp(&b, at, 0);
+            if (i < 2 && between(0, 1))
+                grid_conv(&b, at, wide + 2, i ? 2 : 4, i ? 2 : 4, 0)->flags = MIM_STEP_BRANCH;
+        }
+        break;
+    case GRID_VITDET:
+        for (i = 0; i < 2; i++) {
+            s = grid_attention(&b, at, at, heads, head_dim);
+            if (i == 0)
+                grid_window(s, MIM_WINDOW_FIXED, between(1, 5), between(1, 5), 0);
+            grid_table(&b, s, MIM_BIAS_AXES, between(1, 6), between(1, 6), 0);
+            grid_mlp(&b, at, 0);
+        }
+        grid_conv(&b, at, wide, 1, 1, 0);
+        grid_conv(&b, wide, wide, 3, 1, 1);
+        at = wide;
+        break;
+    case GRID_MVIT:
+        for (i = 0; i < 3; i++) {
+            s = grid_attention(&b, at, i ? wide + i : at, heads, head_dim);
+            s->flags = between(0, 1) ? MIM_STEP_ADD_QUERY | (between(0, 1) ? MIM_STEP_ADD_PREFIX_QUERY : 0) : 0;
+            s->tensor[0] = builder_plain(&b, 2, at);
+            s->thin = MIM_THIN_CONV;
+            s->kernel_height = s->kernel_width = 3;
+            s->stride_height = s->stride_width = (uint16_t)between(1, 2);
+            s->key_stride = (uint8_t)between(1, 4);
+            if (between(0, 1))
+                grid_table(&b, s, MIM_BIAS_AXES, between(1, 6), between(1, 6), 0);
+            s->tensor[8] = builder_plain(&b, 27, builder_up(head_dim, 16));
+            s->tensor[9] = builder_plain(&b, 6, builder_up(head_dim, 16));
+            at = i ? wide + i : at;
+            grid_mlp(&b, at, 0);
+        }
+        break;
+    case GRID_CONVMAE:
+        grid_mlp(&b, at, 1);
+        if (between(0, 1))
+            grid_conv(&b, at, wide, 4, 4, 0)->flags = MIM_STEP_BRANCH;
+        s = grid_conv(&b, at, h2 + 20, 2, 2, 0);
+        grid_mlp(&b, h2 + 20, 1);
+        s = grid_conv(&b, h2 + 20, wide, 2, 2, 0);
+        s->rule = MIM_POSITIONS_CUBIC;
+        s->stored_frames = 1;
+        s->stored_height = s->stored_width = between(1, 4);
+        s->tensor[3] = builder_plain(&b, s->stored_height * s->stored_width, wide);
+        at = wide;
+        grid_attention(&b, at, at, heads, head_dim);
+        grid_mlp(&b, at, 0);
+        break;
+    default:
+        for (i = 0; i < 2; i++) {
+            s = grid_attention(&b, at, at, heads, head_dim);
+            if (kind == GRID_VIDEO) {
+                s->rotary = (uint8_t)between(MIM_ROTARY_PAIRS, MIM_ROTARY_HALVES);
+                s->rotary_grid = MIM_GRID_INDEX;
+                s->tensor[4] = builder_plain(&b, 2, head_dim);
+            }
+            grid_mlp(&b, at, 0);
+        }
+    }
+    for (i = 0; i < b.steps; i++)
+        joined |= b.step[i].flags & MIM_STEP_BRANCH;
+    normed = joined || between(0, 1);
+    if (normed) {
+        s = builder_step(&b, MIM_STEP_NORM);
+        s->flags = joined ? MIM_STEP_JOIN : 0;
+        s->tensor[0] = builder_plain(&b, 2, at);
+    }
+    s = builder_step(&b, MIM_STEP_POOL);
+    s->rule = p.pool;
+    if (!normed && between(0, 1)) {                          /* the pooled feature is of tokens before the norm */
+        s = builder_step(&b, MIM_STEP_NORM);
+        s->tensor[0] = builder_plain(&b, 2, at);
+    }
+    for (i = 0, h.depth = 0; i < b.steps; i++) {
+        h.depth += b.step[i].flags & MIM_STEP_TAP;
+        if (b.step[i].kind == MIM_STEP_NORM)
+            b.step[i].eps = 1e-5f;
+    }
+    h.dim = h.pooled_dim = at;
+    h.decoder_step = b.steps;
+    blob = builder_finish(&b, h, bytes);
+    check_state = state + 0x9e3779b97f4a7c15u * (kind + 1);
+    any32();
+    return blob;
+}
+
 /* ---- running what was built ---- */
 
 /* Everything that one encode can give, end to end in one piece of memory with an inaccessible page behind it. */
@@ -378,29 +653,44 @@ static inline float *results_take(float **next, size_t n)
     return n ? p : NULL;
 }
 
-static inline void results_for(results *r, const mim_model *model, uint32_t visible, uint32_t grid, int decoder)
+/* Room for everything that a session can give of `visible` mask units (0: all of the image). */
+static inline void results_for(results *r, const mim_session *session, uint32_t visible, int decoder)
 {
-    const mim_blob_header *h = model->header;
-    const size_t prefix = h->has_cls + h->registers, t = prefix + visible, d = h->dim;
-    const size_t pixels = decoder ? (size_t)grid * h->patch_height * h->patch_width * h->channels : 0;
-    size_t heads = 0;
+    const mim_blob_header *h = session->model->header;
+    const uint32_t grid = session->tokens - session->prefix, units = h->unit_height ? grid / (h->unit_height * h->unit_width) : 1;
+    const size_t pixels = decoder ? (size_t)grid * h->patch_frames * h->patch_height * h->patch_width * h->channels : 0;
+    size_t heads = 0, layers = 0, t, d;
+    mim_grid last, at;
     float *next;
     uint32_t i;
-    for (i = 0; i < h->decoder_step; i++)
-        if (model->steps[i].kind == MIM_STEP_ATTENTION)
-            heads = model->steps[i].heads;
-    r->count = t * d + (prefix + visible) * d + h->pooled_dim + h->classes + heads * t * t + h->depth * t * d + pixels;
+    visible = visible ? visible : units;
+    CHECK(mim_shape(session, 0, &last) == MIM_OK && mim_shape(session, h->depth + 1, &at) == MIM_ERR_ARGUMENT);
+    t = session->prefix + (size_t)(last.tokens - session->prefix) / units * visible;
+    d = last.dim;
+    for (i = 0; i < h->decoder_step; i++) {
+        const mim_blob_step *s = &session->model->steps[i];
+        if (s->kind == MIM_STEP_ATTENTION)
+            heads = s->window || s->thin ? 0 : s->heads;
+        if (s->kind == MIM_STEP_CONV && !(s->stride_height == 1 && s->stride_width == 1 && s->kernel_height == 2 * s->padding_height + 1
+                                          && s->kernel_width == 2 * s->padding_width + 1))
+            heads = 0;
+    }
+    for (i = 1; i <= h->depth; i++) {
+        CHECK(mim_shape(session, i, &at) == MIM_OK && at.tokens == session->prefix + at.frames * at.height * at.width);
+        layers += (session->prefix + (size_t)(at.tokens - session->prefix) / units * visible) * at.dim;
+    }
+    r->count = t * d + t * d + h->pooled_dim + h->classes + heads * t * t + layers + pixels;
     r->values = next = (float *)guard_high(&r->memory, r->count * 4, 4);
     memset(r->values, 0xff, r->count * 4);
     memset(&r->out, 0, sizeof r->out);
     r->out.tokens = results_take(&next, t * d);
     r->out.cls = results_take(&next, h->has_cls * d);
     r->out.registers = results_take(&next, h->registers * d);
-    r->out.patches = results_take(&next, visible * d);
+    r->out.patches = results_take(&next, (t - session->prefix) * d);
     r->out.pooled = results_take(&next, h->pooled_dim);
     r->out.logits = results_take(&next, h->classes);
     r->out.attention = results_take(&next, heads * t * t);
-    r->out.layers = results_take(&next, h->depth * t * d);
+    r->out.layers = results_take(&next, layers);
     for (i = 0; i < h->depth; i++)
         r->layer[i] = i + 1;
     r->out.layer = r->layer;
@@ -440,9 +730,12 @@ static inline mim_status run_model(results *r, guard *arena, const mim_model *mo
     status = mim_begin(&s, model, desc, &memory);
     if (status)
         return status;
-    results_for(r, model, image->visible ? image->visible_count : s.grid_height * s.grid_width, s.grid_height * s.grid_width,
-                s.desc.decoder != 0);
-    status = r->prediction ? mim_reconstruct(&s, image, &r->out, r->prediction) : mim_encode(&s, image, &r->out);
+    results_for(r, &s, image->visible ? image->visible_count : 0, s.desc.decoder != 0);
+    if (!model->steps[0].tensor[0])                          /* a token model: the planes are its tokens */
+        status = mim_encode_tokens(&s, (const float *)image->pixels, image->visible, image->visible ? image->visible_count
+            : (s.tokens - s.prefix) / (model->header->unit_height ? model->header->unit_height * model->header->unit_width : 1), &r->out);
+    else
+        status = r->prediction ? mim_reconstruct(&s, image, &r->out, r->prediction) : mim_encode(&s, image, &r->out);
     if (!guard_intact(arena))
         CHECK_THAT(0, "memory beside the arena was written");
     return status;

@@ -144,7 +144,7 @@ static double ref_bias(const mim_model *m, const mim_blob_step *s, const places 
 static void ref_rotate(const mim_model *m, const mim_blob_step *s, const places *at, size_t token, double *x)
 {
     const uint32_t half = s->head_dim / 2, patch = token < at->prefix ? 0 : at->patch[token - at->prefix];
-    double place[3] = { 0, patch / at->width, patch % at->width };
+    double place[4] = { 0, patch / at->width, patch % at->width, 0 };
     uint32_t i;
     if (!s->tensor[4] || token < at->prefix)
         return;
@@ -212,7 +212,7 @@ static void ref_mlp(const mim_model *m, const mim_blob_step *s, double *x, size_
     size_t i, j;
     for (i = 0; i < t; i++)
         for (j = 0; j < hidden; j++)
-            h[i * hidden + j] = ref_act(f[i * rows + j], s->rule) * (s->flags & MIM_STEP_GATED ? f[i * rows + rows / 2 + j] : 1);
+            h[i * hidden + j] = ref_act(f[i * rows + j], s->activation) * (s->flags & MIM_STEP_GATED ? f[i * rows + rows / 2 + j] : 1);
     if (s->tensor[3]) {
         free(y);
         y = ref_norm(m, s->tensor[3], h, t, hidden, (double)s->eps);
@@ -224,8 +224,9 @@ static void ref_mlp(const mim_model *m, const mim_blob_step *s, double *x, size_
 }
 
 /* Runs the model on the planes as trained and fills r->values, in the caller's order, as run_model does. */
-static void reference(results *r, const mim_model *m, const uint32_t *visible, uint32_t n, int decoder)
+static void reference(results *r, const mim_session *session, const uint32_t *visible, uint32_t n, int decoder)
 {
+    const mim_model *m = session->model;
     const mim_blob_header *h = m->header;
     const uint32_t gw = h->image_width / h->patch_width, grid = gw * (h->image_height / h->patch_height), prefix = h->has_cls + h->registers;
     const size_t t = prefix + n, pixels = (size_t)h->channels * h->patch_height * h->patch_width;
@@ -239,7 +240,7 @@ static void reference(results *r, const mim_model *m, const uint32_t *visible, u
     at.patch = visible ? visible : all;
     at.prefix = prefix;
     at.height = grid / gw, at.width = gw;
-    results_for(r, m, n, grid, decoder);
+    results_for(r, session, n, decoder);
     for (i = 0; i < h->decoder_step; i++)
         if (m->steps[i].kind == MIM_STEP_ATTENTION)
             last = i;
@@ -384,12 +385,13 @@ static void test_reference(uint32_t type)
         uint32_t visible[36], i;
         const setting how = { 0, 0, 0xff };
         mim_session_desc desc;
+        mim_session prepared;
         mim_image image;
         subject s;
         p.stored_height = p.grid_height, p.stored_width = p.grid_width;
         if (p.rotary_grid == MIM_GRID_SCALED && !p.bias)       /* scaled to another grid; interpolation is for the golden models */
             p.positions = MIM_POSITIONS_NONE, p.stored_height = between(1, 9), p.stored_width = between(1, 9);
-        p.dim = between(8, 70), p.decoder_dim = p.decoder_dim ? between(8, 40) : 0;     /* a norm over less is a coin toss */
+        p.dim = between(16, 70), p.decoder_dim = p.decoder_dim ? between(16, 40) : 0;     /* a norm over less is a coin toss */
         p.hidden = between(8, 90), p.head_dim = p.inner_norms ? between(4, 18) * 2 : p.head_dim;
         p.weight_max = 127, p.input_max = 255;
         s = subject_of(p);
@@ -400,7 +402,8 @@ static void test_reference(uint32_t type)
             image.visible = visible;
             image.visible_count = shuffled(visible, p.grid_height * p.grid_width, between(1, p.grid_height * p.grid_width));
         }
-        reference(&two, &s.model, image.visible, image.visible ? image.visible_count : p.grid_height * p.grid_width, desc.decoder != 0);
+        CHECK(mimp_prepare(&prepared, &s.model, &desc) == MIM_OK);
+        reference(&two, &prepared, image.visible, image.visible ? image.visible_count : p.grid_height * p.grid_width, desc.decoder != 0);
         for (i = 0; i < MIMP_TABLE; i++) {
             const double far = (desc.cpu = mimp_table[i]->cpu, mimp_available(desc.cpu))
                 ? (CHECK(run_model(&one, &arena, &s.model, &desc, &image, how) == MIM_OK), apart(two.values, one.values, one.count)) : 0;

@@ -128,13 +128,25 @@ static void test_header(void)
     HEADER(patch_height, MIM_MAX_PATCH + 1, MIM_ERR_HEADER);
     HEADER(patch_width, 0, MIM_ERR_HEADER);
     HEADER(patch_width, MIM_MAX_PATCH + 1, MIM_ERR_HEADER);
-    ELSEWHERE(patch_width, h.patch_width * 2, MIM_ERR_TENSOR);
+    ELSEWHERE(patch_width, h.patch_width * 2, MIM_ERR_STEP);
+    HEADER(frames, 0, MIM_ERR_HEADER);
+    ELSEWHERE(frames, 2, MIM_ERR_STEP);
+    HEADER(frames, MIM_MAX_FRAMES + 1, MIM_ERR_HEADER);
+    HEADER(patch_frames, 0, MIM_ERR_HEADER);
+    HEADER(patch_frames, MIM_MAX_PATCH_FRAMES + 1, MIM_ERR_HEADER);
+    HEADER(groups, 0, MIM_ERR_HEADER);
+    HEADER(groups, MIM_MAX_GROUPS + 1, MIM_ERR_HEADER);
+    ELSEWHERE(groups, 2, MIM_ERR_TENSOR);
+    HEADER(coordinates, MIM_MAX_COORDINATES + 1, MIM_ERR_HEADER);
+    ELSEWHERE(coordinates, 1, MIM_ERR_STEP);
+    HEADER(unit_height, 0x80000000, MIM_ERR_HEADER);
+    HEADER(unit_width, 0, MIM_ERR_HEADER);
     HEADER(dim, 0, MIM_ERR_HEADER);
     HEADER(dim, MIM_MAX_DIM + 1, MIM_ERR_HEADER);
     HEADER(dim, 0xffffffff, MIM_ERR_HEADER);
-    ELSEWHERE(dim, h.dim - 1, MIM_ERR_TENSOR);
-    ELSEWHERE(dim, h.dim + 1, MIM_ERR_TENSOR);
-    ELSEWHERE(dim, MIM_MAX_DIM, MIM_ERR_TENSOR);
+    HEADER(dim, h.dim - 1, MIM_ERR_HEADER);
+    HEADER(dim, h.dim + 1, MIM_ERR_HEADER);
+    HEADER(dim, MIM_MAX_DIM, MIM_ERR_HEADER);
     HEADER(depth, MIM_MAX_DEPTH + 1, MIM_ERR_HEADER);
     HEADER(depth, h.depth - 1, MIM_ERR_HEADER);
     HEADER(depth, h.depth + 1, MIM_ERR_HEADER);
@@ -344,6 +356,8 @@ static void test_steps(void)
         const mim_blob_step s = *step(i);
         const size_t at = sizeof(mim_blob_header) + i * sizeof s, end = at + sizeof s;
         const int block = s.kind == MIM_STEP_ATTENTION || s.kind == MIM_STEP_MLP, encoder = i < header()->decoder_step;
+        const uint32_t flags = !block ? 0u : !encoder ? (uint32_t)MIM_STEP_POST_NORM : s.kind == MIM_STEP_MLP ? MIM_STEP_POST_NORM | MIM_STEP_TAP
+            : MIM_STEP_POST_NORM | MIM_STEP_TAP | MIM_STEP_ADD_QUERY | MIM_STEP_ADD_PREFIX_QUERY;
         const int attention = s.kind == MIM_STEP_ATTENTION, normalizes = block || s.kind == MIM_STEP_NORM || s.kind == MIM_STEP_POOL;
         mim_model model;
         for (v = 0; v < 65536; v += v < 300 ? 1 : 251) {
@@ -351,14 +365,14 @@ static void test_steps(void)
             if (word != s.kind) {
                 step(i)->kind = word;
                 CHECK_THAT(open_now(&model) != MIM_OK, "step %u as kind %u", i, v);
-                if (v == 0 || v > MIM_STEP_PREDICT)
+                if (v == 0 || v > MIM_STEP_CONV)
                     CHECK(open_now(&model) == MIM_ERR_STEP && model.fault_at == at);
                 step(i)->kind = s.kind;
             }
-            if (s.kind != MIM_STEP_MLP && ((word & ~(uint32_t)MIM_STEP_TAP) || (word && !(block && encoder))))
+            if (s.kind != MIM_STEP_MLP && (word & ~flags))
                 expect(at + offsetof(mim_blob_step, flags), &word, 2, MIM_ERR_STEP, at, end, "flags");
         }
-        for (j = 0; j < 8; j++) {
+        for (j = 0; j < 12; j++) {
             const size_t slot = at + offsetof(mim_blob_step, tensor) + 2 * j;
             for (v = 0; v < 65536; v += v <= header()->tensor_count ? 1 : 509) {
                 step(i)->tensor[j] = (uint16_t)v;
@@ -368,7 +382,7 @@ static void test_steps(void)
                     CHECK_THAT(open_now(&model) == MIM_ERR_STEP && model.fault_at >= at && model.fault_at < end, "step %u tensor[%u] = %u", i,
                                j, v);
                 else if (open_now(&model) == MIM_OK) {       /* only another tensor of the same shape, or none where it may be absent */
-                    const int optional = (s.kind == MIM_STEP_UNMASK && j == 2) || (attention && j > 2) || (s.kind == MIM_STEP_MLP && j == 3);
+                    const int optional = (s.kind == MIM_STEP_EMBED && j == 5) || (s.kind == MIM_STEP_UNMASK && j == 2) || (attention && j > 2) || (s.kind == MIM_STEP_MLP && j == 3);
                     if (v && !s.tensor[j])
                         CHECK_THAT(optional, "step %u tensor[%u] = %u", i, j, v);
                     else if (v)
@@ -427,7 +441,7 @@ static void test_steps(void)
     STEP(MIM_STEP_EMBED, rule, uint32_t, MIM_POSITIONS_NONE, MIM_ERR_STEP);
     STEP(MIM_STEP_EMBED, rule, uint32_t, MIM_POSITIONS_FIXED, MIM_OK);
     STEP(MIM_STEP_EMBED, rule, uint32_t, MIM_POSITIONS_LINEAR, MIM_OK);
-    STEP(MIM_STEP_EMBED, rule, uint32_t, MIM_POSITIONS_LINEAR + 1, MIM_ERR_STEP);
+    STEP(MIM_STEP_EMBED, rule, uint32_t, MIM_POSITIONS_CORNERS + 1, MIM_ERR_STEP);
     STEP(MIM_STEP_EMBED, rule, uint32_t, 0x80000002, MIM_ERR_STEP);
     STEP(MIM_STEP_UNMASK, rule, uint32_t, MIM_POSITIONS_NONE, MIM_ERR_STEP);
     STEP(MIM_STEP_EMBED, stored_height, uint32_t, 0, MIM_ERR_STEP);
@@ -447,10 +461,10 @@ static void test_steps(void)
     STEP(MIM_STEP_ATTENTION, head_dim, uint32_t, MIM_MAX_HEAD_DIM + 1, MIM_ERR_STEP);
     STEP(MIM_STEP_ATTENTION, head_dim, uint32_t, 0xffffffff, MIM_ERR_STEP);
     STEP(MIM_STEP_ATTENTION, scale, float, 0, MIM_OK);
-    STEP(MIM_STEP_MLP, rule, uint32_t, 0, MIM_ERR_STEP);
-    STEP(MIM_STEP_MLP, rule, uint32_t, MIM_GELU_QUICK, MIM_OK);
-    STEP(MIM_STEP_MLP, rule, uint32_t, MIM_SILU, MIM_OK);
-    STEP(MIM_STEP_MLP, rule, uint32_t, MIM_SILU + 1, MIM_ERR_STEP);
+    STEP(MIM_STEP_MLP, activation, uint32_t, 0, MIM_ERR_STEP);
+    STEP(MIM_STEP_MLP, activation, uint32_t, MIM_GELU_QUICK, MIM_OK);
+    STEP(MIM_STEP_MLP, activation, uint32_t, MIM_SILU, MIM_OK);
+    STEP(MIM_STEP_MLP, activation, uint32_t, MIM_SILU + 1, MIM_ERR_STEP);
     STEP(MIM_STEP_ATTENTION, rotary, uint8_t, MIM_ROTARY_PAIRS, MIM_ERR_STEP);
     STEP(MIM_STEP_ATTENTION, rotary_grid, uint8_t, MIM_GRID_INDEX, MIM_ERR_STEP);
     STEP(MIM_STEP_MLP, rotary, uint8_t, MIM_ROTARY_PAIRS, MIM_ERR_STEP);
@@ -461,7 +475,7 @@ static void test_steps(void)
     STEP(MIM_STEP_POOL, rule, uint32_t, MIM_POOL_CLS_MEAN + 1, MIM_ERR_STEP);
 }
 
-/* Whether kinds k[0..n) are EMBED (ATTENTION | MLP)... [NORM] POOL HEAD, written another way than mim.h does. */
+/* Whether kinds k[0..n) are EMBED (ATTENTION | MLP)... POOL HEAD with one NORM before or after POOL at most, written another way than mim.h does. */
 static int grammatical(const uint16_t *k, uint32_t n)
 {
     uint32_t i = 0;
@@ -469,7 +483,10 @@ static int grammatical(const uint16_t *k, uint32_t n)
         return 0;
     while (i < n && (k[i] == MIM_STEP_ATTENTION || k[i] == MIM_STEP_MLP))
         i++;
-    i += i < n && k[i] == MIM_STEP_NORM;
+    if (i + 3 == n && k[i] == MIM_STEP_NORM)
+        i++;
+    else if (i + 3 == n && k[i + 1] == MIM_STEP_NORM)
+        return k[i] == MIM_STEP_POOL && k[i + 2] == MIM_STEP_HEAD;
     return i + 2 == n && k[i] == MIM_STEP_POOL && k[i + 1] == MIM_STEP_HEAD;
 }
 
@@ -670,7 +687,8 @@ static void test_blocks(void)
     group("steps: relative bias, rotary embedding, gates, inner norms");
     STEP(MIM_STEP_ATTENTION, rule, uint32_t, MIM_BIAS_NONE, MIM_ERR_STEP);
     STEP(MIM_STEP_ATTENTION, rule, uint32_t, MIM_BIAS_GEOMETRIC, MIM_OK);
-    STEP(MIM_STEP_ATTENTION, rule, uint32_t, MIM_BIAS_GEOMETRIC + 1, MIM_ERR_STEP);
+    STEP(MIM_STEP_ATTENTION, rule, uint32_t, MIM_BIAS_CROP, MIM_OK);
+    STEP(MIM_STEP_ATTENTION, rule, uint32_t, MIM_BIAS_CROP + 1, MIM_ERR_STEP);
     STEP(MIM_STEP_ATTENTION, rotary, uint8_t, MIM_ROTARY_NONE, MIM_ERR_STEP);
     STEP(MIM_STEP_ATTENTION, rotary, uint8_t, MIM_ROTARY_HALVES, MIM_OK);
     STEP(MIM_STEP_ATTENTION, rotary, uint8_t, MIM_ROTARY_HALVES + 1, MIM_ERR_STEP);
@@ -681,7 +699,7 @@ static void test_blocks(void)
     STEP(MIM_STEP_ATTENTION, stored_width, uint32_t, 0, MIM_ERR_STEP);
     STEP(MIM_STEP_ATTENTION, stored_height, uint32_t, 4097, MIM_ERR_STEP);
     STEP(MIM_STEP_ATTENTION, stored_width, uint32_t, 0xffffffff, MIM_ERR_STEP);
-    STEP(MIM_STEP_MLP, flags, uint16_t, MIM_STEP_TAP | MIM_STEP_GATED | 4, MIM_ERR_STEP);
+    STEP(MIM_STEP_MLP, flags, uint16_t, MIM_STEP_TAP | MIM_STEP_GATED | MIM_STEP_ADD_QUERY, MIM_ERR_STEP);
     step(find(MIM_STEP_MLP))->flags = MIM_STEP_TAP;       /* not gated: fc1 then has too many rows */
     expect(0, blob, 1, MIM_ERR_TENSOR, sizeof(mim_blob_header), bytes, "gate");
     step(find(MIM_STEP_MLP))->flags = MIM_STEP_TAP | MIM_STEP_GATED;

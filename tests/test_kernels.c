@@ -220,6 +220,27 @@ static void test_halves(const mimp_kernels *k)
 
 /* ---- rows ---- */
 
+static void test_pack(const mimp_kernels *k)
+{
+    static float x[16 * 200], expected[16 * 160];
+    const uint32_t steps[2] = { k->rows_f32, 16 };
+    uint32_t rows, n, i, r, kind = 0;
+    for (i = 0; i < 2; i++)
+        for (rows = 1; rows <= steps[i]; rows++)
+            for (n = 16; n <= 160; n += n < 64 ? 16 : 96) {
+                const uint32_t step = steps[i], stride = n + between(0, 3), size = (rows - 1) * stride + n;
+                const float factor = kind % 2 ? uniform(-2, 2) : 1;
+                float *out = (float *)guard_high(&gy, (size_t)n * step * 4, 4);
+                fill(x, size, (int)(kind++ % KINDS));
+                for (r = 0; r < n * step; r++)
+                    expected[r] = (r % step < rows ? x[r % step * stride + r / step] : 0) * factor;
+                memset(out, 0xff, (size_t)n * step * 4);
+                k->pack(out, step, copy(&gx, x, size), stride, rows, n, factor);
+                SAME(out, expected, (size_t)n * step, "pack");
+                CHECK(guard_intact(&gy));
+            }
+}
+
 static void norm_row(const mimp_kernels *k, uint32_t n, int kind)
 {
     static float x[MOST], w[2 * MOST], expected[MOST + 16];
@@ -563,6 +584,7 @@ int main(int argc, char **argv)
     each("tile_q8_wide: exact for any bytes", test_tile_q8_wide);
     each("tile_plain: bits of its definition; tile_f32: close; pair_f32: bits of two tiles", test_tile_float);
     each("halves: all of them", test_halves);
+    each("pack", test_pack);
     each("norm", test_norm);
     each("quantize", test_quantize);
     each("finish", test_finish);

@@ -385,7 +385,7 @@ static void add_block(plan *p, const part *b, stack *k)
     }
 
     step = plan_step(p, MIM_STEP_MLP);
-    step->rule = k->activation;
+    step->activation = k->activation;
     add_norm(p, step, &b[NORM2], dim, k->eps);
     if (k->gated)
         add_gated(p, step, k, b);
@@ -438,6 +438,7 @@ static int build_decoder(plan *p, const vit *model, const checkpoint *cp, const 
     add_linear(p, step, 0, &top[DECODER_EMBED], NULL);
     plan_plain(p, step, 1, 1, m->decoder_dim, &mask);
     step->rule = MIM_POSITIONS_FIXED;
+    step->stored_frames = 1;
     step->stored_height = (uint32_t)s->grid_height.value;
     step->stored_width = (uint32_t)s->grid_width.value;
     if (table_prefix) {
@@ -494,6 +495,7 @@ int build(plan *p, const vit *model, const checkpoint *cp, const measures *m, co
     h->image_width = (uint32_t)s->image_width.value;
     h->patch_height = m->patch_height;
     h->patch_width = m->patch_width;
+    h->frames = h->patch_frames = h->groups = h->unit_height = h->unit_width = 1;
     h->dim = m->dim;
     h->depth = model->depth;
     h->has_cls = m->has_cls;
@@ -530,7 +532,10 @@ int build(plan *p, const vit *model, const checkpoint *cp, const measures *m, co
         plan_plain(p, step, 1, prefix, m->dim, &tokens);
     }
     step->rule = (uint32_t)s->positions.value;
+    step->kernel_height = (uint16_t)m->patch_height;
+    step->kernel_width = (uint16_t)m->patch_width;
     if (top[POSITIONS].weight) {
+        step->stored_frames = 1;
         step->stored_height = (uint32_t)s->grid_height.value;
         step->stored_width = (uint32_t)s->grid_width.value;
     }

@@ -114,7 +114,7 @@ static void describe_step(char line[LINE], const mim_model *model, const mim_blo
         break;
     case MIM_STEP_MLP:
         snprintf(line, LINE, "mlp %" PRIu32 "%s %s%s, %s", step_tensor(model, step, 2)->columns,
-                 step->flags & MIM_STEP_GATED ? " gated" : "", activation_name(step->rule),
+                 step->flags & MIM_STEP_GATED ? " gated" : "", activation_name(step->activation),
                  step->tensor[3] ? ", inner norm" : "", type_name(step_tensor(model, step, 1)->type));
         break;
     case MIM_STEP_NORM:
@@ -281,7 +281,7 @@ static void print_json_blocks(const mim_model *model)
     }
     if (mlp) {
         json_number("hidden", step_tensor(model, mlp, 2)->columns);
-        json_text("activation", activation_name(mlp->rule));
+        json_text("activation", activation_name(mlp->activation));
         json_number("gated", (mlp->flags & MIM_STEP_GATED) != 0);
         json_number("mlp_norm", mlp->tensor[3] != 0);
     }
