@@ -83,6 +83,8 @@
  *     MIM_NO_NEON          without NEON
  *     MIM_NO_DOTPROD       without its dot products
  *     MIM_NO_I8MM          without its matrix products
+ *     MIM_NO_RVV           without RISC-V's vectors
+ *     MIM_NO_SIMD128       without those of wasm
  *     MIM_MEMCPY, MIM_MEMSET, MIM_MEMCMP   all three, in place of string.h's
  *
  * None changes a struct or a result. libm is never used: square root, exp and erf are here.
@@ -134,11 +136,12 @@
  * INSTRUCTION SETS
  *
  * scalar (portable C), avx2 (with FMA and F16C), avx512 (with VNNI); on AArch64 neon, dotprod and
- * i8mm; on 32-bit Arm neon, in builds with -mfpu=neon or better, for the products alone. The
- * machine is asked where it must be: by CPUID and XCR0, by getauxval on Linux, by sysctlbyname on
- * Apple's systems; elsewhere, and freestanding, dotprod and i8mm need a -march that has them.
- * desc.cpu names one; one that the machine lacks is an error, not a fallback. session.cpu says
- * which is in use.
+ * i8mm; on 32-bit Arm neon, in builds with -mfpu=neon or better, for the products alone; in RISC-V
+ * builds with -march=rv64gcv or the like (clang 16 and 19 are tried) rvv128, rvv256 and rvv512, for
+ * vector registers of so many bits or more; in wasm builds with -msimd128 simd128. The machine is asked where
+ * it must be: by CPUID and XCR0, by getauxval on Linux, by sysctlbyname on Apple's systems;
+ * elsewhere, and freestanding, dotprod and i8mm need a -march that has them. desc.cpu names one; one
+ * that the machine lacks is an error, not a fallback. session.cpu says which is in use.
  *
  * ACCURACY AND DETERMINISM
  *
@@ -182,7 +185,7 @@
  * REVISIONS
  *
  *     0.1.0   ViT encoders with absolute, relative and rotary positions; f32, f16, q8; scalar, AVX2,
- *             AVX-512, NEON with dotprod and i8mm; resize; MAE decoder
+ *             AVX-512, NEON with dotprod and i8mm, RVV 1.0, wasm SIMD128; resize; MAE decoder
  */
 #ifndef MIM_H
 #define MIM_H
@@ -1959,9 +1962,26 @@ MIMP_INLINE void mimp_simd128_quads(uint8_t *p, size_t stride, mimp_simd128_i v)
     wasm_v128_store32_lane(p + 2 * stride, high, 0);
     wasm_v128_store32_lane(p + 3 * stride, high, 1);
 }
+/* As NEON's. */
 MIMP_INLINE void mimp_simd128_columns(float *out, size_t step, const float *x, size_t stride, uint32_t rows, float factor)
 {
-    mimp_scalar_columns(out, step, x, stride, rows, factor);
+    float last[16];
+    uint32_t r, i, j;
+#define MIMP_SIMD128_FOUR(r) ((r) < rows ? wasm_v128_load(x + (r) * stride + i) : wasm_f32x4_const_splat(0))
+    for (i = 0; i < 16; i += 4)
+        for (r = 0; r < step; r += 4) {
+            const v128_t p = MIMP_SIMD128_FOUR(r), q = MIMP_SIMD128_FOUR(r + 1), s = MIMP_SIMD128_FOUR(r + 2), t = MIMP_SIMD128_FOUR(r + 3);
+            const v128_t pq = wasm_i32x4_shuffle(p, q, 0, 4, 1, 5), st = wasm_i32x4_shuffle(s, t, 0, 4, 1, 5);
+            const v128_t PQ = wasm_i32x4_shuffle(p, q, 2, 6, 3, 7), ST = wasm_i32x4_shuffle(s, t, 2, 6, 3, 7);
+            v128_t c[4];
+            c[0] = wasm_i64x2_shuffle(pq, st, 0, 2);
+            c[1] = wasm_i64x2_shuffle(pq, st, 1, 3);
+            c[2] = wasm_i64x2_shuffle(PQ, ST, 0, 2);
+            c[3] = wasm_i64x2_shuffle(PQ, ST, 1, 3);
+            for (j = 0; j < 4; j++)
+                wasm_v128_store(i + j < 15 ? out + (i + j) * step + r : last + r, wasm_f32x4_mul(c[j], wasm_f32x4_splat(factor)));
+        }
+    MIM_MEMCPY(out + 15 * step, last, step * 4);
 }
 #define MIMP_SIMD128_FOLD(name, op, less) \
     MIMP_INLINE float mimp_simd128_fold_##name(mimp_simd128_f v) \
@@ -2029,6 +2049,14 @@ MIMP_INLINE int32_t mimp_simd128_fold_addi(mimp_simd128_i v)
         __riscv_vse8_v_i8##B(bytes, __riscv_vnsra_wx_i8##B(__riscv_vnsra_wx_i16##H(v, 0, 16), 0, 16), 16); \
         for (j = 0; j < 4; j++) \
             MIM_MEMCPY(p + (size_t)j * stride, bytes + 4 * j, 4); \
+    } \
+    MIMP_INLINE void mimp_##isa##_columns(float *out, size_t step, const float *x, size_t stride, uint32_t rows, float factor) \
+    { \
+        uint32_t r; \
+        for (r = 0; r < step; r++) { \
+            const vfloat32##M##_t v = r < rows ? mimp_##isa##_load(x + r * stride) : mimp_##isa##_set(0); \
+            __riscv_vsse32_v_f32##M(out + r, (ptrdiff_t)(step * 4), __riscv_vfmul_vf_f32##M(v, factor, 16), 16); \
+        } \
     } \
     MIMP_RVV_FOLD(isa, add, f, f32##M, __riscv_vfadd_vv_f32##M) \
     MIMP_RVV_FOLD(isa, min, f, f32##M, mimp_##isa##_less) \
@@ -2993,17 +3021,17 @@ MIMP_RVV_HALVES16(mimp_rvv512_halves, m1, mf2, b32)
 static const mimp_kernels mimp_kernels_rvv128 = {
     "rvv128", MIM_CPU_RVV128, 6, 4,
     mimp_rvv128_tile_f32, NULL, mimp_rvv128_tile_plain, mimp_rvv128_tile_q8, mimp_rvv128_tile_q8, mimp_rvv128_halves,
-    mimp_rvv128_norm, mimp_rvv128_gate, mimp_rvv128_quantize, mimp_rvv128_finish, mimp_rvv128_softmax, mimp_rvv128_values
+    MIMP_ROWS_OF(rvv128)
 };
 static const mimp_kernels mimp_kernels_rvv256 = {
     "rvv256", MIM_CPU_RVV256, 8, 8,
     mimp_rvv256_tile_f32, NULL, mimp_rvv256_tile_plain, mimp_rvv256_tile_q8, mimp_rvv256_tile_q8, mimp_rvv256_halves,
-    mimp_rvv256_norm, mimp_rvv256_gate, mimp_rvv256_quantize, mimp_rvv256_finish, mimp_rvv256_softmax, mimp_rvv256_values
+    MIMP_ROWS_OF(rvv256)
 };
 static const mimp_kernels mimp_kernels_rvv512 = {
     "rvv512", MIM_CPU_RVV512, 8, 8,
     mimp_rvv512_tile_f32, NULL, mimp_rvv512_tile_plain, mimp_rvv512_tile_q8, mimp_rvv512_tile_q8, mimp_rvv512_halves,
-    mimp_rvv512_norm, mimp_rvv512_gate, mimp_rvv512_quantize, mimp_rvv512_finish, mimp_rvv512_softmax, mimp_rvv512_values
+    MIMP_ROWS_OF(rvv512)
 };
 #endif
 

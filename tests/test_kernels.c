@@ -396,6 +396,29 @@ static void test_gate(const mimp_kernels *k)
             }
 }
 
+static void test_dot(const mimp_kernels *k)
+{
+    static float x[512], w[512], y[512], expected[512];
+    uint32_t n;
+    int kind;
+    for (kind = 0; kind < KINDS; kind++)
+        for (n = 16; n <= 512; n += n < 64 ? 16 : 64) {
+            float *to, one, sum;
+            fill(x, n, kind);
+            fill(w, n, ORDINARY);
+            fill(y, n, ORDINARY);
+            one = oracle->dot(x, w, n);
+            sum = k->dot(copy(&gx, x, n), copy(&gw, w, n), n);
+            SAME(&sum, &one, 1, "dot");
+            memcpy(expected, y, (size_t)n * 4);
+            oracle->accumulate(expected, x, w, n);
+            to = copy(&gy, y, n);
+            k->accumulate(to, copy(&gx, x, n), copy(&gw, w, n), n);
+            SAME(to, expected, (size_t)n, "accumulate");
+            CHECK(guard_intact(&gy));
+        }
+}
+
 /* The epilogue's terms, by their definition: one channel of one row at a time. */
 static void test_epilogue_value(void)
 {
@@ -589,6 +612,7 @@ int main(int argc, char **argv)
     each("quantize", test_quantize);
     each("finish", test_finish);
     each("gate", test_gate);
+    each("dot and accumulate", test_dot);
     each("softmax", test_softmax);
     each("values", test_values);
     test_epilogue_value();
