@@ -84,6 +84,8 @@
  *     MIM_NO_DOTPROD       without its dot products
  *     MIM_NO_I8MM          without its matrix products
  *     MIM_NO_Q4            without 4-bit blobs, which mim_open then refuses
+ *     MIM_NO_RVV           without RISC-V's vectors
+ *     MIM_NO_SIMD128       without those of wasm
  *     MIM_MEMCPY, MIM_MEMSET, MIM_MEMCMP   all three, in place of string.h's
  *
  * None changes a struct or a result. libm is never used: square root, exp and erf are here.
@@ -135,11 +137,12 @@
  * INSTRUCTION SETS
  *
  * scalar (portable C), avx2 (with FMA and F16C), avx512 (with VNNI); on AArch64 neon, dotprod and
- * i8mm; on 32-bit Arm neon, in builds with -mfpu=neon or better, for the products alone. The
- * machine is asked where it must be: by CPUID and XCR0, by getauxval on Linux, by sysctlbyname on
- * Apple's systems; elsewhere, and freestanding, dotprod and i8mm need a -march that has them.
- * desc.cpu names one; one that the machine lacks is an error, not a fallback. session.cpu says
- * which is in use.
+ * i8mm; on 32-bit Arm neon, in builds with -mfpu=neon or better, for the products alone; in RISC-V
+ * builds with -march=rv64gcv or the like (clang 16 and 19 are tried) rvv128, rvv256 and rvv512, for
+ * vector registers of so many bits or more; in wasm builds with -msimd128 simd128. The machine is asked where
+ * it must be: by CPUID and XCR0, by getauxval on Linux, by sysctlbyname on Apple's systems;
+ * elsewhere, and freestanding, dotprod and i8mm need a -march that has them. desc.cpu names one; one
+ * that the machine lacks is an error, not a fallback. session.cpu says which is in use.
  *
  * ACCURACY AND DETERMINISM
  *
@@ -184,7 +187,7 @@
  * REVISIONS
  *
  *     0.1.0   ViT encoders with absolute, relative and rotary positions; f32, f16, q8; scalar, AVX2,
- *             AVX-512, NEON with dotprod and i8mm; resize; MAE decoder
+ *             AVX-512, NEON with dotprod and i8mm, RVV 1.0, wasm SIMD128; resize; MAE decoder
  */
 #ifndef MIM_H
 #define MIM_H
@@ -563,7 +566,7 @@ typedef void (*mim_task)(void *arg, uint32_t index);
 
 /* Instruction sets. A session uses the best one that the machine has, or the one asked for. */
 enum { MIM_CPU_BEST = 0, MIM_CPU_SCALAR = 1, MIM_CPU_AVX2 = 2, MIM_CPU_AVX512 = 3, MIM_CPU_NEON = 4, MIM_CPU_DOTPROD = 5,
-       MIM_CPU_I8MM = 6, MIM_CPU_SIMD128 = 7, MIM_CPU_COUNT };
+       MIM_CPU_I8MM = 6, MIM_CPU_SIMD128 = 7, MIM_CPU_RVV128 = 8, MIM_CPU_RVV256 = 9, MIM_CPU_RVV512 = 10, MIM_CPU_COUNT };
 
 typedef struct mim_session_desc {    /* all zero: the size as trained, one thread, everything default */
     uint32_t height, width;          /* input in pixels, multiples of the patch; 0: as trained */
@@ -813,6 +816,10 @@ int sysctlbyname(const char *name, void *old_value, size_t *old_bytes, void *new
 #define MIMP_SIMD128
 #include <wasm_simd128.h>
 #endif
+#if !defined(MIM_NO_RVV) && defined(__riscv_zve32f) && defined(__riscv_v_intrinsic)
+#define MIMP_RVV
+#include <riscv_vector.h>
+#endif
 
 /* =======================================================================================
  * >>small things: sizes, bits, scalar functions
@@ -844,6 +851,8 @@ static int mimp_little_endian(void)
 static float mimp_sqrt(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
 #elif defined(MIMP_NEON)
 static float mimp_sqrt(float x) { return vget_lane_f32(vsqrt_f32(vdup_n_f32(x)), 0); }
+#elif defined(__riscv_flen) && defined(__GNUC__)
+static float mimp_sqrt(float x) { __asm__("fsqrt.s %0, %0" : "+f"(x)); return x; }
 #elif defined(MIMP_SIMD128)
 static float mimp_sqrt(float x) { return wasm_f32x4_extract_lane(wasm_f32x4_sqrt(wasm_f32x4_splat(x)), 0); }
 #else
@@ -2007,9 +2016,26 @@ MIMP_INLINE void mimp_simd128_quads(uint8_t *p, size_t stride, mimp_simd128_i v)
     wasm_v128_store32_lane(p + 2 * stride, high, 0);
     wasm_v128_store32_lane(p + 3 * stride, high, 1);
 }
+/* As NEON's. */
 MIMP_INLINE void mimp_simd128_columns(float *out, size_t step, const float *x, size_t stride, uint32_t rows, float factor)
 {
-    mimp_scalar_columns(out, step, x, stride, rows, factor);
+    float last[16];
+    uint32_t r, i, j;
+#define MIMP_SIMD128_FOUR(r) ((r) < rows ? wasm_v128_load(x + (r) * stride + i) : wasm_f32x4_const_splat(0))
+    for (i = 0; i < 16; i += 4)
+        for (r = 0; r < step; r += 4) {
+            const v128_t p = MIMP_SIMD128_FOUR(r), q = MIMP_SIMD128_FOUR(r + 1), s = MIMP_SIMD128_FOUR(r + 2), t = MIMP_SIMD128_FOUR(r + 3);
+            const v128_t pq = wasm_i32x4_shuffle(p, q, 0, 4, 1, 5), st = wasm_i32x4_shuffle(s, t, 0, 4, 1, 5);
+            const v128_t PQ = wasm_i32x4_shuffle(p, q, 2, 6, 3, 7), ST = wasm_i32x4_shuffle(s, t, 2, 6, 3, 7);
+            v128_t c[4];
+            c[0] = wasm_i64x2_shuffle(pq, st, 0, 2);
+            c[1] = wasm_i64x2_shuffle(pq, st, 1, 3);
+            c[2] = wasm_i64x2_shuffle(PQ, ST, 0, 2);
+            c[3] = wasm_i64x2_shuffle(PQ, ST, 1, 3);
+            for (j = 0; j < 4; j++)
+                wasm_v128_store(i + j < 15 ? out + (i + j) * step + r : last + r, wasm_f32x4_mul(c[j], wasm_f32x4_splat(factor)));
+        }
+    MIM_MEMCPY(out + 15 * step, last, step * 4);
 }
 #define MIMP_SIMD128_FOLD(name, op, less) \
     MIMP_INLINE float mimp_simd128_fold_##name(mimp_simd128_f v) \
@@ -2028,6 +2054,75 @@ MIMP_INLINE int32_t mimp_simd128_fold_addi(mimp_simd128_i v)
     v.a = wasm_i32x4_add(v.a, wasm_i32x4_shuffle(v.a, v.a, 2, 3, 0, 1));
     return wasm_i32x4_extract_lane(wasm_i32x4_add(v.a, wasm_i32x4_shuffle(v.a, v.a, 1, 0, 3, 2)), 0);
 }
+#endif
+
+#ifdef MIMP_RVV
+/* ---- RVV 1.0: vectors of 16 lanes, in four, two or one registers as they are 128, 256 or 512 bits wide or more ---- */
+
+/* M, MASK: the type of 16 lanes of 32 bits and of their masks; H and B: of 16 lanes of 16 and 8 bits. */
+#define MIMP_RVV_OP(isa, name, type, op) \
+    MIMP_INLINE mimp_##isa##_##type mimp_##isa##_##name(mimp_##isa##_##type x, mimp_##isa##_##type y) { return op(x, y, 16); }
+#define MIMP_RVV_FOLD(isa, name, type, M, op) \
+    MIMP_INLINE mimp_##isa##_##type mimp_##isa##_half_##name(mimp_##isa##_##type v, size_t n) \
+    { return op(v, __riscv_vslidedown_vx_##M(v, n, n), n); }
+#define MIMP_RVV_HALVES(isa, name, v) \
+    mimp_##isa##_half_##name(mimp_##isa##_half_##name(mimp_##isa##_half_##name(mimp_##isa##_half_##name(v, 8), 4), 2), 1)
+#define MIMP_RVV_LANES(isa, M, H, B, MASK) \
+    typedef vfloat32##M##_t mimp_##isa##_f; \
+    typedef vint32##M##_t mimp_##isa##_i; \
+    MIMP_RVV_OP(isa, add, f, __riscv_vfadd_vv_f32##M) \
+    MIMP_RVV_OP(isa, sub, f, __riscv_vfsub_vv_f32##M) \
+    MIMP_RVV_OP(isa, mul, f, __riscv_vfmul_vv_f32##M) \
+    MIMP_RVV_OP(isa, div, f, __riscv_vfdiv_vv_f32##M) \
+    MIMP_RVV_OP(isa, addi, i, __riscv_vadd_vv_i32##M) \
+    MIMP_RVV_OP(isa, subi, i, __riscv_vsub_vv_i32##M) \
+    MIMP_RVV_OP(isa, muli, i, __riscv_vmul_vv_i32##M) \
+    MIMP_RVV_OP(isa, andi, i, __riscv_vand_vv_i32##M) \
+    MIMP_INLINE mimp_##isa##_f mimp_##isa##_less(mimp_##isa##_f x, mimp_##isa##_f y, size_t n) \
+    { return __riscv_vmerge_vvm_f32##M(y, x, __riscv_vmflt_vv_f32##M##_##MASK(x, y, n), n); } \
+    MIMP_INLINE mimp_##isa##_f mimp_##isa##_more(mimp_##isa##_f x, mimp_##isa##_f y, size_t n) \
+    { return __riscv_vmerge_vvm_f32##M(y, x, __riscv_vmfgt_vv_f32##M##_##MASK(x, y, n), n); } \
+    MIMP_RVV_OP(isa, min, f, mimp_##isa##_less) \
+    MIMP_RVV_OP(isa, max, f, mimp_##isa##_more) \
+    MIMP_INLINE mimp_##isa##_f mimp_##isa##_load(const float *p) { return __riscv_vle32_v_f32##M(p, 16); } \
+    MIMP_INLINE void mimp_##isa##_store(float *p, mimp_##isa##_f v) { __riscv_vse32_v_f32##M(p, v, 16); } \
+    MIMP_INLINE mimp_##isa##_f mimp_##isa##_set(float x) { return __riscv_vfmv_v_f_f32##M(x, 16); } \
+    MIMP_INLINE mimp_##isa##_i mimp_##isa##_loadi(const int32_t *p) { return __riscv_vle32_v_i32##M(p, 16); } \
+    MIMP_INLINE void mimp_##isa##_storei(void *p, mimp_##isa##_i v) { __riscv_vse32_v_i32##M((int32_t *)p, v, 16); } \
+    MIMP_INLINE mimp_##isa##_i mimp_##isa##_seti(int32_t x) { return __riscv_vmv_v_x_i32##M(x, 16); } \
+    MIMP_INLINE mimp_##isa##_f mimp_##isa##_first(mimp_##isa##_f v, uint32_t n) \
+    { return __riscv_vmv_v_v_f32##M##_tu(mimp_##isa##_set(0), v, n); } \
+    MIMP_INLINE mimp_##isa##_f mimp_##isa##_cast_f(mimp_##isa##_i v) { return __riscv_vreinterpret_v_i32##M##_f32##M(v); } \
+    MIMP_INLINE mimp_##isa##_i mimp_##isa##_cast_i(mimp_##isa##_f v) { return __riscv_vreinterpret_v_f32##M##_i32##M(v); } \
+    MIMP_INLINE mimp_##isa##_i mimp_##isa##_shl(mimp_##isa##_i v, size_t n) { return __riscv_vsll_vx_i32##M(v, n, 16); } \
+    MIMP_INLINE mimp_##isa##_f mimp_##isa##_convert(mimp_##isa##_i v) { return __riscv_vfcvt_f_x_v_f32##M(v, 16); } \
+    MIMP_INLINE void mimp_##isa##_quads(uint8_t *p, size_t stride, mimp_##isa##_i v) \
+    { \
+        int8_t bytes[16]; \
+        int j; \
+        __riscv_vse8_v_i8##B(bytes, __riscv_vnsra_wx_i8##B(__riscv_vnsra_wx_i16##H(v, 0, 16), 0, 16), 16); \
+        for (j = 0; j < 4; j++) \
+            MIM_MEMCPY(p + (size_t)j * stride, bytes + 4 * j, 4); \
+    } \
+    MIMP_INLINE void mimp_##isa##_columns(float *out, size_t step, const float *x, size_t stride, uint32_t rows, float factor) \
+    { \
+        uint32_t r; \
+        for (r = 0; r < step; r++) { \
+            const vfloat32##M##_t v = r < rows ? mimp_##isa##_load(x + r * stride) : mimp_##isa##_set(0); \
+            __riscv_vsse32_v_f32##M(out + r, (ptrdiff_t)(step * 4), __riscv_vfmul_vf_f32##M(v, factor, 16), 16); \
+        } \
+    } \
+    MIMP_RVV_FOLD(isa, add, f, f32##M, __riscv_vfadd_vv_f32##M) \
+    MIMP_RVV_FOLD(isa, min, f, f32##M, mimp_##isa##_less) \
+    MIMP_RVV_FOLD(isa, max, f, f32##M, mimp_##isa##_more) \
+    MIMP_RVV_FOLD(isa, addi, i, i32##M, __riscv_vadd_vv_i32##M) \
+    MIMP_INLINE float mimp_##isa##_fold_add(mimp_##isa##_f v) { return __riscv_vfmv_f_s_f32##M##_f32(MIMP_RVV_HALVES(isa, add, v)); } \
+    MIMP_INLINE float mimp_##isa##_fold_min(mimp_##isa##_f v) { return __riscv_vfmv_f_s_f32##M##_f32(MIMP_RVV_HALVES(isa, min, v)); } \
+    MIMP_INLINE float mimp_##isa##_fold_max(mimp_##isa##_f v) { return __riscv_vfmv_f_s_f32##M##_f32(MIMP_RVV_HALVES(isa, max, v)); } \
+    MIMP_INLINE int32_t mimp_##isa##_fold_addi(mimp_##isa##_i v) { return __riscv_vmv_x_s_i32##M##_i32(MIMP_RVV_HALVES(isa, addi, v)); }
+MIMP_RVV_LANES(rvv128, m4, m2, m1, b8)
+MIMP_RVV_LANES(rvv256, m2, m1, mf2, b16)
+MIMP_RVV_LANES(rvv512, m1, mf2, mf4, b32)
 #endif
 
 /* =======================================================================================
@@ -3061,6 +3156,118 @@ static const mimp_kernels mimp_kernels_simd128 = {
 };
 #endif
 
+#ifdef MIMP_RVV
+/* ---- RVV 1.0: 6 x 16 floats and 4 x 16 bytes with 128 bits, 8 x 16 with more ---- */
+
+/* With 128 bits six sums and the weights take 28 registers, and a product that is not fused needs four more and room to move:
+ * there the rows go by threes. */
+#define MIMP_RVV_3(STEP, M) STEP(0, M) STEP(1, M) STEP(2, M)
+#define MIMP_RVV_4(STEP, M) MIMP_RVV_3(STEP, M) STEP(3, M)
+#define MIMP_RVV_6(STEP, M) MIMP_RVV_4(STEP, M) STEP(4, M) STEP(5, M)
+#define MIMP_RVV_8(STEP, M) MIMP_RVV_6(STEP, M) STEP(6, M) STEP(7, M)
+#define MIMP_RVV_ZERO(r, M) vfloat32##M##_t c##r = __riscv_vfmv_v_f_f32##M(0, 16);
+#define MIMP_RVV_FUSED(r, M) c##r = __riscv_vfmacc_vf_f32##M(c##r, a[r], x, 16);
+#define MIMP_RVV_UNFUSED(r, M) c##r = __riscv_vfadd_vv_f32##M(c##r, __riscv_vfmul_vf_f32##M(x, a[r], 16), 16);
+#define MIMP_RVV_STORE(r, M) __riscv_vse32_v_f32##M(acc + 16 * r, c##r, 16);
+#define MIMP_RVV_TILE_F32(name, M, ROWS, rows, STEP) \
+    static void name(float *acc, const float *a, const float *w, size_t k) \
+    { \
+        ROWS(MIMP_RVV_ZERO, M) \
+        for (; k; k--, a += rows, w += 16) { \
+            const vfloat32##M##_t x = __riscv_vle32_v_f32##M(w, 16); \
+            ROWS(STEP, M) \
+        } \
+        ROWS(MIMP_RVV_STORE, M) \
+    }
+
+/* vwmacc adds 16-bit products of a byte of the row and sixteen weights in 32 bits: exact for any bytes, sixteen products an
+ * instruction, at the rate of floats. The four weights of a quad are taken apart by shifts, once for all rows; segment loads
+ * would do the same, and on some machines take as long as the products. */
+#define MIMP_RVV_ZEROI(r, M) vint32##M##_t c##r = __riscv_vmv_v_x_i32##M(0, 16);
+#define MIMP_RVV_QUAD(r, M) \
+    c##r = __riscv_vwmacc_vx_i32##M(c##r, a[4 * r], w0, 16); \
+    c##r = __riscv_vwmacc_vx_i32##M(c##r, a[4 * r + 1], w1, 16); \
+    c##r = __riscv_vwmacc_vx_i32##M(c##r, a[4 * r + 2], w2, 16); \
+    c##r = __riscv_vwmacc_vx_i32##M(c##r, a[4 * r + 3], w3, 16);
+#define MIMP_RVV_STOREI(r, M) __riscv_vse32_v_i32##M(acc + 16 * r, c##r, 16);
+#define MIMP_RVV_TILE_Q8(name, M, H, ROWS, rows) \
+    static void name(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k) \
+    { \
+        ROWS(MIMP_RVV_ZEROI, M) \
+        for (; k; k -= 4, a += 4 * rows, w += 64) { \
+            const vint32##M##_t x = __riscv_vle32_v_i32##M((const int32_t *)(const void *)w, 16); \
+            const vint16##H##_t low = __riscv_vnsra_wx_i16##H(x, 0, 16), high = __riscv_vnsra_wx_i16##H(x, 16, 16); \
+            const vint16##H##_t w0 = __riscv_vsra_vx_i16##H(__riscv_vsll_vx_i16##H(low, 8, 16), 8, 16); \
+            const vint16##H##_t w2 = __riscv_vsra_vx_i16##H(__riscv_vsll_vx_i16##H(high, 8, 16), 8, 16); \
+            const vint16##H##_t w1 = __riscv_vsra_vx_i16##H(low, 8, 16), w3 = __riscv_vsra_vx_i16##H(high, 8, 16); \
+            ROWS(MIMP_RVV_QUAD, M) \
+        } \
+        ROWS(MIMP_RVV_STOREI, M) \
+    }
+
+/* Exponent and mantissa moved to a float's, times 2^112; infinity and NaN get theirs back. */
+#define MIMP_RVV_HALVES16(name, M, H, MASK) \
+    static void name(float *out, const uint16_t *in, size_t n) \
+    { \
+        for (; n; n -= 16, out += 16, in += 16) { \
+            const vuint32##M##_t h = __riscv_vzext_vf2_u32##M(__riscv_vle16_v_u16##H(in, 16), 16); \
+            const vuint32##M##_t magnitude = __riscv_vsll_vx_u32##M(__riscv_vand_vx_u32##M(h, 0x7fff, 16), 13, 16); \
+            const vuint32##M##_t sign = __riscv_vsll_vx_u32##M(__riscv_vand_vx_u32##M(h, 0x8000, 16), 16, 16); \
+            const vfloat32##M##_t scaled = __riscv_vfmul_vf_f32##M(__riscv_vreinterpret_v_u32##M##_f32##M(magnitude), \
+                                                                  5.192296858534828e33f, 16); \
+            vuint32##M##_t x = __riscv_vor_vv_u32##M(__riscv_vreinterpret_v_f32##M##_u32##M(scaled), sign, 16); \
+            x = __riscv_vor_vx_u32##M##_mu(__riscv_vmsgtu_vx_u32##M##_##MASK(magnitude, 0x0f7fffff, 16), x, x, 0x7f800000, 16); \
+            __riscv_vse32_v_u32##M((uint32_t *)(void *)out, x, 16); \
+        } \
+    }
+
+#define MIMP_V(x) mimp_rvv128_##x
+MIMP_ROW_OPS(rvv128, MIMP_V, )
+#undef MIMP_V
+#define MIMP_V(x) mimp_rvv256_##x
+MIMP_ROW_OPS(rvv256, MIMP_V, )
+#undef MIMP_V
+#define MIMP_V(x) mimp_rvv512_##x
+MIMP_ROW_OPS(rvv512, MIMP_V, )
+#undef MIMP_V
+MIMP_RVV_TILE_F32(mimp_rvv128_tile_f32, m4, MIMP_RVV_6, 6, MIMP_RVV_FUSED)
+MIMP_RVV_TILE_F32(mimp_rvv256_tile_f32, m2, MIMP_RVV_8, 8, MIMP_RVV_FUSED)
+MIMP_RVV_TILE_F32(mimp_rvv512_tile_f32, m1, MIMP_RVV_8, 8, MIMP_RVV_FUSED)
+MIMP_RVV_TILE_F32(mimp_rvv128_plain_half, m4, MIMP_RVV_3, 6, MIMP_RVV_UNFUSED)
+MIMP_RVV_TILE_F32(mimp_rvv256_tile_plain, m2, MIMP_RVV_8, 8, MIMP_RVV_UNFUSED)
+MIMP_RVV_TILE_F32(mimp_rvv512_tile_plain, m1, MIMP_RVV_8, 8, MIMP_RVV_UNFUSED)
+static void mimp_rvv128_tile_plain(float *acc, const float *a, const float *w, size_t k)
+{
+    mimp_rvv128_plain_half(acc, a, w, k);
+    mimp_rvv128_plain_half(acc + 48, a + 3, w, k);
+}
+MIMP_RVV_TILE_Q8(mimp_rvv128_tile_q8, m4, m2, MIMP_RVV_4, 4)
+MIMP_RVV_TILE_Q8(mimp_rvv256_tile_q8, m2, m1, MIMP_RVV_8, 8)
+MIMP_RVV_TILE_Q8(mimp_rvv512_tile_q8, m1, mf2, MIMP_RVV_8, 8)
+MIMP_RVV_HALVES16(mimp_rvv128_halves, m4, m2, b8)
+MIMP_RVV_HALVES16(mimp_rvv256_halves, m2, m1, b16)
+MIMP_RVV_HALVES16(mimp_rvv512_halves, m1, mf2, b32)
+
+static const mimp_kernels mimp_kernels_rvv128 = {
+    "rvv128", MIM_CPU_RVV128, 6, 4,
+    mimp_rvv128_tile_f32, NULL, mimp_rvv128_tile_plain, mimp_rvv128_tile_q8, mimp_rvv128_tile_q8, mimp_rvv128_tile_q8,
+    MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_rvv128_halves,
+    MIMP_ROWS_OF(rvv128)
+};
+static const mimp_kernels mimp_kernels_rvv256 = {
+    "rvv256", MIM_CPU_RVV256, 8, 8,
+    mimp_rvv256_tile_f32, NULL, mimp_rvv256_tile_plain, mimp_rvv256_tile_q8, mimp_rvv256_tile_q8, mimp_rvv256_tile_q8,
+    MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_rvv256_halves,
+    MIMP_ROWS_OF(rvv256)
+};
+static const mimp_kernels mimp_kernels_rvv512 = {
+    "rvv512", MIM_CPU_RVV512, 8, 8,
+    mimp_rvv512_tile_f32, NULL, mimp_rvv512_tile_plain, mimp_rvv512_tile_q8, mimp_rvv512_tile_q8, mimp_rvv512_tile_q8,
+    MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_rvv512_halves,
+    MIMP_ROWS_OF(rvv512)
+};
+#endif
+
 /* ---- the table, best first ---- */
 
 static const mimp_kernels *const mimp_table[] = {
@@ -3084,6 +3291,11 @@ static const mimp_kernels *const mimp_table[] = {
 #endif
 #ifdef MIMP_SIMD128
     &mimp_kernels_simd128,
+#endif
+#ifdef MIMP_RVV
+    &mimp_kernels_rvv512,
+    &mimp_kernels_rvv256,
+    &mimp_kernels_rvv128,
 #endif
     &mimp_kernels_scalar
 };
@@ -3161,6 +3373,10 @@ static int mimp_available(uint32_t cpu)
 #if defined(MIMP_DOTPROD) || defined(MIMP_I8MM)
     if (cpu == MIM_CPU_DOTPROD || cpu == MIM_CPU_I8MM)
         return mimp_arm_extension(cpu);
+#endif
+#ifdef MIMP_RVV
+    if (cpu >= MIM_CPU_RVV128 && cpu <= MIM_CPU_RVV512)
+        return __riscv_vsetvlmax_e8m1() >= (size_t)16 << (cpu - MIM_CPU_RVV128);
 #endif
     (void)cpu;
     return 1;       /* the rest of the table is part of its architecture */

@@ -525,7 +525,7 @@ static inline uint8_t *blob_grid(uint32_t kind, uint32_t type, size_t *bytes)
     if (p.cls)
         s->tensor[1] = builder_plain(&b, 1, dim);
     if (kind != GRID_TOKENS && between(0, 1)) {
-        s->rule = kind == GRID_VIDEO ? MIM_POSITIONS_FIXED : between(MIM_POSITIONS_FIXED, MIM_POSITIONS_CORNERS);
+        s->rule = kind == GRID_VIDEO ? (uint32_t)MIM_POSITIONS_FIXED : between(MIM_POSITIONS_FIXED, MIM_POSITIONS_CORNERS);
         s->stored_frames = between(0, 1) ? 1 : h.frames / h.patch_frames * h.groups;
         s->stored_height = s->rule == MIM_POSITIONS_FIXED ? p.grid_height : between(1, 6);
         s->stored_width = s->rule == MIM_POSITIONS_FIXED ? p.grid_width : between(1, 6);
