@@ -76,7 +76,7 @@
  *     MIM_API              what precedes public declarations (dllexport and the like)
  *     MIM_NO_STDIO         without mim_load and mim_unload, stdio.h and stdlib.h
  *     MIM_NO_X86           without AVX2 and AVX-512
- *     MIM_NO_AVX512        without AVX-512
+ *     MIM_NO_AVX512        without AVX-512 and AMX
  *     MIM_NO_NEON          without NEON
  *     MIM_NO_Q4            without 4-bit blobs, which mim_open then refuses
  *     MIM_MEMCPY, MIM_MEMSET, MIM_MEMCMP   all three, in place of string.h's
@@ -119,7 +119,7 @@
  *     f32:  4 T D  +  the greater of  4 T (2 D + 3 h) + T h 4  and  4 rows (D + 2 H)
  *
  * at the minimum, where rows are those of one kernel tile (4 to 14); it grows linearly with T.
- * The stack needs about 4 KB.
+ * The stack needs about 4 KB, with AMX 6 KB.
  *
  * THREADS
  *
@@ -129,8 +129,9 @@
  *
  * INSTRUCTION SETS
  *
- * scalar (portable C), avx2 (with FMA and F16C), avx512 (with VNNI), neon (AArch64). Checked by
- * CPUID and XCR0 where the machine must be asked. desc.cpu names one; one that the machine lacks
+ * scalar (portable C), avx2 (with FMA and F16C), avxvnni (that and AVX-VNNI), avx512bw (without
+ * VNNI), avx512 (with VNNI), amx (that and AMX-INT8; Linux only, where the process asks the system
+ * for the use of it), neon (AArch64). Checked by CPUID and XCR0 where the machine must be asked. desc.cpu names one; one that the machine lacks
  * is an error, not a fallback. session.cpu says which is in use.
  *
  * ACCURACY AND DETERMINISM
@@ -475,7 +476,8 @@ MIM_API mim_status mim_verify(mim_model *model);
 typedef void (*mim_task)(void *arg, uint32_t index);
 
 /* Instruction sets. A session uses the best one that the machine has, or the one asked for. */
-enum { MIM_CPU_BEST = 0, MIM_CPU_SCALAR = 1, MIM_CPU_AVX2 = 2, MIM_CPU_AVX512 = 3, MIM_CPU_NEON = 4 };
+enum { MIM_CPU_BEST = 0, MIM_CPU_SCALAR = 1, MIM_CPU_AVX2 = 2, MIM_CPU_AVX512 = 3, MIM_CPU_NEON = 4, MIM_CPU_AVXVNNI = 5,
+       MIM_CPU_AVX512BW = 6, MIM_CPU_AMX = 7 };
 
 typedef struct mim_session_desc {    /* all zero: the size as trained, one thread, everything default */
     uint32_t height, width;          /* input in pixels, multiples of the patch; 0: as trained */
@@ -661,6 +663,9 @@ MIM_API void mim_unload(void *blob);
 #include <immintrin.h>
 #ifdef _MSC_VER
 #include <intrin.h>
+#endif
+#if !defined(MIM_NO_AVX512) && defined(__linux__) && defined(__x86_64__)
+#define MIMP_AMX
 #endif
 #endif
 #if !defined(MIM_NO_NEON) && (defined(__aarch64__) || defined(_M_ARM64)) && !defined(__AARCH64EB__)
@@ -1452,7 +1457,7 @@ MIMP_AVX2 int32_t mimp_avx2_fold_addi(mimp_avx2_i v)
 #ifndef MIM_NO_AVX512
 /* ---- AVX-512: one register ---- */
 
-#define MIMP_AVX512_ISA "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2"
+#define MIMP_AVX512_ISA "avx512f,avx512bw,avx512dq,avx512vl,avx2"
 #define MIMP_AVX512 MIMP_TARGET(MIMP_AVX512_ISA) MIMP_INLINE
 typedef struct { __m512 a; } mimp_avx512_f;
 typedef struct { __m512i a; } mimp_avx512_i;
@@ -1897,9 +1902,10 @@ typedef struct mimp_quantized {
  * >>kernels: the products
  *
  * A leaf multiplies one tile of packed rows with one panel of 16 channels over the whole of k and
- * leaves raw sums in acc [rows][16]. Rows are packed [k][rows] as floats or [k/4][rows][4] as
- * bytes, panels are the blob's; k is a multiple of 16. Only whole tiles: rows beyond the last are
- * padding. Each table below says how many rows its leaves take.
+ * leaves raw sums in acc [rows][16]. Rows are packed [k][rows] as floats; as bytes [k/4][rows][4] or,
+ * with row_unit, [rows][k rounded up to row_unit], where the panel is 64-byte aligned if the blob is;
+ * panels are the blob's; k is a multiple of 16. Only whole tiles: rows beyond the last are padding.
+ * Each table below says how many rows its leaves take.
  *
  *   tile_f32     float products; may fuse, so its last bits differ between instruction sets
  *   pair_f32     the same over two panels, `step` floats apart, into acc [2][rows][16]; NULL where one is as fast
@@ -1907,6 +1913,8 @@ typedef struct mimp_quantized {
  *   tile_q7      bytes, exact if every weight is in -64..63 and every input in 0..127
  *   tile_q8      bytes, exact if every weight is in -64..63 or every input in 0..127
  *   tile_q8_wide bytes, exact for all
+ *   several_q8   tile_q8_wide over several_panels panels, `step` bytes apart, into acc [panel][rows][16]; NULL as pair_f32
+ *   enter, leave before and after byte leaves are used with this k; NULL where nothing needs it
  *   unpack_q4    a panel of q4 to what tile_q4 reads, at most 18 k bytes, or to a panel of bytes for tile_q8_wide where
  *                there is no tile_q4; NULL: tile_q4 reads the blob's panel
  *   tile_q4      4-bit weights times their groups' multipliers, exact for all
@@ -1915,13 +1923,16 @@ typedef struct mimp_quantized {
 typedef struct mimp_kernels {
     const char *name;
     uint32_t cpu;
-    uint32_t rows_f32, rows_q8;
+    uint32_t rows_f32, rows_q8, row_unit, several_panels;
     void (*tile_f32)(float *acc, const float *a, const float *w, size_t k);
     void (*pair_f32)(float *acc, const float *a, const float *w, size_t k, size_t step);
     void (*tile_plain)(float *acc, const float *a, const float *w, size_t k);
     void (*tile_q7)(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k);
     void (*tile_q8)(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k);
     void (*tile_q8_wide)(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k);
+    void (*several_q8)(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k, size_t step);
+    void (*enter)(size_t k);
+    void (*leave)(void);
     void (*unpack_q4)(uint8_t *out, const uint8_t *panel, size_t k, uint32_t group);
     void (*tile_q4)(int32_t *acc, const uint8_t *a, const uint8_t *panel, size_t k, uint32_t group);
     void (*halves)(float *out, const uint16_t *in, size_t n);           /* n: a multiple of 16 */
@@ -1935,6 +1946,11 @@ typedef struct mimp_kernels {
 } mimp_kernels;
 
 #define MIMP_MAX_ROWS 16    /* of any leaf */
+#ifdef MIMP_AMX
+#define MIMP_MAX_PANELS 4
+#else
+#define MIMP_MAX_PANELS 2
+#endif
 
 /* ---- portable: 4 x 16 ---- */
 
@@ -2028,8 +2044,8 @@ static void mimp_scalar_halves(float *out, const uint16_t *in, size_t n)
 }
 
 static const mimp_kernels mimp_kernels_scalar = {
-    "scalar", MIM_CPU_SCALAR, 4, 4,
-    mimp_scalar_tile_f32, NULL, mimp_scalar_tile_f32, mimp_scalar_tile_q8, mimp_scalar_tile_q8, mimp_scalar_tile_q8,
+    "scalar", MIM_CPU_SCALAR, 4, 4, 0, 0,
+    mimp_scalar_tile_f32, NULL, mimp_scalar_tile_f32, mimp_scalar_tile_q8, mimp_scalar_tile_q8, mimp_scalar_tile_q8, NULL, NULL, NULL,
     NULL, MIMP_Q4(mimp_scalar_tile_q4), mimp_scalar_halves,
     mimp_scalar_pack, mimp_scalar_norm, mimp_scalar_gate, mimp_scalar_quantize, mimp_scalar_finish, mimp_scalar_softmax, mimp_scalar_values
 };
@@ -2093,8 +2109,10 @@ MIMP_TARGET("avx2") static void mimp_avx2_tile_q8(int32_t *acc, const uint8_t *a
  * products are all alive at once and spill. */
 #ifdef __GNUC__
 #define MIMP_PIN(x) __asm__("" : "+x"(x))
+#define MIMP_PINZ(x) __asm__("" : "+v"(x))
 #else
 #define MIMP_PIN(x) (void)0
+#define MIMP_PINZ(x) (void)0
 #endif
 
 /* Two quads at a time, their products added in 16 bits: 4 * 127 * 64 = 32512 fits. */
@@ -2225,14 +2243,47 @@ MIMP_TARGET("avx2,f16c") static void mimp_avx2_halves(float *out, const uint16_t
 }
 
 static const mimp_kernels mimp_kernels_avx2 = {
-    "avx2", MIM_CPU_AVX2, 6, 4,
-    mimp_avx2_tile_f32, NULL, mimp_avx2_tile_plain, mimp_avx2_tile_q7, mimp_avx2_tile_q8, mimp_avx2_tile_q8_wide,
+    "avx2", MIM_CPU_AVX2, 6, 4, 0, 0,
+    mimp_avx2_tile_f32, NULL, mimp_avx2_tile_plain, mimp_avx2_tile_q7, mimp_avx2_tile_q8, mimp_avx2_tile_q8_wide, NULL, NULL, NULL,
     MIMP_Q4(mimp_avx2_unpack_q4), MIMP_Q4(mimp_avx2_tile_q4), mimp_avx2_halves,
     mimp_avx2_pack, mimp_avx2_norm, mimp_avx2_gate, mimp_avx2_quantize, mimp_avx2_finish, mimp_avx2_softmax, mimp_avx2_values
 };
 
+/* ---- AVX-VNNI: AVX2 with vpdpbusd, 6 x 16 bytes ---- */
+
+/* vpdpbusd adds the four products of a quad in 32 bits: exact for any bytes. Registers as in tile_f32. */
+#define MIMP_AVXVNNI_QUAD(r) \
+    MIM_MEMCPY(&quad, a + 4 * r, 4); \
+    x = _mm256_set1_epi32(quad); \
+    c##r = _mm256_dpbusd_avx_epi32(c##r, x, w0); \
+    d##r = _mm256_dpbusd_avx_epi32(d##r, x, w1);
+MIMP_TARGET("avx2,avxvnni") static void mimp_avxvnni_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
+{
+    __m256i c0, c1, c2, c3, c4, c5, d0, d1, d2, d3, d4, d5, w0, w1, x;
+    int32_t quad;
+    c0 = c1 = c2 = c3 = c4 = c5 = d0 = d1 = d2 = d3 = d4 = d5 = _mm256_setzero_si256();
+    for (; k; k -= 4, a += 24, w += 64) {
+        w0 = _mm256_loadu_si256((const __m256i *)(const void *)w);
+        w1 = _mm256_loadu_si256((const __m256i *)(const void *)(w + 32));
+        MIMP_AVXVNNI_QUAD(0) MIMP_AVXVNNI_QUAD(1) MIMP_AVXVNNI_QUAD(2) MIMP_AVXVNNI_QUAD(3) MIMP_AVXVNNI_QUAD(4) MIMP_AVXVNNI_QUAD(5)
+    }
+    MIMP_AVX2_STOREI(0) MIMP_AVX2_STOREI(1) MIMP_AVX2_STOREI(2) MIMP_AVX2_STOREI(3) MIMP_AVX2_STOREI(4) MIMP_AVX2_STOREI(5)
+}
+
+#ifndef MIM_NO_Q4
+MIMP_TARGET("avx2") static void mimp_avxvnni_unpack_q4(uint8_t *out, const uint8_t *panel, size_t k, uint32_t group)
+{ mimp_avx2_spread_q4(out, panel, k, group, 0); }
+#endif
+
+static const mimp_kernels mimp_kernels_avxvnni = {
+    "avxvnni", MIM_CPU_AVXVNNI, 6, 6, 0, 0,
+    mimp_avx2_tile_f32, NULL, mimp_avx2_tile_plain, mimp_avxvnni_tile_q8, mimp_avxvnni_tile_q8, mimp_avxvnni_tile_q8, NULL, NULL, NULL,
+    MIMP_Q4(mimp_avxvnni_unpack_q4), NULL, mimp_avx2_halves,
+    mimp_avx2_pack, mimp_avx2_norm, mimp_avx2_gate, mimp_avx2_quantize, mimp_avx2_finish, mimp_avx2_softmax, mimp_avx2_values
+};
+
 #ifndef MIM_NO_AVX512
-/* ---- AVX-512 with VNNI: 14 x 16 floats, 14 x 16 bytes ---- */
+/* ---- AVX-512: 14 x 16 floats, 14 x 16 bytes ---- */
 
 #define MIMP_V(x) mimp_avx512_##x
 MIMP_ROW_OPS(avx512, MIMP_V, MIMP_TARGET(MIMP_AVX512_ISA))
@@ -2276,13 +2327,120 @@ MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512_pair_f32(float *acc, const 
     MIMP_14(MIMP_AVX512_STORE2)
 }
 
-/* vpdpbusd adds the four products of a quad in 32 bits: exact for any bytes. */
+/* Without VNNI, as AVX2's leaves of these names and for their reasons; 14 rows by one register of weights. */
 #define MIMP_AVX512_ZEROI(r) c##r = _mm512_setzero_si512();
-#define MIMP_AVX512_QUAD(r) MIM_MEMCPY(&quad, a + 4 * r, 4); c##r = _mm512_dpbusd_epi32(c##r, _mm512_set1_epi32(quad), x);
 #define MIMP_AVX512_STOREI(r) _mm512_storeu_si512(acc + 16 * r, c##r);
-MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
+#define MIMP_AVX512_BROADCAST(x, at) MIM_MEMCPY(&quad, at, 4); x = _mm512_set1_epi32(quad);
+#define MIMP_AVX512_WIDEN(r, sum16) c##r = _mm512_add_epi32(c##r, _mm512_madd_epi16(sum16, ones));
+#define MIMP_AVX512BW_QUAD(r) MIMP_AVX512_BROADCAST(x, a + 4 * r) MIMP_AVX512_WIDEN(r, _mm512_maddubs_epi16(x, w0))
+#define MIMP_AVX512BW_OCTET(r) \
+    MIMP_AVX512_BROADCAST(x, a + 4 * r) MIMP_AVX512_BROADCAST(y, a + 56 + 4 * r) \
+    MIMP_AVX512_WIDEN(r, _mm512_add_epi16(_mm512_maddubs_epi16(x, w0), _mm512_maddubs_epi16(y, w1)))
+MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512bw_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
 {
-    __m512i c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, x;
+    const __m512i ones = _mm512_set1_epi16(1);
+    __m512i c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, w0, x;
+    int32_t quad;
+    MIMP_14(MIMP_AVX512_ZEROI)
+    for (; k; k -= 4, a += 56, w += 64) {
+        w0 = _mm512_loadu_si512(w);
+        MIMP_14(MIMP_AVX512BW_QUAD)
+    }
+    MIMP_14(MIMP_AVX512_STOREI)
+}
+MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512bw_tile_q7(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
+{
+    const __m512i ones = _mm512_set1_epi16(1);
+    __m512i c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, w0, w1, x, y;
+    int32_t quad;
+    MIMP_14(MIMP_AVX512_ZEROI)
+    for (; k; k -= 8, a += 112, w += 128) {
+        w0 = _mm512_loadu_si512(w);
+        w1 = _mm512_loadu_si512(w + 64);
+        MIMP_14(MIMP_AVX512BW_OCTET)
+    }
+    MIMP_14(MIMP_AVX512_STOREI)
+}
+
+/* Widened: eight channels of a quad to a register, of which two 32-bit sums each are folded at the end; seven rows at a time. */
+#define MIMP_7(STEP) STEP(0) STEP(1) STEP(2) STEP(3) STEP(4) STEP(5) STEP(6)
+#define MIMP_AVX512_ZERO2I(r) c##r = d##r = _mm512_setzero_si512();
+#define MIMP_AVX512BW_WIDE(r) \
+    MIM_MEMCPY(&quad, b + 4 * r, 4); \
+    x = _mm512_cvtepu8_epi16(_mm256_set1_epi32(quad)); \
+    c##r = _mm512_add_epi32(c##r, _mm512_madd_epi16(x, w0)); \
+    d##r = _mm512_add_epi32(d##r, _mm512_madd_epi16(x, w1));
+#define MIMP_AVX512BW_FOLD(r) \
+    _mm512_storeu_si512(acc + 16 * r, _mm512_add_epi32(_mm512_permutex2var_epi32(c##r, even, d##r), _mm512_permutex2var_epi32(c##r, odd, d##r)));
+MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512bw_tile_q8_wide(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
+{
+    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    const __m512i odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+    __m512i c0, c1, c2, c3, c4, c5, c6, d0, d1, d2, d3, d4, d5, d6, w0, w1, x;
+    int32_t quad;
+    uint32_t half;
+    for (half = 0; half < 2; half++, a += 28, acc += 7 * 16) {
+        const uint8_t *b = a;
+        const int8_t *v = w;
+        size_t left;
+        MIMP_7(MIMP_AVX512_ZERO2I)
+        for (left = k; left; left -= 4, b += 56, v += 64) {
+            w0 = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(const void *)v));
+            w1 = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(const void *)(v + 32)));
+            MIMP_7(MIMP_AVX512BW_WIDE)
+        }
+        MIMP_7(MIMP_AVX512BW_FOLD)
+    }
+}
+
+#ifndef MIM_NO_Q4
+MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512_unpack_q4(uint8_t *out, const uint8_t *panel, size_t k, uint32_t group)
+{ mimp_avx2_spread_q4(out, panel, k, group, 0); }
+
+/* Fourteen accumulators in 16 bits, as many in 32. */
+#define MIMP_AVX512BW_NIBBLES(r) \
+    MIMP_AVX512_BROADCAST(x, a + 4 * r) \
+    h##r = _mm512_add_epi16(h##r, _mm512_maddubs_epi16(x, w0)); \
+    MIMP_PINZ(h##r);
+#define MIMP_AVX512BW_ZERO16(r) h##r = _mm512_setzero_si512();
+#define MIMP_AVX512BW_FLUSH(r) c##r = _mm512_add_epi32(c##r, _mm512_madd_epi16(h##r, w0));
+MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512bw_tile_q4(int32_t *acc, const uint8_t *a, const uint8_t *w, size_t k, uint32_t group)
+{
+    __m512i c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13;
+    __m512i h0, h1, h2, h3, h4, h5, h6, h7, h8, h9, h10, h11, h12, h13, w0, x;
+    int32_t quad;
+    int j;
+    (void)group;
+    MIMP_14(MIMP_AVX512_ZEROI)
+    for (; k; k -= 32, w += 64) {
+        MIMP_14(MIMP_AVX512BW_ZERO16)
+        for (j = 0; j < 8; j++, a += 56, w += 64) {
+            w0 = _mm512_loadu_si512(w);
+            MIMP_14(MIMP_AVX512BW_NIBBLES)
+        }
+        w0 = _mm512_loadu_si512(w);
+        MIMP_14(MIMP_AVX512BW_FLUSH)
+    }
+    MIMP_14(MIMP_AVX512_STOREI)
+}
+#endif
+
+static const mimp_kernels mimp_kernels_avx512bw = {
+    "avx512bw", MIM_CPU_AVX512BW, 14, 14, 0, 0,
+    mimp_avx512_tile_f32, mimp_avx512_pair_f32, mimp_avx512_tile_plain,
+    mimp_avx512bw_tile_q7, mimp_avx512bw_tile_q8, mimp_avx512bw_tile_q8_wide, NULL, NULL, NULL,
+    MIMP_Q4(mimp_avx2_unpack_q4), MIMP_Q4(mimp_avx512bw_tile_q4), mimp_avx2_halves,
+    mimp_avx512_pack, mimp_avx512_norm, mimp_avx512_gate, mimp_avx512_quantize, mimp_avx512_finish, mimp_avx512_softmax, mimp_avx512_values
+};
+
+/* ---- AVX-512 with VNNI ---- */
+
+/* vpdpbusd adds the four products of a quad in 32 bits: exact for any bytes. Two panels, as in pair_f32. */
+#define MIMP_VNNI_ISA MIMP_AVX512_ISA ",avx512vnni"
+#define MIMP_AVX512_QUAD(r) MIMP_AVX512_BROADCAST(y, a + 4 * r) c##r = _mm512_dpbusd_epi32(c##r, y, x);
+MIMP_TARGET(MIMP_VNNI_ISA) static void mimp_avx512_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
+{
+    __m512i c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, x, y;
     int32_t quad;
     MIMP_14(MIMP_AVX512_ZEROI)
     for (; k; k -= 4, a += 56, w += 64) {
@@ -2292,17 +2450,107 @@ MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512_tile_q8(int32_t *acc, const
     MIMP_14(MIMP_AVX512_STOREI)
 }
 
-#ifndef MIM_NO_Q4
-MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512_unpack_q4(uint8_t *out, const uint8_t *panel, size_t k, uint32_t group)
-{ mimp_avx2_spread_q4(out, panel, k, group, 0); }
-#endif
+#define MIMP_AVX512_QUAD2(r) \
+    MIMP_AVX512_BROADCAST(y, a + 4 * r) c##r = _mm512_dpbusd_epi32(c##r, y, x0); d##r = _mm512_dpbusd_epi32(d##r, y, x1);
+#define MIMP_AVX512_STORE2I(r) _mm512_storeu_si512(acc + 16 * r, c##r); _mm512_storeu_si512(acc + 16 * (14 + r), d##r);
+MIMP_TARGET(MIMP_VNNI_ISA) static void mimp_avx512_pair_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k, size_t step)
+{
+    __m512i c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, d0, d1, d2, d3, d4, d5, d6, d7, d8, d9, d10, d11, d12, d13;
+    __m512i x0, x1, y;
+    int32_t quad;
+    MIMP_14(MIMP_AVX512_ZERO2I)
+    for (; k; k -= 4, a += 56, w += 64) {
+        x0 = _mm512_loadu_si512(w);
+        x1 = _mm512_loadu_si512(w + step);
+        MIMP_14(MIMP_AVX512_QUAD2)
+    }
+    MIMP_14(MIMP_AVX512_STORE2I)
+}
 
 static const mimp_kernels mimp_kernels_avx512 = {
-    "avx512", MIM_CPU_AVX512, 14, 14,
-    mimp_avx512_tile_f32, mimp_avx512_pair_f32, mimp_avx512_tile_plain, mimp_avx512_tile_q8, mimp_avx512_tile_q8, mimp_avx512_tile_q8,
+    "avx512", MIM_CPU_AVX512, 14, 14, 0, 2,
+    mimp_avx512_tile_f32, mimp_avx512_pair_f32, mimp_avx512_tile_plain,
+    mimp_avx512_tile_q8, mimp_avx512_tile_q8, mimp_avx512_tile_q8, mimp_avx512_pair_q8, NULL, NULL,
     MIMP_Q4(mimp_avx512_unpack_q4), NULL, mimp_avx2_halves,
     mimp_avx512_pack, mimp_avx512_norm, mimp_avx512_gate, mimp_avx512_quantize, mimp_avx512_finish, mimp_avx512_softmax, mimp_avx512_values
 };
+
+#ifdef MIMP_AMX
+/* ---- AMX: 16 x 16 bytes, four panels at a time ---- */
+
+/* tdpbusd multiplies 16 rows of 64 bytes with 64 rows of a panel, which is its second operand as it lies in the blob, in 16
+ * cycles; a load takes 8, but twice that where lines are split. Tiles 0 to 3 are sums, 4 rows, 5 a panel; 6 and 7 the same for
+ * what k leaves over after 64s. */
+#define MIMP_AMX_ISA MIMP_AVX512_ISA ",amx-tile,amx-int8"
+MIMP_TARGET(MIMP_AMX_ISA) static void mimp_amx_enter(size_t k)
+{
+    uint8_t config[64];
+    size_t t;
+    MIM_MEMSET(config, 0, sizeof config);
+    config[0] = 1;
+    for (t = 0; t < 8; t++) {
+        config[16 + 2 * t] = 64;                    /* bytes of a row, 16 bits each */
+        config[48 + t] = 16;                        /* rows */
+    }
+    if (k % 64) {
+        config[16 + 2 * 6] = (uint8_t)(k % 64);
+        config[48 + 7] = (uint8_t)(k % 64 / 4);
+    }
+    __asm__ volatile("" : : "r"(config) : "memory");         /* the intrinsic does not tell the compiler that it reads all of it */
+    _tile_loadconfig(config);
+}
+
+MIMP_TARGET(MIMP_AMX_ISA) static void mimp_amx_leave(void) { _tile_release(); }
+
+#define MIMP_AMX_STEP(sum, rows, panel, at) \
+    _tile_loadd(panel, at, 64); \
+    _tile_dpbusd(sum, rows, panel);
+#define MIMP_AMX_FOUR(rows, panel) \
+    _tile_loadd(rows, a, stride); \
+    MIMP_AMX_STEP(0, rows, panel, w) MIMP_AMX_STEP(1, rows, panel, w + step) \
+    MIMP_AMX_STEP(2, rows, panel, w + 2 * step) MIMP_AMX_STEP(3, rows, panel, w + 3 * step)
+MIMP_TARGET(MIMP_AMX_ISA) static void mimp_amx_four_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k, size_t step)
+{
+    const size_t stride = (k + 63) & ~(size_t)63;
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (; k >= 64; k -= 64, a += 64, w += 1024) {
+        MIMP_AMX_FOUR(4, 5)
+    }
+    if (k) {
+        MIMP_AMX_FOUR(6, 7)
+    }
+    _tile_stored(0, acc, 64);
+    _tile_stored(1, acc + 256, 64);
+    _tile_stored(2, acc + 512, 64);
+    _tile_stored(3, acc + 768, 64);
+}
+
+MIMP_TARGET(MIMP_AMX_ISA) static void mimp_amx_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
+{
+    const size_t stride = (k + 63) & ~(size_t)63;
+    _tile_zero(0);
+    for (; k >= 64; k -= 64, a += 64, w += 1024) {
+        _tile_loadd(4, a, stride);
+        MIMP_AMX_STEP(0, 4, 5, w)
+    }
+    if (k) {
+        _tile_loadd(6, a, stride);
+        MIMP_AMX_STEP(0, 6, 7, w)
+    }
+    _tile_stored(0, acc, 64);
+}
+
+static const mimp_kernels mimp_kernels_amx = {
+    "amx", MIM_CPU_AMX, 14, 16, 64, 4,
+    mimp_avx512_tile_f32, mimp_avx512_pair_f32, mimp_avx512_tile_plain,
+    mimp_amx_tile_q8, mimp_amx_tile_q8, mimp_amx_tile_q8, mimp_amx_four_q8, mimp_amx_enter, mimp_amx_leave,
+    MIMP_Q4(mimp_avx512_unpack_q4), NULL, mimp_avx2_halves,
+    mimp_avx512_pack, mimp_avx512_norm, mimp_avx512_gate, mimp_avx512_quantize, mimp_avx512_finish, mimp_avx512_softmax, mimp_avx512_values
+};
+#endif
 #endif
 #endif
 
@@ -2367,8 +2615,8 @@ static void mimp_neon_halves(float *out, const uint16_t *in, size_t n)
 }
 
 static const mimp_kernels mimp_kernels_neon = {
-    "neon", MIM_CPU_NEON, 4, 4,
-    mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_neon_tile_q8, mimp_neon_tile_q8, mimp_neon_tile_q8,
+    "neon", MIM_CPU_NEON, 4, 4, 0, 0,
+    mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_neon_tile_q8, mimp_neon_tile_q8, mimp_neon_tile_q8, NULL, NULL, NULL,
     MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_neon_halves,
     mimp_neon_pack, mimp_neon_norm, mimp_neon_gate, mimp_neon_quantize, mimp_neon_finish, mimp_neon_softmax, mimp_neon_values
 };
@@ -2378,9 +2626,14 @@ static const mimp_kernels mimp_kernels_neon = {
 
 static const mimp_kernels *const mimp_table[] = {
 #ifdef MIMP_X86
+#ifdef MIMP_AMX
+    &mimp_kernels_amx,
+#endif
 #ifndef MIM_NO_AVX512
     &mimp_kernels_avx512,
+    &mimp_kernels_avx512bw,
 #endif
+    &mimp_kernels_avxvnni,
     &mimp_kernels_avx2,
 #endif
 #ifdef MIMP_NEON
@@ -2391,14 +2644,14 @@ static const mimp_kernels *const mimp_table[] = {
 #define MIMP_TABLE (sizeof mimp_table / sizeof *mimp_table)
 
 #ifdef MIMP_X86
-static void mimp_cpuid(uint32_t leaf, uint32_t r[4])
+static void mimp_cpuid(uint32_t leaf, uint32_t part, uint32_t r[4])
 {
 #ifdef _MSC_VER
     int v[4];
-    __cpuidex(v, (int)leaf, 0);
+    __cpuidex(v, (int)leaf, (int)part);
     r[0] = (uint32_t)v[0], r[1] = (uint32_t)v[1], r[2] = (uint32_t)v[2], r[3] = (uint32_t)v[3];
 #else
-    __asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(leaf), "c"(0u));
+    __asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(leaf), "c"(part));
 #endif
 }
 
@@ -2414,25 +2667,49 @@ static uint32_t mimp_xcr0(void)
 }
 #endif
 
+#ifdef MIMP_X86
+/* Linux gives a process the large state of the tiles when it asks: arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILE_DATA). */
+static int mimp_amx_permitted(void)
+{
+#ifdef MIMP_AMX
+    long result = 158;
+    __asm__ volatile("syscall" : "+a"(result) : "D"(0x1023L), "S"(18L) : "rcx", "r11", "memory");
+    return result == 0;
+#else
+    return 0;
+#endif
+}
+#endif
+
 /* Whether the machine and its operating system run this level. */
 static int mimp_available(uint32_t cpu)
 {
 #ifdef MIMP_X86
-    if (cpu == MIM_CPU_AVX2 || cpu == MIM_CPU_AVX512) {
-        const uint32_t fma_osxsave_avx_f16c = 1u << 12 | 1u << 27 | 1u << 28 | 1u << 29;
-        const uint32_t f_dq_bw_vl = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31, vnni = 1u << 11;
-        uint32_t r[4], state;
-        mimp_cpuid(0, r);
+    if (cpu == MIM_CPU_AVX2 || cpu == MIM_CPU_AVXVNNI || cpu == MIM_CPU_AVX512BW || cpu == MIM_CPU_AVX512 || cpu == MIM_CPU_AMX) {
+        const uint32_t fma_osxsave_avx_f16c = 1u << 12 | 1u << 27 | 1u << 28 | 1u << 29, avx2 = 1u << 5, vnni = 1u << 11;
+        const uint32_t f_dq_bw_vl = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31, amx_tile_int8 = 1u << 24 | 1u << 25, avxvnni = 1u << 4;
+        uint32_t r[4], more[4], state;
+        mimp_cpuid(0, 0, r);
         if (r[0] < 7)
             return 0;
-        mimp_cpuid(1, r);
+        mimp_cpuid(1, 0, r);
         if ((r[2] & fma_osxsave_avx_f16c) != fma_osxsave_avx_f16c)
             return 0;
         state = mimp_xcr0();
-        mimp_cpuid(7, r);
-        if ((state & 6) != 6 || !(r[1] & 1u << 5))
+        mimp_cpuid(7, 0, r);
+        if ((state & 6) != 6 || !(r[1] & avx2))
             return 0;
-        return cpu == MIM_CPU_AVX2 || ((state & 0xe6) == 0xe6 && (r[1] & f_dq_bw_vl) == f_dq_bw_vl && (r[2] & vnni));
+        if (cpu == MIM_CPU_AVX2)
+            return 1;
+        if (cpu == MIM_CPU_AVXVNNI) {
+            mimp_cpuid(7, 1, more);
+            return r[0] >= 1 && (more[0] & avxvnni);
+        }
+        if ((state & 0xe6) != 0xe6 || (r[1] & f_dq_bw_vl) != f_dq_bw_vl)
+            return 0;
+        if (cpu != MIM_CPU_AMX)
+            return cpu == MIM_CPU_AVX512BW || (r[2] & vnni);
+        return (state & 0x60000) == 0x60000 && (r[3] & amx_tile_int8) == amx_tile_int8 && mimp_amx_permitted();
     }
 #endif
     (void)cpu;
@@ -2909,6 +3186,28 @@ typedef struct mimp_block {
     size_t   tile_bytes;
 } mimp_block;
 
+/* How a tile of bytes of k columns is packed. */
+typedef struct mimp_packing {
+    size_t row, quad, tile;         /* bytes from row to row, from four k of a row to the next, and of a tile */
+} mimp_packing;
+
+static mimp_packing mimp_packing_of(const mimp_kernels *kernels, uint32_t k)
+{
+    mimp_packing p;
+    p.row = kernels->row_unit ? mimp_up(k, kernels->row_unit) : 4;
+    p.quad = kernels->row_unit ? 4 : 4 * kernels->rows_q8;
+    p.tile = kernels->rows_q8 * (kernels->row_unit ? p.row : k);
+    return p;
+}
+
+/* Room for what the leaves read: aligned as they like it, if the arena is. */
+static void *mimp_take_tiles(mimp_arena *arena, const mimp_kernels *kernels, uint64_t bytes)
+{
+    if (kernels->row_unit)
+        arena->used = (arena->used + 63) & ~(uint64_t)63;
+    return mimp_take(arena, bytes);
+}
+
 /* The shape of input to matrix m. */
 static void mimp_block_shape(mimp_block *b, const mimp_kernels *kernels, const mimp_matrix *m)
 {
@@ -2916,7 +3215,7 @@ static void mimp_block_shape(mimp_block *b, const mimp_kernels *kernels, const m
     b->limit = m->input_max;
     b->tile_rows = b->bytes ? kernels->rows_q8 : kernels->rows_f32;
     b->k = m->k;
-    b->tile_bytes = (size_t)b->tile_rows * b->k * (b->bytes ? 1 : 4);
+    b->tile_bytes = b->bytes ? mimp_packing_of(kernels, b->k).tile : (size_t)b->tile_rows * b->k * 4;
 }
 
 /* Room for `rows` rows of input to matrix m. */
@@ -2926,7 +3225,7 @@ static mimp_block mimp_block_memory(mimp_arena *arena, const mimp_kernels *kerne
     uint32_t tiles;
     mimp_block_shape(&b, kernels, m);
     tiles = (rows + b.tile_rows - 1) / b.tile_rows;
-    b.data = (uint8_t *)mimp_take(arena, (uint64_t)b.tile_bytes * tiles);
+    b.data = (uint8_t *)mimp_take_tiles(arena, kernels, (uint64_t)b.tile_bytes * tiles);
     b.scale = b.bytes ? mimp_floats(arena, (uint64_t)tiles * b.tile_rows) : NULL;
     b.zero = b.bytes ? (int32_t *)mimp_take(arena, (uint64_t)tiles * b.tile_rows * 4) : NULL;
     return b;
@@ -2958,11 +3257,12 @@ static void mimp_block_put(const mimp_block *b, const mimp_kernels *kernels, uin
     const uint32_t at = r % b->tile_rows;
     uint32_t i;
     if (b->bytes) {
-        const mimp_quantized q = kernels->quantize(tile + 4 * at, 4 * b->tile_rows, x, n16, b->limit, 0);
+        const mimp_packing packed = mimp_packing_of(kernels, b->k);
+        const mimp_quantized q = kernels->quantize(tile + at * packed.row, packed.quad, x, n16, b->limit, 0);
         b->scale[r] = q.scale;
         b->zero[r] = q.zero;
         for (i = n16; i < b->k; i += 4)
-            MIM_MEMSET(tile + (size_t)i * b->tile_rows + 4 * at, 0, 4);
+            MIM_MEMSET(tile + at * packed.row + i / 4 * packed.quad, 0, 4);
     } else {
         kernels->pack((float *)(void *)tile, b->tile_rows, x, stride, rows, n16, 1.0f);
         MIM_MEMSET(tile + (size_t)n16 * b->tile_rows * 4, 0, (size_t)(b->k - n16) * b->tile_rows * 4);
@@ -2978,8 +3278,8 @@ static size_t mimp_rows_bytes(const mimp_kernels *kernels, const mimp_matrix *m)
 }
 
 typedef union mimp_tile {
-    float f[2 * MIMP_MAX_ROWS * 16];
-    int32_t i[2 * MIMP_MAX_ROWS * 16];
+    float f[MIMP_MAX_PANELS * MIMP_MAX_ROWS * 16];
+    int32_t i[MIMP_MAX_PANELS * MIMP_MAX_ROWS * 16];
 } mimp_tile;
 
 /* Which leaf a product takes. */
@@ -3010,12 +3310,16 @@ static mimp_operand mimp_operand_of(const void *at, size_t k, uint32_t count, in
     return w;
 }
 
-/* One tile by panel p, or by p and the next, raw; returns how many. */
+/* One tile by panel p, or by it and the next, raw; returns how many. */
 static uint32_t mimp_product(const mimp_kernels *kernels, mimp_tile *acc, const uint8_t *a, const mimp_operand *w, uint32_t p)
 {
     const uint8_t *panel = w->at + p * w->bytes;
     const float *af = (const float *)(const void *)a, *wf = (const float *)(const void *)panel;
     const int8_t *wb = (const int8_t *)panel;
+    if (w->kind >= MIMP_BYTES_NARROW && w->kind <= MIMP_BYTES_WIDE && kernels->several_q8 && w->count - p >= kernels->several_panels) {
+        kernels->several_q8(acc->i, a, wb, w->k, w->bytes);
+        return kernels->several_panels;
+    }
     switch (w->kind) {
     case MIMP_FLOATS:
         if (w->count - p > 1 && kernels->pair_f32) {
@@ -3033,7 +3337,19 @@ static uint32_t mimp_product(const mimp_kernels *kernels, mimp_tile *acc, const 
     return 1;
 }
 
-/* One tile of packed rows by panels, each through the epilogue: y[r * stride + channel]. e is that of the first panel; the
+static void mimp_enter(const mimp_kernels *kernels, const mimp_operand *w)
+{
+    if (kernels->enter && w->kind > MIMP_FLOATS_PLAIN)
+        kernels->enter(w->k);
+}
+
+static void mimp_leave(const mimp_kernels *kernels, const mimp_operand *w)
+{
+    if (kernels->leave && w->kind > MIMP_FLOATS_PLAIN)
+        kernels->leave();
+}
+
+/* One tile of packed rows by panels, between mimp_enter and mimp_leave, each through the epilogue: y[r * stride + channel]. e is that of the first panel; the
  * rest follow 16 channels on. */
 static void mimp_tile_panels(const mimp_kernels *kernels, const uint8_t *a, uint32_t tile_rows, uint32_t rows, const mimp_operand *w,
                              float *y, size_t stride, mimp_epilogue e)
@@ -3113,6 +3429,7 @@ static void mimp_panels(const mimp_kernels *kernels, const mimp_matrix *m, uint3
     e.scale = m->scale ? m->scale + channel : NULL;
     e.sum = m->sum ? m->sum + channel : NULL;
     e.bias = m->bias + channel;
+    mimp_enter(kernels, &w);
     for (t = 0; t < rows; t += a->tile_rows) {
         if (a->bytes) {
             e.factor = a->scale + t;
@@ -3121,6 +3438,7 @@ static void mimp_panels(const mimp_kernels *kernels, const mimp_matrix *m, uint3
         mimp_tile_panels(kernels, a->data + t / a->tile_rows * a->tile_bytes, a->tile_rows, mimp_min(a->tile_rows, rows - t), &w,
                          y + t * stride, stride, e);
     }
+    mimp_leave(kernels, &w);
 }
 
 /* ---- a crew of tasks ---- */
@@ -3153,7 +3471,7 @@ static void mimp_crew_memory(mimp_crew *crew, mimp_arena *arena, const mim_sessi
     crew->kernels = s->kernels;
     crew->tasks = s->desc.threads;
     crew->scratch_bytes = (bytes + 63) & ~(uint64_t)63;
-    crew->scratch = (uint8_t *)mimp_take(arena, crew->scratch_bytes * crew->tasks);
+    crew->scratch = (uint8_t *)mimp_take_tiles(arena, s->kernels, crew->scratch_bytes * crew->tasks);
 }
 
 /* Rows into a block, through a gate and a norm where there are such. */
@@ -3558,15 +3876,15 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
     a->group = mimp_min(run->s->group_heads, s->heads);
     a->tile_rows = a->bytes ? kernels->rows_q8 : kernels->rows_f32;
     a->tiles = (a->tokens + a->tile_rows - 1) / a->tile_rows;
-    a->tile_bytes = (uint64_t)a->tile_rows * a->width * (a->bytes ? 1 : 4);
+    a->tile_bytes = a->bytes ? mimp_packing_of(kernels, a->width).tile : (uint64_t)a->tile_rows * a->width * 4;
     a->q_bytes = a->tile_bytes * a->tiles;
     a->k_bytes = (uint64_t)a->tokens16 * a->width * (a->bytes ? 1 : 4);
     /* the block first holds the tokens, later the outputs: room for the wider */
     a->block = mimp_block_memory(arena, kernels, a->qkv.k > a->proj.k ? &a->qkv : &a->proj, a->tokens);
     a->out = mimp_floats(arena, (uint64_t)a->tokens * s->heads * a->width);
-    a->q = (uint8_t *)mimp_take(arena, a->q_bytes * a->group);
-    a->k = (uint8_t *)mimp_take(arena, a->k_bytes * a->group);
-    a->v = (uint8_t *)mimp_take(arena, a->k_bytes * a->group);
+    a->q = (uint8_t *)mimp_take_tiles(arena, kernels, a->q_bytes * a->group);
+    a->k = (uint8_t *)mimp_take_tiles(arena, kernels, a->k_bytes * a->group);
+    a->v = (uint8_t *)mimp_take_tiles(arena, kernels, a->k_bytes * a->group);
     if (a->bytes) {
         a->q_scale = mimp_floats(arena, (uint64_t)a->tiles * a->tile_rows * a->group);
         a->q_zero = (int32_t *)mimp_take(arena, (uint64_t)a->tiles * a->tile_rows * a->group * 4);
@@ -3583,7 +3901,7 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
         a->turn_x = mimp_floats(arena, (uint64_t)run->s->grid_width * s->head_dim * 2);
     }
     stage = mimp_unpacked_bytes(kernels, &a->qkv) + (uint64_t)a->tokens16 * a->width * 4;
-    scores = (uint64_t)a->tile_rows * a->tokens16 * (a->bytes ? 5 : 8);
+    scores = (uint64_t)a->tile_rows * a->tokens16 * (a->bytes ? 4 : 8) + (a->bytes ? mimp_packing_of(kernels, a->tokens16).tile : 0);
     if (stage < scores)
         stage = scores;
     if (stage < mimp_unpacked_bytes(kernels, &a->proj))
@@ -3716,6 +4034,7 @@ static void mimp_attention_part(const mimp_attention *a, uint32_t head, uint32_t
     const uint32_t width = a->width, panels = width / 16, rows = a->tile_rows;
     const uint32_t panel = ((a->first + head) * 3 + part) * panels;
     float *stage = scratch + mimp_unpacked_bytes(kernels, &a->qkv) / 4;
+    const mimp_packing packed = mimp_packing_of(kernels, width);
     uint32_t p, t;
     if (part == 2) {
         uint8_t *v = a->v + (size_t)(head * a->k_bytes);
@@ -3745,7 +4064,7 @@ static void mimp_attention_part(const mimp_attention *a, uint32_t head, uint32_t
         MIM_MEMSET(q + (size_t)((a->tiles - 1) * a->tile_bytes), 0, (size_t)a->tile_bytes);
         for (t = 0; t < a->tokens; t++) {
             const size_t at = (size_t)head * a->tiles * rows + t;
-            const mimp_quantized z = kernels->quantize(q + (size_t)(t / rows * a->tile_bytes) + 4 * (t % rows), 4 * rows,
+            const mimp_quantized z = kernels->quantize(q + (size_t)(t / rows * a->tile_bytes) + t % rows * packed.row, packed.quad,
                                                        stage + (size_t)t * width, width, 255, 0);
             a->q_scale[at] = z.scale * a->step->scale;
             a->q_zero[at] = z.zero;
@@ -3792,12 +4111,12 @@ static uint32_t mimp_row_out(const mimp_run *run, uint32_t token)
 }
 
 static void mimp_attention_put(const mimp_attention *a, uint32_t head, uint32_t token, const float *scores, const uint8_t *p,
-                               uint32_t stride, float factor)
+                               size_t quad, float factor)
 {
     float *to = a->run->out->attention + ((size_t)(a->first + head) * a->tokens + mimp_row_out(a->run, token)) * a->tokens;
     uint32_t j;
     for (j = 0; j < a->tokens; j++) {
-        const float v = (a->bytes ? (float)p[(size_t)(j / 4) * stride + j % 4] : scores[j]) * factor;
+        const float v = (a->bytes ? (float)p[j / 4 * quad + j % 4] : scores[j]) * factor;
         mimp_copy_out(to + mimp_row_out(a->run, j), &v, 1);
     }
 }
@@ -3813,6 +4132,7 @@ static void mimp_attention_tile(const mimp_attention *a, uint32_t head, uint32_t
     uint8_t *p = (uint8_t *)(scores + (size_t)rows * t16);      /* exp(scores), packed for the second product */
     const size_t stride = (size_t)a->step->heads * width;
     float *out = a->out + first * stride + (size_t)(a->first + head) * width;
+    const mimp_packing packed = mimp_packing_of(kernels, t16);
     float factor[MIMP_MAX_ROWS];
     mimp_operand w;
     mimp_epilogue e;
@@ -3829,13 +4149,15 @@ static void mimp_attention_tile(const mimp_attention *a, uint32_t head, uint32_t
         mimp_bias_row(a, head, first + r, scores + (size_t)r * t16);
     e.add = a->bias != NULL;
     w = mimp_operand_of(k, width, t16 / 16, a->bytes ? mimp_bytes_kind(a->step->key_max, 255) : MIMP_FLOATS);
+    mimp_enter(kernels, &w);
     mimp_tile_panels(kernels, q, rows, valid, &w, scores, t16, e);
+    mimp_leave(kernels, &w);
     for (r = 0; r < valid; r++) {
         float *row = scores + (size_t)r * t16;
-        const float sum = kernels->softmax(row, a->tokens, t16, a->bytes ? p + 4 * r : NULL, 4 * rows);
+        const float sum = kernels->softmax(row, a->tokens, t16, a->bytes ? p + r * packed.row : NULL, packed.quad);
         factor[r] = 1.0f / sum;
         if (a->run->out->attention && a->step == a->run->last_attention)
-            mimp_attention_put(a, head, first + r, row, p + 4 * r, 4 * rows, factor[r]);
+            mimp_attention_put(a, head, first + r, row, p + r * packed.row, packed.quad, factor[r]);
     }
     if (!a->bytes)
         kernels->pack((float *)(void *)p, rows, scores, t16, valid, t16, 1.0f);
@@ -3844,7 +4166,9 @@ static void mimp_attention_tile(const mimp_attention *a, uint32_t head, uint32_t
     e.factor = factor;
     e.scale = a->bytes ? a->v_scale + head * width : NULL;
     w = mimp_operand_of(v, t16, width / 16, a->bytes ? mimp_bytes_kind(a->step->value_max, 255) : MIMP_FLOATS);
+    mimp_enter(kernels, &w);
     mimp_tile_panels(kernels, p, rows, valid, &w, out, stride, e);
+    mimp_leave(kernels, &w);
 }
 
 static void mimp_attention_tiles(void *arg, uint32_t index)
