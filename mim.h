@@ -1400,14 +1400,15 @@ MIMP_AVX2 void mimp_avx2_quads(uint8_t *p, size_t stride, mimp_avx2_i v)
     const __m256i low = _mm256_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
                                          0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
     const __m256i a = _mm256_shuffle_epi8(v.a, low), b = _mm256_shuffle_epi8(v.b, low);
-    int32_t q[4];
-    int j;
-    q[0] = _mm_cvtsi128_si32(_mm256_castsi256_si128(a));
-    q[1] = _mm_cvtsi128_si32(_mm256_extracti128_si256(a, 1));
-    q[2] = _mm_cvtsi128_si32(_mm256_castsi256_si128(b));
-    q[3] = _mm_cvtsi128_si32(_mm256_extracti128_si256(b, 1));
-    for (j = 0; j < 4; j++)
-        MIM_MEMCPY(p + (size_t)j * stride, &q[j], 4);
+    int32_t q;
+    q = _mm_cvtsi128_si32(_mm256_castsi256_si128(a));
+    MIM_MEMCPY(p, &q, 4);
+    q = _mm_cvtsi128_si32(_mm256_extracti128_si256(a, 1));
+    MIM_MEMCPY(p + stride, &q, 4);
+    q = _mm_cvtsi128_si32(_mm256_castsi256_si128(b));
+    MIM_MEMCPY(p + 2 * stride, &q, 4);
+    q = _mm_cvtsi128_si32(_mm256_extracti128_si256(b, 1));
+    MIM_MEMCPY(p + 3 * stride, &q, 4);
 }
 /* Four rows of four floats in each 128 bits (t0 to t3) become four columns of four. */
 #define MIMP_X86_FOUR(r) ((r) < rows ? _mm_loadu_ps(x + (r) * stride + i) : _mm_setzero_ps())
@@ -1495,11 +1496,19 @@ MIMP_AVX512 mimp_avx512_f mimp_avx512_convert(mimp_avx512_i v)
 MIMP_AVX512 void mimp_avx512_quads(uint8_t *p, size_t stride, mimp_avx512_i v)
 {
     const __m128i bytes = _mm512_maskz_cvtepi32_epi8(0xffff, v.a);
-    int32_t q[4];
-    int j;
-    _mm_storeu_si128((__m128i *)(void *)q, bytes);
-    for (j = 0; j < 4; j++)
-        MIM_MEMCPY(p + (size_t)j * stride, &q[j], 4);
+    int32_t q;
+    if (stride == 4) {
+        _mm_storeu_si128((__m128i *)(void *)p, bytes);
+        return;
+    }
+    q = _mm_cvtsi128_si32(bytes);
+    MIM_MEMCPY(p, &q, 4);
+    q = _mm_extract_epi32(bytes, 1);
+    MIM_MEMCPY(p + stride, &q, 4);
+    q = _mm_extract_epi32(bytes, 2);
+    MIM_MEMCPY(p + 2 * stride, &q, 4);
+    q = _mm_extract_epi32(bytes, 3);
+    MIM_MEMCPY(p + 3 * stride, &q, 4);
 }
 MIMP_AVX512 void mimp_avx512_columns(float *out, size_t step, const float *x, size_t stride, uint32_t rows, float factor)
 {
@@ -1768,18 +1777,25 @@ typedef struct mimp_quantized {
     ATTRIBUTES static mimp_quantized mimp_##isa##_quantize(uint8_t *out, size_t stride, const float *x, uint32_t n16, \
                                                            uint32_t limit, uint32_t is_signed) \
     { \
-        V(f) low = V(set)(0), high = V(set)(0), rate, shift, bottom, top; \
+        V(f) low = V(set)(0), high = V(set)(0), low2 = low, high2 = high, rate, shift, bottom, top; \
         V(i) sum = V(seti)(0); \
         mimp_quantized q; \
         float lo, hi, range, inverse; \
         uint32_t i; \
-        for (i = 0; i < n16; i += 16) { \
+        for (i = 0; i + 16 < n16; i += 32) {    /* two at a time: the order matters to no bit */ \
+            const V(f) v = V(load)(x + i), u = V(load)(x + i + 16); \
+            low = V(min)(v, low); \
+            low2 = V(min)(u, low2); \
+            high = V(max)(v, high); \
+            high2 = V(max)(u, high2); \
+        } \
+        if (i < n16) { \
             const V(f) v = V(load)(x + i); \
             low = V(min)(v, low); \
             high = V(max)(v, high); \
         } \
-        lo = V(fold_min)(low); \
-        hi = V(fold_max)(high); \
+        lo = V(fold_min)(V(min)(low2, low)); \
+        hi = V(fold_max)(V(max)(high2, high)); \
         if (is_signed) \
             hi = hi > -lo ? hi : -lo, lo = 0; \
         range = hi - lo; \
@@ -1806,7 +1822,8 @@ typedef struct mimp_quantized {
         return q; \
     } \
     \
-    ATTRIBUTES static void mimp_##isa##_finish(float *y, size_t stride, const void *acc, uint32_t rows, const mimp_epilogue *e) \
+    ATTRIBUTES MIMP_INLINE void mimp_##isa##_finish_act(float *y, size_t stride, const void *acc, uint32_t rows, \
+                                                        const mimp_epilogue *e, uint32_t act) \
     { \
         const V(f) zeros = V(set)(0), ones = V(set)(1.0f); \
         const V(f) scale = e->scale ? V(load)(e->scale) : ones, bias = e->bias ? V(load)(e->bias) : zeros; \
@@ -1827,12 +1844,23 @@ typedef struct mimp_quantized {
                 v = V(mul)(v, scale); \
             if (e->bias) \
                 v = V(add)(v, bias); \
-            if (e->act) \
-                v = mimp_##isa##_act(v, e->act); \
+            if (act) \
+                v = mimp_##isa##_act(v, act); \
             if (e->add) \
                 v = V(add)(V(load)(y), v); \
             V(store)(y, v); \
         } \
+    } \
+    \
+    /* The common activations have loops of their own. */ \
+    ATTRIBUTES static void mimp_##isa##_finish(float *y, size_t stride, const void *acc, uint32_t rows, const mimp_epilogue *e) \
+    { \
+        if (!e->act) \
+            mimp_##isa##_finish_act(y, stride, acc, rows, e, 0); \
+        else if (e->act == MIM_GELU_ERF) \
+            mimp_##isa##_finish_act(y, stride, acc, rows, e, MIM_GELU_ERF); \
+        else \
+            mimp_##isa##_finish_act(y, stride, acc, rows, e, e->act); \
     } \
     \
     /* x = exp(x - max) over n scores, zero from n to n16; returns the sum. With out, bytes of 255 exp(x - max) go there */ \
@@ -1908,12 +1936,14 @@ typedef struct mimp_quantized {
  * Each table below says how many rows its leaves take.
  *
  *   tile_f32     float products; may fuse, so its last bits differ between instruction sets
- *   pair_f32     the same over two panels, `step` floats apart, into acc [2][rows][16]; NULL where one is as fast
+ *   pair_f32     the same over two panels, `step` floats apart, into acc [2][rows][16], at least the first `rows` rows;
+ *                NULL where one panel is as fast
  *   tile_plain   the same, never fused, in order of k: the same bits everywhere
  *   tile_q7      bytes, exact if every weight is in -64..63 and every input in 0..127
  *   tile_q8      bytes, exact if every weight is in -64..63 or every input in 0..127
  *   tile_q8_wide bytes, exact for all
- *   several_q8   tile_q8_wide over several_panels panels, `step` bytes apart, into acc [panel][rows][16]; NULL as pair_f32
+ *   several_q8   tile_q8_wide over several_panels panels, `step` bytes apart, into acc [panel][rows][16], rows and NULL as
+ *                with pair_f32
  *   enter, leave before and after byte leaves are used with this k; NULL where nothing needs it
  *   unpack_q4    a panel of q4 to what tile_q4 reads, at most 18 k bytes, or to a panel of bytes for tile_q8_wide where
  *                there is no tile_q4; NULL: tile_q4 reads the blob's panel
@@ -1925,12 +1955,12 @@ typedef struct mimp_kernels {
     uint32_t cpu;
     uint32_t rows_f32, rows_q8, row_unit, several_panels;
     void (*tile_f32)(float *acc, const float *a, const float *w, size_t k);
-    void (*pair_f32)(float *acc, const float *a, const float *w, size_t k, size_t step);
+    void (*pair_f32)(float *acc, const float *a, const float *w, size_t k, size_t step, uint32_t rows);
     void (*tile_plain)(float *acc, const float *a, const float *w, size_t k);
     void (*tile_q7)(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k);
     void (*tile_q8)(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k);
     void (*tile_q8_wide)(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k);
-    void (*several_q8)(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k, size_t step);
+    void (*several_q8)(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k, size_t step, uint32_t rows);
     void (*enter)(size_t k);
     void (*leave)(void);
     void (*unpack_q4)(uint8_t *out, const uint8_t *panel, size_t k, uint32_t group);
@@ -2310,21 +2340,36 @@ MIMP_ROW_OPS(avx512, MIMP_V, MIMP_TARGET(MIMP_AVX512_ISA))
 MIMP_AVX512_TILE_F32(mimp_avx512_tile_f32, MIMP_AVX512_FMA)
 MIMP_AVX512_TILE_F32(mimp_avx512_tile_plain, MIMP_AVX512_MUL)
 
-/* Twenty-eight accumulators: each broadcast serves two products, which one panel alone would not leave time to load for. */
-#define MIMP_AVX512_ZERO2(r) c##r = d##r = _mm512_setzero_ps();
+/* Twenty-eight accumulators: each broadcast serves two products, which one panel alone would not leave time to load for. A
+ * tile that is not full has only as many as it needs. */
+#define MIMP_4(STEP) STEP(0) STEP(1) STEP(2) STEP(3)
+#define MIMP_7(STEP) MIMP_4(STEP) STEP(4) STEP(5) STEP(6)
+#define MIMP_10(STEP) MIMP_7(STEP) STEP(7) STEP(8) STEP(9)
+#define MIMP_AVX512_ZERO2(r) __m512 c##r = _mm512_setzero_ps(), d##r = _mm512_setzero_ps();
 #define MIMP_AVX512_FMA2(r) y = _mm512_set1_ps(a[r]); c##r = _mm512_fmadd_ps(y, x0, c##r); d##r = _mm512_fmadd_ps(y, x1, d##r);
 #define MIMP_AVX512_STORE2(r) _mm512_storeu_ps(acc + 16 * r, c##r); _mm512_storeu_ps(acc + 16 * (14 + r), d##r);
-MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512_pair_f32(float *acc, const float *a, const float *w, size_t k, size_t step)
-{
-    __m512 c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, d0, d1, d2, d3, d4, d5, d6, d7, d8, d9, d10, d11, d12, d13;
-    __m512 x0, x1, y;
-    MIMP_14(MIMP_AVX512_ZERO2)
-    for (; k; k--, a += 14, w += 16) {
-        x0 = _mm512_loadu_ps(w);
-        x1 = _mm512_loadu_ps(w + step);
-        MIMP_14(MIMP_AVX512_FMA2)
+#define MIMP_AVX512_PAIR_F32(ROWS) \
+    { \
+        ROWS(MIMP_AVX512_ZERO2) \
+        for (; k; k--, a += 14, w += 16) { \
+            x0 = _mm512_loadu_ps(w); \
+            x1 = _mm512_loadu_ps(w + step); \
+            ROWS(MIMP_AVX512_FMA2) \
+        } \
+        ROWS(MIMP_AVX512_STORE2) \
     }
-    MIMP_14(MIMP_AVX512_STORE2)
+MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512_pair_f32(float *acc, const float *a, const float *w, size_t k, size_t step,
+                                                              uint32_t rows)
+{
+    __m512 x0, x1, y;
+    if (rows > 10)
+        MIMP_AVX512_PAIR_F32(MIMP_14)
+    else if (rows > 7)
+        MIMP_AVX512_PAIR_F32(MIMP_10)
+    else if (rows > 4)
+        MIMP_AVX512_PAIR_F32(MIMP_7)
+    else
+        MIMP_AVX512_PAIR_F32(MIMP_4)
 }
 
 /* Without VNNI, as AVX2's leaves of these names and for their reasons; 14 rows by one register of weights. */
@@ -2363,8 +2408,7 @@ MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512bw_tile_q7(int32_t *acc, con
 }
 
 /* Widened: eight channels of a quad to a register, of which two 32-bit sums each are folded at the end; seven rows at a time. */
-#define MIMP_7(STEP) STEP(0) STEP(1) STEP(2) STEP(3) STEP(4) STEP(5) STEP(6)
-#define MIMP_AVX512_ZERO2I(r) c##r = d##r = _mm512_setzero_si512();
+#define MIMP_AVX512_ZERO2I(r) __m512i c##r = _mm512_setzero_si512(), d##r = _mm512_setzero_si512();
 #define MIMP_AVX512BW_WIDE(r) \
     MIM_MEMCPY(&quad, b + 4 * r, 4); \
     x = _mm512_cvtepu8_epi16(_mm256_set1_epi32(quad)); \
@@ -2376,15 +2420,15 @@ MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512bw_tile_q8_wide(int32_t *acc
 {
     const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
     const __m512i odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
-    __m512i c0, c1, c2, c3, c4, c5, c6, d0, d1, d2, d3, d4, d5, d6, w0, w1, x;
+    __m512i w0, w1, x;
     int32_t quad;
     uint32_t half;
     for (half = 0; half < 2; half++, a += 28, acc += 7 * 16) {
         const uint8_t *b = a;
         const int8_t *v = w;
-        size_t left;
+        size_t left = k;
         MIMP_7(MIMP_AVX512_ZERO2I)
-        for (left = k; left; left -= 4, b += 56, v += 64) {
+        for (; left; left -= 4, b += 56, v += 64) {
             w0 = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(const void *)v));
             w1 = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(const void *)(v + 32)));
             MIMP_7(MIMP_AVX512BW_WIDE)
@@ -2453,18 +2497,29 @@ MIMP_TARGET(MIMP_VNNI_ISA) static void mimp_avx512_tile_q8(int32_t *acc, const u
 #define MIMP_AVX512_QUAD2(r) \
     MIMP_AVX512_BROADCAST(y, a + 4 * r) c##r = _mm512_dpbusd_epi32(c##r, y, x0); d##r = _mm512_dpbusd_epi32(d##r, y, x1);
 #define MIMP_AVX512_STORE2I(r) _mm512_storeu_si512(acc + 16 * r, c##r); _mm512_storeu_si512(acc + 16 * (14 + r), d##r);
-MIMP_TARGET(MIMP_VNNI_ISA) static void mimp_avx512_pair_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k, size_t step)
+#define MIMP_AVX512_PAIR_Q8(ROWS) \
+    { \
+        ROWS(MIMP_AVX512_ZERO2I) \
+        for (; k; k -= 4, a += 56, w += 64) { \
+            x0 = _mm512_loadu_si512(w); \
+            x1 = _mm512_loadu_si512(w + step); \
+            ROWS(MIMP_AVX512_QUAD2) \
+        } \
+        ROWS(MIMP_AVX512_STORE2I) \
+    }
+MIMP_TARGET(MIMP_VNNI_ISA) static void mimp_avx512_pair_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k, size_t step,
+                                                           uint32_t rows)
 {
-    __m512i c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, d0, d1, d2, d3, d4, d5, d6, d7, d8, d9, d10, d11, d12, d13;
     __m512i x0, x1, y;
     int32_t quad;
-    MIMP_14(MIMP_AVX512_ZERO2I)
-    for (; k; k -= 4, a += 56, w += 64) {
-        x0 = _mm512_loadu_si512(w);
-        x1 = _mm512_loadu_si512(w + step);
-        MIMP_14(MIMP_AVX512_QUAD2)
-    }
-    MIMP_14(MIMP_AVX512_STORE2I)
+    if (rows > 10)
+        MIMP_AVX512_PAIR_Q8(MIMP_14)
+    else if (rows > 7)
+        MIMP_AVX512_PAIR_Q8(MIMP_10)
+    else if (rows > 4)
+        MIMP_AVX512_PAIR_Q8(MIMP_7)
+    else
+        MIMP_AVX512_PAIR_Q8(MIMP_4)
 }
 
 static const mimp_kernels mimp_kernels_avx512 = {
@@ -2509,9 +2564,11 @@ MIMP_TARGET(MIMP_AMX_ISA) static void mimp_amx_leave(void) { _tile_release(); }
     _tile_loadd(rows, a, stride); \
     MIMP_AMX_STEP(0, rows, panel, w) MIMP_AMX_STEP(1, rows, panel, w + step) \
     MIMP_AMX_STEP(2, rows, panel, w + 2 * step) MIMP_AMX_STEP(3, rows, panel, w + 3 * step)
-MIMP_TARGET(MIMP_AMX_ISA) static void mimp_amx_four_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k, size_t step)
+MIMP_TARGET(MIMP_AMX_ISA) static void mimp_amx_four_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k, size_t step,
+                                                      uint32_t rows)
 {
     const size_t stride = (k + 63) & ~(size_t)63;
+    (void)rows;
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
@@ -3310,20 +3367,21 @@ static mimp_operand mimp_operand_of(const void *at, size_t k, uint32_t count, in
     return w;
 }
 
-/* One tile by panel p, or by it and the next, raw; returns how many. */
-static uint32_t mimp_product(const mimp_kernels *kernels, mimp_tile *acc, const uint8_t *a, const mimp_operand *w, uint32_t p)
+/* One tile, of which `rows` rows are wanted, by panel p, or by it and the next, raw; returns how many. */
+static uint32_t mimp_product(const mimp_kernels *kernels, mimp_tile *acc, const uint8_t *a, uint32_t rows, const mimp_operand *w,
+                             uint32_t p)
 {
     const uint8_t *panel = w->at + p * w->bytes;
     const float *af = (const float *)(const void *)a, *wf = (const float *)(const void *)panel;
     const int8_t *wb = (const int8_t *)panel;
     if (w->kind >= MIMP_BYTES_NARROW && w->kind <= MIMP_BYTES_WIDE && kernels->several_q8 && w->count - p >= kernels->several_panels) {
-        kernels->several_q8(acc->i, a, wb, w->k, w->bytes);
+        kernels->several_q8(acc->i, a, wb, w->k, w->bytes, rows);
         return kernels->several_panels;
     }
     switch (w->kind) {
     case MIMP_FLOATS:
         if (w->count - p > 1 && kernels->pair_f32) {
-            kernels->pair_f32(acc->f, af, wf, w->k, w->bytes / 4);
+            kernels->pair_f32(acc->f, af, wf, w->k, w->bytes / 4, rows);
             return 2;
         }
         kernels->tile_f32(acc->f, af, wf, w->k);
@@ -3358,7 +3416,7 @@ static void mimp_tile_panels(const mimp_kernels *kernels, const uint8_t *a, uint
     uint32_t p = 0, end;
     while (p < w->count) {
         const float *raw = acc.f;
-        end = p + mimp_product(kernels, &acc, a, w, p);
+        end = p + mimp_product(kernels, &acc, a, rows, w, p);
         for (; p < end; p++, y += 16, raw += tile_rows * 16) {
             kernels->finish(y, stride, raw, rows, &e);
             e.scale = e.scale ? e.scale + 16 : NULL;

@@ -183,7 +183,7 @@ static void test_tile_q4(const mimp_kernels *k)
 static void test_several_q8(const mimp_kernels *k)
 {
     const uint32_t rows = k->rows_q8, panels = k->several_panels;
-    uint32_t columns, p, i;
+    uint32_t columns, p, i, r;
     for (columns = 16; columns <= 336 && k->several_q8; columns += 16) {
         const size_t step = (size_t)columns * 16 + 64, tile = (size_t)rows * 16;
         uint8_t *a = (uint8_t *)guard_high(&ga, tile_bytes(k, columns), 1);
@@ -195,10 +195,13 @@ static void test_several_q8(const mimp_kernels *k)
         for (i = 0; i < (panels - 1) * step + (size_t)columns * 16; i++)
             w[i] = (int8_t)any32();
         enter(k, columns);
-        k->several_q8(acc, a, w, columns, step);
-        for (p = 0; p < panels; p++) {
-            k->tile_q8_wide(one, a, w + p * step, columns);
-            CHECK_THAT(memcmp(one, acc + p * tile, tile * 4) == 0, "%s: %u columns, panel %u differs", k->name, columns, p);
+        for (r = 1; r <= rows; r++) {
+            memset(acc, 0xff, panels * tile * 4);
+            k->several_q8(acc, a, w, columns, step, r);
+            for (p = 0; p < panels; p++) {
+                k->tile_q8_wide(one, a, w + p * step, columns);
+                CHECK_THAT(memcmp(one, acc + p * tile, r * 64) == 0, "%s: %u columns, panel %u of %u rows differs", k->name, columns, p, r);
+            }
         }
         leave(k);
         CHECK(guard_intact(&gy) && guard_intact(&gz));
@@ -267,10 +270,13 @@ static void float_product(const mimp_kernels *k, uint32_t columns, int kind)
         acc = (float *)guard_high(&gy, tile * 8, 4);
         for (i = 0; i < 2; i++)
             memcpy(two + i * step, w + 5 * i, (size_t)columns * 64);
-        k->pair_f32(acc, a, two, columns, step);
-        for (i = 0; i < 2; i++) {
-            k->tile_f32(one, a, two + i * step, columns);
-            SAME(acc + i * tile, one, tile, "pair_f32");
+        for (r = 1; r <= k->rows_f32; r++) {
+            k->pair_f32(acc, a, two, columns, step, r);
+            for (i = 0; i < 2; i++) {
+                k->tile_f32(one, a, two + i * step, columns);
+                SAME(acc + i * tile, one, r * 16, "pair_f32");
+            }
+            memset(acc, 0xff, tile * 8);
         }
         CHECK(guard_intact(&gy));
     }
