@@ -3143,13 +3143,13 @@ static const mimp_kernels mimp_kernels_amx = {
  * are exact. Eight products to a umull and a uadalp; each has one pipe on most cores. */
 #define MIMP_NEON_PAIRS(r, x) \
     c##r##0 = vpadalq_u16(c##r##0, vmull_u8(vget_low_u8(w0), vget_low_u8(x))); \
-    c##r##1 = vpadalq_u16(c##r##1, vmull_u8(vget_high_u8(w0), vget_high_u8(x))); \
+    c##r##1 = vpadalq_u16(c##r##1, vmull_high_u8(w0, x)); \
     c##r##2 = vpadalq_u16(c##r##2, vmull_u8(vget_low_u8(w1), vget_low_u8(x))); \
-    c##r##3 = vpadalq_u16(c##r##3, vmull_u8(vget_high_u8(w1), vget_high_u8(x))); \
+    c##r##3 = vpadalq_u16(c##r##3, vmull_high_u8(w1, x)); \
     c##r##4 = vpadalq_u16(c##r##4, vmull_u8(vget_low_u8(w2), vget_low_u8(x))); \
-    c##r##5 = vpadalq_u16(c##r##5, vmull_u8(vget_high_u8(w2), vget_high_u8(x))); \
+    c##r##5 = vpadalq_u16(c##r##5, vmull_high_u8(w2, x)); \
     c##r##6 = vpadalq_u16(c##r##6, vmull_u8(vget_low_u8(w3), vget_low_u8(x))); \
-    c##r##7 = vpadalq_u16(c##r##7, vmull_u8(vget_high_u8(w3), vget_high_u8(x)));
+    c##r##7 = vpadalq_u16(c##r##7, vmull_high_u8(w3, x));
 #define MIMP_NEON_STOREI(to, low, high, off) \
     vst1q_s32(to, vreinterpretq_s32_u32(vsubq_u32(vcombine_u32(vpadd_u32(vget_low_u32(low), vget_high_u32(low)), \
                                                                vpadd_u32(vget_low_u32(high), vget_high_u32(high))), off)));
