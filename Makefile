@@ -72,7 +72,7 @@ REFUSED      := $(addprefix tests/golden/containers/,$(shell sed 's/|.*//' tests
 fuzz:                        ## hostile pictures, arrays, checkpoints and blobs under AddressSanitizer and UBSan: over 20 minutes
 	@mkdir -p $(B)
 	$(FUZZ) tests/fuzz/fuzz_picture.c $(addprefix $(MIM)/,util.c picture.c png.c npy.c library.c) -o $(B)/fuzz_picture -lm -lpthread
-	$(FUZZ) tests/fuzz/fuzz_checkpoint.c $(READERS) $(addprefix $(MIM)/,library.c families.c settings.c build.c made.c pack.c) \
+	$(FUZZ) tests/fuzz/fuzz_checkpoint.c $(READERS) $(addprefix $(MIM)/,library.c families.c settings.c build.c pyramid.c made.c pack.c) \
 	    -o $(B)/fuzz_checkpoint -lm -lpthread
 	$(FUZZ) tests/fuzz/fuzz_container.c $(READERS) -o $(B)/fuzz_container -lm
 	$(CC) -std=c99 -D_DEFAULT_SOURCE -O1 -g1 -fsanitize=address,undefined -fno-sanitize-recover tests/fuzz/fuzz_blob.c -o $(B)/fuzz_blob -lm -lpthread

@@ -54,7 +54,7 @@
  * the limits below, 1 to 16 channels, with or without CLS and register tokens, layer scale and
  * qkv biases; LayerNorm with the family's eps; GELU by erf, tanh or logistic; positions
  * interpolated to other image sizes by the family's own rule; only some of the patches, as a
- * masked autoencoder sees them; that autoencoder's decoder. Weights as f32, f16 or 8-bit bytes.
+ * masked autoencoder sees them; that autoencoder's decoder. Weights as f32, f16, 8 or 4 bits.
  *
  * Besides: relative position bias (BEiT, data2vec, SimMIM), rotary embedding (EVA-02, DINOv3), gated
  * MLPs and norms inside the blocks.
@@ -83,6 +83,7 @@
  *     MIM_NO_NEON          without NEON
  *     MIM_NO_DOTPROD       without its dot products
  *     MIM_NO_I8MM          without its matrix products
+ *     MIM_NO_Q4            without 4-bit blobs, which mim_open then refuses
  *     MIM_MEMCPY, MIM_MEMSET, MIM_MEMCMP   all three, in place of string.h's
  *
  * None changes a struct or a result. libm is never used: square root, exp and erf are here.
@@ -151,7 +152,8 @@
  * instruction sets by rounding; against float64 references the golden models of the tests stay
  * within 1e-5 of the largest value.
  * q8 quantizes activations per token to 8 bits with a zero point, weights per output channel, and
- * the products inside attention as well; the patch projection stays f16.
+ * the products inside attention as well; the patch projection stays f16. q4 does the same with
+ * weights of 4 bits, whose groups have small whole multipliers: its sums too are of integers.
  *
  * ERRORS
  *
@@ -287,7 +289,7 @@ typedef enum mim_status {
 #define MIM_MAX_THREADS 64u
 
 /* Kind of numbers of a matrix; of a model, that of its matrices. */
-enum { MIM_F32 = 1, MIM_F16 = 2, MIM_Q8 = 3 };
+enum { MIM_F32 = 1, MIM_F16 = 2, MIM_Q8 = 3, MIM_Q4 = 4 };
 
 /* How a quantized blob computes between the products. */
 enum { MIM_NUMERICS_FLOAT = 1 };
@@ -315,8 +317,9 @@ enum { MIM_GELU_ERF = 1, MIM_GELU_TANH = 2, MIM_GELU_QUICK = 3, MIM_SILU = 4 };
  * the stored distances are laid out from the middle in steps of 1, q, q^2..., q such that they span the new grid (BEiT's
  * rule, with timm's linear interpolation between them). AXES: the query itself times a vector for the distance along y and
  * one for that along x (ViTDet, MViTv2); on another grid or window each table is resized as a line, like LINEAR. CROP: a table whose distances stay what they are; a smaller window reads its
- * middle (Swin V2). */
-enum { MIM_BIAS_NONE = 0, MIM_BIAS_FIXED = 1, MIM_BIAS_LINEAR = 2, MIM_BIAS_GEOMETRIC = 3, MIM_BIAS_AXES = 4, MIM_BIAS_CROP = 5 };
+ * middle (Swin V2). DISTANCES: they are relative to the window; for another one an MLP makes its table, 16 sigmoid(MLP(y, x)). */
+enum { MIM_BIAS_NONE = 0, MIM_BIAS_FIXED = 1, MIM_BIAS_LINEAR = 2, MIM_BIAS_GEOMETRIC = 3, MIM_BIAS_AXES = 4, MIM_BIAS_CROP = 5,
+       MIM_BIAS_DISTANCES = 6 };
 
 /* Windows in which tokens attend to each other, of a size fixed in tokens. Where the grid is no multiple of it, zeros in place of
  * normalised tokens fill it up at the bottom and right and take part like others. FIT: along an axis where the grid is not
@@ -350,7 +353,7 @@ typedef struct mim_blob_header {     /* 512 bytes */
     uint32_t step_count;
     uint32_t tensor_count;
     uint32_t decoder_step;           /* the decoder's first step; step_count: no decoder */
-    uint32_t type;                   /* MIM_F32, MIM_F16, MIM_Q8 */
+    uint32_t type;                   /* MIM_F32, MIM_F16, MIM_Q8, MIM_Q4: of its matrices; those of a q4 blob may be q8 as well */
     uint32_t numerics;               /* MIM_NUMERICS_FLOAT */
     uint32_t channels;               /* 1..16 */
     uint32_t image_height;           /* pixels, as trained: a multiple of patch_height */
@@ -391,11 +394,11 @@ typedef struct mim_blob_header {     /* 512 bytes */
  *     EMBED (ATTENTION | MLP | CONV)... [NORM] POOL [NORM] [HEAD] (one NORM) and then, for a decoder,
  *     UNMASK (ATTENTION | MLP)... NORM PREDICT
  * The tensors of each are listed as: slot name (rows x columns). [x] may be absent. D = the width of a token before the
- * step; only attention with a shortcut and CONV change it. */
+ * step; only CONV, attention and MLPs with a shortcut, and attention that thins by MAX change it. */
 enum {
     MIM_STEP_EMBED = 1,     /* x = act(norm(w patch)) + positions + metadata
                                0 [patch projection (groups*G x channels*frames*height*width of the kernel, columns in that order)],
-                                 G = dim rounded up to 16 where there are groups, else dim; in a q8 blob it is f16: its error would go
+                                 G = dim rounded up to 16 where there are groups, else dim; in a quantized blob it is f16: its error would go
                                  straight into every token, and it is 1 % of the work. Absent: tokens come from mim_encode_tokens
                                1 [prefix tokens (prefix x dim): CLS and registers, positions already added]
                                2 [positions (stored_frames*stored_height*stored_width x dim), raster order]
@@ -404,7 +407,8 @@ enum {
                                  cosine where phase is 1: rows which, frequency, what that float lacks of it, phase, scale.
                                  which: the value is one of the caller's coordinates (from 1); -1: the patch's own raster index
                                  (frame, y, x); -2: its frame; 0: none
-                               5 [a table for the caller (any x dim): see mim_table] */
+                               5 [a table for the caller (any x dim): see mim_table]
+                               6 [positions (unit_height*unit_width x dim) that repeat from mask unit to mask unit] */
     MIM_STEP_ATTENTION = 2, /* x += proj(norm2(softmax(scale * q k^T + bias) v)), of norm(x), q and k rotated
                                0 norm (2 x D)
                                1 qkv (heads*3*P x D), P = head_dim rounded up to 16: per head the rows of q,
@@ -417,10 +421,13 @@ enum {
                                4 [rotary (2 x head_dim)]: per channel the angle of one unit of its coordinate, and which
                                  coordinate that is: 1 y, 2 x, 3 frame, 0 none. Patches only; prefix tokens are not rotated
                                5 [norm2 (2 x heads*head_dim)]
-                               6 [norm of q and k: LAYER_NORM (4 x P): q's weight, bias, k's; UNIT (1 x heads) in place of scale]
+                               6 [norm of q and k: LAYER_NORM (4 x head_dim): q's weight, bias, k's; UNIT (1 x heads) in place of scale]
                                7 [shortcut (dim x D)]: x becomes the largest of each cell of shortcut(norm(x)), without it of x, before
-                                 += proj; MAX: cells of the stride's size; CONV: one larger, around the token, if the stride is not 1
-                               8 [thinning by CONV (3*kernel*kernel x P)]: q's, k's and v's kernels, 9 [their norms (6 x P)]
+                                 += proj (MAX with twice the width and no shortcut: then the mean of each cell of x); MAX: cells of the stride's size; CONV: one larger, around the token, if the stride is not 1
+                               8 [thinning by CONV (3*kernel*kernel x P)]: q's, k's and v's kernels, 9 [their norms (6 x head_dim)]
+                               10 [DISTANCES: MLP (3 + heads x hidden)]: weights of y, of x, biases, and of relu each head's; hidden is a
+                                 multiple of 16; 11 [its inputs (W x 2 W - 1)], W the larger side of window_height and _width: row n - 1
+                                 for a window of n, at distance + n - 1
                                MIM_STEP_POST_NORM: norm(proj(...)) of x itself is added
                                MIM_STEP_ADD_QUERY: to each head's output its query is added, thinned and normed; prefix
                                tokens' with MIM_STEP_ADD_PREFIX_QUERY */
@@ -429,6 +436,7 @@ enum {
                                2 fc2 (D x hidden), layer scale folded in   3 [norm2 (2 x hidden)]
                                4 [depthwise convolution (kernel*kernel + 1 x hidden): weights of each place, bias] of fc1's output,
                                  tokens that are not there being zeros; before act
+                               5 [shortcut (dim x D)]: x becomes shortcut(norm(x)), before += fc2, which then is (dim x hidden)
                                MIM_STEP_GATED: act(gate) * value in place of act; fc1 is (2 G x D), G = hidden rounded
                                up to 16: the gate's rows, zero rows up to G, the value's, zero rows up to 2 G
                                MIM_STEP_POST_NORM as in attention */
@@ -496,16 +504,22 @@ enum { MIM_PLAIN = 0, MIM_PANEL16 = 1 };
  *     PANEL16, f32       float [N/16][K][16], float bias[N]
  *     PANEL16, f16       half  [N/16][K][16], float scale[N], float bias[N]
  *     PANEL16, q8        int8  [N/16][K/4][16][4], float scale[N], int32 sum[N], float bias[N]
+ *     PANEL16, q4        [N/16]{ uint8 [K/8][16][4], uint8 [G][8] }, float scale[N], int32 sum[N], float bias[N]
  * Row n of a matrix times x is scale[n] * sum_k w[n][k] x[k] + bias[n]; sum[n] is the sum of the
- * int8 of row n, for zero points. */
+ * integers of row n, for zero points.
+ * q4: each byte holds two weights plus 8, in the low half that of k = 8 i + j, in the high half that of 8 i + 4 + j. A group
+ * of 32, 64 or 128 k of one row shares a multiplier of 0..15, by which its weights count; G = K / group, rounded up. The
+ * multipliers of rows 0..7 of a panel are the low halves of eight bytes, those of rows 8..15 the high halves. So
+ * w[n][k] = (half - 8) * multiplier lies in -120..105, whatever the blob holds. */
 typedef struct mim_blob_tensor {     /* 32 bytes */
     uint64_t at;                     /* bytes from the blob's start */
     uint32_t rows, columns;
-    uint8_t  type;                   /* MIM_F32, MIM_F16, MIM_Q8 */
+    uint8_t  type;                   /* MIM_F32, MIM_F16, MIM_Q8, MIM_Q4 */
     uint8_t  layout;                 /* MIM_PLAIN, MIM_PANEL16 */
     uint8_t  weight_max;             /* q8: every weight lies in -weight_max..weight_max; 63 or 127; else 0 */
-    uint8_t  input_max;              /* q8: its input is quantized to 0..input_max; 127 or 255; else 0 */
-    uint8_t  reserved[12];
+    uint8_t  input_max;              /* q8, q4: its input is quantized to 0..input_max; 127 or 255; else 0 */
+    uint8_t  group;                  /* q4: k that share a multiplier: 32, 64, 128; else 0 */
+    uint8_t  reserved[11];
 } mim_blob_tensor;
 
 /* Bytes of a tensor's data, from its type, layout, rows and columns; 0 if they are not valid. */
@@ -887,6 +901,12 @@ static void mimp_copy_out(float *to, const float *from, uint32_t n)
  * >>blob: sizes and verification
  * ===================================================================================== */
 
+/* Bytes of one panel of q4: its weights, then its multipliers. */
+static size_t mimp_q4_panel_bytes(size_t k, uint32_t group)
+{
+    return k * 8 + (k + group - 1) / group * 8;
+}
+
 MIMP_PUBLIC uint64_t mim_tensor_bytes(const mim_blob_tensor *t)
 {
     uint64_t n, k;
@@ -902,6 +922,8 @@ MIMP_PUBLIC uint64_t mim_tensor_bytes(const mim_blob_tensor *t)
     case MIM_F32: return n * k * 4 + n * 4;
     case MIM_F16: return n * k * 2 + n * 8;
     case MIM_Q8:  return n * k + n * 12;
+    case MIM_Q4:  return t->group == 32 || t->group == 64 || t->group == 128
+                      ? n / 16 * mimp_q4_panel_bytes((size_t)k, t->group) + n * 12 : 0;
     default:      return 0;
     }
 }
@@ -923,16 +945,20 @@ MIMP_PUBLIC uint64_t mim_checksum(const void *blob, size_t bytes)
 
 /* The parts of a panelled matrix; the pointers that its type lacks are NULL. */
 typedef struct mimp_matrix {
-    const uint8_t *panels;      /* [N/16][K][16] */
+    const uint8_t *panels;      /* [N/16], panel_bytes each */
     const float   *scale;       /* [N] */
     const int32_t *sum;         /* [N] */
     const float   *bias;        /* [N] */
     uint32_t n, k;              /* padded */
     uint32_t type;
     uint32_t weight_max, input_max;
+    uint32_t group;             /* q4 */
+    uint32_t bytes;             /* its input is quantized to bytes */
     uint32_t plain;             /* a float matrix of a quantized blob: the same bits everywhere */
     size_t   panel_bytes;
 } mimp_matrix;
+
+static int mimp_is_quantized(uint32_t type) { return type == MIM_Q8 || type == MIM_Q4; }
 
 static mimp_matrix mimp_matrix_of(const mim_model *model, uint32_t index)
 {
@@ -944,8 +970,11 @@ static mimp_matrix mimp_matrix_of(const mim_model *model, uint32_t index)
     m.type = t->type;
     m.weight_max = t->weight_max;
     m.input_max = t->input_max;
-    m.plain = model->header->type == MIM_Q8 && t->type != MIM_Q8;
-    m.panel_bytes = (size_t)m.k * 16 * (t->type == MIM_F32 ? 4 : t->type == MIM_F16 ? 2 : 1);
+    m.group = t->group;
+    m.bytes = (uint32_t)mimp_is_quantized(t->type);
+    m.plain = mimp_is_quantized(model->header->type) && !m.bytes;
+    m.panel_bytes = t->type == MIM_Q4 ? mimp_q4_panel_bytes(m.k, m.group)
+        : (size_t)m.k * 16 * (t->type == MIM_F32 ? 4 : t->type == MIM_F16 ? 2 : 1);
     m.panels = at;
     at += m.panel_bytes * (m.n / 16);
     m.scale = NULL;
@@ -954,7 +983,7 @@ static mimp_matrix mimp_matrix_of(const mim_model *model, uint32_t index)
         m.scale = (const float *)(const void *)at;
         at += (size_t)m.n * 4;
     }
-    if (t->type == MIM_Q8) {
+    if (m.bytes) {
         m.sum = (const int32_t *)(const void *)at;
         at += (size_t)m.n * 4;
     }
@@ -1017,7 +1046,11 @@ static mim_status mimp_verify_header(mim_model *model, const mim_blob_header *h,
     MIMP_REQUIRE(h->step_count >= 2 && h->step_count <= MIM_MAX_STEPS, MIM_ERR_LIMIT, step_count);
     MIMP_REQUIRE(h->tensor_count >= 1 && h->tensor_count <= MIM_MAX_TENSORS, MIM_ERR_LIMIT, tensor_count);
     MIMP_REQUIRE_IN(decoder_step, 2, h->step_count);
-    MIMP_REQUIRE_IN(type, MIM_F32, MIM_Q8);
+    MIMP_REQUIRE_IN(type, MIM_F32, MIM_Q4);
+#ifdef MIM_NO_Q4
+    if (h->type == MIM_Q4)
+        return mimp_fault(model, MIM_ERR_UNSUPPORTED, offsetof(mim_blob_header, type), "4-bit weights (MIM_NO_Q4)");
+#endif
     MIMP_REQUIRE_IN(numerics, MIM_NUMERICS_FLOAT, MIM_NUMERICS_FLOAT);
     MIMP_REQUIRE_IN(channels, 1, MIM_MAX_CHANNELS);
     MIMP_REQUIRE_IN(patch_height, 1, MIM_MAX_PATCH);
@@ -1081,13 +1114,15 @@ static mim_status mimp_verify_tensors(mim_model *model, const mim_blob_header *h
         const mim_blob_tensor *t = &tensors[i];
         size_t here = directory + i * sizeof *t;
         uint64_t at = ((uint64_t)end + MIM_BLOB_ALIGN - 1) & ~(uint64_t)(MIM_BLOB_ALIGN - 1), size = mim_tensor_bytes(t);
-        int panel = t->layout == MIM_PANEL16, q8 = panel && t->type == MIM_Q8;
+        int panel = t->layout == MIM_PANEL16, q8 = panel && t->type == MIM_Q8, q4 = panel && t->type == MIM_Q4;
         if (!size)
             return mimp_fault(model, MIM_ERR_TENSOR, here + offsetof(mim_blob_tensor, rows), "rows, columns, type or layout");
         if (q8 ? t->weight_max != 63 && t->weight_max != 127 : t->weight_max != 0)
             return mimp_fault(model, MIM_ERR_TENSOR, here + offsetof(mim_blob_tensor, weight_max), "weight_max");
-        if (q8 ? t->input_max != 127 && t->input_max != 255 : t->input_max != 0)
+        if (q8 || q4 ? t->input_max != 127 && t->input_max != 255 : t->input_max != 0)
             return mimp_fault(model, MIM_ERR_TENSOR, here + offsetof(mim_blob_tensor, input_max), "input_max");
+        if (!q4 && t->group != 0)                       /* q4: its size is valid, so is its group */
+            return mimp_fault(model, MIM_ERR_TENSOR, here + offsetof(mim_blob_tensor, group), "group");
         if (!mimp_zero(t->reserved, sizeof t->reserved))
             return mimp_fault(model, MIM_ERR_RESERVED, here + offsetof(mim_blob_tensor, reserved), "reserved");
         if (t->at != at)
@@ -1120,7 +1155,8 @@ static mim_status mimp_verify_slot(mim_model *model, const mim_blob_header *h, c
     t = &tensors[s->tensor[slot] - 1];
     if (t->layout != layout || t->rows != rows || t->columns != columns)
         return mimp_step_fault(model, MIM_ERR_TENSOR, step, field, "shape or layout of a step's tensor");
-    if (layout == MIM_PANEL16 && t->type != (s->kind == MIM_STEP_EMBED && h->type == MIM_Q8 ? (uint32_t)MIM_F16 : h->type))
+    if (layout == MIM_PANEL16 && t->type != (s->kind == MIM_STEP_EMBED && mimp_is_quantized(h->type) ? (uint32_t)MIM_F16 : h->type)
+        && !(h->type == MIM_Q4 && t->type == MIM_Q8 && s->kind != MIM_STEP_EMBED))
         return mimp_step_fault(model, MIM_ERR_TENSOR, step, field, "type of a step's matrix");
     return MIM_OK;
 }
@@ -1174,7 +1210,7 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
         const int decoder = i >= h->decoder_step, first = i == 0 || i == h->decoder_step;
         const int block = s->kind == MIM_STEP_ATTENTION || s->kind == MIM_STEP_MLP;
         const int positioned = s->kind == MIM_STEP_EMBED || s->kind == MIM_STEP_UNMASK || s->kind == MIM_STEP_CONV;
-        const int quantized_attention = s->kind == MIM_STEP_ATTENTION && h->type == MIM_Q8;
+        const int quantized_attention = s->kind == MIM_STEP_ATTENTION && mimp_is_quantized(h->type);
         uint32_t used = 0, fields = 0, slot, next = dim;
         int normalizes = block || s->kind == MIM_STEP_NORM;
         mim_status status;
@@ -1223,6 +1259,8 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             MIMP_STEP_REQUIRE(!s->tensor[4] || MIMP_ROWS(4) % 5 == 0, tensor);
             MIMP_SLOT(4, 0, MIM_PLAIN, MIMP_ROWS(4), next);
             MIMP_SLOT(5, 0, MIM_PLAIN, MIMP_ROWS(5), next);
+            MIMP_SLOT(6, 0, MIM_PLAIN, (uint64_t)h->unit_height * h->unit_width, next);
+            MIMP_STEP_REQUIRE(s->tensor[0] || !s->tensor[6], tensor);
             MIMP_STEP_REQUIRE(s->tensor[0] || !(s->tensor[2] || s->tensor[3] || s->tensor[4] || s->activation), tensor);
             normalizes = s->tensor[3] != 0;
             break;
@@ -1280,7 +1318,7 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             MIMP_STEP_REQUIRE((uint64_t)s->heads * padded <= MIM_MAX_HIDDEN, heads);
             MIMP_STEP_REQUIRE(s->qk_norm <= MIM_QK_UNIT && (s->qk_norm != MIM_QK_NONE) == (s->tensor[6] != 0), qk_norm);
             MIMP_STEP_REQUIRE(mimp_finite(s->scale) && (s->qk_norm != MIM_QK_UNIT || mimp_bits(s->scale) == 0), scale);
-            MIMP_STEP_REQUIRE(s->rule <= MIM_BIAS_CROP && (s->rule != MIM_BIAS_NONE) == (s->tensor[3] != 0), rule);
+            MIMP_STEP_REQUIRE(s->rule <= MIM_BIAS_DISTANCES && (s->rule != MIM_BIAS_NONE) == (s->tensor[3] != 0), rule);
             MIMP_STEP_REQUIRE(s->rule == MIM_BIAS_NONE || (!h->registers && h->frames == h->patch_frames && h->groups == 1), rule);
             MIMP_STEP_REQUIRE(s->rotary <= MIM_ROTARY_HALVES && (s->rotary != MIM_ROTARY_NONE) == (s->tensor[4] != 0), rotary);
             MIMP_STEP_REQUIRE(s->rotary ? s->rotary_grid >= MIM_GRID_INDEX && s->rotary_grid <= MIM_GRID_CENTERED
@@ -1290,6 +1328,8 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             MIMP_STEP_REQUIRE(!grid || mimp_in(s->stored_width, 1, 4096), stored_width);
             MIMP_STEP_REQUIRE(!decoder || !(s->rule || s->rotary), rule);
             MIMP_STEP_REQUIRE(!axes || !h->unit_height, rule);
+            MIMP_STEP_REQUIRE((s->rule == MIM_BIAS_DISTANCES) == (s->tensor[10] != 0) && !s->tensor[10] == !s->tensor[11], rule);
+            MIMP_STEP_REQUIRE(s->rule != MIM_BIAS_DISTANCES || s->window, rule);
             MIMP_STEP_REQUIRE(s->window <= MIM_WINDOW_SQUARE && !(s->window && (prefix || decoder)), window);
             if (s->window) {
                 MIMP_STEP_REQUIRE(mimp_in(s->window_height, 1, 256), window_height);
@@ -1305,7 +1345,7 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             MIMP_STEP_REQUIRE(s->thin <= MIM_THIN_CONV && !(s->thin && decoder), thin);
             next = MIMP_ROWS(2);
             MIMP_STEP_REQUIRE(mimp_in(next, 1, MIM_MAX_DIM), tensor);
-            MIMP_STEP_REQUIRE(next == dim || s->tensor[7], tensor);
+            MIMP_STEP_REQUIRE(next == dim || s->tensor[7] || (s->thin == MIM_THIN_MAX && next == 2 * dim), tensor);
             MIMP_STEP_REQUIRE(!s->tensor[7] || !decoder, tensor);
             MIMP_STEP_REQUIRE(!(s->flags & MIM_STEP_POST_NORM) || !(s->thin || s->tensor[7]), flags);
             if (s->thin == MIM_THIN_MAX) {
@@ -1334,10 +1374,17 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             MIMP_SLOT(3, 0, MIM_PLAIN, axes ? high + wide : s->heads, axes ? padded : high * wide + (h->has_cls ? 3 : 0));
             MIMP_SLOT(4, 0, MIM_PLAIN, 2, s->head_dim);
             MIMP_SLOT(5, 0, MIM_PLAIN, 2, inner);
-            MIMP_SLOT(6, 0, MIM_PLAIN, s->qk_norm == MIM_QK_UNIT ? 1 : 4, s->qk_norm == MIM_QK_UNIT ? s->heads : padded);
+            MIMP_SLOT(6, 0, MIM_PLAIN, s->qk_norm == MIM_QK_UNIT ? 1 : 4, s->qk_norm == MIM_QK_UNIT ? s->heads : s->head_dim);
             MIMP_SLOT(7, 0, MIM_PANEL16, next, dim);
             MIMP_SLOT(8, 0, MIM_PLAIN, 3 * (uint64_t)s->kernel_height * s->kernel_width, padded);
-            MIMP_SLOT(9, 0, MIM_PLAIN, 6, padded);
+            MIMP_SLOT(9, 0, MIM_PLAIN, 6, s->head_dim);
+            if (s->tensor[10]) {
+                const uint32_t hidden = s->tensor[10] <= h->tensor_count ? tensors[s->tensor[10] - 1].columns : 0;
+                const uint64_t side = mimp_max(s->window_height, s->window_width);
+                MIMP_STEP_REQUIRE(mimp_in(hidden, 16, MIM_MAX_HIDDEN) && hidden % 16 == 0, tensor);
+                MIMP_SLOT(10, 1, MIM_PLAIN, 3 + (uint64_t)s->heads, hidden);
+                MIMP_SLOT(11, 1, MIM_PLAIN, side, 2 * side - 1);
+            }
             break;
         }
         case MIM_STEP_MLP: {
@@ -1351,8 +1398,12 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             }
             if (hidden > MIM_MAX_HIDDEN)
                 return mimp_step_fault(model, MIM_ERR_LIMIT, i, offsetof(mim_blob_step, tensor) + 4, "hidden units");
+            next = s->tensor[5] ? MIMP_ROWS(2) : dim;
+            MIMP_STEP_REQUIRE(mimp_in(next, 1, MIM_MAX_DIM), tensor);
+            MIMP_STEP_REQUIRE(!s->tensor[5] || !(decoder || s->tensor[4] || s->flags & MIM_STEP_POST_NORM), tensor);
+            MIMP_SLOT(5, 0, MIM_PANEL16, next, dim);
             MIMP_SLOT(0, 1, MIM_PLAIN, 2, dim);
-            MIMP_SLOT(2, 1, MIM_PANEL16, dim, hidden);
+            MIMP_SLOT(2, 1, MIM_PANEL16, next, hidden);
             MIMP_SLOT(1, 1, MIM_PANEL16, s->flags & MIM_STEP_GATED ? 2 * mimp_up(hidden, 16) : hidden, dim);
             MIMP_SLOT(3, 0, MIM_PLAIN, 2, hidden);
             MIMP_SLOT(4, 0, MIM_PLAIN, (uint64_t)s->kernel_height * s->kernel_width + 1, hidden);
@@ -1495,9 +1546,10 @@ MIMP_PUBLIC mim_status mim_verify(mim_model *model)
         const uint8_t *data = (const uint8_t *)model->header + t->at;
         const size_t size = (size_t)mim_tensor_bytes(t), n = mimp_up(t->rows, 16);
         size_t j, begin = 0, end = size;
+        const int sums = t->layout == MIM_PANEL16 && mimp_is_quantized(t->type);
         int bad = 0;
         if (t->layout == MIM_PANEL16 && t->type != MIM_F32)
-            begin = size - n * (t->type == MIM_Q8 ? 12 : 8);
+            begin = size - n * (sums ? 12 : 8);
         for (j = 0; t->type == MIM_Q8 && j < begin && !bad; j++)
             if ((bad = (uint8_t)(data[j] + t->weight_max) > 2 * t->weight_max) != 0)
                 at = t->at + j;
@@ -1509,7 +1561,7 @@ MIMP_PUBLIC mim_status mim_verify(mim_model *model)
         }
         for (j = begin; j < end && !bad; j += 4) {
             float value;
-            if (t->layout == MIM_PANEL16 && t->type == MIM_Q8 && j >= begin + n * 4 && j < begin + n * 8)
+            if (sums && j >= begin + n * 4 && j < begin + n * 8)
                 continue;                            /* the sums are integers */
             MIM_MEMCPY(&value, data + j, 4);
             if ((bad = !mimp_finite(value)) != 0)
@@ -2268,8 +2320,12 @@ typedef struct mimp_quantized {
  *   tile_f32     float products; may fuse, so its last bits differ between instruction sets
  *   pair_f32     the same over two panels, `step` floats apart, into acc [2][rows][16]; NULL where one is as fast
  *   tile_plain   the same, never fused, in order of k: the same bits everywhere
- *   tile_q8      bytes, exact if every weight is in -63..63 or every input in 0..127
+ *   tile_q7      bytes, exact if every weight is in -64..63 and every input in 0..127
+ *   tile_q8      bytes, exact if every weight is in -64..63 or every input in 0..127
  *   tile_q8_wide bytes, exact for all
+ *   unpack_q4    a panel of q4 to what tile_q4 reads, at most 18 k bytes, or to a panel of bytes for tile_q8_wide where
+ *                there is no tile_q4; NULL: tile_q4 reads the blob's panel
+ *   tile_q4      4-bit weights times their groups' multipliers, exact for all
  * ===================================================================================== */
 
 typedef struct mimp_kernels {
@@ -2279,8 +2335,11 @@ typedef struct mimp_kernels {
     void (*tile_f32)(float *acc, const float *a, const float *w, size_t k);
     void (*pair_f32)(float *acc, const float *a, const float *w, size_t k, size_t step);
     void (*tile_plain)(float *acc, const float *a, const float *w, size_t k);
+    void (*tile_q7)(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k);
     void (*tile_q8)(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k);
     void (*tile_q8_wide)(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k);
+    void (*unpack_q4)(uint8_t *out, const uint8_t *panel, size_t k, uint32_t group);
+    void (*tile_q4)(int32_t *acc, const uint8_t *a, const uint8_t *panel, size_t k, uint32_t group);
     void (*halves)(float *out, const uint16_t *in, size_t n);           /* n: a multiple of 16 */
     void (*pack)(float *out, size_t step, const float *x, size_t stride, uint32_t rows, uint32_t n16, float factor);
     void (*norm)(float *y, const float *x, const float *w, uint32_t n, float eps);
@@ -2332,6 +2391,59 @@ static void mimp_scalar_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w,
     MIM_MEMCPY(acc, sum, sizeof sum);
 }
 
+#ifdef MIM_NO_Q4
+#define MIMP_Q4(leaf) NULL
+#else
+#define MIMP_Q4(leaf) leaf
+
+/* The multiplier of row j of a panel for column i. */
+static int32_t mimp_multiplier(const uint8_t *panel, size_t k, uint32_t group, size_t i, int j)
+{
+    return panel[k * 8 + i / group * 8 + (size_t)(j % 8)] >> (j & 8 ? 4 : 0) & 15;
+}
+
+#ifdef MIMP_NEON
+/* To bytes: |half - 8| * 15 <= 120. */
+static void mimp_scalar_unpack_q4(uint8_t *out, const uint8_t *panel, size_t k, uint32_t group)
+{
+    const uint8_t *w = panel;
+    size_t i;
+    int j, b;
+    for (i = 0; i < k; i += 8, out += 128, w += 64)
+        for (j = 0; j < 16; j++) {
+            const int32_t m = mimp_multiplier(panel, k, group, i, j);
+            for (b = 4 * j; b < 4 * j + 4; b++) {
+                out[b] = (uint8_t)((int32_t)(w[b] & 15) * m - 8 * m);
+                out[64 + b] = (uint8_t)((int32_t)(w[b] >> 4) * m - 8 * m);
+            }
+        }
+}
+
+#endif
+
+/* Straight from the blob. The sums are those of bytes in -120..105, so they fit as those of tile_q8 do. */
+static void mimp_scalar_tile_q4(int32_t *acc, const uint8_t *a, const uint8_t *panel, size_t k, uint32_t group)
+{
+    const uint8_t *w = panel;
+    int32_t sum[4][16];
+    size_t i;
+    int r, j;
+    MIM_MEMSET(sum, 0, sizeof sum);
+    for (i = 0; i < k; i += 8, a += 32, w += 64)
+        for (j = 0; j < 16; j++) {
+            const uint8_t *q = w + 4 * j;
+            const int32_t m = mimp_multiplier(panel, k, group, i, j);
+            const int32_t w0 = (q[0] & 15) - 8, w1 = (q[1] & 15) - 8, w2 = (q[2] & 15) - 8, w3 = (q[3] & 15) - 8;
+            const int32_t w4 = (q[0] >> 4) - 8, w5 = (q[1] >> 4) - 8, w6 = (q[2] >> 4) - 8, w7 = (q[3] >> 4) - 8;
+            for (r = 0; r < 4; r++) {
+                const uint8_t *x = a + 4 * r;
+                sum[r][j] += m * (x[0] * w0 + x[1] * w1 + x[2] * w2 + x[3] * w3 + x[16] * w4 + x[17] * w5 + x[18] * w6 + x[19] * w7);
+            }
+        }
+    MIM_MEMCPY(acc, sum, sizeof sum);
+}
+#endif
+
 static void mimp_scalar_halves(float *out, const uint16_t *in, size_t n)
 {
     while (n--)
@@ -2340,7 +2452,8 @@ static void mimp_scalar_halves(float *out, const uint16_t *in, size_t n)
 
 static const mimp_kernels mimp_kernels_scalar = {
     "scalar", MIM_CPU_SCALAR, 4, 4,
-    mimp_scalar_tile_f32, NULL, mimp_scalar_tile_f32, mimp_scalar_tile_q8, mimp_scalar_tile_q8, mimp_scalar_halves,
+    mimp_scalar_tile_f32, NULL, mimp_scalar_tile_f32, mimp_scalar_tile_q8, mimp_scalar_tile_q8, mimp_scalar_tile_q8,
+    NULL, MIMP_Q4(mimp_scalar_tile_q4), mimp_scalar_halves,
     MIMP_ROWS_OF(scalar)
 };
 
@@ -2399,6 +2512,109 @@ MIMP_TARGET("avx2") static void mimp_avx2_tile_q8(int32_t *acc, const uint8_t *a
     MIMP_AVX2_STOREI(0) MIMP_AVX2_STOREI(1) MIMP_AVX2_STOREI(2) MIMP_AVX2_STOREI(3)
 }
 
+/* Keeps a value in its register through a step: gcc otherwise reassociates the additions of several steps into trees, whose
+ * products are all alive at once and spill. */
+#ifdef __GNUC__
+#define MIMP_PIN(x) __asm__("" : "+x"(x))
+#else
+#define MIMP_PIN(x) (void)0
+#endif
+
+/* Two quads at a time, their products added in 16 bits: 4 * 127 * 64 = 32512 fits. */
+#define MIMP_AVX2_OCTET(r) \
+    MIM_MEMCPY(&quad, a + 4 * r, 4); \
+    x = _mm256_set1_epi32(quad); \
+    MIM_MEMCPY(&quad, a + 16 + 4 * r, 4); \
+    y = _mm256_set1_epi32(quad); \
+    c##r = _mm256_add_epi32(c##r, _mm256_madd_epi16(_mm256_add_epi16(_mm256_maddubs_epi16(x, w0), _mm256_maddubs_epi16(y, w2)), ones)); \
+    d##r = _mm256_add_epi32(d##r, _mm256_madd_epi16(_mm256_add_epi16(_mm256_maddubs_epi16(x, w1), _mm256_maddubs_epi16(y, w3)), ones));
+MIMP_TARGET("avx2") static void mimp_avx2_tile_q7(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
+{
+    const __m256i ones = _mm256_set1_epi16(1);
+    __m256i c0, c1, c2, c3, d0, d1, d2, d3, w0, w1, w2, w3, x, y;
+    int32_t quad;
+    c0 = c1 = c2 = c3 = d0 = d1 = d2 = d3 = _mm256_setzero_si256();
+    for (; k; k -= 8, a += 32, w += 128) {
+        w0 = _mm256_loadu_si256((const __m256i *)(const void *)w);
+        w1 = _mm256_loadu_si256((const __m256i *)(const void *)(w + 32));
+        w2 = _mm256_loadu_si256((const __m256i *)(const void *)(w + 64));
+        w3 = _mm256_loadu_si256((const __m256i *)(const void *)(w + 96));
+        MIMP_AVX2_OCTET(0) MIMP_AVX2_OCTET(1) MIMP_AVX2_OCTET(2) MIMP_AVX2_OCTET(3)
+    }
+    MIMP_AVX2_STOREI(0) MIMP_AVX2_STOREI(1) MIMP_AVX2_STOREI(2) MIMP_AVX2_STOREI(3)
+}
+
+#ifndef MIM_NO_Q4
+/* q4 to bytes. A half (0..15) times its multiplier stays under 256, so that one 16-bit multiplication serves two bytes; less
+ * 8 multipliers. With `apart`, blocks of 32 k instead: halves - 8 as bytes [8][16][4], then the multipliers as 16-bit pairs [16]. */
+MIMP_AVX2 void mimp_avx2_spread_q4(uint8_t *out, const uint8_t *panel, size_t k, uint32_t group, int apart)
+{
+    const __m256i low = _mm256_set1_epi8(15), one = _mm256_set1_epi8(8);
+    const __m128i half = _mm_set1_epi8(15);
+    const uint8_t *w = panel;
+    size_t i, j, h;
+    for (i = 0; i < k; i += 32) {
+        const __m128i bytes = _mm_loadl_epi64((const __m128i *)(const void *)(panel + k * 8 + i / group * 8));
+        __m256i pairs[2], eights[2];
+        pairs[0] = _mm256_cvtepu8_epi32(_mm_and_si128(half, bytes));
+        pairs[1] = _mm256_cvtepu8_epi32(_mm_and_si128(half, _mm_srli_epi16(bytes, 4)));
+        for (h = 0; h < 2; h++) {
+            pairs[h] = _mm256_or_si256(pairs[h], _mm256_slli_epi32(pairs[h], 16));
+            eights[h] = apart ? one : _mm256_or_si256(_mm256_slli_epi16(pairs[h], 3), _mm256_slli_epi16(pairs[h], 11));
+        }
+        for (j = 0; j < 4; j++, out += 128, w += 64)
+            for (h = 0; h < 2; h++) {
+                const __m256i both = _mm256_loadu_si256((const __m256i *)(const void *)(w + 32 * h));
+                __m256i first = _mm256_and_si256(low, both), second = _mm256_and_si256(low, _mm256_srli_epi16(both, 4));
+                if (!apart) {
+                    first = _mm256_mullo_epi16(first, pairs[h]);
+                    second = _mm256_mullo_epi16(second, pairs[h]);
+                }
+                _mm256_storeu_si256((__m256i *)(void *)(out + 32 * h), _mm256_sub_epi8(first, eights[h]));
+                _mm256_storeu_si256((__m256i *)(void *)(out + 64 + 32 * h), _mm256_sub_epi8(second, eights[h]));
+            }
+        for (h = 0; h < 2 && apart; h++, out += 32)
+            _mm256_storeu_si256((__m256i *)(void *)out, pairs[h]);
+    }
+}
+MIMP_TARGET("avx2") static void mimp_avx2_unpack_q4(uint8_t *out, const uint8_t *panel, size_t k, uint32_t group)
+{ mimp_avx2_spread_q4(out, panel, k, group, 1); }
+
+/* Eight quads, that is 32 k, are summed in 16 bits: 8 * 2 * 255 * 8 = 32640 fits; then vpmaddwd by the multiplier, of which all
+ * of them share one. Eight accumulators in 16 bits leave no registers for those in 32, which stay in memory. */
+#define MIMP_AVX2_NIBBLES(r) \
+    MIM_MEMCPY(&quad, a + 4 * r, 4); \
+    x = _mm256_set1_epi32(quad); \
+    c##r = _mm256_add_epi16(c##r, _mm256_maddubs_epi16(x, w0)); \
+    d##r = _mm256_add_epi16(d##r, _mm256_maddubs_epi16(x, w1)); \
+    MIMP_PIN(c##r); \
+    MIMP_PIN(d##r);
+#define MIMP_AVX2_FLUSH(r) \
+    sum[2 * r] = _mm256_add_epi32(sum[2 * r], _mm256_madd_epi16(c##r, w0)); \
+    sum[2 * r + 1] = _mm256_add_epi32(sum[2 * r + 1], _mm256_madd_epi16(d##r, w1));
+MIMP_TARGET("avx2") static void mimp_avx2_tile_q4(int32_t *acc, const uint8_t *a, const uint8_t *w, size_t k, uint32_t group)
+{
+    __m256i sum[8], c0, c1, c2, c3, d0, d1, d2, d3, w0, w1, x;
+    int32_t quad;
+    int j;
+    (void)group;
+    for (j = 0; j < 8; j++)
+        sum[j] = _mm256_setzero_si256();
+    for (; k; k -= 32, w += 64) {
+        c0 = c1 = c2 = c3 = d0 = d1 = d2 = d3 = _mm256_setzero_si256();
+        for (j = 0; j < 8; j++, a += 16, w += 64) {
+            w0 = _mm256_loadu_si256((const __m256i *)(const void *)w);
+            w1 = _mm256_loadu_si256((const __m256i *)(const void *)(w + 32));
+            MIMP_AVX2_NIBBLES(0) MIMP_AVX2_NIBBLES(1) MIMP_AVX2_NIBBLES(2) MIMP_AVX2_NIBBLES(3)
+        }
+        w0 = _mm256_loadu_si256((const __m256i *)(const void *)w);
+        w1 = _mm256_loadu_si256((const __m256i *)(const void *)(w + 32));
+        MIMP_AVX2_FLUSH(0) MIMP_AVX2_FLUSH(1) MIMP_AVX2_FLUSH(2) MIMP_AVX2_FLUSH(3)
+    }
+    MIM_MEMCPY(acc, sum, sizeof sum);
+}
+#endif
+
 /* Any bytes: widened to 16 bits, four channels of a quad to a register; pairs of 32-bit sums are folded at the end. */
 MIMP_TARGET("avx2") static void mimp_avx2_tile_q8_wide(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
 {
@@ -2433,7 +2649,8 @@ MIMP_TARGET("avx2,f16c") static void mimp_avx2_halves(float *out, const uint16_t
 
 static const mimp_kernels mimp_kernels_avx2 = {
     "avx2", MIM_CPU_AVX2, 6, 4,
-    mimp_avx2_tile_f32, NULL, mimp_avx2_tile_plain, mimp_avx2_tile_q8, mimp_avx2_tile_q8_wide, mimp_avx2_halves,
+    mimp_avx2_tile_f32, NULL, mimp_avx2_tile_plain, mimp_avx2_tile_q7, mimp_avx2_tile_q8, mimp_avx2_tile_q8_wide,
+    MIMP_Q4(mimp_avx2_unpack_q4), MIMP_Q4(mimp_avx2_tile_q4), mimp_avx2_halves,
     MIMP_ROWS_OF(avx2)
 };
 
@@ -2498,9 +2715,15 @@ MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512_tile_q8(int32_t *acc, const
     MIMP_14(MIMP_AVX512_STOREI)
 }
 
+#ifndef MIM_NO_Q4
+MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512_unpack_q4(uint8_t *out, const uint8_t *panel, size_t k, uint32_t group)
+{ mimp_avx2_spread_q4(out, panel, k, group, 0); }
+#endif
+
 static const mimp_kernels mimp_kernels_avx512 = {
     "avx512", MIM_CPU_AVX512, 14, 14,
-    mimp_avx512_tile_f32, mimp_avx512_pair_f32, mimp_avx512_tile_plain, mimp_avx512_tile_q8, mimp_avx512_tile_q8, mimp_avx2_halves,
+    mimp_avx512_tile_f32, mimp_avx512_pair_f32, mimp_avx512_tile_plain, mimp_avx512_tile_q8, mimp_avx512_tile_q8, mimp_avx512_tile_q8,
+    MIMP_Q4(mimp_avx512_unpack_q4), NULL, mimp_avx2_halves,
     MIMP_ROWS_OF(avx512)
 };
 #endif
@@ -2590,7 +2813,8 @@ static void mimp_neon32_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w,
 
 static const mimp_kernels mimp_kernels_neon32 = {
     "neon", MIM_CPU_NEON, 4, 4,
-    mimp_neon32_tile_f32, NULL, mimp_scalar_tile_f32, mimp_neon32_tile_q8, mimp_neon32_tile_q8, mimp_scalar_halves,
+    mimp_neon32_tile_f32, NULL, mimp_scalar_tile_f32, mimp_neon32_tile_q8, mimp_neon32_tile_q8, mimp_neon32_tile_q8,
+    MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_scalar_halves,
     MIMP_ROWS_OF(scalar)
 };
 #endif
@@ -2660,7 +2884,8 @@ static void mimp_neon_halves(float *out, const uint16_t *in, size_t n)
 
 static const mimp_kernels mimp_kernels_neon = {
     "neon", MIM_CPU_NEON, 4, 4,
-    mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_neon_tile_q8, mimp_neon_tile_q8, mimp_neon_halves,
+    mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_neon_tile_q8, mimp_neon_tile_q8, mimp_neon_tile_q8,
+    MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_neon_halves,
     MIMP_ROWS_OF(neon)
 };
 
@@ -2705,7 +2930,8 @@ MIMP_TARGET("arch=armv8.2-a+dotprod") static void mimp_dotprod_tile_q8(int32_t *
 
 static const mimp_kernels mimp_kernels_dotprod = {
     "dotprod", MIM_CPU_DOTPROD, 4, 8,
-    mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_dotprod_tile_q8, mimp_dotprod_tile_q8, mimp_neon_halves,
+    mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_dotprod_tile_q8, mimp_dotprod_tile_q8, mimp_dotprod_tile_q8,
+    MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_neon_halves,
     MIMP_ROWS_OF(neon)
 };
 #endif
@@ -2749,7 +2975,8 @@ MIMP_TARGET("arch=armv8.2-a+i8mm") static void mimp_i8mm_tile_q8(int32_t *acc, c
 
 static const mimp_kernels mimp_kernels_i8mm = {
     "i8mm", MIM_CPU_I8MM, 4, 8,
-    mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_i8mm_tile_q8, mimp_i8mm_tile_q8, mimp_neon_halves,
+    mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_i8mm_tile_q8, mimp_i8mm_tile_q8, mimp_i8mm_tile_q8,
+    MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_neon_halves,
     MIMP_ROWS_OF(neon)
 };
 #endif
@@ -2828,7 +3055,8 @@ static void mimp_simd128_halves(float *out, const uint16_t *in, size_t n)
 
 static const mimp_kernels mimp_kernels_simd128 = {
     "simd128", MIM_CPU_SIMD128, 4, 4,
-    mimp_simd128_tile_f32, NULL, mimp_simd128_tile_f32, mimp_simd128_tile_q8, mimp_simd128_tile_q8, mimp_simd128_halves,
+    mimp_simd128_tile_f32, NULL, mimp_simd128_tile_f32, mimp_simd128_tile_q8, mimp_simd128_tile_q8, mimp_simd128_tile_q8,
+    MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_simd128_halves,
     MIMP_ROWS_OF(simd128)
 };
 #endif
@@ -3429,7 +3657,7 @@ typedef struct mimp_block {
 /* The shape of input to matrix m. */
 static void mimp_block_shape(mimp_block *b, const mimp_kernels *kernels, const mimp_matrix *m)
 {
-    b->bytes = m->type == MIM_Q8;
+    b->bytes = m->bytes;
     b->limit = m->input_max;
     b->tile_rows = b->bytes ? kernels->rows_q8 : kernels->rows_f32;
     b->k = m->k;
@@ -3500,44 +3728,66 @@ typedef union mimp_tile {
 } mimp_tile;
 
 /* Which leaf a product takes. */
-enum { MIMP_FLOATS, MIMP_FLOATS_PLAIN, MIMP_BYTES, MIMP_BYTES_WIDE };
+enum { MIMP_FLOATS, MIMP_FLOATS_PLAIN, MIMP_BYTES_NARROW, MIMP_BYTES, MIMP_BYTES_WIDE, MIMP_NIBBLES };
 
-static int mimp_kind(uint32_t bytes, uint32_t weight_max, uint32_t input_max)
+static int mimp_bytes_kind(uint32_t weight_max, uint32_t input_max)
 {
-    return !bytes ? MIMP_FLOATS : weight_max > 63 && input_max > 127 ? MIMP_BYTES_WIDE : MIMP_BYTES;
+    return weight_max > 63 && input_max > 127 ? MIMP_BYTES_WIDE : weight_max > 63 || input_max > 127 ? MIMP_BYTES : MIMP_BYTES_NARROW;
 }
 
-/* One tile by the next one or two of `panels` panels, raw; returns how many. */
-static uint32_t mimp_product(const mimp_kernels *kernels, int kind, mimp_tile *acc, const uint8_t *a, const uint8_t *w, size_t k,
-                             size_t panel_bytes, uint32_t panels)
+/* Panels as a leaf reads them. */
+typedef struct mimp_operand {
+    const uint8_t *at;
+    size_t k, bytes;                /* bytes of one panel */
+    uint32_t count, group;
+    int kind;
+} mimp_operand;
+
+static mimp_operand mimp_operand_of(const void *at, size_t k, uint32_t count, int kind)
 {
-    const float *af = (const float *)(const void *)a, *wf = (const float *)(const void *)w;
-    switch (kind) {
+    mimp_operand w;
+    w.at = (const uint8_t *)at;
+    w.k = k;
+    w.bytes = k * 16 * (kind <= MIMP_FLOATS_PLAIN ? 4 : 1);
+    w.count = count;
+    w.group = 0;
+    w.kind = kind;
+    return w;
+}
+
+/* One tile by panel p, or by p and the next, raw; returns how many. */
+static uint32_t mimp_product(const mimp_kernels *kernels, mimp_tile *acc, const uint8_t *a, const mimp_operand *w, uint32_t p)
+{
+    const uint8_t *panel = w->at + p * w->bytes;
+    const float *af = (const float *)(const void *)a, *wf = (const float *)(const void *)panel;
+    const int8_t *wb = (const int8_t *)panel;
+    switch (w->kind) {
     case MIMP_FLOATS:
-        if (panels > 1 && kernels->pair_f32) {
-            kernels->pair_f32(acc->f, af, wf, k, panel_bytes / 4);
+        if (w->count - p > 1 && kernels->pair_f32) {
+            kernels->pair_f32(acc->f, af, wf, w->k, w->bytes / 4);
             return 2;
         }
-        kernels->tile_f32(acc->f, af, wf, k);
+        kernels->tile_f32(acc->f, af, wf, w->k);
         break;
-    case MIMP_FLOATS_PLAIN: kernels->tile_plain(acc->f, af, wf, k); break;
-    case MIMP_BYTES:        kernels->tile_q8(acc->i, a, (const int8_t *)w, k); break;
-    default:                kernels->tile_q8_wide(acc->i, a, (const int8_t *)w, k);
+    case MIMP_FLOATS_PLAIN: kernels->tile_plain(acc->f, af, wf, w->k); break;
+    case MIMP_NIBBLES:      kernels->tile_q4(acc->i, a, panel, w->k, w->group); break;
+    case MIMP_BYTES_NARROW: kernels->tile_q7(acc->i, a, wb, w->k); break;
+    case MIMP_BYTES:        kernels->tile_q8(acc->i, a, wb, w->k); break;
+    default:                kernels->tile_q8_wide(acc->i, a, wb, w->k);
     }
     return 1;
 }
 
-/* One tile of packed rows by a stretch of panels, each through the epilogue: y[r * stride + channel]. e is that of the
- * first panel; the rest follow 16 channels on. */
-static void mimp_tile_panels(const mimp_kernels *kernels, int kind, const uint8_t *a, uint32_t tile_rows, uint32_t rows,
-                             const uint8_t *w, size_t k, uint32_t panels, float *y, size_t stride, mimp_epilogue e)
+/* One tile of packed rows by panels, each through the epilogue: y[r * stride + channel]. e is that of the first panel; the
+ * rest follow 16 channels on. */
+static void mimp_tile_panels(const mimp_kernels *kernels, const uint8_t *a, uint32_t tile_rows, uint32_t rows, const mimp_operand *w,
+                             float *y, size_t stride, mimp_epilogue e)
 {
-    const size_t panel_bytes = k * 16 * (kind == MIMP_FLOATS || kind == MIMP_FLOATS_PLAIN ? 4 : 1);
     mimp_tile acc;
     uint32_t p = 0, end;
-    while (p < panels) {
+    while (p < w->count) {
         const float *raw = acc.f;
-        end = p + mimp_product(kernels, kind, &acc, a, w + p * panel_bytes, k, panel_bytes, panels - p);
+        end = p + mimp_product(kernels, &acc, a, w, p);
         for (; p < end; p++, y += 16, raw += tile_rows * 16) {
             kernels->finish(y, stride, raw, rows, &e);
             e.scale = e.scale ? e.scale + 16 : NULL;
@@ -3551,8 +3801,45 @@ static void mimp_tile_panels(const mimp_kernels *kernels, int kind, const uint8_
  * in the first while it meets them. */
 static uint32_t mimp_panel_group(const mimp_matrix *m)
 {
-    const size_t bytes = (size_t)m->k * 16 * (m->type == MIM_Q8 ? 1 : 4);
+    const size_t bytes = (size_t)m->k * 16 * (m->bytes ? 1 : 4);
     return mimp_min(mimp_min((uint32_t)(((size_t)1 << 18) / bytes) + 1, 16), m->n / 16);
+}
+
+/* Bytes of one panel that is unpacked before its leaf reads it; 0: it is not. */
+static size_t mimp_unpacked_panel(const mimp_kernels *kernels, const mimp_matrix *m)
+{
+    return m->type == MIM_F16 ? (size_t)m->k * 64 : m->type == MIM_Q4 && kernels->unpack_q4 ? (size_t)m->k * 18 : 0;
+}
+
+static size_t mimp_unpacked_bytes(const mimp_kernels *kernels, const mimp_matrix *m)
+{
+    return mimp_unpacked_panel(kernels, m) * mimp_panel_group(m);
+}
+
+/* Panels first..first + count of a matrix, count <= mimp_panel_group; unpacked: mimp_unpacked_bytes. */
+static mimp_operand mimp_operand_panels(const mimp_kernels *kernels, const mimp_matrix *m, uint32_t first, uint32_t count,
+                                        float *unpacked)
+{
+    const uint8_t *panels = m->panels + first * m->panel_bytes;
+    mimp_operand w = mimp_operand_of(panels, m->k, count, m->plain ? MIMP_FLOATS_PLAIN : !m->bytes ? MIMP_FLOATS
+                                                          : mimp_bytes_kind(m->weight_max, m->input_max));
+    uint32_t p;
+    if (m->type == MIM_F16) {
+        kernels->halves(unpacked, (const uint16_t *)(const void *)panels, (size_t)m->k * 16 * count);
+        w.at = (const uint8_t *)unpacked;
+    }
+    if (m->type == MIM_Q4) {
+        w.kind = kernels->tile_q4 ? MIMP_NIBBLES : MIMP_BYTES_WIDE;
+        w.group = m->group;
+        w.bytes = m->panel_bytes;
+        if (kernels->unpack_q4) {
+            w.at = (const uint8_t *)unpacked;
+            w.bytes = kernels->tile_q4 ? mimp_unpacked_panel(kernels, m) : (size_t)m->k * 16;
+            for (p = 0; p < count; p++)
+                kernels->unpack_q4((uint8_t *)unpacked + p * w.bytes, panels + p * m->panel_bytes, m->k, m->group);
+        }
+    }
+    return w;
 }
 
 /* Channels 16 first..16 (first + count) of all rows: y[r * stride + c], y at the first of them; count <= mimp_panel_group.
@@ -3560,8 +3847,7 @@ static uint32_t mimp_panel_group(const mimp_matrix *m)
 static void mimp_panels(const mimp_kernels *kernels, const mimp_matrix *m, uint32_t first, uint32_t count, const mimp_block *a,
                         uint32_t rows, float *y, size_t stride, uint32_t act, uint32_t add, float *unpacked)
 {
-    const uint8_t *panels = m->panels + first * m->panel_bytes;
-    const int kind = m->plain ? MIMP_FLOATS_PLAIN : mimp_kind(a->bytes, m->weight_max, m->input_max);
+    const mimp_operand w = mimp_operand_panels(kernels, m, first, count, unpacked);
     const size_t channel = (size_t)first * 16;
     mimp_epilogue e;
     uint32_t t;
@@ -3572,17 +3858,13 @@ static void mimp_panels(const mimp_kernels *kernels, const mimp_matrix *m, uint3
     e.scale = m->scale ? m->scale + channel : NULL;
     e.sum = m->sum ? m->sum + channel : NULL;
     e.bias = m->bias + channel;
-    if (m->type == MIM_F16) {
-        kernels->halves(unpacked, (const uint16_t *)(const void *)panels, (size_t)m->k * 16 * count);
-        panels = (const uint8_t *)unpacked;
-    }
     for (t = 0; t < rows; t += a->tile_rows) {
         if (a->bytes) {
             e.factor = a->scale + t;
             e.zero = a->zero + t;
         }
-        mimp_tile_panels(kernels, kind, a->data + t / a->tile_rows * a->tile_bytes, a->tile_rows, mimp_min(a->tile_rows, rows - t),
-                         panels, m->k, count, y + t * stride, stride, e);
+        mimp_tile_panels(kernels, a->data + t / a->tile_rows * a->tile_bytes, a->tile_rows, mimp_min(a->tile_rows, rows - t), &w,
+                         y + t * stride, stride, e);
     }
 }
 
@@ -3617,11 +3899,6 @@ static void mimp_crew_memory(mimp_crew *crew, mimp_arena *arena, const mim_sessi
     crew->tasks = s->desc.threads;
     crew->scratch_bytes = (bytes + 63) & ~(uint64_t)63;
     crew->scratch = (uint8_t *)mimp_take(arena, crew->scratch_bytes * crew->tasks);
-}
-
-static size_t mimp_unpacked_bytes(const mimp_matrix *m)
-{
-    return m->type == MIM_F16 ? (size_t)m->k * 64 * mimp_panel_group(m) : 0;
 }
 
 /* Rows into a block, through a gate and a norm where there are such. */
@@ -3893,6 +4170,9 @@ static int mimp_advance(const mim_model *model, const mim_blob_step *s, mim_grid
         }
         break;
     }
+    case MIM_STEP_MLP:
+        grid->dim = model->tensors[s->tensor[2] - 1].rows;
+        break;
     default: ;
     }
     if ((uint64_t)grid->frames * grid->height * grid->width > MIM_MAX_TOKENS - prefix)
@@ -3929,7 +4209,7 @@ static const uint32_t mimp_most_rows = 256;  /* of a row tile: more gains nothin
 static uint32_t mimp_tile_of(const mimp_run *run)
 {
     const mimp_kernels *kernels = run->s->kernels;
-    const uint32_t unit = run->model->header->type == MIM_Q8 ? kernels->rows_q8 : kernels->rows_f32;
+    const uint32_t unit = mimp_is_quantized(run->model->header->type) ? kernels->rows_q8 : kernels->rows_f32;
     const uint32_t most = mimp_max(run->s->tile_rows / unit, 1) * unit, tiles = (run->planned + most - 1) / most;
     const uint32_t rows = (run->planned + tiles - 1) / tiles;
     return (rows + unit - 1) / unit * unit;
@@ -4066,6 +4346,19 @@ static void mimp_add_position(const mimp_run *run, const mim_blob_step *s, const
     }
 }
 
+/* row += the position of a place within its mask unit */
+static void mimp_add_unit_position(const mimp_run *run, const mim_blob_step *s, uint32_t place, float *row)
+{
+    const uint32_t uh = run->unit_height, uw = run->unit_width, gw = run->grid.width;
+    const float *table = mimp_plain(run->model, s->tensor[6]);
+    uint32_t d;
+    if (!table)
+        return;
+    table += (size_t)(place / gw % run->grid.height % uh * uw + place % gw % uw) * run->dim;
+    for (d = 0; d < run->dim; d++)
+        row[d] += table[d];
+}
+
 /* Sine of x, to a float: less multiples of pi / 2, in three parts, then Taylor's series of sine or cosine on |r| <= pi / 4,
  * of which the first term left out is under 1e-13. quarter: 1 gives the cosine. */
 static float mimp_sine(double x, int quarter)
@@ -4127,7 +4420,7 @@ static void mimp_project_memory(mimp_project *e, mimp_run *run, const mim_blob_s
     e->block = mimp_block_memory(&run->arena, run->s->kernels, &e->matrix, mimp_tile_of(run));
     if (raw)
         e->raw = mimp_floats(&run->arena, (uint64_t)mimp_tile_of(run) * e->matrix.n);
-    mimp_crew_memory(&e->crew, &run->arena, run->s, mimp_unpacked_bytes(&e->matrix));
+    mimp_crew_memory(&e->crew, &run->arena, run->s, mimp_unpacked_bytes(run->s->kernels, &e->matrix));
 }
 
 /* Where the next row of n16 floats is to be written. */
@@ -4255,6 +4548,7 @@ static mim_status mimp_embed_run(mimp_run *run, const mim_blob_step *s)
                 continue;
             mimp_embed_patch(run, &e, s, frame * area + place, mimp_project_next(&e.to, n16));
             mimp_add_position(run, s, table, frame * area + place, run->x + (token + rows) * run->stride);
+            mimp_add_unit_position(run, s, frame * area + place, run->x + (token + rows) * run->stride);
             mimp_add_metadata(run, s, frame * area + place, run->x + (token + rows) * run->stride);
             if (rows == 0)
                 mimp_block_end(&e.to.block, mimp_min(tile, end - token));
@@ -4403,6 +4697,7 @@ typedef struct mimp_attention {
     float   *out;                   /* (windows * queries, heads * width) */
     float   *bias;                  /* (heads, 2 height - 1, 2 width - 1) of a window, and three for CLS; AXES: the two tables; or NULL */
     int32_t *offset;                /* [rows]: where a key's row of the bias lies, less its query's */
+    float   *units;                 /* hidden units of the MLP of DISTANCES */
     float   *axes;                  /* per head of the group: (windows * queries, key_height + key_width): what a query gives each row
                                        and column of keys */
     float   *turn_y, *turn_x, *turn_t;          /* (places along an axis, 2, head_dim): cosines, sines; NULL: none */
@@ -4438,7 +4733,7 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
     a->proj = mimp_matrix_of(run->model, s->tensor[2]);
     if (s->tensor[7])
         a->shortcut = mimp_matrix_of(run->model, s->tensor[7]);
-    a->bytes = a->qkv.type == MIM_Q8;
+    a->bytes = a->qkv.bytes;
     a->shape = mimp_windows_of(s, &run->grid);
     a->grid = run->grid;
     mimp_advance(run->model, s, &a->grid);
@@ -4489,6 +4784,8 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
     } else if (s->rule) {
         a->bias = mimp_floats(arena, (uint64_t)s->heads * mimp_bias_rows(a));
         a->offset = (int32_t *)mimp_take(arena, (uint64_t)a->rows * 4);
+        if (s->tensor[10])
+            a->units = mimp_floats(arena, run->model->tensors[s->tensor[10] - 1].columns);
     }
     if (s->tensor[4]) {
         a->turn_y = mimp_floats(arena, (uint64_t)run->grid.height * s->head_dim * 2);
@@ -4510,14 +4807,14 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
     stage = (rows + 15) / 16 * 16 * a->width * 4;
     if (s->thin == MIM_THIN_CONV)                    /* and what becomes of it */
         stage += (uint64_t)mimp_max(a->queries, a->keys) * a->width * 4;
-    stage += mimp_unpacked_bytes(&a->qkv);
+    stage += mimp_unpacked_bytes(kernels, &a->qkv);
     scores = (uint64_t)a->tile_rows * a->keys16 * (a->bytes ? 5 : 8);
     if (stage < scores)
         stage = scores;
-    if (stage < mimp_unpacked_bytes(&a->proj))
-        stage = mimp_unpacked_bytes(&a->proj);
-    if (s->tensor[7] && stage < mimp_unpacked_bytes(&a->shortcut))
-        stage = mimp_unpacked_bytes(&a->shortcut);
+    if (stage < mimp_unpacked_bytes(kernels, &a->proj))
+        stage = mimp_unpacked_bytes(kernels, &a->proj);
+    if (s->tensor[7] && stage < mimp_unpacked_bytes(kernels, &a->shortcut))
+        stage = mimp_unpacked_bytes(kernels, &a->shortcut);
     if (stage < mimp_rows_bytes(kernels, &a->qkv))
         stage = mimp_rows_bytes(kernels, &a->qkv);
     if (stage < mimp_rows_bytes(kernels, &a->proj))
@@ -4594,6 +4891,31 @@ static void mimp_axes_resize(const float *table, uint32_t stored, float *to, uin
 
 /* The table of relative positions for the window, and where each key lies in it. Distances are resized like
  * coordinates: the table is an image whose middle is distance 0. */
+/* The table of a window that is not the stored one, from its own distances. */
+static void mimp_distances_prepare(const mimp_attention *a)
+{
+    const mim_blob_step *s = a->step;
+    const mimp_kernels *kernels = a->crew.kernels;
+    const float *mlp = mimp_plain(a->run->model, s->tensor[10]), *inputs = mimp_plain(a->run->model, s->tensor[11]);
+    const uint32_t n = a->run->model->tensors[s->tensor[10] - 1].columns, stride = a->run->model->tensors[s->tensor[11] - 1].columns;
+    const uint32_t high = 2 * a->shape.height - 1, wide = 2 * a->shape.width - 1;
+    uint32_t y, x, d, head;
+    for (y = 0; y < high; y++)
+        for (x = 0; x < wide; x++) {
+            const float dy = inputs[(size_t)(a->shape.height - 1) * stride + y], dx = inputs[(size_t)(a->shape.width - 1) * stride + x];
+            for (d = 0; d < n; d++) {
+                const float unit = mlp[d] * dy + mlp[n + d] * dx + mlp[2 * (size_t)n + d];
+                a->units[d] = unit > 0 ? unit : 0;
+            }
+            for (head = 0; head < s->heads; head++) {
+                float pair[16] = { 0 }, sum;             /* of v and 0 the softmax is the sigmoid of v */
+                pair[0] = kernels->dot(a->units, mlp + (3 + (size_t)head) * n, n);
+                sum = kernels->softmax(pair, 2, 16, NULL, 0);
+                a->bias[((size_t)head * high + y) * wide + x] = 16.0f * pair[0] / sum;
+            }
+        }
+}
+
 static void mimp_bias_prepare(mimp_attention *a)
 {
     const mimp_run *run = a->run;
@@ -4603,14 +4925,17 @@ static void mimp_bias_prepare(mimp_attention *a)
     const uint32_t to_h = 2 * a->shape.height - 1, to_w = 2 * ww - 1, rows = mimp_bias_rows(a);
     const uint32_t stored = run->model->tensors[s->tensor[3] - 1].columns;
     const float *table = mimp_plain(run->model, s->tensor[3]);
-    const int geometric = s->rule == MIM_BIAS_GEOMETRIC && (from_h != to_h || from_w != to_w);
+    const int other = from_h != to_h || from_w != to_w, geometric = s->rule == MIM_BIAS_GEOMETRIC && other;
+    const int computed = s->rule == MIM_BIAS_DISTANCES && other;
     const double qy = geometric ? mimp_geometric_ratio(from_h, to_h) : 0, qx = geometric ? mimp_geometric_ratio(from_w, to_w) : 0;
     const uint32_t top = s->rule == MIM_BIAS_CROP ? (from_h - to_h) / 2 : 0, left = s->rule == MIM_BIAS_CROP ? (from_w - to_w) / 2 : 0;
     mim_blob_step rule;
     uint32_t head, y, x, i, j, t;
     MIM_MEMSET(&rule, 0, sizeof rule);
     rule.rule = MIM_POSITIONS_LINEAR;
-    for (y = 0; y < to_h; y++)
+    if (computed)
+        mimp_distances_prepare(a);
+    for (y = 0; y < to_h && !computed; y++)
         for (x = 0; x < to_w; x++) {
             const mimp_axis ay = geometric ? mimp_axis_geometric(y, from_h, to_h, qy)
                 : mimp_axis_of(&rule, y + top, from_h, to_h, from_h == to_h || s->rule == MIM_BIAS_CROP);
@@ -4753,7 +5078,7 @@ static float *mimp_thin_conv(const mimp_attention *a, uint32_t part, const float
     const uint32_t k = s->kernel_height, stride = part ? s->key_stride : s->stride_height;
     const uint32_t high = part ? a->key_height : a->grid.height, wide = part ? a->key_width : a->grid.width;
     const float *kernel = mimp_plain(a->run->model, s->tensor[8]) + (size_t)part * k * k * width;
-    const float *norm = mimp_plain(a->run->model, s->tensor[9]) + (size_t)part * 2 * width;
+    const float *norm = mimp_plain(a->run->model, s->tensor[9]) + (size_t)part * 2 * s->head_dim;
     float *row = to;
     uint32_t t, ky, kx;
     MIM_MEMCPY(to, x, (size_t)prefix * width * 4);
@@ -4801,7 +5126,7 @@ static void mimp_qk_norm(const mimp_attention *a, uint32_t head, uint32_t part, 
     uint32_t t, d;
     for (t = 0; t < rows; t++, x += width) {
         if (s->qk_norm == MIM_QK_LAYER_NORM)
-            a->crew.kernels->norm(x, x, table + (size_t)part * 2 * width, s->head_dim, s->eps);
+            a->crew.kernels->norm(x, x, table + (size_t)part * 2 * s->head_dim, s->head_dim, s->eps);
         else {
             const float length = mimp_sqrt(a->crew.kernels->dot(x, x, width));
             const float factor = (part ? 1.0f : table[a->first + head]) / (length > 1e-12f ? length : 1e-12f);
@@ -4907,7 +5232,7 @@ static void mimp_attention_part(const mimp_attention *a, uint32_t head, uint32_t
     const mimp_kernels *kernels = a->crew.kernels;
     const uint32_t width = a->width, panels = width / 16, rows = a->windows * a->rows, conv = a->step->thin == MIM_THIN_CONV;
     const uint32_t panel = ((a->first + head) * 3 + part) * panels;
-    float *stage = scratch + mimp_unpacked_bytes(&a->qkv) / 4, *x = stage;
+    float *stage = scratch + mimp_unpacked_bytes(kernels, &a->qkv) / 4, *x = stage;
     uint32_t p, t;
     if (part == 2 && !conv) {
         for (p = 0; p < panels; p++) {
@@ -4976,6 +5301,7 @@ static void mimp_attention_tile(const mimp_attention *a, uint32_t head, uint32_t
     const size_t stride = (size_t)a->step->heads * width;
     float *out = a->out + ((size_t)window * a->queries + first) * stride + (size_t)(a->first + head) * width;
     float factor[MIMP_MAX_ROWS];
+    mimp_operand w;
     mimp_epilogue e;
     uint32_t r;
     MIM_MEMSET(&e, 0, sizeof e);
@@ -4989,7 +5315,8 @@ static void mimp_attention_tile(const mimp_attention *a, uint32_t head, uint32_t
     e.add = a->bias || a->region;
     for (r = 0; e.add && r < valid; r++)
         mimp_bias_row(a, head, window, first + r, scores + (size_t)r * k16);
-    mimp_tile_panels(kernels, mimp_kind(a->bytes, a->step->key_max, 255), q, rows, valid, k, width, k16 / 16, scores, k16, e);
+    w = mimp_operand_of(k, width, k16 / 16, a->bytes ? mimp_bytes_kind(a->step->key_max, 255) : MIMP_FLOATS);
+    mimp_tile_panels(kernels, q, rows, valid, &w, scores, k16, e);
     for (r = 0; r < valid; r++) {
         float *row = scores + (size_t)r * k16;
         const float sum = kernels->softmax(row, a->keys, k16, a->bytes ? p + 4 * r : NULL, 4 * rows);
@@ -5004,7 +5331,8 @@ static void mimp_attention_tile(const mimp_attention *a, uint32_t head, uint32_t
     e.factor = factor;
     e.scale = a->bytes ? a->v_scale + at * width : NULL;
     e.add = a->step->flags & MIM_STEP_ADD_QUERY;
-    mimp_tile_panels(kernels, mimp_kind(a->bytes, a->step->value_max, 255), p, rows, valid, v, k16, width / 16, out, stride, e);
+    w = mimp_operand_of(v, k16, width / 16, a->bytes ? mimp_bytes_kind(a->step->value_max, 255) : MIMP_FLOATS);
+    mimp_tile_panels(kernels, p, rows, valid, &w, out, stride, e);
 }
 
 static void mimp_attention_tiles(void *arg, uint32_t index)
@@ -5030,11 +5358,12 @@ static void mimp_shortcut_run(const mimp_attention *a, const uint16_t *where)
     const uint32_t kh = max || sh == 1 ? sh : sh + 1, kw = max || sw == 1 ? sw : sw + 1;        /* of the cells */
     const uint32_t ph = max ? 0 : kh / 2, pw = max ? 0 : kw / 2, dim = a->grid.dim, tile = mimp_tile_of(run);
     const size_t stride = mimp_up(dim, 16);
-    const uint32_t rows = s->tensor[7] ? a->windows * a->rows : run->tokens;
+    const uint32_t rows = s->tensor[7] ? a->windows * a->rows : run->tokens, wide = s->tensor[7] ? dim : run->dim;
+    const float share = 1.0f / (float)(sh * sw);
     uint32_t first, r, d, t;
     MIM_MEMSET(a->y, 0, a->after * stride * 4);
     for (t = prefix; t < a->after; t++)
-        for (d = 0; d < dim; d++)
+        for (d = 0; d < wide; d++)
             a->y[t * stride + d] = -3.4e38f;
     for (first = 0; first < rows; first += tile) {
         const uint32_t n = mimp_min(tile, rows - first);
@@ -5064,8 +5393,10 @@ static void mimp_shortcut_run(const mimp_attention *a, const uint16_t *where)
                 for (ox = x < kw ? 0 : (x - kw) / sw + 1; ox <= x / sw && ox < a->grid.width; ox++) {
                     const uint32_t cell = (frame * a->grid.height + oy) * a->grid.width + ox;
                     float *to = a->y + (prefix + (max ? where[cell] : cell)) * stride;
-                    for (d = 0; d < dim; d++)
+                    for (d = 0; d < wide; d++)
                         to[d] = from[d] > to[d] ? from[d] : to[d];
+                    for (; d < dim; d++)                 /* twice as wide: the mean */
+                        to[d] += from[d - wide] * share;
                 }
         }
     }
@@ -5149,12 +5480,13 @@ static void mimp_attention_run(mimp_run *run, const mim_blob_step *s)
 
 typedef struct mimp_mlp {
     mimp_crew crew;
-    mimp_matrix fc1, fc2;
+    mimp_matrix fc1, fc2, shortcut;
     mimp_block block, hidden_block;
     uint32_t stored;                /* tokens whose hidden layer is kept: a tile's; with a convolution all */
     float *hidden;                  /* (stored, fc1.n) */
     float *mixed;                   /* (tile, fc1.n): after the convolution */
     float *raw;                     /* (tile, dim): on its way to a norm */
+    float *y;                       /* (tokens, dim afterwards): the shortcut; NULL: x stays where it is */
 } mimp_mlp;
 
 static void mimp_mlp_memory(mimp_mlp *m, mimp_run *run, const mim_blob_step *s)
@@ -5175,10 +5507,16 @@ static void mimp_mlp_memory(mimp_mlp *m, mimp_run *run, const mim_blob_step *s)
         m->raw = mimp_floats(&run->arena, (uint64_t)tile * m->fc2.n);
     if ((s->flags & MIM_STEP_GATED || s->tensor[3] || s->tensor[4]) && scratch < mimp_rows_bytes(run->s->kernels, &m->fc2))
         scratch = mimp_rows_bytes(run->s->kernels, &m->fc2);
-    if (scratch < mimp_unpacked_bytes(&m->fc1))
-        scratch = mimp_unpacked_bytes(&m->fc1);
-    if (scratch < mimp_unpacked_bytes(&m->fc2))
-        scratch = mimp_unpacked_bytes(&m->fc2);
+    if (scratch < mimp_unpacked_bytes(run->s->kernels, &m->fc1))
+        scratch = mimp_unpacked_bytes(run->s->kernels, &m->fc1);
+    if (scratch < mimp_unpacked_bytes(run->s->kernels, &m->fc2))
+        scratch = mimp_unpacked_bytes(run->s->kernels, &m->fc2);
+    if (s->tensor[5]) {
+        m->shortcut = mimp_matrix_of(run->model, s->tensor[5]);
+        m->y = mimp_floats(&run->arena, (uint64_t)run->tokens * m->shortcut.n);
+        if (scratch < mimp_unpacked_bytes(run->s->kernels, &m->shortcut))
+            scratch = mimp_unpacked_bytes(run->s->kernels, &m->shortcut);
+    }
     mimp_crew_memory(&m->crew, &run->arena, run->s, scratch);
 }
 
@@ -5228,6 +5566,8 @@ static void mimp_mlp_run(mimp_run *run, const mim_blob_step *s)
                 mimp_pack(mimp_pack_of(&m.crew, &m.block, x, run->stride, rows, run->dim, norm, s->eps));
                 mimp_linear(&m.crew, &m.fc1, &m.block, rows, to, m.fc1.n, gate || m.mixed ? 0 : s->activation, 0);
             }
+            if (m.y)
+                mimp_linear(&m.crew, &m.shortcut, &m.block, rows, m.y + first * (size_t)m.shortcut.n, m.shortcut.n, 0, 0);
             if (pass < passes)
                 continue;
             for (r = 0; m.mixed && r < rows; r++)
@@ -5237,9 +5577,15 @@ static void mimp_mlp_run(mimp_run *run, const mim_blob_step *s)
             mimp_pack(pack);
             if (post)
                 mimp_post_norm(&m.crew, run, s, &m.fc2, &m.hidden_block, rows, x, m.raw);
+            else if (m.y)
+                mimp_linear(&m.crew, &m.fc2, &m.hidden_block, rows, m.y + first * (size_t)m.shortcut.n, m.shortcut.n, 0, 1);
             else
                 mimp_linear(&m.crew, &m.fc2, &m.hidden_block, rows, x, run->stride, 0, 1);
         }
+    if (m.y) {
+        mimp_follow(run, s);
+        MIM_MEMCPY(run->x, m.y, run->tokens * run->stride * 4);
+    }
 }
 
 /* ---- norm, pool and head ---- */
@@ -5289,7 +5635,7 @@ static void mimp_head_memory(mimp_head *e, mimp_run *run, const mim_blob_step *s
     e->block = mimp_block_memory(&run->arena, run->s->kernels, &e->matrix, 1);
     e->logits = mimp_floats(&run->arena, e->matrix.n);
     mimp_crew_memory(&e->crew, &run->arena, run->s,
-                     row > mimp_unpacked_bytes(&e->matrix) ? row : mimp_unpacked_bytes(&e->matrix));
+                     row > mimp_unpacked_bytes(run->s->kernels, &e->matrix) ? row : mimp_unpacked_bytes(run->s->kernels, &e->matrix));
 }
 
 static void mimp_head_run(mimp_run *run, const mim_blob_step *s)
@@ -5319,8 +5665,8 @@ static void mimp_unmask_memory(mimp_unmask *e, mimp_run *run, const mim_blob_ste
     e->matrix = mimp_matrix_of(run->model, s->tensor[0]);
     e->block = mimp_block_memory(&run->arena, run->s->kernels, &e->matrix, tile);
     e->tile = mimp_floats(&run->arena, (uint64_t)tile * e->matrix.n);
-    if (scratch < mimp_unpacked_bytes(&e->matrix))
-        scratch = mimp_unpacked_bytes(&e->matrix);
+    if (scratch < mimp_unpacked_bytes(run->s->kernels, &e->matrix))
+        scratch = mimp_unpacked_bytes(run->s->kernels, &e->matrix);
     mimp_crew_memory(&e->crew, &run->arena, run->s, scratch);
 }
 

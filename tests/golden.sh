@@ -1,5 +1,5 @@
 #!/bin/sh
-# golden.sh BUILD [RUNNER] - converts every model under tests/golden as f32, f16 and q8, and holds it to its cases.
+# golden.sh BUILD [RUNNER] - converts every model under tests/golden as f32, f16, q8 and q4, and holds it to its cases.
 # RUNNER (qemu-aarch64, say) runs a cross-built BUILD/test_golden on blobs that the native tool has converted.
 set -u
 here=$(dirname "$0")
@@ -18,7 +18,7 @@ for cases in "$here"/golden/*/cases.txt; do
         echo "skip golden $name: $(basename "$checkpoint") is not here"
         continue
     fi
-    for type in f32 f16 q8; do
+    for type in f32 f16 q8 q4; do
         blob=$out/$name.$type.mim
         # shellcheck disable=SC2086 -- options are words
         if ! message=$("$mim" convert "$dir/${checkpoint:-model.safetensors}" -o "$blob" --type $type $options 2>&1); then

@@ -2,8 +2,8 @@
  *
  * Every case runs on every instruction set of the machine, in exactly mim_plan's minimum between guard pages, in the useful
  * maximum, and with two threads (brief, for emulated machines: on the best one, in the minimum). f32 results must lie within
- * 1e-5 of the largest reference value, f16 within 4e-3; q8 must reach a mean token cosine of 0.999, be the same bits in every
- * run, and hash to what HASHES records for the model. */
+ * 1e-5 of the largest reference value, f16 within 4e-3; q8 must reach a mean token cosine of 0.999, q4 of 0.96, be the same bits
+ * in every run, and hash to what HASHES records for the model. */
 #define MIM_IMPLEMENTATION
 #include "../mim.h"
 #include "threads.h"
@@ -124,6 +124,17 @@ typedef struct setting {
     int useful;
 } setting;
 
+/* Floats of one image's tokens after a layer (0: at the end), as mim_shape has them; `visible` mask units, 0: all. */
+static size_t layer_floats(const mim_session *s, uint32_t layer, uint32_t visible)
+{
+    const mim_blob_header *h = s->model->header;
+    const uint32_t all = h->unit_height ? (s->tokens - s->prefix) / (h->unit_height * h->unit_width) : 1;
+    mim_grid grid;
+    if (mim_shape(s, layer, &grid))
+        return 0;
+    return (size_t)(s->prefix + (grid.tokens - s->prefix) / all * (visible ? visible : all)) * grid.dim;
+}
+
 /* Encodes every image of the case under one setting into result. coordinates: of each, or NULL. */
 static int run_case(const mim_model *m, const test_case *c, const setting *set, const npy *in, const npy *keep,
                     const float *coordinates, float *result, size_t per_image)
@@ -162,7 +173,8 @@ static int run_case(const mim_model *m, const test_case *c, const setting *set, 
         return bad(mim_status_string(status), "mim_begin");
     for (image = 0; image < in->shape[0]; image++) {
         float *to = result + image * per_image;
-        uint32_t layer[64];
+        uint32_t layer[64], i;
+        size_t floats = 0;
         mim_image picture;
         mim_output out;
         memset(&picture, 0, sizeof picture);
@@ -186,6 +198,8 @@ static int run_case(const mim_model *m, const test_case *c, const setting *set, 
                 layer[out.layer_count++] = (uint32_t)strtoul(p, (char **)(uintptr_t)&p, 10);
                 p += *p == ',';
             }
+            for (i = 0; i < out.layer_count; i++)
+                floats += layer_floats(&s, layer[i], d.visible_max);
         } else if (!strcmp(c->out, "tokens")) out.tokens = to;
         else if (!strcmp(c->out, "cls")) out.cls = to;
         else if (!strcmp(c->out, "registers")) out.registers = to;
@@ -195,6 +209,10 @@ static int run_case(const mim_model *m, const test_case *c, const setting *set, 
         else if (!strcmp(c->out, "attention")) out.attention = to;
         else if (!d.decoder)
             return bad("unknown output", c->out);
+        if (out.tokens)
+            floats = layer_floats(&s, 0, d.visible_max);
+        if ((out.tokens || out.layers) && floats != per_image)
+            return bad("the reference has another number of tokens than mim_shape", c->expect);
         status = *c->embedded ? mim_encode_tokens(&s, (const float *)picture.pixels, NULL, (uint32_t)in->shape[1], &out)
             : d.decoder ? mim_reconstruct(&s, &picture, NULL, to) : mim_encode(&s, &picture, &out);
         if (status)
@@ -258,7 +276,7 @@ static int check_case(const mim_model *m, const char *dir, const test_case *c)
             set.cpu = cpu;
             set.useful = round > 0;
             set.threads = round == 2 ? 2 : 1;
-            if (m->header->type == MIM_Q8)      /* one result for all settings and instruction sets */
+            if (m->header->type >= MIM_Q8)      /* one result for all settings and instruction sets */
                 to = run++ ? result : first;
             if (run_case(m, c, &set, &in, &keep, (const float *)coordinates.data, to, per_image))
                 return 1;
@@ -272,7 +290,7 @@ static int check_case(const mim_model *m, const char *dir, const test_case *c)
                 ratio = d > ratio || d != d ? d : ratio;
             }
             ratio /= largest;
-            if (m->header->type != MIM_Q8) {
+            if (m->header->type < MIM_Q8) {
                 worst_ratio = fmax(worst_ratio, ratio);
                 if (!(ratio <= limit)) {
                     snprintf(why, sizeof why, "%s on %s: largest difference is %.3g of the largest value, limit %.3g", c->expect,
@@ -282,7 +300,7 @@ static int check_case(const mim_model *m, const char *dir, const test_case *c)
             }
         }
     }
-    if (m->header->type == MIM_Q8) {
+    if (m->header->type >= MIM_Q8) {
         const int tokens = !strcmp(c->out, "tokens") || !strcmp(c->out, "patches") || !strncmp(c->out, "layers", 6);
         for (i = 0; i < expect.count; i += width) {
             double ab = 0, aa = 0, bb = 0;
@@ -350,6 +368,7 @@ int main(int argc, char **argv)
     mim_status status;
     uint32_t type;
     FILE *f;
+    double least;
     int known = 0;
     if (argc == 5 && !strcmp(argv[1], "compare"))
         return compare(argv[2], argv[3], strtod(argv[4], NULL));
@@ -394,7 +413,8 @@ int main(int argc, char **argv)
         printf("FAIL golden %s: no cases\n", recorded);
         return 1;
     }
-    if (type != MIM_Q8) {
+    least = type == MIM_Q4 ? 0.96 : 0.999;
+    if (type < MIM_Q8) {
         printf("ok golden %s (%zu cases, %zu runs, worst %.2e)\n", recorded, cases, runs, worst_ratio);
         return 0;
     }
@@ -410,8 +430,8 @@ int main(int argc, char **argv)
         }
     if (f)
         fclose(f);
-    if (cosines && sum_cosine / cosines < 0.999) {
-        printf("FAIL golden %s: mean token cosine %.6f is below 0.999\n", recorded, sum_cosine / cosines);
+    if (cosines && sum_cosine / cosines < least) {
+        printf("FAIL golden %s: mean token cosine %.6f is below %g\n", recorded, sum_cosine / cosines, least);
         return 1;
     }
     if (!known) {

@@ -76,7 +76,9 @@ static int8_t weight_of(int pattern, uint32_t i, int lo, int hi)
     }
 }
 
-static void bytes_product(const mimp_kernels *k, int wide, uint32_t columns, int pattern, int input_max, int lo, int hi)
+typedef void (*bytes_leaf)(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k);
+
+static void bytes_product(const mimp_kernels *k, bytes_leaf leaf, uint32_t columns, int pattern, int input_max, int lo, int hi)
 {
     const uint32_t rows = k->rows_q8;
     uint8_t *a = (uint8_t *)guard_high(&ga, (size_t)columns * rows, 1);
@@ -88,7 +90,7 @@ static void bytes_product(const mimp_kernels *k, int wide, uint32_t columns, int
         a[i] = (uint8_t)(pattern < 4 ? (uint32_t)input_max : between(0, (uint32_t)input_max));
     for (i = 0; i < columns * 16; i++)
         w[i] = weight_of(pattern, i, lo, hi);
-    (wide ? k->tile_q8_wide : k->tile_q8)(acc, a, w, columns);
+    leaf(acc, a, w, columns);
     for (r = 0; r < rows; r++)
         for (j = 0; j < 16; j++) {
             int64_t sum = 0;
@@ -100,16 +102,77 @@ static void bytes_product(const mimp_kernels *k, int wide, uint32_t columns, int
     CHECK(guard_intact(&gy));
 }
 
+static void test_tile_q7(const mimp_kernels *k)
+{
+    uint32_t columns;
+    int pattern;
+    for (columns = 16; columns <= 400; columns += 16)
+        for (pattern = 0; pattern < 5; pattern++)
+            bytes_product(k, k->tile_q7, columns, pattern, 127, -64, 63);
+    bytes_product(k, k->tile_q7, MIM_MAX_COLUMNS, 0, 127, -64, 63);
+}
+
+/* A panel of random or extreme weights, as the leaves get it. */
+static void q4_product(const mimp_kernels *k, uint32_t columns, uint32_t step, int pattern)
+{
+    const uint32_t rows = k->rows_q8;
+    const size_t size = columns * 8 + (columns + step - 1) / step * 8;
+    const size_t unpacked = k->tile_q4 ? columns * 18 : columns * 16;
+    uint8_t *a = (uint8_t *)guard_high(&ga, (size_t)columns * rows, 1), *panel = (uint8_t *)guard_high(&gw, size, 1);
+    int32_t *acc = (int32_t *)guard_high(&gy, (size_t)rows * 64, 4);
+    const uint8_t *w = panel;
+    uint32_t r, j, i;
+    memset(acc, 0xff, (size_t)rows * 64);
+    for (i = 0; i < columns * rows; i++)
+        a[i] = (uint8_t)(pattern ? between(0, 255) : 255);
+    for (i = 0; i < size; i++)                  /* the least and the greatest weights by the greatest multiplier, or anything */
+        panel[i] = (uint8_t)(pattern == 2 ? between(0, 255) : i >= columns * 8 ? 0xff : pattern == 1 ? 0xff : 0);
+    if (k->unpack_q4) {
+        uint8_t *out = (uint8_t *)guard_high(&gz, unpacked, 1);
+        k->unpack_q4(out, panel, columns, step);
+        CHECK(guard_intact(&gz));
+        w = out;
+    }
+    if (k->tile_q4)
+        k->tile_q4(acc, a, w, columns, step);
+    else
+        k->tile_q8_wide(acc, a, (const int8_t *)w, columns);
+    for (r = 0; r < rows; r++)
+        for (j = 0; j < 16; j++) {
+            int64_t sum = 0;
+            for (i = 0; i < columns; i++) {
+                const int half = panel[i / 8 * 64 + 4 * j + i % 4] >> (i / 4 % 2 * 4) & 15;
+                const int multiplier = panel[columns * 8 + i / step * 8 + j % 8] >> (j / 8 * 4) & 15;
+                sum += (half - 8) * multiplier * a[i / 4 * 4 * rows + 4 * r + i % 4];
+            }
+            CHECK_THAT(acc[r * 16 + j] == sum, "%s: %u columns in groups of %u, pattern %d: %d, not %d", k->name, columns, step, pattern,
+                       acc[r * 16 + j], (int)sum);
+        }
+    CHECK(guard_intact(&gy));
+}
+
+static void test_tile_q4(const mimp_kernels *k)
+{
+    uint32_t columns, step;
+    int pattern;
+    for (step = 32; step <= 128; step *= 2)
+        for (pattern = 0; pattern < 3; pattern++) {
+            for (columns = 32; columns <= 416; columns += 32)
+                q4_product(k, columns, step, pattern);
+            q4_product(k, pattern == 2 ? 3072 : MIM_MAX_COLUMNS, step, pattern);
+        }
+}
+
 static void test_tile_q8(const mimp_kernels *k)
 {
     uint32_t columns;
     int pattern;
     for (columns = 16; columns <= 400; columns += 16)
         for (pattern = 0; pattern < 5; pattern++) {
-            bytes_product(k, 0, columns, pattern, 255, -64, 63);
-            bytes_product(k, 0, columns, pattern, 127, -128, 127);
+            bytes_product(k, k->tile_q8, columns, pattern, 255, -64, 63);
+            bytes_product(k, k->tile_q8, columns, pattern, 127, -128, 127);
         }
-    bytes_product(k, 0, 8192, 4, 255, -64, 63);
+    bytes_product(k, k->tile_q8, 8192, 4, 255, -64, 63);
 }
 
 static void test_tile_q8_wide(const mimp_kernels *k)
@@ -118,9 +181,9 @@ static void test_tile_q8_wide(const mimp_kernels *k)
     int pattern;
     for (columns = 16; columns <= 400; columns += 16)
         for (pattern = 0; pattern < 5; pattern++)
-            bytes_product(k, 1, columns, pattern, 255, -128, 127);
-    bytes_product(k, 1, MIM_MAX_COLUMNS, 0, 255, -128, 127);
-    bytes_product(k, 1, MIM_MAX_COLUMNS, 1, 255, -128, 127);
+            bytes_product(k, k->tile_q8_wide, columns, pattern, 255, -128, 127);
+    bytes_product(k, k->tile_q8_wide, MIM_MAX_COLUMNS, 0, 255, -128, 127);
+    bytes_product(k, k->tile_q8_wide, MIM_MAX_COLUMNS, 1, 255, -128, 127);
 }
 
 /* The first rows of x (16 x columns), packed for a kernel's tile. */
@@ -576,6 +639,8 @@ int main(void)
     for (i = 0; i < MIMP_TABLE; i++)
         if (!mimp_available(mimp_table[i]->cpu))
             skip(mimp_table[i]->name, "this machine has no such instructions");
+    each("tile_q7: exact within its ranges", test_tile_q7);
+    each("tile_q4, unpack_q4: exact for any blob", test_tile_q4);
     each("tile_q8: exact within its ranges", test_tile_q8);
     each("tile_q8_wide: exact for any bytes", test_tile_q8_wide);
     each("tile_plain: bits of its definition; tile_f32: close; pair_f32: bits of two tiles", test_tile_float);

@@ -4,6 +4,7 @@
 #include "pool.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -17,7 +18,8 @@ static const char usage[] =
     "float32, (C,H,W) or (N,C,H,W), already normalised. Pictures go through the model's preprocessing.\n"
     "Of a video model's inputs each is T pictures, one after the other, or an array (T,C,H,W) or (N,T,C,H,W); models of\n"
     "tokens that their caller makes take arrays (T,D) or (N,T,D).\n"
-    "OUT.npy is one float32 array; its first dimension counts the images, in the order given.\n"
+    "OUT.npy is one float32 array; its first dimension counts the images, in the order given. Layers of unequal size, as a\n"
+    "pyramid has them, go to one array each: OUT.1.npy, OUT.2.npy...\n"
     "\n"
     "  --out WHAT       pooled (the default), cls, patches, registers, tokens (CLS, registers, patches),\n"
     "                   layers:3,6,12 (tokens after these layers, from 1), attention (of the last layer), logits\n"
@@ -25,7 +27,7 @@ static const char usage[] =
     "  --size HxW       input size in pixels, a multiple of the patch; default: as trained\n"
     "  --frames T       frames of a video, a multiple of the patch's; default: as trained. 1 is a still, shown for a patch\n"
     "  --coordinates FILE.npy   what the model wants to know of each frame: float32, (frames, n) or (N, frames, n); NaN: unknown\n"
-    "  --keep FILE.npy  encode only these patches: int32 or int64, raster order (frame, y, x), without duplicates\n"
+    "  --keep FILE.npy  encode only these patches (mask units): int32 or int64, raster order (frame, y, x), no duplicates\n"
     "  --skip-bad       name unreadable pictures and fill their rows with NaN, instead of stopping\n"
     "  --threads N      work on several images (or parts of a single one) at a time, 1 to 64; default 1\n"
     "  --cpu NAME       instruction set: see `mim info`; default: the best\n";
@@ -38,13 +40,19 @@ typedef enum output_kind {
 
 static const char *const output_names[] = { "pooled", "cls", "patches", "registers", "tokens", "layers", "attention", "logits" };
 
+typedef struct array_size {
+    uint64_t shape[4];                /* N first */
+    uint32_t dims;
+    size_t row;                       /* floats of one image */
+} array_size;
+
 typedef struct request {
     output_kind kind;
     uint32_t layers[MIM_MAX_DEPTH], layer_count;
     int norm;
-    uint64_t shape[4];                /* N first */
-    uint32_t dims;
-    size_t row;                       /* floats of one image */
+    array_size array[MIM_MAX_DEPTH];  /* one, or for layers of unequal size one for each */
+    uint32_t arrays;
+    size_t row;                       /* floats of one image in all */
 } request;
 
 /* 3,6,12: ascending, from 1 to depth. */
@@ -88,28 +96,72 @@ static int parse_out(request *r, const mim_model *model, const char *text, int n
     return 0;
 }
 
-/* The output array's shape but for N. */
-static int size_output(request *r, const mim_model *model, uint64_t patches)
+/* An array's shape, of which N is still to come. */
+static int size_array(array_size *a, const request *r, uint32_t dims, uint64_t second, uint64_t third, uint64_t fourth)
 {
-    const mim_blob_header *header = model->header;
-    uint64_t tokens = model_prefix(model) + patches, dim = header->dim, row = 1;
-    uint64_t *s = r->shape + 1;
-    r->dims = 3;
-    switch (r->kind) {
-    case OUT_CLS:       s[0] = dim;                                             r->dims = 2; break;
-    case OUT_PATCHES:   s[0] = patches;            s[1] = dim;                               break;
-    case OUT_REGISTERS: s[0] = header->registers;  s[1] = dim;                               break;
-    case OUT_TOKENS:    s[0] = tokens;             s[1] = dim;                               break;
-    case OUT_LAYERS:    s[0] = r->layer_count;     s[1] = tokens;  s[2] = dim;  r->dims = 4; break;
-    case OUT_ATTENTION: s[0] = model_step(model, MIM_STEP_ATTENTION)->heads;
-                        s[1] = tokens;             s[2] = tokens;               r->dims = 4; break;
-    case OUT_LOGITS:    s[0] = header->classes;                                 r->dims = 2; break;
-    case OUT_POOLED:    s[0] = header->pooled_dim;                              r->dims = 2; break;
-    }
-    for (uint32_t i = 1; i < r->dims; i++) row *= r->shape[i];   /* within 2^37 by the blob's limits */
+    const uint64_t shape[4] = { 0, second, third, fourth };
+    uint64_t row = 1;
+    memcpy(a->shape, shape, sizeof a->shape);
+    a->dims = dims;
+    for (uint32_t i = 1; i < dims; i++) row *= shape[i];         /* within 2^37 by the blob's limits */
     if (row > SIZE_MAX / sizeof(float)) return fail("--out %s: one image's is too large for this machine", output_names[r->kind]);
-    r->row = (size_t)row;
+    a->row = (size_t)row;
     return 0;
+}
+
+/* The shapes of the output. kept: how many of `all` mask units. */
+static int size_output(request *r, const mim_session *session, uint64_t kept, uint64_t all)
+{
+    const mim_blob_header *header = session->model->header;
+    uint32_t number[MIM_MAX_DEPTH] = { 0 }, count = r->kind == OUT_LAYERS ? r->layer_count : 1;
+    uint64_t tokens[MIM_MAX_DEPTH] = { 0 };
+    mim_grid grid[MIM_MAX_DEPTH];
+    int failed = 0, equal = 1;
+    if (r->kind == OUT_LAYERS) memcpy(number, r->layers, sizeof number);
+    for (uint32_t i = 0; i < count; i++) {
+        mim_status status = mim_shape(session, number[i], &grid[i]);
+        if (status != MIM_OK) return fail("%s", mim_status_string(status));
+        if (r->norm && grid[i].dim != header->dim)
+            return fail("--norm: layer %" PRIu32 " is %" PRIu32 " wide, the final norm %" PRIu32, number[i], grid[i].dim, header->dim);
+        tokens[i] = session->prefix + (grid[i].tokens - session->prefix) * kept / all;
+        equal &= tokens[i] == tokens[0] && grid[i].dim == grid[0].dim;
+    }
+    uint64_t t = tokens[0], dim = grid[0].dim, heads = 0;
+    array_size *a = r->array;
+    r->arrays = equal ? 1 : count;
+    switch (r->kind) {
+    case OUT_CLS:       failed = size_array(a, r, 2, dim, 1, 1); break;
+    case OUT_PATCHES:   failed = size_array(a, r, 3, t - session->prefix, dim, 1); break;
+    case OUT_REGISTERS: failed = size_array(a, r, 3, header->registers, dim, 1); break;
+    case OUT_TOKENS:    failed = size_array(a, r, 3, t, dim, 1); break;
+    case OUT_ATTENTION:
+        heads = model_step(session->model, MIM_STEP_ATTENTION)->heads;
+        failed = size_array(a, r, 4, heads, t, t);
+        break;
+    case OUT_LOGITS:    failed = size_array(a, r, 2, header->classes, 1, 1); break;
+    case OUT_POOLED:    failed = size_array(a, r, 2, header->pooled_dim, 1, 1); break;
+    case OUT_LAYERS:
+        for (uint32_t i = 0; i < r->arrays && !failed; i++)
+            failed = size_array(&a[i], r, 4, equal ? count : 1, tokens[i], grid[i].dim);
+        break;
+    }
+    r->row = 0;
+    for (uint32_t i = 0; i < r->arrays && !failed; i++) {        /* 64 of at most 2^37 floats */
+        if (a[i].row > SIZE_MAX / sizeof(float) - r->row) failed = fail("--out layers: one image's are too large for this machine");
+        r->row += a[i].row;
+    }
+    return failed;
+}
+
+/* Where the layer goes when each has its own array: OUT.npy and 3 give OUT.3.npy. NULL after fail(). */
+static char *layer_path(const char *path, uint32_t layer)
+{
+    size_t length = strlen(path), stem = length;
+    if (length > 4 && strcmp(path + length - 4, ".npy") == 0) stem -= 4;
+    char *made = malloc(length + 16);
+    if (!made) fail("%s: not enough memory", path);
+    else snprintf(made, length + 16, "%.*s.%" PRIu32 "%s", (int)(stem > INT_MAX ? INT_MAX : stem), path, layer, path + stem);
+    return made;
 }
 
 static mim_output output_to(const request *r, float *row)
@@ -136,7 +188,7 @@ static mim_output output_to(const request *r, float *row)
 
 /* ---- --keep ---- */
 
-/* Patch indices, each within the grid and named once. */
+/* Indices of patches, or of mask units, each within the grid and named once. */
 static int read_keep(const char *path, uint64_t patches, uint32_t **result, uint32_t *result_count)
 {
     npy_array array;
@@ -233,7 +285,7 @@ typedef struct job {
     size_t coordinates_each;          /* floats from input to input */
     int skip_bad;
     worker *workers;
-    out_file *out;
+    out_file *out;                    /* request.arrays of them */
 
     pthread_mutex_t lock;             /* guards what follows */
     pthread_cond_t turn;              /* written has grown, or failed is set */
@@ -394,7 +446,9 @@ static void deliver(job *j, worker *w, const source *from, int bad, const reason
         j->failed = fail("%s: %s", path, why->text);
         return;
     }
-    if (out_write(j->out, w->row, j->request->row * sizeof *w->row)) j->failed = 1;
+    const float *row = w->row;
+    for (uint32_t i = 0; i < j->request->arrays; row += j->request->array[i++].row)
+        if (out_write(&j->out[i], row, j->request->array[i].row * sizeof *row)) j->failed = 1;
     j->written++;
     show_progress(j);
 }
@@ -503,6 +557,48 @@ static int check_tokens(const mim_model *model, const char *size, const char *ke
     return name && model_takes_tokens(model) ? fail("%s: the model takes tokens of its caller; leave it out", name) : 0;
 }
 
+/* --keep, and the shapes of the output: both depend on what the model makes of this size. */
+static int prepare(job *j, request *r, const char *keep_path, uint32_t **keep)
+{
+    const mim_blob_header *header = j->model->header;
+    uint64_t all = model_grid(j->model, j->desc.height, j->desc.width, j->desc.frames).tokens - model_prefix(j->model);
+    engine e;
+    reason why;
+    if (keep_path && !header->unit_height) return fail("--keep: the model cannot do without some of its patches");
+    if (header->unit_height) all /= (uint64_t)header->unit_height * header->unit_width;
+    if (keep_path && read_keep(keep_path, all, keep, &j->keep_count)) return 1;
+    j->keep = *keep;
+    j->desc.visible_max = j->keep_count;
+    memset(&e, 0, sizeof e);
+    if (engine_start(&e, j->model, &j->desc, &why)) return fail("%s", why.text);
+    int failed = size_output(r, &e.session, *keep ? j->keep_count : all, all);
+    engine_stop(&e);
+    return failed;
+}
+
+/* Opens the files of the output, writes their headers, does the work and completes them; or leaves none behind. */
+static int write_output(job *j, request *r, const char *path, uint32_t threads)
+{
+    uint32_t opened = 0;
+    int failed = 0;
+    j->out = calloc(r->arrays, sizeof *j->out);
+    if (!j->out) return fail("%s: not enough memory", path);
+    for (; opened < r->arrays && !failed; opened += !failed) {
+        char *own = r->arrays > 1 ? layer_path(path, r->layers[opened]) : NULL;
+        r->array[opened].shape[0] = j->inputs->images;
+        failed = (r->arrays > 1 && !own) || out_open(&j->out[opened], own ? own : path);
+        free(own);
+    }
+    for (uint32_t i = 0; i < opened && !failed; i++) failed = npy_write_header(&j->out[i], r->array[i].shape, r->array[i].dims);
+    failed = failed || run(j, threads);
+    for (uint32_t i = 0; i < opened; i++) {
+        if (failed) out_discard(&j->out[i]);
+        else failed = out_commit(&j->out[i]);
+    }
+    free(j->out);
+    return failed;
+}
+
 int cmd_encode(int argc, char **argv)
 {
     const char *out_path = NULL, *out_text = NULL, *size = NULL, *keep_path = NULL, *cpu = NULL, *threads_text = NULL;
@@ -526,7 +622,6 @@ int cmd_encode(int argc, char **argv)
     inputs all;
     mim_model model;
     in_file blob;
-    out_file out;
     memset(&r, 0, sizeof r);
     memset(&j, 0, sizeof j);
     memset(&all, 0, sizeof all);
@@ -536,7 +631,6 @@ int cmd_encode(int argc, char **argv)
     j.model = &model;
     j.request = &r;
     j.inputs = &all;
-    j.out = &out;
     j.skip_bad = all.tolerant = skip_bad;
 
     int given = model_takes_tokens(&model);
@@ -546,7 +640,6 @@ int cmd_encode(int argc, char **argv)
     for (int i = 2; !failed && given && i <= positional; i++) failed = inputs_add(&all, argv[i], &model, 0, 0);
     if (!failed && given) j.desc.width = (uint32_t)(all.tokens - model_prefix(&model)) * header->patch_width;
     failed = failed || check_session(&j);
-    uint64_t patches = failed ? 0 : model_patches(&model, j.desc.height, j.desc.width, j.desc.frames);
     if (!failed && (coordinates_path != NULL) != (header->coordinates != 0))
         failed = coordinates_path ? fail("--coordinates: the model wants none") :
                  fail("the model wants %" PRIu32 " coordinates of each frame; give --coordinates FILE.npy (NaN where they are unknown)",
@@ -557,12 +650,7 @@ int cmd_encode(int argc, char **argv)
         j.coordinates = coordinates;
         j.coordinates_each = described ? (size_t)(times * header->coordinates) : 0;
     }
-    if (!failed && keep_path) {
-        failed = read_keep(keep_path, patches, &keep, &j.keep_count);
-        j.keep = keep;
-        j.desc.visible_max = j.keep_count;
-    }
-    if (!failed) failed = size_output(&r, &model, keep ? j.keep_count : patches);
+    if (!failed) failed = prepare(&j, &r, keep_path, &keep);
     for (int i = 2; !failed && !given && i <= positional; i++) failed = inputs_add(&all, argv[i], &model, j.desc.height, j.desc.width);
     failed = failed || inputs_end(&all);
     if (!failed && described && described != all.images)
@@ -571,14 +659,9 @@ int cmd_encode(int argc, char **argv)
         if (all.sources[i].kind == SOURCE_PICTURE && header->channels != 1 && header->channels != 3)
             failed = fail("%s: the model takes %" PRIu32 " channels, which no picture has; give .npy arrays",
                           all.names + all.sources[i].name, header->channels);
-    r.shape[0] = all.images;
     if (!failed && all.images > (UINT64_C(1) << 60) / sizeof(float) / r.row) failed = fail("the output would be too large for any file");
 
-    if (!failed && !(failed = out_open(&out, out_path))) {
-        failed = npy_write_header(&out, r.shape, r.dims) || run(&j, threads);
-        if (failed) out_discard(&out);
-        else failed = out_commit(&out);
-    }
+    failed = failed || write_output(&j, &r, out_path, threads);
     if (!failed && j.skipped)
         fail("%" PRIu64 " of %" PRIu64 " images could not be read; their rows are NaN", j.skipped, all.images);
     inputs_free(&all);

@@ -6,17 +6,18 @@
 #include <string.h>
 
 /* ---- names of tensors ----
- * In a pattern '%' is the number of the block and '#' any number; a final '*' is "weight" or "bias", '**' anything. Those of
+ * In a pattern '%' is the number of the block, '@' that of the stage, '&' that of the stage counted from 1, and '#' any number;
+ * a final '*' is "weight" or "bias", '**' anything. Those of
  * role PATCH come first: they show where an encoder is. */
 
 typedef struct name_row {
     const char *pattern;
     uint8_t role;
     uint8_t bias;                 /* 1: this is the role's bias */
-    const char *ignored;          /* ROLE_NONE: why it is left out */
+    const char *ignored;          /* why it is left out; with a role it is looked at all the same */
 } name_row;
 
-enum { BLOCKS_MAX = 4 };
+enum { BLOCKS_MAX = 6 };
 
 typedef struct naming {
     const char *name, *title;
@@ -34,11 +35,16 @@ static const char rotary_reason[] = "table of the rotary embedding, computed";
 static const char windowed_reason[] = "decoder with windows, used only in pretraining";
 static const char average_reason[] = "of the encoder whose average, target_encoder, is used";
 static const char unturned_reason[] = "positions, of no use to a model with rotary ones";
+static const char window_reason[] = "mask of the shifted windows, computed";
+static const char coordinates_reason[] = "distances inside a window, computed";
+static const char prompt_reason[] = "of the prompts and masks, beside the image encoder";
+static const char pyramid_reason[] = "feature pyramid beside the encoder";
 
 /* timm, and before it DINO; the authors of MAE, BEiT, EVA, DINOv2, DINOv3, I-JEPA, iBOT and MSN follow it. */
 static const name_row timm_top[] = {
     { "patch_embed.proj.*", PATCH, 0, NULL },
     { "patch_embed.0.proj.*", PATCH, 0, NULL },
+    { "patch_embed1.proj.*", PATCH, 0, NULL },
     { "channel_embed", CHANNEL_EMBED, 0, NULL },
     { "channel_cls_embed", CHANNEL_CLS, 0, NULL },
     { "temporal_embed_enc.scale", TIME_SCALE, 0, NULL },
@@ -59,14 +65,35 @@ static const name_row timm_top[] = {
     { "register_tokens", REGISTERS, 0, NULL },
     { "storage_tokens", REGISTERS, 0, NULL },
     { "pos_embed", POSITIONS, 0, NULL },
+    { "absolute_pos_embed", POSITIONS, 0, NULL },
+    { "pos_embed_win", UNIT_POSITIONS, 0, NULL },
+    { "patch_embed.norm.*", PATCH_NORM, 0, NULL },
+    { "patch_embed1.norm.*", PATCH_NORM, 0, NULL },
+    { "patch_embed&.proj.*", MERGE, 0, NULL },
+    { "patch_embed&.norm.*", MERGE_NORM, 0, NULL },
+    { "patch_embed4.*", MERGE_LINEAR, 0, NULL },
+    { "layers.@.downsample.reduction.*", MERGE, 0, NULL },
+    { "layers.@.downsample.norm.*", MERGE_NORM, 0, NULL },
+    { "stage&_output_decode.*", FUSE, 0, NULL },
+    { "multi_scale_fusion_heads.@.*", FUSE, 0, NULL },
+    { "neck.0.*", NECK, 0, NULL },
+    { "neck.1.*", NECK_NORM, 0, NULL },
+    { "neck.2.*", NECK2, 0, NULL },
+    { "neck.3.*", NECK2_NORM, 0, NULL },
+    { "neck.*", NECK_NORM, 0, NULL },
+    { "relative_position_index", ROLE_NONE, 0, index_reason },
     { "rel_pos_bias.relative_position_bias_table", RELATIVE_BIAS, 0, NULL },
     { "rel_pos_bias.relative_position_index", ROLE_NONE, 0, index_reason },
     { "rope_embed.periods", PERIODS, 0, NULL },
     { "rope.freqs_cos", ROTARY_COS, 0, NULL },
     { "rope.freqs_sin", ROLE_NONE, 0, rotary_reason },
     { "norm.*", NORM, 0, NULL },
+    { "encoder_norm.*", NORM, 0, NULL },
     { "fc_norm.*", POOL_NORM, 0, NULL },
+    { "head.norm.*", POOL_NORM, 0, NULL },
     { "head.*", HEAD, 0, NULL },
+    { "head.fc.*", HEAD, 0, NULL },
+    { "head.projection.*", HEAD, 0, NULL },
     { "mask_token", MASK_TOKEN, 0, NULL },
     { "decoder_embed.*", DECODER_EMBED, 0, NULL },
     { "decoder_pos_embed", DECODER_POSITIONS, 0, NULL },
@@ -83,6 +110,15 @@ static const name_row timm_top[] = {
     { "encoder_to_regresser**", ROLE_NONE, 0, pretraining_reason },
     { "regresser.**", ROLE_NONE, 0, pretraining_reason },
     { "decoder.**", ROLE_NONE, 0, pretraining_reason },
+    { "pred_head.**", ROLE_NONE, 0, pretraining_reason },
+    { "prompt_encoder.**", ROLE_NONE, 0, prompt_reason },
+    { "mask_decoder.**", ROLE_NONE, 0, prompt_reason },
+    { "align_dim_**", ROLE_NONE, 0, pyramid_reason },
+    { "fpn_modules.**", ROLE_NONE, 0, pyramid_reason },
+    { "split_16to8.**", ROLE_NONE, 0, pyramid_reason },
+    { "split_8to4.**", ROLE_NONE, 0, pyramid_reason },
+    { "block_16to8.**", ROLE_NONE, 0, pyramid_reason },
+    { "block_8to4.**", ROLE_NONE, 0, pyramid_reason },
     { NULL, 0, 0, NULL }
 };
 static const name_row timm_block[] = {
@@ -97,6 +133,27 @@ static const name_row timm_block[] = {
     { "attn.v_proj.*", VALUE, 0, NULL },
     { "attn.relative_position_bias_table", RELATIVE_BIAS, 0, NULL },
     { "attn.relative_position_index", ROLE_NONE, 0, index_reason },
+    { "attn.relative_coords_table", COORDINATES, 0, coordinates_reason },
+    { "attn_mask", WINDOW_MASK, 0, window_reason },
+    { "attn.cpb_mlp.0.*", BIAS_MLP1, 0, NULL },
+    { "attn.cpb_mlp.2.*", BIAS_MLP2, 0, NULL },
+    { "attn.logit_scale", LOGIT_SCALE, 0, NULL },
+    { "attn.rel_pos_h", AXIS_Y, 0, NULL },
+    { "attn.rel_pos_w", AXIS_X, 0, NULL },
+    { "attn.pool_q.*", THIN_QUERY, 0, NULL },
+    { "attn.pool_k.*", THIN_KEY, 0, NULL },
+    { "attn.pool_v.*", THIN_VALUE, 0, NULL },
+    { "attn.norm_q.*", THIN_QUERY_NORM, 0, NULL },
+    { "attn.norm_k.*", THIN_KEY_NORM, 0, NULL },
+    { "attn.norm_v.*", THIN_VALUE_NORM, 0, NULL },
+    { "shortcut_proj_attn.*", SHORTCUT, 0, NULL },
+    { "shortcut_proj_mlp.*", MLP_SHORTCUT, 0, NULL },
+    { "proj.*", SHORTCUT, 0, NULL },
+    { "conv1.*", CONV1, 0, NULL },
+    { "attn.*", DEPTHWISE, 0, NULL },
+    { "conv2.*", CONV2, 0, NULL },
+    { "norm.*", MERGE_NORM, 0, NULL },
+    { "reduction.*", MERGE, 0, NULL },
     { "attn.rope.freqs_cos", ROLE_NONE, 0, rotary_reason },
     { "attn.rope.freqs_sin", ROLE_NONE, 0, rotary_reason },
     { "attn.norm.*", ATTENTION_NORM, 0, NULL },
@@ -110,6 +167,8 @@ static const name_row timm_block[] = {
     { "mlp.fc1_x.*", UP, 0, NULL },
     { "mlp.norm.*", MLP_NORM, 0, NULL },
     { "mlp.fc2.*", FC2, 0, NULL },
+    { "mlp.lin1.*", FC1, 0, NULL },
+    { "mlp.lin2.*", FC2, 0, NULL },
     { "mlp.w12.*", FC1, 0, NULL },
     { "mlp.w1.*", GATE, 0, NULL },
     { "mlp.w2.*", UP, 0, NULL },
@@ -124,14 +183,25 @@ static const name_row timm_block[] = {
 static const name_row hf_top[] = {
     { "embeddings.patch_embeddings.projection.*", PATCH, 0, NULL },
     { "embeddings.patch_embeddings.*", PATCH, 0, NULL },
+    { "patch_embed.projection.*", PATCH, 0, NULL },
+    { "embeddings.norm.*", PATCH_NORM, 0, NULL },
     { "embeddings.cls_token", CLS, 0, NULL },
     { "embeddings.register_tokens", REGISTERS, 0, NULL },
     { "embeddings.position_embeddings", POSITIONS, 0, NULL },
+    { "pos_embed", POSITIONS, 0, NULL },
     { "embeddings.mask_token", ROLE_NONE, 0, mask_reason },
     { "encoder.relative_position_bias.relative_position_bias_table", RELATIVE_BIAS, 0, NULL },
     { "encoder.relative_position_bias.relative_position_index", ROLE_NONE, 0, index_reason },
+    { "encoder.layers.@.downsample.reduction.*", MERGE, 0, NULL },
+    { "encoder.layers.@.downsample.norm.*", MERGE_NORM, 0, NULL },
+    { "multiscale_fusion.multi_scale_fusion_heads.@.*", FUSE, 0, NULL },
+    { "neck.conv1.*", NECK, 0, NULL },
+    { "neck.layer_norm1.*", NECK_NORM, 0, NULL },
+    { "neck.conv2.*", NECK2, 0, NULL },
+    { "neck.layer_norm2.*", NECK2_NORM, 0, NULL },
     { "layernorm.*", NORM, 0, NULL },
     { "norm.*", NORM, 0, NULL },
+    { "encoder_norm.*", NORM, 0, NULL },
     { "pooler.layernorm.*", POOL_NORM, 0, NULL },
     { "fc_norm.*", POOL_NORM, 0, NULL },
     { "mask_token", ROLE_NONE, 0, mask_reason },
@@ -147,6 +217,12 @@ static const name_row hf_top[] = {
     { "decoder.decoder_norm.*", DECODER_NORM, 0, NULL },
     { "decoder.decoder_pred.*", DECODER_PREDICT, 0, NULL },
     { "decoder.0.*", ROLE_NONE, 0, pixel_head_reason },
+    { "decoder.decoder_embeddings.*", ROLE_NONE, 0, pretraining_reason },
+    { "decoder.decoder_position_embeddings", ROLE_NONE, 0, pretraining_reason },
+    { "decoder.decoder_block.**", ROLE_NONE, 0, pretraining_reason },
+    { "prompt_encoder.**", ROLE_NONE, 0, prompt_reason },
+    { "mask_decoder.**", ROLE_NONE, 0, prompt_reason },
+    { "shared_image_embedding.**", ROLE_NONE, 0, prompt_reason },
     { NULL, 0, 0, NULL }
 };
 static const name_row hf_block[] = {
@@ -157,6 +233,24 @@ static const name_row hf_block[] = {
     { "attention.attention.value.*", VALUE, 0, NULL },
     { "attention.attention.q_bias", QUERY, 1, NULL },
     { "attention.attention.v_bias", VALUE, 1, NULL },
+    { "attention.self.query.*", QUERY, 0, NULL },
+    { "attention.self.key.*", KEY, 0, NULL },
+    { "attention.self.value.*", VALUE, 0, NULL },
+    { "attention.self.relative_position_bias_table", RELATIVE_BIAS, 0, NULL },
+    { "attention.self.relative_position_index", ROLE_NONE, 0, index_reason },
+    { "attention.self.relative_coords_table", ROLE_NONE, 0, coordinates_reason },
+    { "attention.self.continuous_position_bias_mlp.0.*", BIAS_MLP1, 0, NULL },
+    { "attention.self.continuous_position_bias_mlp.2.*", BIAS_MLP2, 0, NULL },
+    { "attention.self.logit_scale", LOGIT_SCALE, 0, NULL },
+    { "layer_norm1.*", NORM1, 0, NULL },
+    { "layer_norm2.*", NORM2, 0, NULL },
+    { "attn.qkv.*", QKV, 0, NULL },
+    { "attn.proj.*", PROJ, 0, NULL },
+    { "attn.rel_pos_h", AXIS_Y, 0, NULL },
+    { "attn.rel_pos_w", AXIS_X, 0, NULL },
+    { "proj.*", SHORTCUT, 0, NULL },
+    { "mlp.lin1.*", FC1, 0, NULL },
+    { "mlp.lin2.*", FC2, 0, NULL },
     { "attention.q_proj.*", QUERY, 0, NULL },
     { "attention.k_proj.*", KEY, 0, NULL },
     { "attention.v_proj.*", VALUE, 0, NULL },
@@ -262,9 +356,10 @@ static const vector_row *naming_vectors(const char *name)
 }
 
 static const naming namings[] = {
-    { "timm", "timm's names", { "blocks.%.", "blocks.#.%.", NULL }, { "decoder_blocks.%.", NULL },
+    { "timm", "timm's names", { "blocks.%.", "blocks.#.%.", "layers.@.blocks.%.", "stages.@.blocks.%.", "blocks&.%.", NULL }, { "decoder_blocks.%.", NULL },
       timm_top, timm_block },
-    { "transformers", "transformers' names", { "encoder.layer.%.", "layers.%.", "layer.%.", "model.layer.%." },
+    { "transformers", "transformers' names", { "encoder.layer.%.", "layers.%.", "layer.%.", "model.layer.%.",
+      "encoder.layers.@.blocks.%.", "encoder.stages.@.layers.%." },
       { "decoder.decoder_layers.%.", "decoder.decoder_encoder.layer.%.", NULL }, hf_top, hf_block },
     { "vjepa2", "transformers' names", { "layer.%.", NULL }, { NULL }, vjepa2_top, vjepa2_block },
     { "presto", "the authors' names", { "blocks.%.", NULL }, { NULL }, presto_top, timm_block },
@@ -274,13 +369,12 @@ static const naming namings[] = {
 
 /* What some names mean, for the message that they cannot be used. */
 static const struct { const char *part, *what; } beyond[] = {
-    { "relative_position_bias", "relative position bias inside windows" }, { "rel_pos", "relative positions along each axis" },
     { "rope", "learned rotary positions" }, { "q_norm", "norm of queries and keys" }, { "k_norm", "norm of queries and keys" },
     { "norm_pre", "norm before the blocks" }, { "attn_pool", "attention pooling" }, { "dist_token", "distillation token" },
-    { "head_dist", "distillation token" }, { "attn.gate", "gated attention" }, { "neck.", "convolutional neck" },
+    { "head_dist", "distillation token" }, { "attn.gate", "gated attention" }, { "rel_pos_t", "relative positions in time" },
     { "norms_block", "V-JEPA 2.1's norms between the blocks" }, { "mod_embed", "V-JEPA 2.1's embeddings of pictures and videos" },
     { "mlp.fc3", "a gated MLP of three layers (V-JEPA's use_silu)" },
-    { "downsample", "merging of patches" }, { "running_mean", "batch norm" }, { "cls_norm", "a norm of CLS and registers alone" },
+    { "pos_embed_spatial", "positions in time" }, { "running_mean", "batch norm" }, { "cls_norm", "a norm of CLS and registers alone" },
 };
 
 /* ---- families ----
@@ -329,6 +423,21 @@ static const float audiomae_mean[1] = { -4.2677393f }, audiomae_std[1] = { 9.137
 /* of reflectances times 10000, Prithvi's first version; the second's are in its config.json */
 static const float prithvi_mean[6] = { 775, 1081, 1229, 2497, 2204, 1611 };
 static const float prithvi_std[6] = { 1282, 1270, 1399, 1368, 1292, 1155 };
+/* of pyramids: width of the last stage, blocks with those that merge, the last hidden width, heads of the first attention */
+static const published_size hiera_sizes[] = {
+    { 768, 12, 3072, 1 }, { 768, 16, 3072, 1 }, { 768, 24, 3072, 1 }, { 896, 24, 3584, 2 }, { 1152, 48, 4608, 2 },
+    { 2048, 48, 8192, 4 }, { 0, 0, 0, 0 }
+};
+static const published_size efficientsam_sizes[] = {
+    { 256, 12, 768, 3 }, { 256, 12, 1536, 6 }, { 0, 0, 0, 0 }
+};
+static const published_size hivit_sizes[] = {
+    { 384, 16, 1536, 6 }, { 384, 30, 1536, 6 }, { 512, 30, 2048, 8 }, { 512, 34, 2048, 8 }, { 512, 38, 2048, 8 }, { 768, 50, 3072, 12 },
+    { 0, 0, 0, 0 }
+};
+static const published_size convmae_sizes[] = {
+    { 768, 15, 3072, 12 }, { 0, 0, 0, 0 }
+};
 
 /* DINOv3's models of satellite pictures have these sizes, too */
 static const published_size dinov3_satellite[] = {
@@ -374,6 +483,65 @@ static const family families[] = {
       0, 0, MIM_POOL_MEAN_ALL, MIM_POSITIONS_NONE, 0, 1, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, ROTARY_VIDEO },
     { "hf-videomae", "transformers' VideoMAE", "VideoMAE", "transformers", "videomae", { "tubelets", NULL },
       0, 0, MIM_POOL_MEAN_ALL, MIM_POSITIONS_NONE, 0, 1, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, PLAIN },
+    /* Windows and pyramids. SAM itself pads what is not square after resizing; of a square picture this is the same. Swin at
+     * other sizes as in timm: windows stay what they are, and tables that windows grow out of follow BEiT's rule. */
+    { "swinv2", "Swin V2, the authors' release", "", "timm", NULL, { "layers.0.downsample.reduction.weight", "*.attn.logit_scale", NULL },
+      1e-5f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, NULL, NO_DECODER, BIAS(MIM_BIAS_CROP) },
+    { "timm-swinv2", "timm's Swin V2", "", "timm", NULL, { "layers.1.downsample.reduction.weight", "*.attn.logit_scale", NULL },
+      1e-5f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER,
+      BIAS(MIM_BIAS_CROP) },
+    { "simmim-swin", "SimMIM's Swin, the authors' release", "SimMIM", "timm", NULL,
+      { "layers.0.downsample.reduction.weight", "decoder.0.weight", NULL },
+      1e-5f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, NULL, NO_DECODER, BIAS(MIM_BIAS_GEOMETRIC) },
+    { "greenmim", "GreenMIM's Swin, the authors' release", "GreenMIM", "timm", NULL,
+      { "layers.0.downsample.reduction.weight", "decoder_embed.weight", "!absolute_pos_embed", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, NULL, NO_DECODER, BIAS(MIM_BIAS_GEOMETRIC) },
+    { "mixmim", "MixMIM, the authors' release", "MixMIM", "timm", NULL,
+      { "layers.0.downsample.reduction.weight", "decoder_embed.weight", "absolute_pos_embed", NULL },
+      1e-5f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, NULL, NO_DECODER, BIAS(MIM_BIAS_GEOMETRIC) },
+    { "swin", "Swin, the authors' release", "", "timm", NULL, { "layers.0.downsample.reduction.weight", NULL },
+      1e-5f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, NULL, NO_DECODER, BIAS(MIM_BIAS_GEOMETRIC) },
+    { "timm-swin", "timm's Swin", "", "timm", NULL, { "layers.1.downsample.reduction.weight", NULL },
+      1e-5f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER,
+      BIAS(MIM_BIAS_GEOMETRIC) },
+    { "sam", "SAM's image encoder, the authors' release", "SAM", "timm", NULL, { "*.attn.rel_pos_h", "*.mlp.lin1.weight", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
+      imagenet_mean, imagenet_std, { 1024, 0, 0, 0, MIM_BILINEAR, NULL }, NULL, NO_DECODER, BIAS(MIM_BIAS_AXES) },
+    { "efficientsam", "EfficientSAM's image encoder, the authors' release", "SAMI", "timm", NULL,
+      { "neck.0.weight", "!*.attn.rel_pos_h", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_CUBIC, 0, 0,
+      imagenet_mean, imagenet_std, { 1024, 0, 0, 0, MIM_BILINEAR, NULL }, efficientsam_sizes, NO_DECODER, PLAIN },
+    { "timm-mvitv2", "timm's MViTv2", "", "timm", NULL, { "stages.0.blocks.0.attn.pool_q.weight", NULL },
+      1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_FIXED, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, BIAS(MIM_BIAS_AXES) },
+    { "maskfeat-mvitv2", "MaskFeat's MViTv2, the authors' release", "MaskFeat", "timm", NULL,
+      { "*.attn.pool_q.weight", "mask_token", NULL },
+      1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_FIXED, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, NULL, NO_DECODER, BIAS(MIM_BIAS_AXES) },
+    { "mvitv2", "MViTv2, the authors' release", "", "timm", NULL, { "*.attn.pool_q.weight", NULL },
+      1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_FIXED, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, NULL, NO_DECODER, BIAS(MIM_BIAS_AXES) },
+    { "timm-sam", "timm's SAM", "SAM", "timm", NULL, { "*.attn.rel_pos_h", NULL },
+      1e-5f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_CUBIC_ANTIALIAS, 0, 1, NULL, NULL, NO_PICTURE, NULL, NO_DECODER,
+      BIAS(MIM_BIAS_AXES) },
+    { "convmae", "ConvMAE, the authors' release", "ConvMAE", "timm", NULL, { "patch_embed4.weight", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, convmae_sizes, NO_DECODER, PLAIN },
+    { "itpn", "iTPN, the authors' release", "iTPN", "timm", NULL, { "align_dim_16tofpn.weight", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_CUBIC, 0.1f, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, hivit_sizes, NO_DECODER, PLAIN },
+    { "hivit", "HiViT, the authors' release", "MAE", "timm", NULL, { "blocks.0.norm2.weight", "*.reduction.weight", "absolute_pos_embed|pos_embed", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, hivit_sizes, NO_DECODER, PLAIN },
+    { "timm-hiera", "timm's Hiera", "MAE", "timm", NULL, { "widening blocks", "head.norm.weight|pos_embed_win", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0, NULL, NULL, NO_PICTURE, hiera_sizes, NO_DECODER, PLAIN },
+    { "hiera", "Hiera, the authors' release", "MAE", "timm", NULL, { "widening blocks", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, hiera_sizes, NO_DECODER, PLAIN },
     { "mae", "the MAE authors' release", "MAE", "timm", NULL, { "decoder_embed.weight", "decoder_pred.weight", NULL },
       1e-6f, MIM_GELU_ERF, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0, 0,
       imagenet_mean, imagenet_std, { 224, 256, 1, 0, MIM_BICUBIC, NULL }, mae_sizes, { 512, 8, 2048, 16 }, PLAIN },
@@ -427,6 +595,15 @@ static const family families[] = {
 
     { "hf-vit_mae", "transformers' ViTMAE", "MAE", "transformers", "vit_mae", { "decoder.decoder_embed.weight", NULL, NULL },
       0, 0, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, PLAIN },
+    { "hf-swinv2", "transformers' Swinv2", "", "transformers", "swinv2", { "*.logit_scale", NULL },
+      0, 0, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, BIAS(MIM_BIAS_CROP) },
+    { "hf-swin", "transformers' Swin", "", "transformers", "swin", { "*.downsample.reduction.weight", NULL },
+      0, 0, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, BIAS(MIM_BIAS_FIXED) },
+    { "hf-sam", "transformers' Sam", "SAM", "transformers", "sam|sam_vision_model", { "neck.conv1.weight", NULL },
+      0, 0, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
+      imagenet_mean, imagenet_std, { 1024, 0, 0, 0, MIM_BILINEAR, NULL }, NULL, NO_DECODER, BIAS(MIM_BIAS_AXES) },
+    { "hf-hiera", "transformers' Hiera", "MAE", "transformers", "hiera", { "widening blocks", NULL },
+      0, 0, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, PLAIN },
     { "hf-dinov3", "transformers' DINOv3ViT", "DINOv3", "transformers", "dinov3_vit",
       { "embeddings.patch_embeddings.weight", "!embeddings.position_embeddings", NULL },
       0, 0, MIM_POOL_CLS, MIM_POSITIONS_NONE, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, ROTARY_DINOV3(0) },
@@ -474,6 +651,25 @@ const scheme *family_scheme(const family *f)
 }
 
 const vector_row *family_vectors(const family *f) { return naming_vectors(f->naming); }
+
+
+static const struct { const char *families; layout layout; } layouts[] = {
+    { " swin simmim-swin timm-swin ", { .window = MIM_WINDOW_FIT, .shifts = 1, .mask = 100, .eps = 1e-5f } },
+    { " greenmim ", { .window = MIM_WINDOW_FIT, .shifts = 1, .mask = 100, .eps = 1e-6f, .by_rows = 1 } },
+    { " mixmim ", { .window = MIM_WINDOW_FIT, .eps = 1e-5f } },
+    { " hf-swin ", { .window = MIM_WINDOW_SQUARE, .shifts = 1, .roll_padded = 1, .mask = 100, .eps = 1e-5f } },
+    { " swinv2 timm-swinv2 ", { .window = MIM_WINDOW_FIT, .shifts = 1, .mask = 100, .eps = 1e-5f, .post_norm = 1 } },
+    /* which adds its mask twice */
+    { " hf-swinv2 ", { .window = MIM_WINDOW_FIXED, .shifts = 1, .roll_padded = 1, .mask = 200, .frozen = 1, .eps = 1e-5f, .post_norm = 1 } },
+    { " sam timm-sam hf-sam ", { .eps = 1e-6f } },
+    { " efficientsam ", { .eps = 1e-6f, .extra_positions = 1 } },
+    { " hiera ", { .stride = 4, .pools = 3, .unit_stages = 2, .pool_norm = 1 } },
+    { " timm-hiera hf-hiera ", { .stride = 4, .pools = 3, .unit_stages = 2 } },
+    { " hivit itpn ", { .by_rows = 0 } },
+    { " convmae ", { .eps = 1e-5f, .activation = MIM_GELU_ERF } },
+    { " mvitv2 timm-mvitv2 ", { .stride = 4, .prefix_query = 1 } },
+    { " maskfeat-mvitv2 ", { .stride = 4 } },
+};
 
 /* timm's architectures by family, number of heads and activation (0: the family's), read in timm 1.0.31. */
 static const struct { const char *family; uint32_t heads, activation; const char *names; } architectures[] = {
@@ -532,7 +728,30 @@ static const struct { const char *family; uint32_t heads, activation; const char
     { "timm-rope", 8, 0, " vit_medium_patch16_rope_reg1_gap_256 vit_mediumd_patch16_rope_reg1_gap_256 " },
     { "timm-rope", 10, 0, " vit_betwixt_patch16_rope_reg4_gap_256 " },
     { "timm-rope", 12, 0, " vit_base_patch16_rope_reg1_gap_256 " },
+    { "timm-swin", 0, 0, " swin_tiny_patch4_window7_224 swin_small_patch4_window7_224 swin_base_patch4_window7_224"
+                         " swin_base_patch4_window12_384 swin_large_patch4_window7_224 swin_large_patch4_window12_384"
+                         " swin_s3_tiny_224 swin_s3_small_224 swin_s3_base_224 " },
+    { "timm-swinv2", 0, 0, " swinv2_tiny_window8_256 swinv2_tiny_window16_256 swinv2_small_window8_256 swinv2_small_window16_256"
+                           " swinv2_base_window8_256 swinv2_base_window12_192 swinv2_base_window12to16_192to256"
+                           " swinv2_base_window12to24_192to384 swinv2_base_window16_256 swinv2_large_window12_192"
+                           " swinv2_large_window12to16_192to256 swinv2_large_window12to24_192to384 " },
+    { "timm-sam", 0, 0, " samvit_base_patch16 samvit_large_patch16 samvit_huge_patch16 samvit_base_patch16_224 " },
+    { "timm-hiera", 1, 0, " hiera_tiny_224 hiera_small_224 hiera_base_224 hiera_small_abswin_256 hiera_base_abswin_256 " },
+    { "timm-hiera", 2, 0, " hiera_base_plus_224 hiera_large_224 " },
+    { "timm-hiera", 4, 0, " hiera_huge_224 " },
+    { "timm-mvitv2", 0, 0, " mvitv2_tiny mvitv2_small mvitv2_base mvitv2_large mvitv2_small_cls mvitv2_base_cls mvitv2_large_cls"
+                           " mvitv2_huge_cls " },
 };
+
+/* "..._window12to24_...": pretrained with 12, tuned with 24. Stages of other windows (swin_s3_...) have tables that say so. */
+void timm_window(const char *name, uint32_t *window, uint32_t *pretrained)
+{
+    const char *at = strstr(name, "_window");
+    unsigned first = 0, second = 0;
+    int found = at ? sscanf(at, "_window%3uto%3u", &first, &second) : 0;
+    *window = found == 2 ? second : first;
+    *pretrained = found == 2 ? first : 0;
+}
 
 const family *timm_architecture(const char *name, uint32_t *heads, uint32_t *activation)
 {
@@ -559,9 +778,24 @@ const family *family_find(const char *name)
 const family *family_of_model_type(const char *model_type)
 {
     for (size_t i = 0; i < FAMILY_COUNT; i++)
-        if (families[i].model_type && strcmp(families[i].model_type, model_type) == 0)
-            return &families[i];
+        for (const char *at = families[i].model_type; at; at = strchr(at, '|') ? strchr(at, '|') + 1 : NULL)
+            if (strlen(model_type) == strcspn(at, "|") && strncmp(at, model_type, strlen(model_type)) == 0)
+                return &families[i];
     return NULL;
+}
+
+static layout layout_of(const family *f)
+{
+    layout none = {0};
+    char word[24];
+    snprintf(word, sizeof word, " %s ", f->name);
+    for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++)
+        if (strstr(layouts[i].families, word)) {
+            layout found = layouts[i].layout;
+            found.known = 1;
+            return found;
+        }
+    return none;
 }
 
 /* Appends to a bounded string; what does not fit is cut. */
@@ -589,51 +823,56 @@ static const char *skip_digits(const char *text)
     return text;
 }
 
-/* The rest of name after the first `length` of pattern ("blocks.%."), or NULL; the number at '%' (capped, its caller refuses
- * large ones). */
-static const char *match_part(const char *pattern, size_t length, const char *name, uint32_t *index)
+/* What stands at the marks of a pattern; large numbers are capped, whoever uses them refuses them. */
+typedef struct numbers {
+    uint32_t stage, block;
+    int staged;                           /* there is a stage */
+} numbers;
+
+/* The rest of name after what precedes the pattern's '*', or NULL. */
+static const char *match_head(const char *pattern, const char *name, numbers *n)
 {
-    for (const char *stop = pattern + length; pattern < stop; pattern++) {
-        if (*pattern != '%' && *pattern != '#') {
+    for (; *pattern && *pattern != '*'; pattern++) {
+        if (!strchr("%@&#", *pattern)) {
             if (*name++ != *pattern)
                 return NULL;
             continue;
         }
         const char *end = skip_digits(name);
-        if (end == name || (*name == '0' && end > name + 1))
+        if (end == name || (*name == '0' && end > name + 1) || (*name == '0' && *pattern == '&'))
             return NULL;
+        uint32_t number = end - name > 6 ? 999999 : (uint32_t)strtoul(name, NULL, 10);
         if (*pattern == '%')
-            *index = end - name > 6 ? 999999 : (uint32_t)strtoul(name, NULL, 10);
+            n->block = number;
+        if (*pattern == '@' || *pattern == '&') {
+            n->stage = number - (*pattern == '&');
+            n->staged = 1;
+        }
         name = end;
     }
     return name;
 }
 
-static const char *match_block(const char *pattern, const char *name, uint32_t *index)
-{
-    return match_part(pattern, strlen(pattern), name, index);
-}
-
 /* Whether name is the row's; *bias says which of the pair it is. */
-static int match_row(const name_row *row, const char *name, int *bias)
+static int match_row(const name_row *row, const char *name, int *bias, numbers *n)
 {
-    size_t n = strcspn(row->pattern, "*");
-    uint32_t number;
-    const char *rest = match_part(row->pattern, n, name, &number);
+    const char *rest = match_head(row->pattern, name, n), *tail = strchr(row->pattern, '*');
     *bias = row->bias;
-    if (!rest || !row->pattern[n])
+    if (!rest || !tail)
         return rest && !*rest;
-    if (row->pattern[n + 1] == '*')
+    if (tail[1] == '*')
         return 1;
     *bias = strcmp(rest, "bias") == 0;
     return *bias || strcmp(rest, "weight") == 0;
 }
 
-static const name_row *find_row(const name_row *rows, const char *name, int *bias)
+static const name_row *find_row(const name_row *rows, const char *name, int *bias, numbers *n)
 {
-    for (; rows->pattern; rows++)
-        if (match_row(rows, name, bias))
+    for (; rows->pattern; rows++) {
+        memset(n, 0, sizeof *n);
+        if (match_row(rows, name, bias, n))
             return rows;
+    }
     return NULL;
 }
 
@@ -683,8 +922,9 @@ static const char unknown[] = "unknown";
 static int assign_listed(vit *model, const naming *names, const tensor *t, const char *name)
 {
     const vector_row *rows = naming_vectors(names->name);
-    uint32_t index = 0;
-    const char *rest = match_block("patch_embed.%.proj.", name, &index);
+    numbers at;
+    const char *rest = match_head("patch_embed.%.proj.", name, &at);
+    uint32_t index = at.block;
     if (rest && strcmp(names->name, "timm") == 0 && (strcmp(rest, "weight") == 0 || strcmp(rest, "bias") == 0)) {
         if (index >= MIM_MAX_GROUPS)
             return -fail("%s: tensor '%s' is of group %" PRIu32 "; mim's limit is %u groups of channels", t->file, t->name, index,
@@ -699,50 +939,95 @@ static int assign_listed(vit *model, const naming *names, const tensor *t, const
     return 0;
 }
 
-/* Gives one tensor its role. *why: unknown, a reason, or NULL where it is used. alone: the file holds one encoder, so that
- * what lies beside it (a head, a decoder) is its own. */
-static int assign(vit *model, const naming *names, const checkpoint *cp, const tensor *t, int alone, const char **why)
+/* A name, understood. */
+typedef struct understood {
+    const name_row *row;
+    numbers at;
+    int bias, in_block, decoder;
+} understood;
+
+static int understand(const naming *names, const char *name, understood *f)
 {
+    memset(f, 0, sizeof *f);
+    f->row = find_row(names->top, name, &f->bias, &f->at);
+    for (size_t i = 0; i < 2 * BLOCKS_MAX && !f->row; i++) {
+        const char *pattern = i >= BLOCKS_MAX ? names->decoder_blocks[i - BLOCKS_MAX] : names->blocks[i], *rest;
+        numbers inside;
+        memset(&f->at, 0, sizeof f->at);
+        if (!pattern || !(rest = match_head(pattern, name, &f->at)))
+            continue;
+        f->row = find_row(names->in_block, rest, &f->bias, &inside);
+        f->in_block = 1;
+        f->decoder = i >= BLOCKS_MAX;
+    }
+    return f->row != NULL;
+}
+
+/* The same under the encoder's prefix, of so many characters; where the file holds one encoder alone, under what precedes
+ * it, too: what lies beside it (a head, a decoder) is its own. */
+static int understand_tensor(const vit *model, const naming *names, const tensor *t, int alone, understood *f, size_t *length)
+{
+    *length = strlen(model->prefix);
+    do {
+        if (strncmp(t->name, model->prefix, *length) == 0 && understand(names, t->name + *length, f))
+            return 1;
+    } while (alone && shorten_prefix(model->prefix, length));
+    return 0;
+}
+
+/* How many blocks each stage has, by their names. */
+static int count_stages(const vit *model, const naming *names, const checkpoint *cp, int alone, uint32_t depths[STAGES_MAX])
+{
+    for (size_t i = 0; i < cp->count; i++) {
+        understood f;
+        size_t length;
+        if (!understand_tensor(model, names, &cp->tensors[i], alone, &f, &length) || !f.at.staged || f.decoder)
+            continue;
+        if (f.at.stage >= STAGES_MAX || f.at.block >= MIM_MAX_DEPTH)
+            return fail("%s: tensor '%s' is of stage %" PRIu32 ", block %" PRIu32 "; mim's limits are %d stages and %u blocks",
+                        cp->path, cp->tensors[i].name, f.at.stage, f.at.block, STAGES_MAX, MIM_MAX_DEPTH);
+        if (f.in_block && depths[f.at.stage] <= f.at.block)
+            depths[f.at.stage] = f.at.block + 1;
+    }
+    return 0;
+}
+
+/* Gives one tensor its role. *why: unknown, a reason, or NULL where it is used. depths: blocks of each stage. */
+static int assign(vit *model, const naming *names, const checkpoint *cp, const tensor *t, int alone,
+                  const uint32_t depths[STAGES_MAX], const char **why)
+{
+    understood f;
     size_t length = strlen(model->prefix);
+    int listed = 0;
     *why = unknown;
     do {
-        if (strncmp(t->name, model->prefix, length) != 0)
-            continue;
-        const char *name = t->name + length, *rest;
-        uint32_t index = 0;
-        int bias, decoder, listed = assign_listed(model, names, t, name);
-        const name_row *row = find_row(names->top, name, &bias);
-        if (listed < 0)
-            return 1;
-        if (listed && !row) {
-            *why = NULL;
-            return 0;
-        }
-        if (row) {
-            *why = row->ignored;
-            /* transformers' pretraining models have a norm of their own beside the encoder's */
-            if (row->role == NORM && model->prefix[length] && find_under(cp, model->prefix, name))
-                *why = pretraining_reason;
-            return *why ? 0 : place(&model->top[row->role], t, bias);
-        }
-        for (size_t i = 0; i < 2 * BLOCKS_MAX; i++) {
-            decoder = i >= BLOCKS_MAX;
-            const char *pattern = decoder ? names->decoder_blocks[i - BLOCKS_MAX] : names->blocks[i];
-            if (!pattern || !(rest = match_block(pattern, name, &index)) || !(row = find_row(names->in_block, rest, &bias)))
-                continue;
-            *why = row->ignored;
-            if (row->ignored)
-                return 0;
-            if (index >= MIM_MAX_DEPTH)
-                return fail("%s: tensor '%s' is of block %" PRIu32 "; mim's limit is %u blocks", t->file, t->name, index,
-                            MIM_MAX_DEPTH);
-            uint32_t *depth = decoder ? &model->decoder_depth : &model->depth;
-            if (*depth <= index)
-                *depth = index + 1;
-            return place(decoder ? &model->decoder[index][row->role] : &model->block[index][row->role], t, bias);
-        }
-    } while (alone && shorten_prefix(model->prefix, &length));
-    return 0;
+        if (strncmp(t->name, model->prefix, length) == 0)
+            listed = assign_listed(model, names, t, t->name + length);
+    } while (!listed && alone && shorten_prefix(model->prefix, &length));
+    if (listed < 0)
+        return 1;
+    if (listed)
+        *why = NULL;
+    if (!understand_tensor(model, names, t, alone, &f, &length))
+        return 0;
+    *why = f.row->ignored;
+    /* transformers' pretraining models have a norm of their own beside the encoder's */
+    if (!f.in_block && f.row->role == NORM && model->prefix[length] && find_under(cp, model->prefix, t->name + length)) {
+        *why = pretraining_reason;
+        return 0;
+    }
+    if (f.row->role == ROLE_NONE)
+        return 0;
+    if (!f.in_block)
+        return place(f.at.staged ? &model->stage[f.at.stage][f.row->role] : &model->top[f.row->role], t, f.bias);
+    uint32_t index = f.at.block, *depth = f.decoder ? &model->decoder_depth : &model->depth;
+    for (uint32_t i = 0; f.at.staged && i < f.at.stage; i++)
+        index += depths[i];
+    if (index >= MIM_MAX_DEPTH)
+        return fail("%s: tensor '%s' is of block %" PRIu32 "; mim's limit is %u blocks", t->file, t->name, index, MIM_MAX_DEPTH);
+    if (*depth <= index)
+        *depth = index + 1;
+    return place(f.decoder ? &model->decoder[index][f.row->role] : &model->block[index][f.row->role], t, f.bias);
 }
 
 /* ---- lists of names ---- */
@@ -848,7 +1133,8 @@ static const naming *encoder_at(const tensor *t, size_t *length)
                 continue;
             *length = n - m;
             /* CAE's second encoder is one of the things to leave out */
-            const name_row *whole = find_row(namings[k].top, t->name, &bias);
+            numbers ignored;
+            const name_row *whole = find_row(namings[k].top, t->name, &bias, &ignored);
             return whole && whole->ignored ? NULL : &namings[k];
         }
     return NULL;
@@ -940,6 +1226,8 @@ static int is_present(const vit *model, const checkpoint *cp, const char *name)
         return patch && patch->rank == 5;
     if (strcmp(name, "narrow positions") == 0)
         return patch && positions && positions->rank > 0 && positions->shape[positions->rank - 1] < patch->shape[0];
+    if (strcmp(name, "widening blocks") == 0)
+        return model->stages > 1;
     if (name[0] != '*')
         return find_relative(cp, model->prefix, name) != NULL;
     for (size_t k = 0; k < cp->count; k++)
@@ -992,24 +1280,135 @@ static void settle_mlp(part *block)
     }
 }
 
-/* Every block must have what its steps need. A norm without bias is an RMS norm: other arithmetic, not an absent bias. */
-static int check_blocks(const vit *model, const checkpoint *cp, int decoder)
+/* Whether attention, or an MLP, ends wider than it began. */
+static int widens(const tensor *in, const tensor *out)
 {
-    const part (*blocks)[ROLE_COUNT] = decoder ? model->decoder : model->block;
-    const uint32_t depth = decoder ? model->decoder_depth : model->depth;
-    const char *which = decoder ? "decoder" : "encoder";
-    static const struct { uint8_t role; uint8_t norm; const char *what; } needed[] = {
-        { NORM1, 1, "first norm" }, { PROJ, 0, "attention projection" }, { NORM2, 1, "second norm" },
-        { FC1, 0, "first linear layer of the MLP" }, { FC2, 0, "second linear layer of the MLP" },
+    return in && out && in->rank == 2 && out->rank == 2 && in->shape[1] != out->shape[0];
+}
+
+static const tensor *query_of(const part *block) { return block[QKV].weight ? block[QKV].weight : block[QUERY].weight; }
+
+/* Where names do not say it: a stage begins with a merging, or where the width changes beside a shortcut; Hiera with window
+ * positions has none. */
+static int begins_stage(const vit *model, uint32_t i)
+{
+    const part *b = model->block[i];
+    return is_merging(b) || b[SHORTCUT].weight || model->block[i - 1][MLP_SHORTCUT].weight ||
+           (model->top[UNIT_POSITIONS].weight && widens(query_of(b), b[PROJ].weight));
+}
+
+/* Swin's authors count merging among the stage before it, timm that after it. Either way it stands before all but the first. */
+static int place_merges(vit *model, const checkpoint *cp)
+{
+    int late = model->stage[0][MERGE].weight != NULL, merges = 0;
+    for (uint32_t i = 0; i < STAGES_MAX; i++) {
+        const part *p = model->stage[i];
+        merges |= p[MERGE].weight != NULL;
+        if ((p[MERGE].weight && i + (uint32_t)late >= model->stages) || (p[FUSE].weight && i >= model->stages))
+            return fail("%s: '%s' is of no stage: there are %" PRIu32, cp->path, (p[MERGE].weight ? p[MERGE] : p[FUSE]).weight->name,
+                        model->stages);
+    }
+    for (uint32_t i = STAGES_MAX; late && i-- > 0;)
+        for (uint32_t role = MERGE; role <= MERGE_NORM; role++) {
+            if (i)
+                model->stage[i][role] = model->stage[i - 1][role];
+            else
+                memset(&model->stage[i][role], 0, sizeof (part));
+        }
+    for (uint32_t i = 1; merges && i < model->stages; i++)
+        if (!model->stage[i][MERGE].weight)
+            return fail("%s: has %" PRIu32 " stages, but no merging before stage %" PRIu32, cp->path, model->stages, i);
+    return 0;
+}
+
+/* Which block is of which stage, and what stands between them. */
+static int find_stages(vit *model, const checkpoint *cp, const uint32_t depths[STAGES_MAX])
+{
+    uint32_t named = 0, stage = 0;
+    for (uint32_t i = 0; i < STAGES_MAX; i++) {
+        if (depths[i] && named < i)
+            return fail("%s: has blocks of stage %" PRIu32 ", but none of stage %" PRIu32, cp->path, i, named);
+        for (uint32_t n = 0; n < depths[i]; n++)
+            model->stage_of[n + stage] = (uint8_t)i;
+        named += depths[i] != 0;
+        stage += depths[i];
+    }
+    if (named && stage != model->depth)
+        return fail("%s: holds blocks of stages and others", cp->path);
+    model->stages = named;
+    for (uint32_t i = 0; i < model->depth; i++) {
+        part *b = model->block[i];
+        /* the authors of MViTv2 call either shortcut so */
+        if (b[SHORTCUT].weight && !widens(query_of(b), b[PROJ].weight) && widens(b[FC1].weight, b[FC2].weight)) {
+            b[MLP_SHORTCUT] = b[SHORTCUT];
+            memset(&b[SHORTCUT], 0, sizeof b[SHORTCUT]);
+        }
+        if (named)
+            continue;
+        stage = i == 0 ? 0 : model->stage_of[i - 1] + (uint32_t)begins_stage(model, i);
+        if (stage >= STAGES_MAX)
+            return fail("%s: has more than %d stages", cp->path, STAGES_MAX);
+        model->stage_of[i] = (uint8_t)stage;
+        model->stages = stage + 1;
+    }
+    return place_merges(model, cp);
+}
+
+/* Biases and norms of what stands outside the blocks, or only in some: never without their weights, norms never without bias. */
+static int check_pairs(const checkpoint *cp, const part *parts)
+{
+    static const struct { uint8_t role, norm; } pairs[] = {
+        { PATCH_NORM, 1 }, { NECK, 0 }, { NECK_NORM, 1 }, { NECK2, 0 }, { NECK2_NORM, 1 }, { MERGE, 0 }, { MERGE_NORM, 1 },
+        { MERGE_LINEAR, 0 }, { FUSE, 0 }, { BIAS_MLP1, 0 }, { BIAS_MLP2, 0 }, { THIN_QUERY, 0 }, { THIN_KEY, 0 }, { THIN_VALUE, 0 },
+        { THIN_QUERY_NORM, 1 }, { THIN_KEY_NORM, 1 }, { THIN_VALUE_NORM, 1 }, { SHORTCUT, 0 }, { MLP_SHORTCUT, 0 }, { CONV1, 0 },
+        { DEPTHWISE, 0 }, { CONV2, 0 },
+    };
+    for (size_t k = 0; k < sizeof pairs / sizeof *pairs; k++) {
+        const part *p = &parts[pairs[k].role];
+        if (p->bias && !p->weight)
+            return fail("%s: '%s' has no weight beside it", cp->path, p->bias->name);
+        if (pairs[k].norm && p->weight && !p->bias)
+            return fail("%s: '%s' has no bias beside it: RMS norm is not available in this version", cp->path, p->weight->name);
+    }
+    return 0;
+}
+
+/* A role without which there is no block of that kind. */
+enum { OF_ATTENTION = 1, OF_CONVOLUTION = 2, OF_MLP = 4 };
+
+/* Every block must have what its steps need. A norm without bias is an RMS norm: other arithmetic, not an absent bias.
+ * stage_of: NULL for a decoder. */
+static int check_blocks(const checkpoint *cp, const part (*blocks)[ROLE_COUNT], uint32_t depth, const uint8_t *stage_of, const char *which)
+{
+    static const struct { uint8_t role; uint8_t norm, of; const char *what; } needed[] = {
+        { NORM1, 1, OF_ATTENTION | OF_CONVOLUTION, "first norm" }, { PROJ, 0, OF_ATTENTION, "attention projection" },
+        { CONV1, 0, OF_CONVOLUTION, "first convolution" }, { CONV2, 0, OF_CONVOLUTION, "last convolution" },
+        { NORM2, 1, OF_MLP, "second norm" }, { FC1, 0, OF_MLP, "first linear layer of the MLP" },
+        { FC2, 0, OF_MLP, "second linear layer of the MLP" },
     };
     static const struct { uint8_t role; const char *what; } uniform[] = {
         { RELATIVE_BIAS, "relative position bias" }, { ATTENTION_NORM, "norm inside the attention" },
         { MLP_NORM, "norm inside the MLP" }, { SCALE1, "layer scale" }, { SCALE2, "layer scale" },
+        { LOGIT_SCALE, "scale of the logits" }, { BIAS_MLP1, "MLP of the relative position bias" },
+        { BIAS_MLP2, "MLP of the relative position bias" }, { AXIS_Y, "table of vertical distances" },
+        { AXIS_X, "table of horizontal distances" }, { THIN_QUERY, "convolution of the queries" },
+        { THIN_KEY, "convolution of the keys" }, { THIN_VALUE, "convolution of the values" },
     };
+    const part *first = NULL;
     for (uint32_t i = 0; i < depth; i++) {
+        const part *b = blocks[i];
+        int last_stage = !stage_of || stage_of[i] == stage_of[depth - 1];
+        if (is_merging(b))
+            continue;
+        int kind = OF_MLP;
+        if (b[DEPTHWISE].weight)
+            kind |= OF_CONVOLUTION;
+        else if (last_stage || has_attention(b) || b[NORM1].weight || b[PROJ].weight)
+            kind |= OF_ATTENTION;
         for (size_t k = 0; k < sizeof needed / sizeof *needed; k++) {
-            const part *p = &blocks[i][needed[k].role];
-            if (needed[k].role == FC1 && blocks[i][GATE].weight && blocks[i][UP].weight && !p->weight && !p->bias)
+            const part *p = &b[needed[k].role];
+            if (!(needed[k].of & kind) ||
+                (needed[k].role == FC1 && b[GATE].weight && b[UP].weight && !p->weight && !p->bias))
                 continue;
             if (!p->weight)
                 return fail("%s: %s block %" PRIu32 " of %" PRIu32 " has no %s", cp->path, which, i, depth, needed[k].what);
@@ -1017,12 +1416,14 @@ static int check_blocks(const vit *model, const checkpoint *cp, int decoder)
                 return fail("%s: '%s' has no bias beside it: RMS norm is not available in this version", cp->path,
                             p->weight->name);
         }
-        const part *b = blocks[i];
         if (b[FC1].weight && (b[GATE].weight || b[UP].weight || b[GATE].bias || b[UP].bias))
             return fail("%s: %s block %" PRIu32 " has the first layer of its MLP both whole and split", cp->path, which, i);
+        if (!(kind & OF_ATTENTION))
+            continue;
+        first = first ? first : b;
         for (size_t k = 0; k < sizeof uniform / sizeof *uniform; k++) {
-            const part *p = &b[uniform[k].role], *first = &blocks[0][uniform[k].role];
-            if (!p->weight != !first->weight)
+            const part *p = &b[uniform[k].role];
+            if (!p->weight != !first[uniform[k].role].weight)
                 return fail("%s: only some of its %s blocks have a %s", cp->path, which, uniform[k].what);
             if ((uniform[k].role == ATTENTION_NORM || uniform[k].role == MLP_NORM) && !p->weight != !p->bias)
                 return fail("%s: '%s' is only half of a norm: RMS norm is not available in this version", cp->path,
@@ -1046,7 +1447,10 @@ static int check_positions(const vit *model, const checkpoint *cp)
     const family *f = model->family;
     const enum made made = family_scheme(f)->made;
     const tensor *rotary = top[PERIODS].weight ? top[PERIODS].weight : top[ROTARY_COS].weight;
-    const tensor *bias = top[RELATIVE_BIAS].weight ? top[RELATIVE_BIAS].weight : model->block[0][RELATIVE_BIAS].weight;
+    static const uint8_t biases[] = { RELATIVE_BIAS, BIAS_MLP1, AXIS_Y };
+    const tensor *bias = top[RELATIVE_BIAS].weight;
+    for (uint32_t i = 0; i < model->depth * (uint32_t)sizeof biases && !bias; i++)
+        bias = model->block[i / sizeof biases][biases[i % sizeof biases]].weight;
     if (rotary && !f->arithmetic.rotary)
         return fail("%s: '%s' is of rotary positions, which %s does not have; give another --family", cp->path, rotary->name,
                     f->name);
@@ -1087,6 +1491,44 @@ static int check_vectors(const vit *model, const checkpoint *cp)
     return 0;
 }
 
+/* What the family's layout makes of the parts. */
+static int settle_layout(vit *model, const checkpoint *cp, int certain)
+{
+    static const uint8_t of_decoder[] = { DECODER_EMBED, DECODER_POSITIONS, DECODER_NORM, DECODER_PREDICT };
+    const part *last = model->block[model->depth - 1];
+    part *top = model->top;
+    model->layout = layout_of(model->family);
+    if (!model->layout.known) {
+        if (model->stages > 1 || top[NECK].weight)
+            return fail("%s: %s has no stages and no neck; this file has %" PRIu32 " stages%s; give another --family", cp->path,
+                        model->family->name, model->stages, top[NECK].weight ? " and a neck" : "");
+        return 0;
+    }
+    if (!certain && strcmp(model->family->name, "swin") == 0 && top[POSITIONS].weight)
+        return fail("%s: '%s' is MixMIM's, or of a Swin with absolute positions, and nothing tells them apart; give --family mixmim "
+                    "or --family swin", cp->path, top[POSITIONS].weight->name);
+    for (uint32_t i = 0; i < model->depth; i++)
+        if (is_gated(model->block[i]) || model->block[i][ATTENTION_NORM].weight)
+            return fail("%s: '%s' is of a block such as Fast-iTPN's: not available in this version", cp->path,
+                        (is_gated(model->block[i]) ? model->block[i][FC2] : model->block[i][ATTENTION_NORM]).weight->name);
+    /* HiViT's decoder has a norm of features of all stages */
+    if (top[NORM].weight && top[DECODER_EMBED].weight && last[FC2].weight && last[FC2].weight->shape[0] != top[NORM].weight->count) {
+        model->ignored[top[NORM].weight - cp->tensors] = "norm of the decoder's features";
+        if (top[NORM].bias)
+            model->ignored[top[NORM].bias - cp->tensors] = "norm of the decoder's features";
+        memset(&top[NORM], 0, sizeof top[NORM]);
+    }
+    if (model->layout.pool_norm && !model->stage[0][FUSE].weight && !top[POOL_NORM].weight) {
+        top[POOL_NORM] = top[NORM];
+        memset(&top[NORM], 0, sizeof top[NORM]);
+    }
+    vit_drop_decoder(model, cp, pretraining_reason);
+    model->decoder_depth = 0;
+    for (size_t i = 0; i < sizeof of_decoder; i++)
+        memset(&top[of_decoder[i]], 0, sizeof *top);
+    return 0;
+}
+
 int vit_recognise(vit *model, const checkpoint *cp, const family *wanted, const char *prefix)
 {
     encoders found = {0};
@@ -1104,10 +1546,13 @@ int vit_recognise(vit *model, const checkpoint *cp, const family *wanted, const 
     if (wanted && strcmp(wanted->naming, names->name) != 0)
         return fail("%s: has %s, which are not those of %s (%s)", cp->path, names->title, wanted->name, wanted->title);
 
-    int strangers = 0;
+    uint32_t depths[STAGES_MAX] = {0};
+    int strangers = 0, alone = found.count == 1;
+    if (count_stages(model, names, cp, alone, depths))
+        return 1;
     for (size_t i = 0; i < cp->count; i++) {
         const tensor *t = &cp->tensors[i];
-        if (assign(model, names, cp, t, found.count == 1, &model->ignored[i]))
+        if (assign(model, names, cp, t, alone, depths, &model->ignored[i]))
             return 1;
         if (model->ignored[i] == unknown && prefix && is_outside(&found, t->name))
             model->ignored[i] = "outside the encoder chosen with --prefix";
@@ -1122,19 +1567,28 @@ int vit_recognise(vit *model, const checkpoint *cp, const family *wanted, const 
         settle_mlp(model->block[i]);
     for (uint32_t i = 0; i < model->decoder_depth; i++)
         settle_mlp(model->decoder[i]);
+    if (model->depth == 0)
+        return fail("%s: has a patch projection but no blocks", cp->path);
+    if (find_stages(model, cp, depths))
+        return 1;
     model->family = wanted;
     if (!wanted)
         find_family(model, names, cp);
+    const vit *seen = model;
     part *top = model->top;
     if (family_scheme(model->family)->made == MADE_TURNS && top[POSITIONS].weight) {
         model->ignored[top[POSITIONS].weight - cp->tensors] = unturned_reason;
         memset(&top[POSITIONS], 0, sizeof top[POSITIONS]);
     }
-    if (model->depth == 0)
-        return fail("%s: has a patch projection but no blocks", cp->path);
-    if (check_positions(model, cp))
+    if (settle_layout(model, cp, wanted != NULL) || check_positions(model, cp) || check_vectors(model, cp))
         return 1;
-    if (check_blocks(model, cp, 0) || check_vectors(model, cp))
+    for (uint32_t i = 0; i < model->depth; i++)
+        if (check_pairs(cp, model->block[i]))
+            return 1;
+    for (uint32_t i = 0; i < STAGES_MAX; i++)
+        if (check_pairs(cp, model->stage[i]))
+            return 1;
+    if (check_pairs(cp, top) || check_blocks(cp, seen->block, model->depth, model->stage_of, "encoder"))
         return 1;
     static const uint8_t norms[] = { NORM, POOL_NORM };
     for (size_t i = 0; i < sizeof norms; i++)
@@ -1162,7 +1616,7 @@ int vit_check_decoder(const vit *model, const checkpoint *cp)
                     (norm->weight ? norm->weight : norm->bias)->name);
     if (family_scheme(model->family)->family)
         return fail("%s: the decoder of %s cannot be kept in this version (--keep-decoder)", cp->path, model->family->name);
-    return check_blocks(model, cp, 1);
+    return check_blocks(cp, model->decoder, model->decoder_depth, NULL, "decoder");
 }
 
 void vit_drop_decoder(vit *model, const checkpoint *cp, const char *why)

@@ -7,7 +7,7 @@
 
 #include "checkpoint.h"
 
-/* What a tensor is for. Those from NORM1 to RELATIVE_BIAS exist once per block. */
+/* What a tensor is for. Those from NORM1 on exist once per block. */
 enum role {
     ROLE_NONE,
     PATCH, CLS, REGISTERS, POSITIONS, NORM, POOL_NORM, HEAD, MASK_TOKEN,
@@ -15,9 +15,23 @@ enum role {
     CHANNEL_EMBED, CHANNEL_CLS,           /* of groups of channels: what each adds to its tokens, and to CLS */
     TIME_SCALE, PLACE_SCALE,              /* of what is added for a date and for a place */
     DECODER_EMBED, DECODER_POSITIONS, DECODER_NORM, DECODER_PREDICT,
+    PATCH_NORM,
+    UNIT_POSITIONS,                       /* that repeat from mask unit to mask unit */
+    NECK, NECK_NORM, NECK2, NECK2_NORM,   /* convolutions after the blocks */
+    MERGE, MERGE_NORM,                    /* before a stage: how it takes cells of tokens; a block may be nothing but that */
+    MERGE_LINEAR,                         /* after the last merging, before its positions */
+    FUSE,                                 /* after a stage: what it adds to the last one's tokens */
     NORM1, QKV, QKV_MASK, QUERY, KEY, VALUE, ATTENTION_NORM, PROJ, SCALE1,
     NORM2, FC1, GATE, UP, MLP_NORM, FC2, SCALE2,    /* a gated MLP has GATE and UP, or both in FC1, the gate's rows first */
     RELATIVE_BIAS,                        /* of a block, or at the top: of all of them; both are added */
+    BIAS_MLP1, BIAS_MLP2,                 /* compute such a bias from distances */
+    COORDINATES, WINDOW_MASK,             /* their inputs, and what a shift hides: evidence of windows and sizes */
+    AXIS_Y, AXIS_X,                       /* relative positions along each axis, that queries multiply */
+    LOGIT_SCALE,                          /* of queries and keys of unit length */
+    THIN_QUERY, THIN_KEY, THIN_VALUE,     /* convolutions that thin them out, */
+    THIN_QUERY_NORM, THIN_KEY_NORM, THIN_VALUE_NORM,      /* and what follows */
+    SHORTCUT, MLP_SHORTCUT,               /* beside attention or MLP, where they change the width */
+    CONV1, DEPTHWISE, CONV2,              /* in place of attention */
     ROLE_COUNT
 };
 
@@ -79,6 +93,27 @@ typedef struct scheme {
     const float *mean, *std;
 } scheme;
 
+enum { STAGES_MAX = 8 };
+
+/* What the tensors of models with windows, stages or a neck do not show. All zero: a plain one. */
+typedef struct layout {
+    uint32_t known;                       /* 1: the family has one */
+    uint32_t window;                      /* MIM_WINDOW_... of tables of relative positions; 0: they are of the whole grid */
+    uint32_t shifts, roll_padded;         /* every other block's windows are shifted; see mim_blob_step */
+    float mask;
+    uint32_t frozen;                      /* windows are settled by the size trained at, by the height alone */
+    uint32_t post_norm;
+    uint32_t by_rows;                     /* merging takes the tokens of a cell row by row; else column by column */
+    float eps;                            /* of norms outside the blocks, and of blocks of convolutions; 0: as inside */
+    uint32_t activation;                  /* after projection and merging; 0: none */
+    uint32_t stride;                      /* pixels from patch to patch where patches overlap */
+    uint32_t pools;                       /* stages that begin by thinning out their queries */
+    uint32_t unit_stages;                 /* of them, the first so many attend within mask units */
+    uint32_t pool_norm;                   /* the last norm is of the pooled feature */
+    uint32_t prefix_query;                /* prefix tokens, too, have their query added */
+    uint32_t extra_positions;             /* rows before those of the patches */
+} layout;
+
 #define POOL_BY_NORM 255u                 /* CLS where the last norm is of all tokens, else the mean of the patches */
 
 typedef struct family {
@@ -86,9 +121,9 @@ typedef struct family {
     const char *title;
     const char *method;                   /* how it was pretrained; "": various */
     const char *naming;                   /* of its tensors */
-    const char *model_type;               /* in transformers' config.json, or NULL */
+    const char *model_type;               /* in transformers' config.json, "a|b": either, or NULL */
     const char *evidence[5];              /* names that must be in the file, "*.name": of any block, "a|b": one of them;
-                                             "!name": that must not; "gated MLP" */
+                                             "!name": that must not; "gated MLP", "widening blocks" */
     float eps;                            /* 0: differs from file to file */
     uint32_t activation;                  /* MIM_GELU_..., 0: differs */
     uint32_t pool;                        /* MIM_POOL_..., POOL_BY_NORM, 0: differs */
@@ -112,6 +147,10 @@ typedef struct vit {
     part group[MIM_MAX_GROUPS];           /* projections of groups of channels */
     const tensor *vectors[VECTORS_MAX];   /* of MADE_VECTORS, in the order of vector_rows */
     part block[MIM_MAX_DEPTH][ROLE_COUNT];
+    part stage[STAGES_MAX][ROLE_COUNT];   /* MERGE, MERGE_NORM and FUSE */
+    uint8_t stage_of[MIM_MAX_DEPTH];      /* of each block */
+    uint32_t stages;
+    layout layout;
     part decoder[MIM_MAX_DEPTH][ROLE_COUNT];
     uint32_t depth, decoder_depth;
     const char **ignored;                 /* per tensor of the checkpoint: why it is left out; NULL: used */
@@ -134,8 +173,15 @@ int  vit_check_decoder(const vit *model, const checkpoint *cp);
 /* The family of one of timm's architectures, by name, with its heads and activation (0: the family's); NULL: unknown. */
 const family *timm_architecture(const char *name, uint32_t *heads, uint32_t *activation);
 
+/* The window of one of timm's architectures, and the one that it was pretrained with; 0: unknown, or the same. */
+void timm_window(const char *name, uint32_t *window, uint32_t *pretrained);
+
 /* Whether a block's MLP is gated, by the shapes of its tensors. */
 int is_gated(const part *block);
+
+/* Whether a block has attention; has nothing but the merging of tokens. */
+static inline int has_attention(const part *block) { return block[QKV].weight || block[QUERY].weight; }
+static inline int is_merging(const part *block) { return block[MERGE].weight != NULL; }
 
 /* Marks what belongs to the decoder alone as ignored. */
 void vit_drop_decoder(vit *model, const checkpoint *cp, const char *why);

@@ -37,7 +37,7 @@ int because(reason *why, const char *format, ...) PRINTF_LIKE(2, 3);
 
 /* A file that appears complete or not at all: written as PATH.part beside it, renamed by out_commit; the part also goes
  * when a signal ends the program. A path that names a device or a pipe is written directly.
- * All return 0, or 1 after fail(). out_discard after any failure removes the part. One at a time. */
+ * All return 0, or 1 after fail(). out_discard after any failure removes the part. Up to 64 at a time. */
 typedef struct out_file {
     FILE *file;
     char *path, *part;
@@ -78,13 +78,15 @@ typedef struct engine {
 int  engine_start(engine *e, const mim_model *model, const mim_session_desc *desc, reason *why);
 void engine_stop(engine *e);
 
-/* Tokens but for the prefix that an input of this size becomes: those of all frames, and of all groups of channels. */
-uint64_t model_patches(const mim_model *model, uint32_t height, uint32_t width, uint32_t frames);
 int model_takes_tokens(const mim_model *model);     /* its caller embeds; it has no use for pictures */
 
-/* Multiply-accumulates of one encode of `patches` patches, without the head: the linear layers and the products of
- * attention at the true token count, from the model's steps and the true sizes of its tensors. */
-uint64_t model_macs(const mim_model *model, uint64_t patches);
+/* The grid of patches of an input of this size. */
+mim_grid model_grid(const mim_model *model, uint32_t height, uint32_t width, uint32_t frames);
+
+/* Multiply-accumulates of one encode of such a grid, without the head: the linear layers, convolutions and products of
+ * attention at the true token count, from the model's steps and the true sizes of its tensors; windows that the grid does not
+ * fill count for the tokens they have. */
+uint64_t model_macs(const mim_model *model, mim_grid grid);
 
 const mim_blob_step *model_step(const mim_model *model, uint16_t kind);            /* the encoder's last of its kind, or NULL */
 const mim_blob_tensor *step_tensor(const mim_model *model, const mim_blob_step *step, unsigned slot);  /* or NULL */
