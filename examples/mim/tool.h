@@ -148,5 +148,6 @@ size_t inputs_find(const inputs *all, uint64_t image);  /* the source that holds
 
 /* ---- util.c: the clock ---- */
 double seconds_now(void);             /* monotonic */
+double processor_seconds_now(void);   /* that the processor has spent on this thread */
 
 #endif
