@@ -47,9 +47,9 @@ test: $(B)/mim $(B)/demo $(B)/presto $(B)/galileo $(TESTS:%=$(B)/test_%) $(B)/te
 	@sh tests/run.sh $(TESTS:%=$(B)/test_%) "sh tests/golden.sh $(B)" "$(B)/test_accuracy $(MODEL) examples/images/small tests/expected/shipped-tokens.npy tests/expected/hashes.txt" \
 	    "sh tests/test_convert.sh $(B)" "sh tests/test_pyramid.sh $(B)" "sh tests/test_video.sh $(B)" "sh tests/test_tool.sh $(B) $(MODEL)" "sh tests/compile.sh" "sh tests/readme.sh" "sh tests/cross.sh $(B)"
 
-bench: $(B)/mim              ## speed: the shipped model; with Python, ViT-Ti, S and B beside onnxruntime in one run
+bench: $(B)/mim              ## speed: the shipped model; with Python, ViT-Ti, S and B beside onnxruntime, OpenVINO and torch
 	$(B)/mim bench $(MODEL)
-	@if python3 -c 'import onnxruntime, timm, torch' 2>/dev/null; then python3 tests/bench/peers.py $(B)/mim; \
+	@if python3 -c 'import timm, torch' 2>/dev/null; then python3 tests/bench/peers.py; \
 	 else echo "no comparison: it needs pip install -r tests/reference/requirements.txt"; fi
 
 reference: $(B)/mim          ## live comparison with timm and transformers (needs tests/reference/requirements.txt)

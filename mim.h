@@ -87,6 +87,9 @@
  *     MIM_NO_RVV           without RISC-V's vectors
  *     MIM_NO_SIMD128       without those of wasm
  *     MIM_MEMCPY, MIM_MEMSET, MIM_MEMCMP   all three, in place of string.h's
+ *     MIM_STAGE(stage)     what to do where an encode comes to one of the stages MIM_STAGE_...: a
+ *                          profiler's clock (as in `mim bench --profile`); with desc.parallel, in
+ *                          every thread. Without it there is no code at all
  *
  * None changes a struct or a result. libm is never used: square root, exp and erf are here.
  * Freestanding: -ffreestanding -DMIM_NO_STDIO, and memcpy, memset, memcmp from anywhere.
@@ -713,6 +716,16 @@ MIM_API size_t mim_resize_bytes(uint32_t dst_width, uint32_t dst_height, uint32_
 MIM_API mim_status mim_resize(void *dst, uint32_t dst_width, uint32_t dst_height, const void *src, uint32_t src_width,
                               uint32_t src_height, size_t src_stride, uint32_t channels, uint32_t filter, void *scratch);
 
+/* What an encode is at from one MIM_STAGE(stage) to the next: see CONFIGURATION. */
+enum {
+    MIM_STAGE_REST,         /* none of the others: positions, outputs, pooling, heads, decoders */
+    MIM_STAGE_EMBED,        /* pixels into tokens; convolutions of tokens */
+    MIM_STAGE_PACK,         /* norms, and the packing (quantized: rounding) of what goes into a product */
+    MIM_STAGE_QKV, MIM_STAGE_SCORES, MIM_STAGE_SOFTMAX, MIM_STAGE_VALUES, MIM_STAGE_PROJECTION,
+    MIM_STAGE_MLP,          /* both products, the activation between them and what is mixed there */
+    MIM_STAGE_COUNT
+};
+
 #ifndef MIM_NO_STDIO
 /* Reads a whole file into 64-byte aligned memory from malloc. Errors: IO, ALLOCATION. Free with mim_unload. */
 MIM_API mim_status mim_load(const char *path, void **blob, size_t *bytes);
@@ -765,6 +778,10 @@ MIM_API void mim_unload(void *blob);
 #define MIM_MEMCPY memcpy
 #define MIM_MEMSET memset
 #define MIM_MEMCMP memcmp
+#endif
+
+#ifndef MIM_STAGE
+#define MIM_STAGE(stage) ((void)0)
 #endif
 
 #ifndef MIM_NO_STDIO
@@ -4567,6 +4584,7 @@ static mimp_pack_job mimp_pack_of(const mimp_crew *crew, const mimp_block *block
 
 static void mimp_pack(mimp_pack_job job)
 {
+    MIM_STAGE(MIM_STAGE_PACK);
     mimp_block_end(job.block, job.rows);
     mimp_work(job.crew, mimp_pack_task, &job);
 }
@@ -5117,6 +5135,7 @@ static mim_status mimp_embed_run(mimp_run *run, const mim_blob_step *s)
     mimp_matrix matrix;
     mimp_embed e;
     mim_status status;
+    MIM_STAGE(MIM_STAGE_EMBED);
     mimp_embed_memory(&e, run, s);
     MIM_MEMSET(run->x, 0, run->tokens * run->stride * 4);
     for (f = 0; f < run->s->prefix; f++)
@@ -5214,6 +5233,7 @@ static void mimp_conv_run(mimp_run *run, const mim_blob_step *s)
     size_t stride;
     uint32_t t, rows, ky, kx;
     mimp_conv e;
+    MIM_STAGE(MIM_STAGE_EMBED);
     mimp_conv_memory(&e, run, s);
     stride = mimp_up(e.grid.dim, 16);
     mimp_find_tokens(run);
@@ -5830,16 +5850,20 @@ static void mimp_attention_part(const mimp_attention *a, uint32_t head, uint32_t
     uint32_t p, t;
     if (part == 2 && !conv) {
         for (p = 0; p < panels; p++) {
+            MIM_STAGE(MIM_STAGE_QKV);
             if (!a->bytes && a->windows == 1)            /* straight to its place */
                 x = (float *)(void *)(a->v + (size_t)(head * a->k_bytes)) + (size_t)p * a->keys16 * 16;
             mimp_panels(kernels, &a->qkv, panel + p, 1, &a->block, rows, x, 16, 0, 0, scratch);
+            MIM_STAGE(MIM_STAGE_PACK);
             mimp_pack_v(a, head, p, x);
         }
         return;
     }
+    MIM_STAGE(MIM_STAGE_QKV);
     for (p = 0; p < panels; p += mimp_panel_group(&a->qkv))
         mimp_panels(kernels, &a->qkv, panel + p, mimp_min(mimp_panel_group(&a->qkv), panels - p), &a->block, rows,
                     stage + (size_t)p * 16, width, 0, 0, scratch);
+    MIM_STAGE(MIM_STAGE_PACK);
     for (t = 0; a->turn_y && t < rows; t++)
         mimp_rotate(a, a->order ? a->order[t] : t, stage + (size_t)t * width);
     if (conv)
@@ -5899,6 +5923,7 @@ static void mimp_attention_tile(const mimp_attention *a, uint32_t head, uint32_t
     mimp_operand w;
     mimp_epilogue e;
     uint32_t r;
+    MIM_STAGE(MIM_STAGE_SCORES);
     MIM_MEMSET(&e, 0, sizeof e);
     e.integer = a->bytes;
     if (a->bytes) {
@@ -5914,6 +5939,7 @@ static void mimp_attention_tile(const mimp_attention *a, uint32_t head, uint32_t
     mimp_enter(kernels, &w);
     mimp_tile_panels(kernels, q, rows, valid, &w, scores, k16, e);
     mimp_leave(kernels, &w);
+    MIM_STAGE(MIM_STAGE_SOFTMAX);
     for (r = 0; r < valid; r++) {
         float *row = scores + (size_t)r * k16;
         const float sum = kernels->softmax(row, a->keys, k16, a->bytes ? p + r * packed.row : NULL, packed.quad);
@@ -5923,6 +5949,7 @@ static void mimp_attention_tile(const mimp_attention *a, uint32_t head, uint32_t
     }
     if (!a->bytes)
         kernels->pack((float *)(void *)p, rows, scores, k16, valid, k16, 1.0f);
+    MIM_STAGE(MIM_STAGE_VALUES);
     MIM_MEMSET(&e, 0, sizeof e);
     e.integer = a->bytes;
     e.factor = factor;
@@ -6047,12 +6074,14 @@ static void mimp_attention_run(mimp_run *run, const mim_blob_step *s)
     pack = mimp_pack_of(&a.crew, &a.block, run->x, run->stride, a.windows * a.rows, run->dim, post ? NULL : mimp_plain(run->model, s->tensor[0]), s->eps);
     pack.from = a.order;
     mimp_pack(pack);
+    MIM_STAGE(MIM_STAGE_PROJECTION);
     if (a.y)
         mimp_shortcut_run(&a, where);
     for (a.first = 0; a.first < s->heads; a.first += a.group) {
         mimp_work(&a.crew, mimp_attention_parts, &a);
         mimp_work(&a.crew, mimp_attention_tiles, &a);
     }
+    MIM_STAGE(MIM_STAGE_PROJECTION);
     if (a.y) {
         if (a.cell)
             mimp_keep_cells(run, run->patch, s->stride_height, s->stride_width);
@@ -6069,6 +6098,7 @@ static void mimp_attention_run(mimp_run *run, const mim_blob_step *s)
     pack.width = a.width;
     pack.from = a.from;
     mimp_pack(pack);
+    MIM_STAGE(MIM_STAGE_PROJECTION);
     if (post)
         mimp_post_norm(&a.crew, run, s, &a.proj, &a.block, run->tokens, run->x, a.raw);
     else
@@ -6163,6 +6193,7 @@ static void mimp_mlp_run(mimp_run *run, const mim_blob_step *s)
             float *x = run->x + first * run->stride, *to = m.hidden + (m.mixed ? first * (size_t)m.fc1.n : 0);
             if (pass == 1) {
                 mimp_pack(mimp_pack_of(&m.crew, &m.block, x, run->stride, rows, run->dim, norm, s->eps));
+                MIM_STAGE(MIM_STAGE_MLP);
                 mimp_linear(&m.crew, &m.fc1, &m.block, rows, to, m.fc1.n, gate || m.mixed ? 0 : s->activation, 0);
             }
             if (m.y)
@@ -6174,6 +6205,7 @@ static void mimp_mlp_run(mimp_run *run, const mim_blob_step *s)
             pack = mimp_pack_of(&m.crew, &m.hidden_block, m.mixed ? m.mixed : to, m.fc1.n, rows, hidden, mimp_plain(run->model, s->tensor[3]), s->eps);
             pack.gate = gate;
             mimp_pack(pack);
+            MIM_STAGE(MIM_STAGE_MLP);
             if (post)
                 mimp_post_norm(&m.crew, run, s, &m.fc2, &m.hidden_block, rows, x, m.raw);
             else if (m.y)
@@ -6193,6 +6225,7 @@ static void mimp_norm_rows(const mimp_run *run, const mim_blob_step *s)
 {
     uint32_t t;
     size_t i;
+    MIM_STAGE(MIM_STAGE_PACK);
     for (i = 0; s->flags & MIM_STEP_JOIN && i < run->tokens * run->stride; i++)
         run->x[i] += run->branch[i];
     for (t = 0; t < run->tokens; t++)       /* in place: a row is read before it is written, sixteen floats at a time */
@@ -6242,6 +6275,7 @@ static void mimp_head_run(mimp_run *run, const mim_blob_step *s)
     mimp_head e;
     mimp_head_memory(&e, run, s);
     mimp_pack(mimp_pack_of(&e.crew, &e.block, run->pooled, 0, 1, run->model->header->pooled_dim, NULL, 0));
+    MIM_STAGE(MIM_STAGE_REST);
     mimp_linear(&e.crew, &e.matrix, &e.block, 1, e.logits, e.matrix.n, 0, 0);
     if (run->out->logits)
         mimp_copy_out(run->out->logits, e.logits, run->model->header->classes);
@@ -6291,6 +6325,7 @@ static void mimp_unmask_run(mimp_run *run, const mim_blob_step *s, float *y)
     for (first = 0; first < run->tokens; first += tile) {
         const uint32_t rows = mimp_min(tile, run->tokens - first);
         mimp_pack(mimp_pack_of(&e.crew, &e.block, run->x + first * run->stride, run->stride, rows, run->dim, NULL, 0));
+        MIM_STAGE(MIM_STAGE_REST);
         mimp_linear(&e.crew, &e.matrix, &e.block, rows, e.tile, e.matrix.n, 0, 0);
         for (r = 0; r < rows; r++) {
             const uint32_t token = first + r, to = token < prefix ? token : prefix + run->patch[token - prefix];
@@ -6317,6 +6352,7 @@ static void mimp_predict_run(mimp_run *run, const mim_blob_step *s)
     for (first = 0; first < run->patches; first += tile) {
         const uint32_t rows = mimp_min(tile, run->patches - first);
         mimp_pack(mimp_pack_of(&e.crew, &e.block, run->x + (prefix + first) * run->stride, run->stride, rows, run->dim, NULL, 0));
+        MIM_STAGE(MIM_STAGE_REST);
         mimp_linear(&e.crew, &e.matrix, &e.block, rows, e.tile, e.matrix.n, 0, 0);
         for (r = 0; r < rows; r++)
             mimp_copy_out(run->prediction + (size_t)(first + r) * n, e.tile + (size_t)r * e.matrix.n, n);
@@ -6681,6 +6717,7 @@ static mim_status mimp_walk(mimp_run *run)
         if (!features && run->taps == last_layer)
             break;
         run->arena.used = behind;
+        MIM_STAGE(MIM_STAGE_REST);
         switch (s->kind) {
         case MIM_STEP_EMBED:
             mimp_follow(run, s);
@@ -6697,6 +6734,7 @@ static mim_status mimp_walk(mimp_run *run)
         case MIM_STEP_MLP:       mimp_mlp_run(run, s); break;
         case MIM_STEP_NORM:
             mimp_norm_rows(run, s);
+            MIM_STAGE(MIM_STAGE_REST);
             if (i && s[-1].kind == MIM_STEP_POOL)
                 mimp_put_features(run);
             break;
@@ -6719,6 +6757,7 @@ static mim_status mimp_walk(mimp_run *run)
         case MIM_STEP_PREDICT:   mimp_predict_run(run, s); break;
         default: ;
         }
+        MIM_STAGE(MIM_STAGE_REST);
         if (s->flags & MIM_STEP_TAP)
             mimp_tap(run);
         if (run->s->desc.progress && run->s->desc.progress(run->s->desc.user, i + 1, end))

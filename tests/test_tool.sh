@@ -423,6 +423,15 @@ done
 [ "$(sed -n 's/^  "macs": \([0-9]*\),$/\1/p' stdout)" = "$(field macs)" ] || wrong "bench and info disagree on macs"
 accept bench "$model" --seconds 0.1 --threads 2 --cpu scalar
 grep -q '^cpu *scalar, 2 threads' stdout || wrong "bench --cpu scalar"
+grep -q '"profile"' stdout && wrong "a profile that nobody asked for"
+accept bench "$model" --seconds 0.1 --profile --json
+[ "$(sed -n '/"profile": {/,/}/s/^    "\([a-z]*\)": [01]\.[0-9]*,*$/\1/p' stdout | tr '\n' ' ')" = "embed norms qkv scores softmax values projection mlp rest " ] \
+    || wrong "bench --profile --json lacks a stage"
+sed -n '/"profile": {/,/}/p' stdout | awk -F'[:,]' '/ 0\./ { all += $2 } /mlp/ { mlp = $2 } END { exit !(all > 0.9999 && all < 1.0001 && mlp > 0.1) }' \
+    || wrong "the shares of bench --profile do not add up to the whole"
+accept bench "$model" --seconds 0.1 --profile
+[ "$(grep -c ' %  .* ms$' stdout)" = 9 ] || wrong "bench --profile has not nine stages"
+refuse "--profile: times the stages of one thread" bench "$model" --profile --threads 2
 for seconds in 0 -1 x 1e9; do refuse "--seconds" bench "$model" --seconds $seconds; done
 refuse "--cpu" bench "$model" --cpu abacus
 group "bench"

@@ -18,13 +18,19 @@ static const char usage[] =
     "mim bench MODEL.mim [options]\n"
     "\n"
     "Times the encoding of one fixed synthetic picture or video, from normalised planes to all final tokens, and compares it with\n"
-    "the rate of the same instructions on registers alone, measured in turn with it so that both see the same clock.\n"
+    "the rate of the same instructions on registers alone, measured in turn with it so that both see the same clock. One thread\n"
+    "is timed by what the processor spends on it, several by the time that passes.\n"
     "\n"
     "  --size HxW       input size in pixels; default: as trained\n"
     "  --seconds S      how long to measure, 0.1 to 3600; default 2\n"
     "  --threads N      1 to 64; default 1\n"
     "  --cpu NAME       instruction set: see `mim info`; default: the best\n"
+    "  --profile        then encode for as long again with a clock at every stage: each stage's share; one thread only\n"
     "  --json           the results for programs\n";
+
+/* One thread is timed by what the processor spent on it, so that whoever else uses the machine does not count; several by
+ * the time that passes. */
+static double (*time_now)(void) = seconds_now;
 
 /* ---- peak: what the arithmetic instructions can do when nothing else is done ---- */
 
@@ -330,10 +336,10 @@ static void peak_task(void *arg, uint32_t index)
 static double measure_peak(peak_work *w, pool *threads, uint32_t count, double duration)
 {
     for (;;) {
-        double start = seconds_now();
+        double start = time_now();
         if (threads) pool_run(threads, peak_task, w, count);
         else peak_task(w, 0);
-        double elapsed = seconds_now() - start;
+        double elapsed = time_now() - start;
         if (elapsed >= duration / 2 || w->rounds > UINT32_MAX / 2) {
             double operations = 0;
             for (uint32_t i = 0; i < count; i++) operations += (double)w->operations[i];
@@ -348,6 +354,7 @@ static double measure_peak(peak_work *w, pool *threads, uint32_t count, double d
 enum { RUNS_MAX = 65536 };
 
 typedef struct result {
+    double stage[MIM_STAGE_COUNT];    /* of a profile: shares of an encode */
     double seconds[RUNS_MAX];         /* of each encode */
     double peak[RUNS_MAX];            /* operations a second, measured after it */
     size_t runs;
@@ -423,9 +430,9 @@ static mim_status measure(result *r, const task *t, peak_work *work, pool *threa
     while (status == MIM_OK && seconds_now() - begin < seconds / 10);
     begin = seconds_now();
     do {
-        double start = seconds_now();
+        double start = time_now();
         status = encode_once(t);
-        r->seconds[r->runs] = seconds_now() - start;
+        r->seconds[r->runs] = time_now() - start;
         double slice = r->seconds[r->runs] / 8;
         r->peak[r->runs] = measure_peak(work, threads, thread_count, slice < 2e-4 ? 2e-4 : slice > 5e-3 ? 5e-3 : slice);
         r->runs++;
@@ -434,30 +441,88 @@ static mim_status measure(result *r, const task *t, peak_work *work, pool *threa
     return status;
 }
 
-static void report(const mim_model *model, const mim_session *session, const result *r, double half, double top,
-                   const char *loop, uint32_t threads, int json)
+/* ---- the profile ---- */
+
+static const char *const stage_names[MIM_STAGE_COUNT] = {
+    [MIM_STAGE_REST] = "rest", [MIM_STAGE_EMBED] = "embed", [MIM_STAGE_PACK] = "norms", [MIM_STAGE_QKV] = "qkv",
+    [MIM_STAGE_SCORES] = "scores", [MIM_STAGE_SOFTMAX] = "softmax", [MIM_STAGE_VALUES] = "values",
+    [MIM_STAGE_PROJECTION] = "projection", [MIM_STAGE_MLP] = "mlp",
+};
+
+static struct {
+    double since, seconds[MIM_STAGE_COUNT];
+    int stage;                        /* the one that runs since then */
+} profiler;
+
+static void enter_stage(int stage)
 {
+    double now = time_now();
+    profiler.seconds[profiler.stage] += now - profiler.since;
+    profiler.since = now;
+    profiler.stage = stage;
+}
+
+/* Encodes until the time is over, at least three times, and keeps the shares of the fastest: what interrupts an encode would
+ * count for one stage. */
+static mim_status measure_stages(result *r, const task *t, double seconds)
+{
+    double begin = seconds_now(), least = 0;
+    mim_status status = MIM_OK;
+    stage_hook = enter_stage;
+    for (int runs = 0; status == MIM_OK && (runs < 3 || seconds_now() - begin < seconds); runs++) {
+        double all = 0;
+        memset(&profiler, 0, sizeof profiler);
+        profiler.since = time_now();
+        profiler.stage = MIM_STAGE_REST;
+        status = encode_once(t);
+        enter_stage(MIM_STAGE_REST);
+        for (int i = 0; i < MIM_STAGE_COUNT; i++) all += profiler.seconds[i];
+        if (runs > 0 && all >= least) continue;
+        least = all;
+        for (int i = 0; i < MIM_STAGE_COUNT; i++) r->stage[i] = profiler.seconds[i] / all;
+    }
+    stage_hook = NULL;
+    return status;
+}
+
+static void report_stages(const result *r, double half, int json)
+{
+    for (int i = 1; i <= MIM_STAGE_COUNT; i++) {         /* the rest comes last */
+        int stage = i % MIM_STAGE_COUNT;
+        if (json) printf("%s\n    \"%s\": %.6f", i > 1 ? "," : ",\n  \"profile\": {", stage_names[stage], r->stage[stage]);
+        else printf("%-10s%-12s%6.2f %%  %10.3f ms\n", i > 1 ? "" : "profile", stage_names[stage], 100 * r->stage[stage], 1e3 * half * r->stage[stage]);
+    }
+    if (json) printf("\n  }");
+}
+
+static void report(const mim_model *model, const mim_session *session, const result *r, double half, double top,
+                   const char *loop, uint32_t threads, int profile, int json)
+{
+    /* both lists are sorted by now */
     mim_grid grid = { session->grid_frames, session->grid_height, session->grid_width, session->tokens, model->header->dim };
     uint64_t macs = model_macs(model, grid);
     double gops = 2e-9 * (double)macs / half, peak_gops = 1e-9 * top, least = r->seconds[0];
     const char *type = type_name(model->header->type);
     if (json) {
         printf("{\n  \"type\": \"%s\",\n  \"cpu\": \"%s\",\n  \"threads\": %" PRIu32 ",\n  \"height\": %" PRIu32 ",\n  \"width\": %" PRIu32
-               ",\n  \"frames\": %" PRIu32 ",\n  \"tokens\": %" PRIu32 ",\n  \"runs\": %zu,\n  \"ms_median\": %.6f,\n  \"ms_min\": %.6f,\n  \"macs\": %" PRIu64
-               ",\n  \"open_ms\": %.6f,\n  \"gops\": %.4f,\n  \"arena_bytes\": %zu,\n  \"peak_gops\": %.4f,\n  \"peak_loop\": \"%s\",\n  \"of_peak\": %.4f\n}\n",
-               type, session->cpu, threads, session->height, session->width, session->frames, session->tokens, r->runs, half * 1e3, least * 1e3, macs,
-               r->open * 1e3, gops, session->arena_bytes, peak_gops, loop, gops / peak_gops);
+               ",\n  \"frames\": %" PRIu32 ",\n  \"tokens\": %" PRIu32 ",\n  \"runs\": %zu,\n  \"clock\": \"%s\",\n  \"ms_median\": %.6f,\n  \"ms_min\": %.6f,\n  \"macs\": %" PRIu64
+               ",\n  \"open_ms\": %.6f,\n  \"gops\": %.4f,\n  \"arena_bytes\": %zu,\n  \"peak_gops\": %.4f,\n  \"peak_gops_max\": %.4f,\n  \"peak_loop\": \"%s\",\n  \"of_peak\": %.4f",
+               type, session->cpu, threads, session->height, session->width, session->frames, session->tokens, r->runs, threads == 1 ? "processor" : "wall", half * 1e3, least * 1e3, macs,
+               r->open * 1e3, gops, session->arena_bytes, peak_gops, 1e-9 * r->peak[r->runs - 1], loop, gops / peak_gops);
+        if (profile) report_stages(r, half, json);
+        printf("\n}\n");
         return;
     }
     printf("%-10s%" PRIu32 "x%" PRIu32, "input", session->height, session->width);
     if (session->frames > 1) printf(", %" PRIu32 " frames", session->frames);
     printf(", %" PRIu32 " tokens, %s\n", session->tokens, type);
     printf("%-10s%s, %" PRIu32 " thread%s\n", "cpu", session->cpu, threads, threads == 1 ? "" : "s");
-    printf("%-10s%.3f ms median, %.3f ms least, of %zu runs\n", "time", half * 1e3, least * 1e3, r->runs);
+    printf("%-10s%.3f ms median, %.3f ms least, of %zu runs%s\n", "time", half * 1e3, least * 1e3, r->runs, threads == 1 ? "; of the processor" : "");
     printf("%-10s%.4f ms\n", "open", r->open * 1e3);
     printf("%-10s%.4f G multiply-accumulates: %.2f Gop/s\n", "work", 1e-9 * (double)macs, gops);
     printf("%-10s%.2f Gop/s (%s): %.1f %% of it reached\n", "peak", peak_gops, loop, 100 * gops / peak_gops);
     printf("%-10s%zu bytes\n", "arena", session->arena_bytes);
+    if (profile) report_stages(r, half, json);
 }
 
 int cmd_bench(int argc, char **argv)
@@ -471,7 +536,6 @@ int cmd_bench(int argc, char **argv)
     int parsed = parse_options(argc, argv, options, sizeof options / sizeof *options, usage, &positional);
     if (parsed != PARSED) return parsed == PARSE_FAILED;
     if (positional != 1) return fail("bench needs one model; see `mim bench --help`");
-    if (profile) return fail("bench: --profile needs stage times, which this version of the library does not report");
 
     mim_session_desc desc;
     uint32_t threads = 1;
@@ -483,8 +547,11 @@ int cmd_bench(int argc, char **argv)
     memset(&desc, 0, sizeof desc);
     memset(&e, 0, sizeof e);
     if (parse_number("--threads", threads_text, 1, MIM_MAX_THREADS, &threads) || parse_cpu(cpu, &desc.cpu)
-        || parse_real("--seconds", seconds_text, 0.1, 3600, &seconds) || model_open(&model, &blob, argv[1])) return 1;
+        || parse_real("--seconds", seconds_text, 0.1, 3600, &seconds)) return 1;
+    if (profile && threads > 1) return fail("--profile: times the stages of one thread; leave --threads out");
+    if (model_open(&model, &blob, argv[1])) return 1;
 
+    if (threads == 1) time_now = processor_seconds_now;
     pool *workers = NULL;
     task t = { &e.session, NULL, NULL, NULL };
     result *r = NULL;
@@ -515,11 +582,12 @@ int cmd_bench(int argc, char **argv)
             draw_planes(t.input, (size_t)numbers);
             draw_planes(t.coordinates, known);
             mim_status status = measure(r, &t, &work, workers, threads, seconds);
+            if (status == MIM_OK && profile) status = measure_stages(r, &t, seconds);
             if (status != MIM_OK) {
                 failed = fail("%s: %s", argv[1], mim_status_string(status));
             } else {
                 double half = median(r->seconds, r->runs), top = median(r->peak, r->runs);
-                report(&model, &e.session, r, half, top, work.peak->name, threads, json);
+                report(&model, &e.session, r, half, top, work.peak->name, threads, profile, json);
             }
         }
     }

@@ -93,6 +93,11 @@ const mim_blob_tensor *step_tensor(const mim_model *model, const mim_blob_step *
 uint64_t model_prefix(const mim_model *model);                                     /* CLS and registers */
 const char *type_name(uint32_t type);
 
+/* ---- library.c ---- */
+
+/* Called with each stage (MIM_STAGE_...) that an encode comes to; NULL: none. One thread's encodes only. */
+extern void (*stage_hook)(int stage);
+
 /* ---- util.c: command lines ---- */
 
 /* `--name VALUE`, `--name=VALUE`, or a switch; "--" ends them. value and given start as NULL and 0. */
@@ -145,5 +150,6 @@ size_t inputs_find(const inputs *all, uint64_t image);  /* the source that holds
 
 /* ---- util.c: the clock ---- */
 double seconds_now(void);             /* monotonic */
+double processor_seconds_now(void);   /* that the processor has spent on this thread */
 
 #endif

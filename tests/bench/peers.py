@@ -1,17 +1,26 @@
-"""mim beside other ways to run the same Vision Transformers on this CPU, one thread each.
+"""mim beside the other ways to run the same Vision Transformer on this CPU.
 
-    python tests/bench/peers.py [build/mim] [--models Ti,S,B] [--rounds 7] [--seconds 1]
+    python tests/bench/peers.py [--models Ti,S,B] [--threads 1,2] [--builds gcc,clang] [--cpu NAME]
+                                [--rounds 5] [--tries 3] [--seconds 0.3]
 
-Each model is one random timm ViT-*/16 at 224, converted for every peer from the same weights, and each peer's tokens
-are compared with the others' before anything is timed. The peers then run in turn, round after round, so that all
-see the same machine; a ratio is the median of the rounds' ratios, and is not given if they lie more than 10 % apart.
-Prints Markdown.
+Each model is one timm ViT-*/16 at 224 with random weights, exported once; every peer starts from those weights, and its
+tokens are held against torch's in f32 before anything is timed. The peers then run in turn, round after round, so that all
+see the same machine. Of each turn the fastest encode counts: what else a shared machine does can only add. For the same reason
+one thread is timed by what the processor spends on it, several by the time that passes. A ratio is the median of the rounds'. Where they lie more than 10 % apart the rounds are run again, as often as --tries says, and
+what still does not agree is refused. Peers that are not installed are left out and named. Prints Markdown.
+
+    pip install -r tests/reference/requirements.txt openvino nncf onnx_ir
 """
 import argparse
+import contextlib
 import datetime
+import importlib.util
+import io
 import json
+import logging
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -24,12 +33,11 @@ for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[variable] = "1"
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.normpath(os.path.join(HERE, "..", ".."))
 sys.path.insert(0, os.path.join(HERE, "..", "reference"))
 sys.dont_write_bytecode = True
 
 import numpy as np  # noqa: E402
-import onnx  # noqa: E402
-import onnxruntime  # noqa: E402
 from references import timm, torch  # noqa: E402
 
 STABLE = 0.10
@@ -47,169 +55,337 @@ class Tokens(torch.nn.Module):
         return self.net.forward_features(x)
 
 
-def median_ms(run, seconds):
-    times, end = [], time.perf_counter() + seconds
-    while len(times) < 3 or time.perf_counter() < end:
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times) * 1e3
-
-
-class Mim:
-    """mim with one of its types; times itself."""
-
-    def __init__(self, kind):
-        self.kind, self.name = kind, f"mim {kind}"
-        self.bound = {"f32": 1e-4}.get(kind)
-
-    def version(self):
-        return ""
-
-    def prepare(self, net, x, folder):
-        checkpoint = os.path.join(folder, "timm")
-        if not os.path.isdir(checkpoint):
-            timm.models.save_for_hf(net, checkpoint, safe_serialization=True)
-        self.blob = os.path.join(folder, self.kind + ".mim")
-        call(self.mim, "convert", os.path.join(checkpoint, "model.safetensors"), "--type", self.kind, "-o", self.blob)
-        source, target = os.path.join(folder, "x.npy"), os.path.join(folder, "tokens.npy")
-        np.save(source, x)
-        call(self.mim, "encode", self.blob, source, "--out", "tokens", "-o", target)
-        return np.load(target)
-
-    def measure(self, seconds):
-        self.last = json.loads(call(self.mim, "bench", self.blob, "--threads", "1", "--seconds", str(seconds), "--json"))
-        return self.last["ms_median"]
-
-
-class OnnxRuntime:
-    """onnxruntime's CPU provider with all its graph optimisations, on the graph torch.onnx exports."""
-    name, bound = "onnxruntime f32", 1e-4
-
-    def version(self):
-        return f"onnxruntime {onnxruntime.__version__}, onnx {onnx.__version__}"
-
-    def prepare(self, net, x, folder):
-        path = os.path.join(folder, "model.onnx")
-        timm.layers.set_fused_attn(False)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            torch.onnx.export(Tokens(net), (torch.from_numpy(x),), path, input_names=["x"], output_names=["tokens"],
-                              opset_version=17, dynamo=False)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        self.feed = {"x": x}
-        return self.session.run(None, self.feed)[0]
-
-    def measure(self, seconds):
-        return median_ms(lambda: self.session.run(None, self.feed), seconds)
-
-
-# A peer has name, bound (largest difference from the first peer's tokens, of the largest; None: quantized),
-# version(), prepare(net, x, folder) -> tokens, and measure(seconds) -> milliseconds a picture.
-PEERS = [Mim("f32"), Mim("q8"), OnnxRuntime()]
-
-# (what, numerator, denominator): below 1 the first is faster.
-RATIOS = [("mim f32 / onnxruntime f32", "mim f32", "onnxruntime f32"),
-          ("mim q8 / onnxruntime f32", "mim q8", "onnxruntime f32"),
-          ("mim q8 / mim f32", "mim q8", "mim f32")]
-
-
 def call(*command):
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"peers.py: {' '.join(command)}: {done.stderr.strip()}")
     return done.stdout
+
+
+@contextlib.contextmanager
+def quiet():
+    """Quantizers and exporters that talk."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def least_ms(run, seconds, threads):
+    """Of one thread the processor's time, or what passed if a peer's idle threads made that the longer."""
+    times, end = [], time.perf_counter() + seconds
+    while len(times) < 3 or time.perf_counter() < end:
+        start, busy = time.perf_counter(), time.process_time()
+        run()
+        busy = time.process_time() - busy
+        passed = time.perf_counter() - start
+        times.append(min(busy, passed) if threads == 1 else passed)
+    return min(times) * 1e3
+
+
+class Model:
+    """One network: its weights on disk in the forms that the peers read."""
+
+    def __init__(self, label, folder):
+        torch.manual_seed(0)
+        self.net = timm.create_model(MODELS[label], num_classes=0).eval()
+        self.folder = folder
+        self.x = np.random.default_rng(0).standard_normal((1, 3, 224, 224)).astype(np.float32)
+        self.expected = Tokens(self.net)(torch.from_numpy(self.x)).numpy()
+        timm.models.save_for_hf(self.net, os.path.join(folder, "timm"), safe_serialization=True)
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def once(self, name, make):
+        """A file of the folder, made when it is first asked for."""
+        if not os.path.exists(self.path(name)):
+            with quiet():
+                make(self.path(name))
+        return self.path(name)
+
+    def onnx(self):
+        def export(path):
+            timm.layers.set_fused_attn(False)
+            try:
+                torch.onnx.export(Tokens(self.net), (torch.from_numpy(self.x),), path, input_names=["x"], output_names=["tokens"],
+                                  opset_version=17, dynamo=False)
+            finally:
+                timm.layers.set_fused_attn(True)
+        return self.once("model.onnx", export)
+
+
+# ---- what is compared: name, kind, needs (modules), exact (f32), and run(model, threads) -> (tokens, a function of seconds
+# ---- that returns milliseconds)
+
+class Mim:
+    needs = ()
+
+    def __init__(self, kind, build, binary, cpu, threads=None):
+        self.kind, self.build, self.binary, self.cpu, self.threads = kind, build, binary, cpu, threads
+        self.name = f"mim {kind}, {build}" + (f", {threads} thread" if threads else "")
+        self.exact = kind == "f32"
+        self.last = {}
+
+    def prepare(self, model, threads):
+        blob = model.once(self.kind + ".mim", lambda path: call(
+            self.binary, "convert", model.path("timm/model.safetensors"), "--type", self.kind, "-o", path))
+        source = model.once("x.npy", lambda path: np.save(path, model.x))
+        target = model.path("tokens.npy")
+        level = ["--cpu", self.cpu] if self.cpu else []
+        call(self.binary, "encode", blob, source, "--out", "tokens", "-o", target, *level)
+        command = [self.binary, "bench", blob, "--threads", str(self.threads or threads), "--json", *level, "--seconds"]
+
+        def measure(seconds):
+            self.last = json.loads(call(*command, str(max(0.1, seconds))))
+            return self.last["ms_min"]
+        return np.load(target), measure
+
+
+class OnnxRuntime:
+    """onnxruntime's CPU provider with all its graph optimisations. int8: quantize_dynamic, a scale per channel. int4:
+    MatMulNBits in blocks of 32, computed in int8 (accuracy_level 4)."""
+
+    def __init__(self, kind):
+        self.kind, self.name, self.exact = kind, f"onnxruntime {kind}", kind == "f32"
+        self.needs = ("onnx", "onnxruntime") + (("onnx_ir",) if kind == "int4" else ())
+
+    def graph(self, model):
+        plain = model.onnx()
+        if self.kind == "int8":
+            from onnxruntime.quantization import QuantType, quantize_dynamic, shape_inference
+
+            def make(path):
+                shape_inference.quant_pre_process(plain, path + ".inferred")
+                quantize_dynamic(path + ".inferred", path, op_types_to_quantize=["MatMul", "Gemm"], per_channel=True,
+                                 weight_type=QuantType.QInt8)
+            return model.once("int8.onnx", make)
+        if self.kind == "int4":
+            import onnx
+            from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+            def make(path):
+                quantizer = MatMulNBitsQuantizer(onnx.load(plain), block_size=32, is_symmetric=True, accuracy_level=4)
+                quantizer.process()
+                quantizer.model.save_model_to_file(path)
+            return model.once("int4.onnx", make)
+        return plain
+
+    def prepare(self, model, threads):
+        import onnxruntime
+        logging.disable(logging.WARNING)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        session = onnxruntime.InferenceSession(self.graph(model), options, providers=["CPUExecutionProvider"])
+        feed = {"x": model.x}
+        return session.run(None, feed)[0], lambda seconds: least_ms(lambda: session.run(None, feed), seconds, threads)
+
+
+class OpenVino:
+    """OpenVINO's CPU plugin with f32 as its precision (its default may be bf16). int8: nncf.quantize for transformers,
+    calibrated with 8 pictures like the one that is timed."""
+
+    def __init__(self, kind):
+        self.kind, self.name, self.exact = kind, f"OpenVINO {kind}", kind == "f32"
+        self.needs = ("onnx", "openvino") + (("nncf",) if kind == "int8" else ())
+
+    def prepare(self, model, threads):
+        import openvino
+        core = openvino.Core()
+        if self.kind == "int8":
+            import nncf
+
+            def make(path):
+                rng = np.random.default_rng(1)
+                pictures = [model.x] + [rng.standard_normal(model.x.shape).astype(np.float32) for _ in range(7)]
+                openvino.save_model(nncf.quantize(core.read_model(model.onnx()), nncf.Dataset(pictures), model_type=nncf.ModelType.TRANSFORMER,
+                                                  subset_size=len(pictures)), path, compress_to_fp16=False)
+            graph = model.once("int8.xml", make)
+        else:
+            graph = model.onnx()
+        compiled = core.compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1})
+        request = compiled.create_infer_request()
+        request.infer({0: model.x})
+        return request.get_output_tensor().data.copy(), lambda seconds: least_ms(lambda: request.infer({0: model.x}), seconds, threads)
+
+
+class Torch:
+    """torch, eager, with its fused attention. int8: quantize_dynamic of the linear layers."""
+
+    def __init__(self, kind):
+        self.kind, self.name, self.exact, self.needs = kind, f"torch {kind}", kind == "f32", ("torch",)
+
+    def prepare(self, model, threads):
+        net, x = Tokens(model.net), torch.from_numpy(model.x)
+        if self.kind == "int8":
+            with quiet():
+                net = torch.ao.quantization.quantize_dynamic(net, {torch.nn.Linear}, dtype=torch.qint8)
+
+        def run():
+            torch.set_num_threads(threads)
+            with torch.inference_mode():
+                return net(x)
+        return run().numpy(), lambda seconds: least_ms(run, seconds, threads)
+
+
+PEERS = [OnnxRuntime("f32"), OnnxRuntime("int8"), OnnxRuntime("int4"), OpenVino("f32"), OpenVino("int8"), Torch("f32"), Torch("int8")]
+
+# (own kind, peer): how many times as fast
+RATIOS = [("f32", "onnxruntime f32"), ("f32", "OpenVINO f32"), ("f32", "torch f32"),
+          ("q8", "onnxruntime int8"), ("q8", "OpenVINO int8"), ("q8", "torch int8"),
+          ("q7", "onnxruntime int8"), ("q4", "onnxruntime int4"), ("q8", "mim f32"), ("q4", "mim q8")]
 
 
 def spread(values):
     return (max(values) - min(values)) / statistics.median(values)
 
 
+def ratio(numerator, denominator):
+    """Median of the rounds' ratios and how far apart they lie."""
+    each = [a / b for a, b in zip(numerator, denominator)]
+    return statistics.median(each), spread(each)
+
+
+def pairs_of(ours):
+    """The ratios to be told: (label, runner above, runner below)."""
+    names = {m.name for m in ours}
+    for build in dict.fromkeys(m.build for m in ours):
+        for kind, peer in RATIOS:
+            other = f"{peer}, {build}" if peer.startswith("mim ") else peer
+            yield f"mim {kind} : {peer}", build, other, f"mim {kind}, {build}"
+        for kind in ("f32", "q8", "q4"):
+            if f"mim {kind}, {build}, 1 thread" in names:
+                yield f"mim {kind} : on one thread", build, f"mim {kind}, {build}, 1 thread", f"mim {kind}, {build}"
+
+
 def cpu_name():
     try:
-        with open("/proc/cpuinfo") as f:
+        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as f:
             return next(line.split(":", 1)[1].strip() for line in f if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
 
 
-def random_net(name):
-    torch.manual_seed(0)
-    return timm.create_model(name, num_classes=0).eval()
-
-
-def bench(label, arguments, folder):
-    net = random_net(MODELS[label])
-    x = np.random.default_rng(0).standard_normal((1, 3, 224, 224)).astype(np.float32)
-    expected = Tokens(net)(torch.from_numpy(x)).numpy()
-    for peer in PEERS:
-        tokens = peer.prepare(net, x, folder).reshape(expected.shape)
-        off = np.abs(tokens - expected).max() / np.abs(expected).max()
-        cosine = (tokens * expected).sum(-1) / np.linalg.norm(tokens, axis=-1) / np.linalg.norm(expected, axis=-1)
-        if peer.bound and not off < peer.bound or not cosine.min() > 0.9:
-            sys.exit(f"peers.py: {peer.name} computes something else on ViT-{label}/16: "
-                     f"off by {off:.1e}, cosine {cosine.min():.4f}")
-        peer.measure(max(0.2, arguments.seconds / 4))
-    rounds = {peer.name: [] for peer in PEERS}
-    for _ in range(arguments.rounds):
-        for peer in PEERS:
-            rounds[peer.name].append(peer.measure(arguments.seconds))
-
-    table = [(f"ViT-{label}/16", peer.name, f"{statistics.median(rounds[peer.name]):.2f}", f"{min(rounds[peer.name]):.2f}",
-              f"{100 * spread(rounds[peer.name]):.0f} %",
-              f"{100 * peer.last['of_peak']:.0f} %" if isinstance(peer, Mim) else "") for peer in PEERS]
-    ratios = []
-    for what, a, b in RATIOS:
-        each = [p / q for p, q in zip(rounds[a], rounds[b])]
-        far = spread(each)
-        value = f"{statistics.median(each):.3f}" if far <= STABLE else f"unstable (rounds {100 * far:.0f} % apart)"
-        ratios.append((f"ViT-{label}/16", what, value))
-    for peer in PEERS:
-        if isinstance(peer, Mim) and "open_ms" in peer.last:
-            ratios.append((f"ViT-{label}/16", f"mim_open, {peer.kind}", f"{peer.last['open_ms']:.3f} ms"))
-    return table, ratios
+def bench(model, label, threads, runners, arguments):
+    """Returns ({name: (ms, cosine mean, cosine least)}, {(label, build): ratio or None, how far apart})."""
+    measures, cosines = {}, {}
+    for runner in runners:
+        tokens, measures[runner.name] = runner.prepare(model, threads)
+        tokens = tokens.reshape(model.expected.shape)
+        off = np.abs(tokens - model.expected).max() / np.abs(model.expected).max()
+        cosine = (tokens * model.expected).sum(-1) / np.linalg.norm(tokens, axis=-1) / np.linalg.norm(model.expected, axis=-1)
+        if not cosine.min() > 0.5 or (runner.exact and not off < 1e-4):
+            sys.exit(f"peers.py: {runner.name} computes something else on ViT-{label}/16: off by {off:.1e}, cosine {cosine.min():.4f}")
+        cosines[runner.name] = (float(cosine.mean()), float(cosine.min()))
+        measures[runner.name](0)
+    pairs = [p for p in pairs_of([r for r in runners if isinstance(r, Mim)]) if p[2] in measures and p[3] in measures]
+    told, last = {}, {}
+    for _ in range(arguments.tries):
+        open_pairs = [p for p in pairs if told.get(p[:2], (0, 1))[1] > STABLE]
+        wanted = {name for p in open_pairs for name in p[2:]} or set()
+        wanted |= {name for name in measures if name not in last or spread(last[name]) > STABLE}
+        if not wanted:
+            break
+        rounds = {name: [] for name in measures if name in wanted}
+        for _ in range(arguments.rounds):
+            for name, times in rounds.items():
+                times.append(measures[name](arguments.seconds))
+        for name, times in rounds.items():
+            if name not in last or spread(times) < spread(last[name]):
+                last[name] = times
+        for p in open_pairs:
+            value = ratio(rounds[p[2]], rounds[p[3]])
+            if p[:2] not in told or value[1] < told[p[:2]][1]:
+                told[p[:2]] = value
+    return {name: (last[name], *cosines[name]) for name in measures}, told
 
 
 def markdown(head, rows):
     print("| " + " | ".join(head) + " |\n|" + "---|" * len(head))
     for row in rows:
         print("| " + " | ".join(row) + " |")
-    print()
+    print(flush=True)
+
+
+def refused(apart):
+    return f"refused ({100 * apart:.0f} %)"
+
+
+def report(threads, labels, results):
+    """results: {label: what bench returned}"""
+    print(f"### {threads} thread{'s' if threads > 1 else ''}\n")
+    names = list(dict.fromkeys(name for times, _ in results.values() for name in times))
+
+    def cell(label, name):
+        entry = results[label][0].get(name)
+        if not entry:
+            return "", ""
+        times, mean, least = entry
+        text = f"{statistics.median(times):.1f}" if spread(times) <= STABLE else refused(spread(times))
+        return text, f"{mean:.5f}, {least:.4f}"
+    markdown(("what", *(f"ViT-{label}, ms" for label in labels), *(f"ViT-{label}, cosine" for label in labels)),
+             [(name, *(cell(label, name)[0] for label in labels), *(cell(label, name)[1] for label in labels)) for name in names])
+    keys = list(dict.fromkeys(key for _, told in results.values() for key in told))
+
+    def value(label, key):
+        v = results[label][1].get(key)
+        return "" if not v else f"{v[0]:.2f}" if v[1] <= STABLE else refused(v[1])
+    builds = list(dict.fromkeys(build for _, build in keys))
+    markdown(("times as fast", *(f"ViT-{label}, {build}" for label in labels for build in builds)),
+             [(what, *(value(label, (what, build)) for label in labels for build in builds)) for what in dict.fromkeys(w for w, _ in keys)])
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("mim", nargs="?", default=os.path.normpath(os.path.join(HERE, "..", "..", "build", "mim")))
     parser.add_argument("--models", default="Ti,S,B")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement")
+    parser.add_argument("--threads", default="1,2")
+    parser.add_argument("--builds", default="gcc,clang", help="compilers to build mim with; those that are not installed are left out")
+    parser.add_argument("--cpu", help="instruction set of mim; default: the best")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--tries", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=0.3, help="least time of each turn; at least three encodes")
     arguments = parser.parse_args()
-    labels = arguments.models.split(",")
-    if arguments.rounds < 3:
-        parser.error("--rounds: at least 3, or nothing would tell whether they agree")
+    labels, builds = arguments.models.split(","), {}
+    if arguments.rounds < 3 or arguments.tries < 1:
+        parser.error("at least 3 rounds and one try, or nothing would tell whether they agree")
     if not set(labels) <= MODELS.keys():
         parser.error(f"--models: choose from {','.join(MODELS)}")
-    if not os.access(arguments.mim, os.X_OK):
-        print(f"skip peers: {os.path.relpath(arguments.mim)} is not there; run make first")
-        return
-    Mim.mim = arguments.mim
-    torch.set_num_threads(1)
+    skipped = []
+    for compiler in arguments.builds.split(","):
+        if not shutil.which(compiler):
+            skipped.append(f"mim by {compiler} (not installed)")
+            continue
+        folder = os.path.join(ROOT, "build", "peers-" + compiler)
+        call("make", "-s", "-C", ROOT, "CC=" + compiler, "B=" + folder)
+        builds[compiler] = os.path.join(folder, "mim")
+    if not builds:
+        parser.error("--builds: none of these compilers is installed")
+    peers = []
+    for peer in PEERS:
+        lacking = [name for name in peer.needs if not importlib.util.find_spec(name)]
+        if lacking:
+            skipped.append(f"{peer.name} (pip install {' '.join(lacking)})")
+        else:
+            peers.append(peer)
+    ours = [Mim(kind, build, binary, arguments.cpu) for build, binary in builds.items() for kind in ("f32", "q8", "q7", "q4")]
 
     load = os.getloadavg()[0]
-    table, ratios = [], []
+    results = {int(n): {} for n in arguments.threads.split(",")}
     for label in labels:
         with tempfile.TemporaryDirectory() as folder:
-            t, r = bench(label, arguments, folder)
-        table += t
-        ratios += r
-    versions = [f"torch {torch.__version__}, timm {timm.__version__}"] + [p.version() for p in PEERS if p.version()]
-    print(f"{datetime.date.today()}, {cpu_name()}, {platform.system()} {platform.machine()}, mim on {PEERS[0].last['cpu']}; "
-          f"{'; '.join(versions)}; one thread each; {arguments.rounds} rounds of {arguments.seconds:g} s in turn; "
-          f"load when it began: {load:.1f}.\n")
-    markdown(("model", "what", "ms, median of rounds", "ms, least", "rounds apart", "of peak"), table)
-    markdown(("model", "ratio", "value"), ratios)
+            model = Model(label, folder)
+            for threads, of in results.items():
+                alone = [Mim(kind, next(iter(builds)), next(iter(builds.values())), arguments.cpu, 1) for kind in ("f32", "q8", "q4")]
+                of[label] = bench(model, label, threads, ours + peers + (alone if threads > 1 else []), arguments)
+    from importlib.metadata import version
+    versions = [f"{name} {version(name)}" for name in dict.fromkeys(n for p in peers for n in p.needs if n != "onnx_ir")]
+    compilers = [call(compiler, "--version").splitlines()[0] for compiler in builds]
+    print(f"{datetime.date.today()}; {cpu_name()}, {os.cpu_count()} processors, {platform.system()}; mim on {ours[0].last['cpu']}, by "
+          f"{' and '.join(compilers)}; timm {timm.__version__}, {', '.join(versions)}. Up to {arguments.tries} times {arguments.rounds} rounds; "
+          f"load when it began: {load:.1f}. ms: median of the rounds' fastest; cosine of a token to torch f32: mean, least.\n")
+    for threads, of in results.items():
+        report(threads, labels, of)
+    for name in skipped:
+        print(f"Left out: {name}.")
 
 
 if __name__ == "__main__":
