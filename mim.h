@@ -5502,20 +5502,18 @@ static void mimp_axes_resize(const float *table, uint32_t stored, float *to, uin
     }
 }
 
-/* The table of relative positions for the window, and where each key lies in it. Distances are resized like
- * coordinates: the table is an image whose middle is distance 0. */
 /* The table of a window that is not the stored one, from its own distances. */
 static void mimp_distances_prepare(const mimp_attention *a)
 {
     const mim_blob_step *s = a->step;
     const mimp_kernels *kernels = a->crew.kernels;
-    const float *mlp = mimp_plain(a->run->model, s->tensor[10]), *inputs = mimp_plain(a->run->model, s->tensor[11]);
+    const float *mlp = mimp_plain(a->run->model, s->tensor[10]), *distances = mimp_plain(a->run->model, s->tensor[11]);
     const uint32_t n = a->run->model->tensors[s->tensor[10] - 1].columns, stride = a->run->model->tensors[s->tensor[11] - 1].columns;
     const uint32_t high = 2 * a->shape.height - 1, wide = 2 * a->shape.width - 1;
     uint32_t y, x, d, head;
     for (y = 0; y < high; y++)
         for (x = 0; x < wide; x++) {
-            const float dy = inputs[(size_t)(a->shape.height - 1) * stride + y], dx = inputs[(size_t)(a->shape.width - 1) * stride + x];
+            const float dy = distances[(size_t)(a->shape.height - 1) * stride + y], dx = distances[(size_t)(a->shape.width - 1) * stride + x];
             for (d = 0; d < n; d++) {
                 const float unit = mlp[d] * dy + mlp[n + d] * dx + mlp[2 * (size_t)n + d];
                 a->units[d] = unit > 0 ? unit : 0;
@@ -5529,6 +5527,8 @@ static void mimp_distances_prepare(const mimp_attention *a)
         }
 }
 
+/* The table of relative positions for the window, and where each key lies in it. Distances are resized like
+ * coordinates: the table is an image whose middle is distance 0. */
 static void mimp_bias_prepare(mimp_attention *a)
 {
     const mimp_run *run = a->run;
