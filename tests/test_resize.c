@@ -264,7 +264,7 @@ static void test_preprocessing(void)
         memset(&in, 0, sizeof in);
         in.header = &header;
         in.image = &image;
-        in.height = h, in.width = w, in.channels = channels;
+        in.height = in.rows = h, in.width = w, in.channels = channels;
         memset(&arena, 0, sizeof arena);
         mimp_input_memory(&in, &arena, &desc);
         arena.base = (uint8_t *)memset(guard_high(&scratch, (size_t)arena.high, 16), 0xff, (size_t)arena.high);

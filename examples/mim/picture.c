@@ -188,7 +188,7 @@ static int decode_bmp(picture *p, const uint8_t *data, size_t bytes, reason *why
         uint8_t *to = p->pixels + (size_t)y * width * 3;
         for (uint32_t x = 0; x < width; x++, to += 3) {
             if (bits <= 8) {
-                uint32_t first = x * bits, index = row[first / 8] >> (8 - bits - first % 8) & ((1u << bits) - 1);
+                uint32_t first = x * bits, index = (uint32_t)row[first / 8] >> (8 - bits - first % 8) & ((1u << bits) - 1);
                 if (index >= colours) return because(why, "uses colour %" PRIu32 " of a palette of %" PRIu32, index, colours);
                 const uint8_t *colour = palette + 4 * index;
                 to[0] = colour[2];

@@ -360,7 +360,7 @@ static void add_thinning(plan *p, mim_blob_step *step, const vit *model, uint32_
     step->thin = MIM_THIN_CONV;
     step->kernel_height = step->kernel_width = (uint16_t)side;
     step->stride_height = step->stride_width = i && model->stage_of[i - 1] != stage ? 2 : 1;
-    step->key_stride = stage < 2 ? (uint8_t)(4 >> stage) : 1;
+    step->key_stride = (uint8_t)(stage < 2 ? 4 >> stage : 1);
     step->flags |= MIM_STEP_ADD_QUERY;
     if (model->layout.prefix_query)
         step->flags |= MIM_STEP_ADD_PREFIX_QUERY;
