@@ -5,6 +5,7 @@ set -u
 here=$(dirname "$0")
 build=$1
 model=$here/../examples/models/mae-cifar10-d128l6.q8.mim
+integer=$here/../examples/models/mae-cifar10-d128l6.integer.mim
 status=0
 
 # target NAME COMPILER RUNNER FLAGS...: builds and runs test_accuracy, test_kernels and the golden cases
@@ -29,7 +30,9 @@ target() {
         fi
     done
     {
-        $run "$build/$name/test_accuracy" "$model" "$here/../examples/images/small" "$here/expected/shipped-tokens.npy" "$here/expected/hashes.txt" 2
+        for one in "$model" "$integer"; do
+            $run "$build/$name/test_accuracy" "$one" "$here/../examples/images/small" "$here/expected/shipped-tokens.npy" "$here/expected/hashes.txt" 2
+        done
         $run "$build/$name/test_kernels"
         MIM=$build/mim sh "$here/golden.sh" "$build/$name" "${run:-env}"
     } >"$build/$name/log" 2>&1

@@ -242,8 +242,11 @@ group "what is missing is asked for by name"
 stated() { phrase=$1; shift; refuse "$phrase" good/stated.safetensors -o out.mim "$@"; }
 for value in q4 q7; do stated "--type $value: not available in this version" --type $value; done
 stated "none of f32, f16, q8" --type int8
-stated "--numerics integer: not available in this version" --numerics integer
-stated "--calib pictures: not available in this version" --calib pictures
+stated "none of float, integer" --numerics fixed
+stated "--numerics integer needs --calib FOLDER" --numerics integer
+stated "leave out --type f16" --numerics integer --type f16 --calib pictures
+stated "--calib is for --numerics integer" --calib pictures
+stated "none: cannot open" --numerics integer --calib none
 stated "--layout helium: not available in this version" --layout helium
 stated "--group 32: not available in this version" --group 32
 accept "wrote" good/stated.safetensors -o out.mim --numerics float

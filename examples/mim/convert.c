@@ -1,4 +1,5 @@
 /* convert.c - `mim convert`: a published checkpoint becomes a blob. */
+#include "integer.h"
 #include "settings.h"
 
 #include <inttypes.h>
@@ -14,6 +15,9 @@ static const char usage[] =
     "\n"
     "  -o OUT.mim                 the blob to write\n"
     "  --type f32|f16|q8          kind of numbers of the matrices (f32)\n"
+    "  --numerics float|integer   what a q8 blob computes in between its products (float); integer runs without a floating-point\n"
+    "                             unit, has scales that pictures are needed for, and does plain transformers only\n"
+    "  --calib FOLDER             those pictures: 24 to 48 of the kind that the model will see\n"
     "  --config FILE              the configuration, where it is not config.json beside the checkpoint\n"
     "  --keep-decoder             keep a masked autoencoder's decoder, for `mim reconstruct`\n"
     "  --licence TEXT             licence of the weights, recorded in the blob\n"
@@ -36,7 +40,7 @@ static const char usage[] =
     "  --norm-pix yes|no          the decoder predicts pixels normalised patch by patch\n";
 
 /* Values of options that are settled, but come later. */
-static int check_available(const wishes *w, uint32_t *type)
+static int check_available(const wishes *w, uint32_t *type, int *integer)
 {
     static const struct { const char *name; uint32_t type; } types[] = {
         { "f32", MIM_F32 }, { "f16", MIM_F16 }, { "q8", MIM_Q8 }, { "q7", 0 }, { "q4", 0 },
@@ -50,12 +54,19 @@ static int check_available(const wishes *w, uint32_t *type)
     if (types[i].type == 0)
         return fail("--type %s: not available in this version", given);
     *type = types[i].type;
-    if (w->numerics && strcmp(w->numerics, "float") != 0)
-        return fail("--numerics %.64s: not available in this version", w->numerics);
+    *integer = w->numerics && strcmp(w->numerics, "integer") == 0;
+    if (w->numerics && !*integer && strcmp(w->numerics, "float") != 0)
+        return fail("--numerics: '%.64s' is none of float, integer", w->numerics);
+    if (*integer && w->type && *type != MIM_Q8)
+        return fail("--numerics integer makes q8 blobs; leave out --type %.64s", w->type);
+    if (*integer && !w->calib)
+        return fail("--numerics integer needs --calib FOLDER, with 24 to 48 pictures of the kind that the model will see");
+    if (!*integer && w->calib)
+        return fail("--calib is for --numerics integer; other blobs find their scales as they run");
+    if (*integer)
+        *type = MIM_F32;                  /* what is run over the pictures, and then quantized */
     if (w->group)
         return fail("--group %.64s: not available in this version", w->group);
-    if (w->calib)
-        return fail("--calib %.64s: not available in this version", w->calib);
     if (w->layout)
         return fail("--layout %.64s: not available in this version", w->layout);
     return 0;
@@ -157,7 +168,8 @@ static void print_written(const plan *p, const char *output, const measures *m, 
         say(text, sizeof text, value, s->decoder_heads.from);
         say(text, sizeof text, h->norm_pix ? "normalised pixels" : "plain pixels", s->norm_pix.from);
     }
-    printf("wrote %s: %s, %" PRIu64 " bytes%s\n", output, type_name(h->type), h->bytes, text);
+    printf("wrote %s: %s%s, %" PRIu64 " bytes%s\n", output, type_name(h->type),
+           h->numerics == MIM_NUMERICS_INTEGER ? ", integer numerics" : "", h->bytes, text);
 }
 
 static void print_ignored(const vit *model, const checkpoint *cp)
@@ -184,7 +196,7 @@ typedef struct work {
     plan *plan;
 } work;
 
-static int convert(work *k, const wishes *w, const char *path, uint32_t type)
+static int convert(work *k, const wishes *w, const char *path, uint32_t type, int integer)
 {
     const family *wanted;
     const char *from;
@@ -202,7 +214,14 @@ static int convert(work *k, const wishes *w, const char *path, uint32_t type)
     if (!w->keep_decoder)
         vit_drop_decoder(k->model, &k->cp, "decoder, not kept");
     if (measure(&m, k->model, &k->cp, w->keep_decoder) || settle(&s, &k->found, w, k->model, &k->cp, &m) ||
-        build(k->plan, k->model, &k->cp, &m, &s, type) || check_output(&k->cp, w->output) || plan_write(k->plan, w->output))
+        build(k->plan, k->model, &k->cp, &m, &s, type) || check_output(&k->cp, w->output))
+        return 1;
+    if (integer) {
+        mim_blob_header written;
+        if (integer_write(k->plan, w->calib, w->output, &written))
+            return 1;
+        k->plan->header = written;
+    } else if (plan_write(k->plan, w->output))
         return 1;
     print_recognised(k->model, &m, &s);
     print_written(k->plan, w->output, &m, &s);
@@ -222,7 +241,7 @@ int cmd_convert(int argc, char **argv)
         { "--positions", &w.positions, NULL }, { "--resize", &w.resize, NULL }, { "--filter", &w.filter, NULL },
         { "--norm-pix", &w.norm_pix, NULL }, { "--licence", &w.licence, NULL }, { "--keep-decoder", NULL, &w.keep_decoder },
     };
-    int positional;
+    int positional, integer = 0;
     uint32_t type = 0;
     int parsed = parse_options(argc, argv, options, sizeof options / sizeof *options, usage, &positional);
     if (parsed != PARSED)
@@ -231,14 +250,14 @@ int cmd_convert(int argc, char **argv)
         return fail("convert: give one checkpoint, not %d; see `mim convert --help`", positional);
     if (!w.output)
         return fail("convert: name the blob to write with -o OUT.mim");
-    if (check_available(&w, &type))
+    if (check_available(&w, &type, &integer))
         return 1;
     const uint16_t one = 1;
     if (*(const uint8_t *)&one == 0)
         return fail("convert: blobs are little-endian, this machine is not; convert on another");
 
     work k = {0};
-    int failed = convert(&k, &w, argv[1], type);
+    int failed = convert(&k, &w, argv[1], type, integer);
     if (k.model)
         vit_free(k.model);
     free(k.model);

@@ -21,7 +21,8 @@ enum rows_kind {
     ROWS_BIAS,         /* the columns of part[0] plus those of part[1], either may be absent */
     ROWS_ROTARY,       /* per channel its angle and its coordinate, from part[0] (periods) or from the base */
     ROWS_TOKENS,       /* the row of part[0], then those of part[1], each plus the row of part[2] while it has one */
-    ROWS_POSITIONS     /* the rows of part[0] from first[0] on */
+    ROWS_POSITIONS,    /* the rows of part[0] from first[0] on */
+    ROWS_READY         /* the tensor's data as it goes into the blob */
 };
 
 typedef struct rows {
@@ -33,6 +34,7 @@ typedef struct rows {
     uint32_t hidden;              /* GATED: rows of each half */
     uint32_t rotary, grid;        /* ROTARY: MIM_ROTARY_..., MIM_GRID_... */
     double base;                  /* ROTARY */
+    const void *ready;            /* READY */
 } rows;
 
 typedef struct plan {
@@ -49,6 +51,12 @@ mim_blob_step *plan_step(plan *p, uint16_t kind);
 /* Appends a tensor to the step's slot: PLAIN f32, or PANEL16 of the plan's type (of a q8 blob's EMBED: f16). */
 void plan_plain(plan *p, mim_blob_step *step, unsigned slot, uint32_t count, uint32_t columns, const rows *from);
 void plan_matrix(plan *p, mim_blob_step *step, unsigned slot, uint32_t count, uint32_t columns, const rows *from);
+
+/* Appends a tensor that is ready: its record (but `at`) and its data, which must outlive the plan. */
+void plan_ready(plan *p, mim_blob_step *step, unsigned slot, const mim_blob_tensor *t, const void *data);
+
+/* Row n of a tensor of a plan, and of a matrix its bias. 0, or 1 after fail(). */
+int  plan_row(const rows *r, uint32_t n, uint32_t columns, float *row, float *bias);
 
 /* Completes the header (counts, sizes), writes the blob and opens what was written with mim_open. 0, or 1 after fail(). */
 int  plan_write(plan *p, const char *path);

@@ -1,0 +1,47 @@
+#!/bin/sh
+# nofloat.sh BUILD - MIM_NO_FLOAT for cores without a floating-point unit: the object has no floating-point instruction, and calls
+# nothing but memcpy, memset, memcmp and the compiler's own integer arithmetic. Compilers that are absent are skipped by name.
+set -u
+here=$(dirname "$0")
+build=$1
+status=0
+mkdir -p "$build"
+printf '#define MIM_IMPLEMENTATION\n#define MIM_NO_FLOAT\n#define MIM_NO_STDIO\n#include "mim.h"\n' >"$build/nofloat.c"
+printf '#include <stdint.h>\nint main(void) { return 0; }\n' >"$build/nofloat-empty.c"
+
+# without NAME COMPILER OBJDUMP NM FLAGS...: -O2 and -Os
+without() {
+    name=$1 cc=$2 dump=$3 nm=$4
+    shift 4
+    for tool in "$cc" "$dump" "$nm"; do
+        if ! command -v "$tool" >/dev/null; then
+            echo "skip no floats, $name: needs $tool"
+            return
+        fi
+    done
+    if ! "$cc" "$@" -c "$build/nofloat-empty.c" -o "$build/nofloat-empty.o" 2>/dev/null; then
+        echo "skip no floats, $name: $cc has no headers for it"
+        return
+    fi
+    for level in -O2 -Os; do
+        object=$build/nofloat-$name$level.o
+        if ! "$cc" -std=c99 $level "$@" -I"$here/.." -c "$build/nofloat.c" -o "$object"; then
+            echo "FAIL no floats, $name $level: does not build"
+            status=1
+            continue
+        fi
+        calls=$("$nm" -u "$object" | sed 's/.* //' | grep -vE '^(memcpy|memset|memcmp|__aeabi_(mem(cpy|set|clr)[48]?|u?idiv(mod)?|lmul|ll?s[lr]|lasr|uldivmod)|__gnu_thumb1_case_.*|__(mul|ashl|lshr|ashr)di3|__mulsi3|__udivsi3|__umodsi3)$')
+        floats=$("$dump" -d "$object" | awk -F '\t' 'NF > 2 { print $3 }' | grep -E '^(v(add|sub|mul|div|cvt|ldr|str|mov|cmp|sqrt|neg|abs)|f(add|sub|mul|div|ld|lw|sw|sd|mv|cvt|eq|lt|le|sgnj|madd|class)[.a-z]*$|c\.f)' | sort -u | tr '\n' ' ')
+        if [ -n "$calls$floats" ]; then
+            echo "FAIL no floats, $name $level: calls:" $calls "instructions:" $floats
+            status=1
+        else
+            echo "ok no floats, $name $level ($("${dump%objdump}size" "$object" | awk 'NR == 2 { print $1 }') bytes)"
+        fi
+    done
+}
+
+without cortex-m0 arm-none-eabi-gcc arm-none-eabi-objdump arm-none-eabi-nm -mcpu=cortex-m0 -mthumb
+without cortex-m3 arm-none-eabi-gcc arm-none-eabi-objdump arm-none-eabi-nm -mcpu=cortex-m3 -mthumb
+without rv32imc riscv64-unknown-elf-gcc riscv64-unknown-elf-objdump riscv64-unknown-elf-nm -march=rv32imc -mabi=ilp32 --specs=picolibc.specs
+exit $status
