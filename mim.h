@@ -128,7 +128,7 @@
  *     integer:  3 T D  +  2 T h  +  28 T                          (scalar: ViT-Ti/16 at 224 in 145 KiB, ViT-S 258, ViT-B 483)
  *
  * at the minimum, where rows are those of one kernel tile (4 to 14); it grows linearly with T.
- * The stack needs about 4 KB, 1.8 KB where there are no floats.
+ * The stack needs about 4 KB, 1.4 KB where there are no floats.
  *
  * THREADS
  *
