@@ -30,6 +30,13 @@ $(B)/demo: $(DEMO) $(HEADERS) Makefile
 	@mkdir -p $(B)
 	$(CC) $(STD) $(WARN) $(CFLAGS) $(STB) $(DEMO) -o $@ $(LDFLAGS) -lm
 
+# Models of tokens that their caller makes: how to make them.
+EMBED := examples/embed.h $(addprefix examples/mim/,util.c npy.c library.c)
+
+$(B)/presto $(B)/galileo: $(B)/%: examples/%.c $(EMBED) $(HEADERS) Makefile
+	@mkdir -p $(B)
+	$(CC) $(STD) $(WARN) $(CFLAGS) $(filter %.c,$^) -o $@ $(LDFLAGS) -lm
+
 demo: $(B)/demo              ## encode a photograph with the shipped model and draw what it sees
 	$(B)/demo $(MODEL) $(PHOTO) $(B)
 
@@ -37,10 +44,10 @@ $(B)/test_%: tests/test_%.c $(wildcard tests/*.h) mim.h Makefile
 	@mkdir -p $(B)
 	$(CC) -std=c99 -D_DEFAULT_SOURCE -Wall -Wextra $(CFLAGS) $< -o $@ $(LDFLAGS) -lm -lpthread
 
-test: $(B)/mim $(B)/demo $(TESTS:%=$(B)/test_%) $(B)/test_golden $(B)/test_accuracy   ## everything that a C compiler and a shell can check
+test: $(B)/mim $(B)/demo $(B)/presto $(B)/galileo $(TESTS:%=$(B)/test_%) $(B)/test_golden $(B)/test_accuracy   ## everything that a C compiler and a shell can check
 	@sh tests/run.sh $(TESTS:%=$(B)/test_%) "sh tests/golden.sh $(B)" "$(B)/test_accuracy $(MODEL) examples/images/small tests/expected/shipped-tokens.npy tests/expected/hashes.txt" \
 	    "$(B)/test_accuracy $(INTEGER) examples/images/small tests/expected/shipped-tokens.npy tests/expected/hashes.txt" \
-	    "sh tests/test_convert.sh $(B)" "sh tests/test_tool.sh $(B) $(MODEL)" "sh tests/compile.sh" "sh tests/readme.sh" "sh tests/cross.sh $(B)" "sh tests/nofloat.sh $(B)" "sh tests/integer.sh $(B)"
+	    "sh tests/test_convert.sh $(B)" "sh tests/test_pyramid.sh $(B)" "sh tests/test_video.sh $(B)" "sh tests/test_tool.sh $(B) $(MODEL)" "sh tests/compile.sh" "sh tests/readme.sh" "sh tests/cross.sh $(B)" "sh tests/nofloat.sh $(B)" "sh tests/integer.sh $(B)"
 
 bench: $(B)/mim              ## speed: the shipped model; with Python, ViT-Ti, S and B beside onnxruntime in one run
 	$(B)/mim bench $(MODEL)
@@ -67,7 +74,7 @@ REFUSED      := $(addprefix tests/golden/containers/,$(shell sed 's/|.*//' tests
 fuzz:                        ## hostile pictures, arrays, checkpoints and blobs under AddressSanitizer and UBSan: over 20 minutes
 	@mkdir -p $(B)
 	$(FUZZ) tests/fuzz/fuzz_picture.c $(addprefix $(MIM)/,util.c picture.c png.c npy.c library.c) -o $(B)/fuzz_picture -lm -lpthread
-	$(FUZZ) tests/fuzz/fuzz_checkpoint.c $(READERS) $(addprefix $(MIM)/,library.c families.c settings.c build.c pack.c) \
+	$(FUZZ) tests/fuzz/fuzz_checkpoint.c $(READERS) $(addprefix $(MIM)/,library.c families.c settings.c build.c pyramid.c made.c pack.c) \
 	    -o $(B)/fuzz_checkpoint -lm -lpthread
 	$(FUZZ) tests/fuzz/fuzz_container.c $(READERS) -o $(B)/fuzz_container -lm
 	$(CC) -std=c99 -D_DEFAULT_SOURCE -O1 -g1 -fsanitize=address,undefined -fno-sanitize-recover tests/fuzz/fuzz_blob.c -o $(B)/fuzz_blob -lm -lpthread

@@ -54,7 +54,7 @@
  * the limits below, 1 to 16 channels, with or without CLS and register tokens, layer scale and
  * qkv biases; LayerNorm with the family's eps; GELU by erf, tanh or logistic; positions
  * interpolated to other image sizes by the family's own rule; only some of the patches, as a
- * masked autoencoder sees them; that autoencoder's decoder. Weights as f32, f16 or 8-bit bytes.
+ * masked autoencoder sees them; that autoencoder's decoder. Weights as f32, f16, 8 or 4 bits.
  *
  * Besides: relative position bias (BEiT, data2vec, SimMIM), rotary embedding (EVA-02, DINOv3), gated
  * MLPs and norms inside the blocks.
@@ -85,6 +85,9 @@
  *     MIM_NO_NEON          without NEON
  *     MIM_NO_DOTPROD       without its dot products
  *     MIM_NO_I8MM          without its matrix products
+ *     MIM_NO_Q4            without 4-bit blobs, which mim_open then refuses
+ *     MIM_NO_RVV           without RISC-V's vectors
+ *     MIM_NO_SIMD128       without those of wasm
  *     MIM_MEMCPY, MIM_MEMSET, MIM_MEMCMP   all three, in place of string.h's
  *
  * None changes a struct or a result. libm is never used: square root, exp and erf are here.
@@ -139,11 +142,12 @@
  * INSTRUCTION SETS
  *
  * scalar (portable C), avx2 (with FMA and F16C), avx512 (with VNNI); on AArch64 neon, dotprod and
- * i8mm; on 32-bit Arm neon, in builds with -mfpu=neon or better, for the products alone. The
- * machine is asked where it must be: by CPUID and XCR0, by getauxval on Linux, by sysctlbyname on
- * Apple's systems; elsewhere, and freestanding, dotprod and i8mm need a -march that has them.
- * desc.cpu names one; one that the machine lacks is an error, not a fallback. session.cpu says
- * which is in use.
+ * i8mm; on 32-bit Arm neon, in builds with -mfpu=neon or better, for the products alone; in RISC-V
+ * builds with -march=rv64gcv or the like (clang 16 and 19 are tried) rvv128, rvv256 and rvv512, for
+ * vector registers of so many bits or more; in wasm builds with -msimd128 simd128. The machine is asked where
+ * it must be: by CPUID and XCR0, by getauxval on Linux, by sysctlbyname on Apple's systems;
+ * elsewhere, and freestanding, dotprod and i8mm need a -march that has them. desc.cpu names one; one
+ * that the machine lacks is an error, not a fallback. session.cpu says which is in use.
  *
  * ACCURACY AND DETERMINISM
  *
@@ -160,7 +164,8 @@
  * are plain transformers of one input size, need a third of the memory, and run on every build. What it costs, on the shipped
  * model and 1,000 pictures: mean token cosine to f32 0.99972, with float numerics 0.99981.
  * q8 with float numerics quantizes activations per token to 8 bits with a zero point, weights per output channel, and
- * the products inside attention as well; the patch projection stays f16.
+ * the products inside attention as well; the patch projection stays f16. q4 does the same with
+ * weights of 4 bits, whose groups have small whole multipliers: its sums too are of integers.
  *
  * ERRORS
  *
@@ -192,7 +197,8 @@
  * REVISIONS
  *
  *     0.1.0   ViT encoders with absolute, relative and rotary positions; f32, f16, q8; scalar, AVX2,
- *             AVX-512, NEON with dotprod and i8mm; resize; MAE decoder; integer numerics
+ *             AVX-512, NEON with dotprod and i8mm, RVV 1.0, wasm SIMD128; resize; MAE decoder;
+ *             integer numerics
  */
 #ifndef MIM_H
 #define MIM_H
@@ -297,8 +303,8 @@ typedef enum mim_status {
 #define MIM_MAX_THREADS 64u
 
 /* Kind of numbers of a matrix; of a model, that of its matrices. */
-enum { MIM_F32 = 1, MIM_F16 = 2, MIM_Q8 = 3,
-       MIM_I32 = 4, MIM_I16 = 5 };      /* tables of integer blobs; I16 also unsigned, where it is said so */
+enum { MIM_F32 = 1, MIM_F16 = 2, MIM_Q8 = 3, MIM_Q4 = 4,
+       MIM_I32 = 5, MIM_I16 = 6 };      /* tables of integer blobs; I16 also unsigned, where it is said so */
 
 /* How a quantized blob computes between the products. INTEGER: with scales that the converter found on pictures, in integers of
  * 32 bits and products of 64; see MIM_STEP_... for what its steps hold instead. */
@@ -327,8 +333,9 @@ enum { MIM_GELU_ERF = 1, MIM_GELU_TANH = 2, MIM_GELU_QUICK = 3, MIM_SILU = 4 };
  * the stored distances are laid out from the middle in steps of 1, q, q^2..., q such that they span the new grid (BEiT's
  * rule, with timm's linear interpolation between them). AXES: the query itself times a vector for the distance along y and
  * one for that along x (ViTDet, MViTv2); on another grid or window each table is resized as a line, like LINEAR. CROP: a table whose distances stay what they are; a smaller window reads its
- * middle (Swin V2). */
-enum { MIM_BIAS_NONE = 0, MIM_BIAS_FIXED = 1, MIM_BIAS_LINEAR = 2, MIM_BIAS_GEOMETRIC = 3, MIM_BIAS_AXES = 4, MIM_BIAS_CROP = 5 };
+ * middle (Swin V2). DISTANCES: they are relative to the window; for another one an MLP makes its table, 16 sigmoid(MLP(y, x)). */
+enum { MIM_BIAS_NONE = 0, MIM_BIAS_FIXED = 1, MIM_BIAS_LINEAR = 2, MIM_BIAS_GEOMETRIC = 3, MIM_BIAS_AXES = 4, MIM_BIAS_CROP = 5,
+       MIM_BIAS_DISTANCES = 6 };
 
 /* Windows in which tokens attend to each other, of a size fixed in tokens. Where the grid is no multiple of it, zeros in place of
  * normalised tokens fill it up at the bottom and right and take part like others. FIT: along an axis where the grid is not
@@ -362,7 +369,7 @@ typedef struct mim_blob_header {     /* 512 bytes */
     uint32_t step_count;
     uint32_t tensor_count;
     uint32_t decoder_step;           /* the decoder's first step; step_count: no decoder */
-    uint32_t type;                   /* MIM_F32, MIM_F16, MIM_Q8 */
+    uint32_t type;                   /* MIM_F32, MIM_F16, MIM_Q8, MIM_Q4: of its matrices; those of a q4 blob may be q8 as well */
     uint32_t numerics;               /* MIM_NUMERICS_...; INTEGER with MIM_Q8 only */
     uint32_t channels;               /* 1..16 */
     uint32_t image_height;           /* pixels, as trained: a multiple of patch_height */
@@ -388,7 +395,7 @@ typedef struct mim_blob_header {     /* 512 bytes */
     uint32_t resize_edge;            /* SHORT_EDGE: what the short edge becomes before the centre crop,
                                         for the image size as trained (>= its short edge); else 0 */
     uint32_t reserved0;
-    float    mean[16];               /* per channel, of pixels in 0..1 */
+    float    mean[16];               /* per channel, of pixels in 0..1; where channels are not colours, of the data as published */
     float    std[16];                /* > 0 */
     uint64_t parameters;             /* of the encoder as published, for information */
     char     name[64];               /* NUL-padded ASCII: what the file calls itself */
@@ -403,19 +410,21 @@ typedef struct mim_blob_header {     /* 512 bytes */
  *     EMBED (ATTENTION | MLP | CONV)... [NORM] POOL [NORM] [HEAD] (one NORM) and then, for a decoder,
  *     UNMASK (ATTENTION | MLP)... NORM PREDICT
  * The tensors of each are listed as: slot name (rows x columns). [x] may be absent. D = the width of a token before the
- * step; only attention with a shortcut and CONV change it. */
+ * step; only CONV, attention and MLPs with a shortcut, and attention that thins by MAX change it. */
 enum {
     MIM_STEP_EMBED = 1,     /* x = act(norm(w patch)) + positions + metadata
                                0 [patch projection (groups*G x channels*frames*height*width of the kernel, columns in that order)],
-                                 G = dim rounded up to 16 where there are groups, else dim; in a q8 blob it is f16: its error would go
+                                 G = dim rounded up to 16 where there are groups, else dim; in a quantized blob it is f16: its error would go
                                  straight into every token, and it is 1 % of the work. Absent: tokens come from mim_encode_tokens
                                1 [prefix tokens (prefix x dim): CLS and registers, positions already added]
                                2 [positions (stored_frames*stored_height*stored_width x dim), raster order]
                                3 [norm (2 x dim): weight, bias]
-                               4 [metadata (5 x dim)]: per channel which of the caller's coordinates it shows (from 1; 0: none), as
-                                 scale * sin(value * frequency), or the cosine where phase is 1: rows which, frequency, what that
-                                 float lacks of it, phase, scale
-                               5 [a table for the caller (any x dim): see mim_table] */
+                               4 [metadata (5 n x dim)]: n times what is added to each channel, scale * sin(value * frequency), or the
+                                 cosine where phase is 1: rows which, frequency, what that float lacks of it, phase, scale.
+                                 which: the value is one of the caller's coordinates (from 1); -1: the patch's own raster index
+                                 (frame, y, x); -2: its frame; 0: none
+                               5 [a table for the caller (any x dim): see mim_table]
+                               6 [positions (unit_height*unit_width x dim) that repeat from mask unit to mask unit] */
     MIM_STEP_ATTENTION = 2, /* x += proj(norm2(softmax(scale * q k^T + bias) v)), of norm(x), q and k rotated
                                0 norm (2 x D)
                                1 qkv (heads*3*P x D), P = head_dim rounded up to 16: per head the rows of q,
@@ -428,10 +437,13 @@ enum {
                                4 [rotary (2 x head_dim)]: per channel the angle of one unit of its coordinate, and which
                                  coordinate that is: 1 y, 2 x, 3 frame, 0 none. Patches only; prefix tokens are not rotated
                                5 [norm2 (2 x heads*head_dim)]
-                               6 [norm of q and k: LAYER_NORM (4 x P): q's weight, bias, k's; UNIT (1 x heads) in place of scale]
+                               6 [norm of q and k: LAYER_NORM (4 x head_dim): q's weight, bias, k's; UNIT (1 x heads) in place of scale]
                                7 [shortcut (dim x D)]: x becomes the largest of each cell of shortcut(norm(x)), without it of x, before
-                                 += proj; MAX: cells of the stride's size; CONV: one larger, around the token, if the stride is not 1
-                               8 [thinning by CONV (3*kernel*kernel x P)]: q's, k's and v's kernels, 9 [their norms (6 x P)]
+                                 += proj (MAX with twice the width and no shortcut: then the mean of each cell of x); MAX: cells of the stride's size; CONV: one larger, around the token, if the stride is not 1
+                               8 [thinning by CONV (3*kernel*kernel x P)]: q's, k's and v's kernels, 9 [their norms (6 x head_dim)]
+                               10 [DISTANCES: MLP (3 + heads x hidden)]: weights of y, of x, biases, and of relu each head's; hidden is a
+                                 multiple of 16; 11 [its inputs (W x 2 W - 1)], W the larger side of window_height and _width: row n - 1
+                                 for a window of n, at distance + n - 1
                                MIM_STEP_POST_NORM: norm(proj(...)) of x itself is added
                                MIM_STEP_ADD_QUERY: to each head's output its query is added, thinned and normed; prefix
                                tokens' with MIM_STEP_ADD_PREFIX_QUERY */
@@ -440,6 +452,7 @@ enum {
                                2 fc2 (D x hidden), layer scale folded in   3 [norm2 (2 x hidden)]
                                4 [depthwise convolution (kernel*kernel + 1 x hidden): weights of each place, bias] of fc1's output,
                                  tokens that are not there being zeros; before act
+                               5 [shortcut (dim x D)]: x becomes shortcut(norm(x)), before += fc2, which then is (dim x hidden)
                                MIM_STEP_GATED: act(gate) * value in place of act; fc1 is (2 G x D), G = hidden rounded
                                up to 16: the gate's rows, zero rows up to G, the value's, zero rows up to 2 G
                                MIM_STEP_POST_NORM as in attention */
@@ -526,18 +539,24 @@ enum { MIM_PLAIN = 0, MIM_PANEL16 = 1 };
  *     PANEL16, f32       float [N/16][K][16], float bias[N]
  *     PANEL16, f16       half  [N/16][K][16], float scale[N], float bias[N]
  *     PANEL16, q8        int8  [N/16][K/4][16][4], float scale[N], int32 sum[N], float bias[N]
+ *     PANEL16, q4        [N/16]{ uint8 [K/8][16][4], uint8 [G][8] }, float scale[N], int32 sum[N], float bias[N]
  * Row n of a matrix times x is scale[n] * sum_k w[n][k] x[k] + bias[n]; sum[n] is the sum of the
- * int8 of row n, for zero points. In an integer blob scale and bias are int32: the row is
- * (sum_k w[n][k] x[k] + bias[n]) * scale[n] / 2^32, rounded half up; x are bytes, zero points and all. */
+ * integers of row n, for zero points. In an integer blob scale and bias are int32: the row is
+ * (sum_k w[n][k] x[k] + bias[n]) * scale[n] / 2^32, rounded half up; x are bytes, zero points and all.
+ * q4: each byte holds two weights plus 8, in the low half that of k = 8 i + j, in the high half that of 8 i + 4 + j. A group
+ * of 32, 64 or 128 k of one row shares a multiplier of 0..15, by which its weights count; G = K / group, rounded up. The
+ * multipliers of rows 0..7 of a panel are the low halves of eight bytes, those of rows 8..15 the high halves. So
+ * w[n][k] = (half - 8) * multiplier lies in -120..105, whatever the blob holds. */
 typedef struct mim_blob_tensor {     /* 32 bytes */
     uint64_t at;                     /* bytes from the blob's start */
     uint32_t rows, columns;
-    uint8_t  type;                   /* MIM_F32, MIM_F16, MIM_Q8; PLAIN: MIM_F32, MIM_I32, MIM_I16 */
+    uint8_t  type;                   /* MIM_F32, MIM_F16, MIM_Q8, MIM_Q4; PLAIN: MIM_F32, MIM_I32, MIM_I16 */
     uint8_t  layout;                 /* MIM_PLAIN, MIM_PANEL16 */
     uint8_t  weight_max;             /* q8: every weight lies in -weight_max..weight_max; 63 or 127; else 0 */
-    uint8_t  input_max;              /* q8: its input is quantized to 0..input_max; 127 or 255; else 0 */
+    uint8_t  input_max;              /* q8, q4: its input is quantized to 0..input_max; 127 or 255; else 0 */
+    uint8_t  group;                  /* q4: k that share a multiplier: 32, 64, 128; else 0 */
     uint8_t  shift;                  /* I32 channels of integer blobs: 0..18; else 0 */
-    uint8_t  reserved[11];
+    uint8_t  reserved[10];
 } mim_blob_tensor;
 
 /* Bytes of a tensor's data, from its type, layout, rows and columns; 0 if they are not valid. */
@@ -581,7 +600,7 @@ typedef void (*mim_task)(void *arg, uint32_t index);
 
 /* Instruction sets. A session uses the best one that the machine has, or the one asked for. */
 enum { MIM_CPU_BEST = 0, MIM_CPU_SCALAR = 1, MIM_CPU_AVX2 = 2, MIM_CPU_AVX512 = 3, MIM_CPU_NEON = 4, MIM_CPU_DOTPROD = 5,
-       MIM_CPU_I8MM = 6, MIM_CPU_SIMD128 = 7, MIM_CPU_COUNT };
+       MIM_CPU_I8MM = 6, MIM_CPU_SIMD128 = 7, MIM_CPU_RVV128 = 8, MIM_CPU_RVV256 = 9, MIM_CPU_RVV512 = 10, MIM_CPU_COUNT };
 
 typedef struct mim_session_desc {    /* all zero: the size as trained, one thread, everything default */
     uint32_t height, width;          /* input in pixels, multiples of the patch; 0: as trained */
@@ -853,6 +872,10 @@ int sysctlbyname(const char *name, void *old_value, size_t *old_bytes, void *new
 #define MIMP_SIMD128
 #include <wasm_simd128.h>
 #endif
+#if !defined(MIM_NO_RVV) && !defined(MIM_NO_FLOAT) && defined(__riscv_zve32f) && defined(__riscv_v_intrinsic)
+#define MIMP_RVV
+#include <riscv_vector.h>
+#endif
 
 /* =======================================================================================
  * >>small things: sizes, bits, scalar functions
@@ -891,6 +914,8 @@ static float mimp_float(uint32_t u) { float x; MIM_MEMCPY(&x, &u, 4); return x; 
 static float mimp_sqrt(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
 #elif defined(MIMP_NEON)
 static float mimp_sqrt(float x) { return vget_lane_f32(vsqrt_f32(vdup_n_f32(x)), 0); }
+#elif defined(__riscv_flen) && defined(__GNUC__)
+static float mimp_sqrt(float x) { __asm__("fsqrt.s %0, %0" : "+f"(x)); return x; }
 #elif defined(MIMP_SIMD128)
 static float mimp_sqrt(float x) { return wasm_f32x4_extract_lane(wasm_f32x4_sqrt(wasm_f32x4_splat(x)), 0); }
 #else
@@ -949,6 +974,12 @@ static void mimp_copy_out(float *to, const float *from, uint32_t n)
  * >>blob: sizes and verification
  * ===================================================================================== */
 
+/* Bytes of one panel of q4: its weights, then its multipliers. */
+static size_t mimp_q4_panel_bytes(size_t k, uint32_t group)
+{
+    return k * 8 + (k + group - 1) / group * 8;
+}
+
 MIMP_PUBLIC uint64_t mim_tensor_bytes(const mim_blob_tensor *t)
 {
     uint64_t n, k;
@@ -964,6 +995,8 @@ MIMP_PUBLIC uint64_t mim_tensor_bytes(const mim_blob_tensor *t)
     case MIM_F32: return n * k * 4 + n * 4;
     case MIM_F16: return n * k * 2 + n * 8;
     case MIM_Q8:  return n * k + n * 12;
+    case MIM_Q4:  return t->group == 32 || t->group == 64 || t->group == 128
+                      ? n / 16 * mimp_q4_panel_bytes((size_t)k, t->group) + n * 12 : 0;
     default:      return 0;
     }
 }
@@ -985,7 +1018,7 @@ MIMP_PUBLIC uint64_t mim_checksum(const void *blob, size_t bytes)
 
 /* The parts of a panelled matrix; the pointers that its type lacks are NULL. */
 typedef struct mimp_matrix {
-    const uint8_t *panels;      /* [N/16][K][16] */
+    const uint8_t *panels;      /* [N/16], panel_bytes each */
     const float   *scale;       /* [N] */
     const int32_t *sum;         /* [N] */
     const float   *bias;        /* [N] */
@@ -994,9 +1027,13 @@ typedef struct mimp_matrix {
     uint32_t n, k;              /* padded */
     uint32_t type;
     uint32_t weight_max, input_max;
+    uint32_t group;             /* q4 */
+    uint32_t bytes;             /* its input is quantized to bytes */
     uint32_t plain;             /* a float matrix of a quantized blob: the same bits everywhere */
     size_t   panel_bytes;
 } mimp_matrix;
+
+static int mimp_is_quantized(uint32_t type) { return type == MIM_Q8 || type == MIM_Q4; }
 
 static mimp_matrix mimp_matrix_of(const mim_model *model, uint32_t index)
 {
@@ -1008,8 +1045,11 @@ static mimp_matrix mimp_matrix_of(const mim_model *model, uint32_t index)
     m.type = t->type;
     m.weight_max = t->weight_max;
     m.input_max = t->input_max;
-    m.plain = model->header->type == MIM_Q8 && t->type != MIM_Q8;
-    m.panel_bytes = (size_t)m.k * 16 * (t->type == MIM_F32 ? 4 : t->type == MIM_F16 ? 2 : 1);
+    m.group = t->group;
+    m.bytes = (uint32_t)mimp_is_quantized(t->type);
+    m.plain = mimp_is_quantized(model->header->type) && !m.bytes;
+    m.panel_bytes = t->type == MIM_Q4 ? mimp_q4_panel_bytes(m.k, m.group)
+        : (size_t)m.k * 16 * (t->type == MIM_F32 ? 4 : t->type == MIM_F16 ? 2 : 1);
     m.panels = at;
     at += m.panel_bytes * (m.n / 16);
     m.scale = NULL;
@@ -1018,7 +1058,7 @@ static mimp_matrix mimp_matrix_of(const mim_model *model, uint32_t index)
         m.scale = (const float *)(const void *)at;
         at += (size_t)m.n * 4;
     }
-    if (t->type == MIM_Q8) {
+    if (m.bytes) {
         m.sum = (const int32_t *)(const void *)at;
         at += (size_t)m.n * 4;
     }
@@ -1086,7 +1126,11 @@ static mim_status mimp_verify_header(mim_model *model, const mim_blob_header *h,
     MIMP_REQUIRE(h->step_count >= 2 && h->step_count <= MIM_MAX_STEPS, MIM_ERR_LIMIT, step_count);
     MIMP_REQUIRE(h->tensor_count >= 1 && h->tensor_count <= MIM_MAX_TENSORS, MIM_ERR_LIMIT, tensor_count);
     MIMP_REQUIRE_IN(decoder_step, 2, h->step_count);
-    MIMP_REQUIRE_IN(type, MIM_F32, MIM_Q8);
+    MIMP_REQUIRE_IN(type, MIM_F32, MIM_Q4);
+#ifdef MIM_NO_Q4
+    if (h->type == MIM_Q4)
+        return mimp_fault(model, MIM_ERR_UNSUPPORTED, offsetof(mim_blob_header, type), "4-bit weights (MIM_NO_Q4)");
+#endif
     MIMP_REQUIRE_IN(numerics, MIM_NUMERICS_FLOAT, MIM_NUMERICS_INTEGER);
 #ifdef MIM_NO_FLOAT
     MIMP_REQUIRE(h->numerics == MIM_NUMERICS_INTEGER, MIM_ERR_UNSUPPORTED, numerics);
@@ -1154,13 +1198,15 @@ static mim_status mimp_verify_tensors(mim_model *model, const mim_blob_header *h
         const mim_blob_tensor *t = &tensors[i];
         size_t here = directory + i * sizeof *t;
         uint64_t at = ((uint64_t)end + MIM_BLOB_ALIGN - 1) & ~(uint64_t)(MIM_BLOB_ALIGN - 1), size = mim_tensor_bytes(t);
-        int panel = t->layout == MIM_PANEL16, q8 = panel && t->type == MIM_Q8;
+        int panel = t->layout == MIM_PANEL16, q8 = panel && t->type == MIM_Q8, q4 = panel && t->type == MIM_Q4;
         if (!size)
             return mimp_fault(model, MIM_ERR_TENSOR, here + offsetof(mim_blob_tensor, rows), "rows, columns, type or layout");
         if (q8 ? t->weight_max != 63 && t->weight_max != 127 : t->weight_max != 0)
             return mimp_fault(model, MIM_ERR_TENSOR, here + offsetof(mim_blob_tensor, weight_max), "weight_max");
-        if (q8 ? t->input_max != 127 && t->input_max != 255 : t->input_max != 0)
+        if (q8 || q4 ? t->input_max != 127 && t->input_max != 255 : t->input_max != 0)
             return mimp_fault(model, MIM_ERR_TENSOR, here + offsetof(mim_blob_tensor, input_max), "input_max");
+        if (!q4 && t->group != 0)                       /* q4: its size is valid, so is its group */
+            return mimp_fault(model, MIM_ERR_TENSOR, here + offsetof(mim_blob_tensor, group), "group");
         if (t->shift > (t->type == MIM_I32 ? 18 : 0))
             return mimp_fault(model, MIM_ERR_TENSOR, here + offsetof(mim_blob_tensor, shift), "shift");
         if (!mimp_zero(t->reserved, sizeof t->reserved))
@@ -1258,6 +1304,14 @@ static mim_status mimp_verify_indices(mim_model *model, const mim_blob_header *h
          if (status) return status; } while (0)
 
 #ifndef MIM_NO_FLOAT
+/* The type that a matrix must have: a q4 blob's may be q8 as well. */
+static uint32_t mimp_matrix_type(const mim_blob_header *h, const mim_blob_tensor *tensors, const mim_blob_step *s, uint32_t slot)
+{
+    if (s->kind == MIM_STEP_EMBED && mimp_is_quantized(h->type))
+        return MIM_F16;
+    return h->type == MIM_Q4 && s->tensor[slot] && tensors[s->tensor[slot] - 1].type == MIM_Q8 ? (uint32_t)MIM_Q8 : h->type;
+}
+
 /* The grammar of steps: see MIM_STEP_... `fields` collects the groups of fields that a step has. */
 static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
 {
@@ -1270,8 +1324,7 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
     int pooled = 0, headed = 0, normed = 0, predicted = 0;
 
 #define MIMP_SLOT(slot, needed, layout, rows, columns) \
-    MIMP_SLOT_OF(slot, needed, (layout) == MIM_PLAIN ? (uint32_t)MIM_F32 : s->kind == MIM_STEP_EMBED && h->type == MIM_Q8 \
-                 ? (uint32_t)MIM_F16 : h->type, layout, rows, columns)
+    MIMP_SLOT_OF(slot, needed, (layout) == MIM_PLAIN ? (uint32_t)MIM_F32 : mimp_matrix_type(h, tensors, s, slot), layout, rows, columns)
 #define MIMP_ROWS(slot) (s->tensor[slot] ? tensors[s->tensor[slot] - 1].rows : dim)
 
     for (i = 0; i < h->step_count; i++) {
@@ -1279,7 +1332,7 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
         const int decoder = i >= h->decoder_step, first = i == 0 || i == h->decoder_step;
         const int block = s->kind == MIM_STEP_ATTENTION || s->kind == MIM_STEP_MLP;
         const int positioned = s->kind == MIM_STEP_EMBED || s->kind == MIM_STEP_UNMASK || s->kind == MIM_STEP_CONV;
-        const int quantized_attention = s->kind == MIM_STEP_ATTENTION && h->type == MIM_Q8;
+        const int quantized_attention = s->kind == MIM_STEP_ATTENTION && mimp_is_quantized(h->type);
         uint32_t used = 0, fields = 0, next = dim;
         int normalizes = block || s->kind == MIM_STEP_NORM;
         mim_status status;
@@ -1324,9 +1377,12 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             MIMP_STEP_REQUIRE((prefix != 0) == (s->tensor[1] != 0), tensor);
             MIMP_SLOT(1, 0, MIM_PLAIN, prefix, next);
             MIMP_SLOT(3, 0, MIM_PLAIN, 2, next);
-            MIMP_STEP_REQUIRE((h->coordinates != 0) == (s->tensor[4] != 0), tensor);
-            MIMP_SLOT(4, 0, MIM_PLAIN, 5, next);
+            MIMP_STEP_REQUIRE(!h->coordinates || s->tensor[4], tensor);
+            MIMP_STEP_REQUIRE(!s->tensor[4] || MIMP_ROWS(4) % 5 == 0, tensor);
+            MIMP_SLOT(4, 0, MIM_PLAIN, MIMP_ROWS(4), next);
             MIMP_SLOT(5, 0, MIM_PLAIN, MIMP_ROWS(5), next);
+            MIMP_SLOT(6, 0, MIM_PLAIN, (uint64_t)h->unit_height * h->unit_width, next);
+            MIMP_STEP_REQUIRE(s->tensor[0] || !s->tensor[6], tensor);
             MIMP_STEP_REQUIRE(s->tensor[0] || !(s->tensor[2] || s->tensor[3] || s->tensor[4] || s->activation), tensor);
             normalizes = s->tensor[3] != 0;
             break;
@@ -1384,7 +1440,7 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             MIMP_STEP_REQUIRE((uint64_t)s->heads * padded <= MIM_MAX_HIDDEN, heads);
             MIMP_STEP_REQUIRE(s->qk_norm <= MIM_QK_UNIT && (s->qk_norm != MIM_QK_NONE) == (s->tensor[6] != 0), qk_norm);
             MIMP_STEP_REQUIRE(mimp_finite(s->scale) && (s->qk_norm != MIM_QK_UNIT || mimp_bits(s->scale) == 0), scale);
-            MIMP_STEP_REQUIRE(s->rule <= MIM_BIAS_CROP && (s->rule != MIM_BIAS_NONE) == (s->tensor[3] != 0), rule);
+            MIMP_STEP_REQUIRE(s->rule <= MIM_BIAS_DISTANCES && (s->rule != MIM_BIAS_NONE) == (s->tensor[3] != 0), rule);
             MIMP_STEP_REQUIRE(s->rule == MIM_BIAS_NONE || (!h->registers && h->frames == h->patch_frames && h->groups == 1), rule);
             MIMP_STEP_REQUIRE(s->rotary <= MIM_ROTARY_HALVES && (s->rotary != MIM_ROTARY_NONE) == (s->tensor[4] != 0), rotary);
             MIMP_STEP_REQUIRE(s->rotary ? s->rotary_grid >= MIM_GRID_INDEX && s->rotary_grid <= MIM_GRID_CENTERED
@@ -1394,6 +1450,8 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             MIMP_STEP_REQUIRE(!grid || mimp_in(s->stored_width, 1, 4096), stored_width);
             MIMP_STEP_REQUIRE(!decoder || !(s->rule || s->rotary), rule);
             MIMP_STEP_REQUIRE(!axes || !h->unit_height, rule);
+            MIMP_STEP_REQUIRE((s->rule == MIM_BIAS_DISTANCES) == (s->tensor[10] != 0) && !s->tensor[10] == !s->tensor[11], rule);
+            MIMP_STEP_REQUIRE(s->rule != MIM_BIAS_DISTANCES || s->window, rule);
             MIMP_STEP_REQUIRE(s->window <= MIM_WINDOW_SQUARE && !(s->window && (prefix || decoder)), window);
             if (s->window) {
                 MIMP_STEP_REQUIRE(mimp_in(s->window_height, 1, 256), window_height);
@@ -1409,7 +1467,7 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             MIMP_STEP_REQUIRE(s->thin <= MIM_THIN_CONV && !(s->thin && decoder), thin);
             next = MIMP_ROWS(2);
             MIMP_STEP_REQUIRE(mimp_in(next, 1, MIM_MAX_DIM), tensor);
-            MIMP_STEP_REQUIRE(next == dim || s->tensor[7], tensor);
+            MIMP_STEP_REQUIRE(next == dim || s->tensor[7] || (s->thin == MIM_THIN_MAX && next == 2 * dim), tensor);
             MIMP_STEP_REQUIRE(!s->tensor[7] || !decoder, tensor);
             MIMP_STEP_REQUIRE(!(s->flags & MIM_STEP_POST_NORM) || !(s->thin || s->tensor[7]), flags);
             if (s->thin == MIM_THIN_MAX) {
@@ -1438,10 +1496,17 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             MIMP_SLOT(3, 0, MIM_PLAIN, axes ? high + wide : s->heads, axes ? padded : high * wide + (h->has_cls ? 3 : 0));
             MIMP_SLOT(4, 0, MIM_PLAIN, 2, s->head_dim);
             MIMP_SLOT(5, 0, MIM_PLAIN, 2, inner);
-            MIMP_SLOT(6, 0, MIM_PLAIN, s->qk_norm == MIM_QK_UNIT ? 1 : 4, s->qk_norm == MIM_QK_UNIT ? s->heads : padded);
+            MIMP_SLOT(6, 0, MIM_PLAIN, s->qk_norm == MIM_QK_UNIT ? 1 : 4, s->qk_norm == MIM_QK_UNIT ? s->heads : s->head_dim);
             MIMP_SLOT(7, 0, MIM_PANEL16, next, dim);
             MIMP_SLOT(8, 0, MIM_PLAIN, 3 * (uint64_t)s->kernel_height * s->kernel_width, padded);
-            MIMP_SLOT(9, 0, MIM_PLAIN, 6, padded);
+            MIMP_SLOT(9, 0, MIM_PLAIN, 6, s->head_dim);
+            if (s->tensor[10]) {
+                const uint32_t hidden = s->tensor[10] <= h->tensor_count ? tensors[s->tensor[10] - 1].columns : 0;
+                const uint64_t side = mimp_max(s->window_height, s->window_width);
+                MIMP_STEP_REQUIRE(mimp_in(hidden, 16, MIM_MAX_HIDDEN) && hidden % 16 == 0, tensor);
+                MIMP_SLOT(10, 1, MIM_PLAIN, 3 + (uint64_t)s->heads, hidden);
+                MIMP_SLOT(11, 1, MIM_PLAIN, side, 2 * side - 1);
+            }
             break;
         }
         case MIM_STEP_MLP: {
@@ -1455,8 +1520,12 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             }
             if (hidden > MIM_MAX_HIDDEN)
                 return mimp_step_fault(model, MIM_ERR_LIMIT, i, offsetof(mim_blob_step, tensor) + 4, "hidden units");
+            next = s->tensor[5] ? MIMP_ROWS(2) : dim;
+            MIMP_STEP_REQUIRE(mimp_in(next, 1, MIM_MAX_DIM), tensor);
+            MIMP_STEP_REQUIRE(!s->tensor[5] || !(decoder || s->tensor[4] || s->flags & MIM_STEP_POST_NORM), tensor);
+            MIMP_SLOT(5, 0, MIM_PANEL16, next, dim);
             MIMP_SLOT(0, 1, MIM_PLAIN, 2, dim);
-            MIMP_SLOT(2, 1, MIM_PANEL16, dim, hidden);
+            MIMP_SLOT(2, 1, MIM_PANEL16, next, hidden);
             MIMP_SLOT(1, 1, MIM_PANEL16, s->flags & MIM_STEP_GATED ? 2 * mimp_up(hidden, 16) : hidden, dim);
             MIMP_SLOT(3, 0, MIM_PLAIN, 2, hidden);
             MIMP_SLOT(4, 0, MIM_PLAIN, (uint64_t)s->kernel_height * s->kernel_width + 1, hidden);
@@ -1778,9 +1847,10 @@ MIMP_PUBLIC mim_status mim_verify(mim_model *model)
         const uint8_t *data = (const uint8_t *)model->header + t->at;
         const size_t size = (size_t)mim_tensor_bytes(t), n = mimp_up(t->rows, 16);
         size_t j, begin = 0, end = size;
+        const int sums = t->layout == MIM_PANEL16 && mimp_is_quantized(t->type);
         int bad = 0;
         if (t->layout == MIM_PANEL16 && t->type != MIM_F32)
-            begin = size - n * (t->type == MIM_Q8 ? 12 : 8);
+            begin = size - n * (sums ? 12 : 8);
         for (j = 0; t->type == MIM_Q8 && j < begin && !bad; j++)
             if ((bad = (uint8_t)(data[j] + t->weight_max) > 2 * t->weight_max) != 0)
                 at = t->at + j;
@@ -1797,7 +1867,7 @@ MIMP_PUBLIC mim_status mim_verify(mim_model *model)
                 at = t->at + j;
         for (j = begin; j < end && !bad && !MIMP_INTEGER(model->header); j += 4) {
             float value;
-            if (t->layout == MIM_PANEL16 && t->type == MIM_Q8 && j >= begin + n * 4 && j < begin + n * 8)
+            if (sums && j >= begin + n * 4 && j < begin + n * 8)
                 continue;                            /* the sums are integers */
             MIM_MEMCPY(&value, data + j, 4);
             if ((bad = !mimp_finite(value)) != 0)
@@ -2244,9 +2314,26 @@ MIMP_INLINE void mimp_simd128_quads(uint8_t *p, size_t stride, mimp_simd128_i v)
     wasm_v128_store32_lane(p + 2 * stride, high, 0);
     wasm_v128_store32_lane(p + 3 * stride, high, 1);
 }
+/* As NEON's. */
 MIMP_INLINE void mimp_simd128_columns(float *out, size_t step, const float *x, size_t stride, uint32_t rows, float factor)
 {
-    mimp_scalar_columns(out, step, x, stride, rows, factor);
+    float last[16];
+    uint32_t r, i, j;
+#define MIMP_SIMD128_FOUR(r) ((r) < rows ? wasm_v128_load(x + (r) * stride + i) : wasm_f32x4_const_splat(0))
+    for (i = 0; i < 16; i += 4)
+        for (r = 0; r < step; r += 4) {
+            const v128_t p = MIMP_SIMD128_FOUR(r), q = MIMP_SIMD128_FOUR(r + 1), s = MIMP_SIMD128_FOUR(r + 2), t = MIMP_SIMD128_FOUR(r + 3);
+            const v128_t pq = wasm_i32x4_shuffle(p, q, 0, 4, 1, 5), st = wasm_i32x4_shuffle(s, t, 0, 4, 1, 5);
+            const v128_t PQ = wasm_i32x4_shuffle(p, q, 2, 6, 3, 7), ST = wasm_i32x4_shuffle(s, t, 2, 6, 3, 7);
+            v128_t c[4];
+            c[0] = wasm_i64x2_shuffle(pq, st, 0, 2);
+            c[1] = wasm_i64x2_shuffle(pq, st, 1, 3);
+            c[2] = wasm_i64x2_shuffle(PQ, ST, 0, 2);
+            c[3] = wasm_i64x2_shuffle(PQ, ST, 1, 3);
+            for (j = 0; j < 4; j++)
+                wasm_v128_store(i + j < 15 ? out + (i + j) * step + r : last + r, wasm_f32x4_mul(c[j], wasm_f32x4_splat(factor)));
+        }
+    MIM_MEMCPY(out + 15 * step, last, step * 4);
 }
 #define MIMP_SIMD128_FOLD(name, op, less) \
     MIMP_INLINE float mimp_simd128_fold_##name(mimp_simd128_f v) \
@@ -2265,6 +2352,75 @@ MIMP_INLINE int32_t mimp_simd128_fold_addi(mimp_simd128_i v)
     v.a = wasm_i32x4_add(v.a, wasm_i32x4_shuffle(v.a, v.a, 2, 3, 0, 1));
     return wasm_i32x4_extract_lane(wasm_i32x4_add(v.a, wasm_i32x4_shuffle(v.a, v.a, 1, 0, 3, 2)), 0);
 }
+#endif
+
+#ifdef MIMP_RVV
+/* ---- RVV 1.0: vectors of 16 lanes, in four, two or one registers as they are 128, 256 or 512 bits wide or more ---- */
+
+/* M, MASK: the type of 16 lanes of 32 bits and of their masks; H and B: of 16 lanes of 16 and 8 bits. */
+#define MIMP_RVV_OP(isa, name, type, op) \
+    MIMP_INLINE mimp_##isa##_##type mimp_##isa##_##name(mimp_##isa##_##type x, mimp_##isa##_##type y) { return op(x, y, 16); }
+#define MIMP_RVV_FOLD(isa, name, type, M, op) \
+    MIMP_INLINE mimp_##isa##_##type mimp_##isa##_half_##name(mimp_##isa##_##type v, size_t n) \
+    { return op(v, __riscv_vslidedown_vx_##M(v, n, n), n); }
+#define MIMP_RVV_HALVES(isa, name, v) \
+    mimp_##isa##_half_##name(mimp_##isa##_half_##name(mimp_##isa##_half_##name(mimp_##isa##_half_##name(v, 8), 4), 2), 1)
+#define MIMP_RVV_LANES(isa, M, H, B, MASK) \
+    typedef vfloat32##M##_t mimp_##isa##_f; \
+    typedef vint32##M##_t mimp_##isa##_i; \
+    MIMP_RVV_OP(isa, add, f, __riscv_vfadd_vv_f32##M) \
+    MIMP_RVV_OP(isa, sub, f, __riscv_vfsub_vv_f32##M) \
+    MIMP_RVV_OP(isa, mul, f, __riscv_vfmul_vv_f32##M) \
+    MIMP_RVV_OP(isa, div, f, __riscv_vfdiv_vv_f32##M) \
+    MIMP_RVV_OP(isa, addi, i, __riscv_vadd_vv_i32##M) \
+    MIMP_RVV_OP(isa, subi, i, __riscv_vsub_vv_i32##M) \
+    MIMP_RVV_OP(isa, muli, i, __riscv_vmul_vv_i32##M) \
+    MIMP_RVV_OP(isa, andi, i, __riscv_vand_vv_i32##M) \
+    MIMP_INLINE mimp_##isa##_f mimp_##isa##_less(mimp_##isa##_f x, mimp_##isa##_f y, size_t n) \
+    { return __riscv_vmerge_vvm_f32##M(y, x, __riscv_vmflt_vv_f32##M##_##MASK(x, y, n), n); } \
+    MIMP_INLINE mimp_##isa##_f mimp_##isa##_more(mimp_##isa##_f x, mimp_##isa##_f y, size_t n) \
+    { return __riscv_vmerge_vvm_f32##M(y, x, __riscv_vmfgt_vv_f32##M##_##MASK(x, y, n), n); } \
+    MIMP_RVV_OP(isa, min, f, mimp_##isa##_less) \
+    MIMP_RVV_OP(isa, max, f, mimp_##isa##_more) \
+    MIMP_INLINE mimp_##isa##_f mimp_##isa##_load(const float *p) { return __riscv_vle32_v_f32##M(p, 16); } \
+    MIMP_INLINE void mimp_##isa##_store(float *p, mimp_##isa##_f v) { __riscv_vse32_v_f32##M(p, v, 16); } \
+    MIMP_INLINE mimp_##isa##_f mimp_##isa##_set(float x) { return __riscv_vfmv_v_f_f32##M(x, 16); } \
+    MIMP_INLINE mimp_##isa##_i mimp_##isa##_loadi(const int32_t *p) { return __riscv_vle32_v_i32##M(p, 16); } \
+    MIMP_INLINE void mimp_##isa##_storei(void *p, mimp_##isa##_i v) { __riscv_vse32_v_i32##M((int32_t *)p, v, 16); } \
+    MIMP_INLINE mimp_##isa##_i mimp_##isa##_seti(int32_t x) { return __riscv_vmv_v_x_i32##M(x, 16); } \
+    MIMP_INLINE mimp_##isa##_f mimp_##isa##_first(mimp_##isa##_f v, uint32_t n) \
+    { return __riscv_vmv_v_v_f32##M##_tu(mimp_##isa##_set(0), v, n); } \
+    MIMP_INLINE mimp_##isa##_f mimp_##isa##_cast_f(mimp_##isa##_i v) { return __riscv_vreinterpret_v_i32##M##_f32##M(v); } \
+    MIMP_INLINE mimp_##isa##_i mimp_##isa##_cast_i(mimp_##isa##_f v) { return __riscv_vreinterpret_v_f32##M##_i32##M(v); } \
+    MIMP_INLINE mimp_##isa##_i mimp_##isa##_shl(mimp_##isa##_i v, size_t n) { return __riscv_vsll_vx_i32##M(v, n, 16); } \
+    MIMP_INLINE mimp_##isa##_f mimp_##isa##_convert(mimp_##isa##_i v) { return __riscv_vfcvt_f_x_v_f32##M(v, 16); } \
+    MIMP_INLINE void mimp_##isa##_quads(uint8_t *p, size_t stride, mimp_##isa##_i v) \
+    { \
+        int8_t bytes[16]; \
+        int j; \
+        __riscv_vse8_v_i8##B(bytes, __riscv_vnsra_wx_i8##B(__riscv_vnsra_wx_i16##H(v, 0, 16), 0, 16), 16); \
+        for (j = 0; j < 4; j++) \
+            MIM_MEMCPY(p + (size_t)j * stride, bytes + 4 * j, 4); \
+    } \
+    MIMP_INLINE void mimp_##isa##_columns(float *out, size_t step, const float *x, size_t stride, uint32_t rows, float factor) \
+    { \
+        uint32_t r; \
+        for (r = 0; r < step; r++) { \
+            const vfloat32##M##_t v = r < rows ? mimp_##isa##_load(x + r * stride) : mimp_##isa##_set(0); \
+            __riscv_vsse32_v_f32##M(out + r, (ptrdiff_t)(step * 4), __riscv_vfmul_vf_f32##M(v, factor, 16), 16); \
+        } \
+    } \
+    MIMP_RVV_FOLD(isa, add, f, f32##M, __riscv_vfadd_vv_f32##M) \
+    MIMP_RVV_FOLD(isa, min, f, f32##M, mimp_##isa##_less) \
+    MIMP_RVV_FOLD(isa, max, f, f32##M, mimp_##isa##_more) \
+    MIMP_RVV_FOLD(isa, addi, i, i32##M, __riscv_vadd_vv_i32##M) \
+    MIMP_INLINE float mimp_##isa##_fold_add(mimp_##isa##_f v) { return __riscv_vfmv_f_s_f32##M##_f32(MIMP_RVV_HALVES(isa, add, v)); } \
+    MIMP_INLINE float mimp_##isa##_fold_min(mimp_##isa##_f v) { return __riscv_vfmv_f_s_f32##M##_f32(MIMP_RVV_HALVES(isa, min, v)); } \
+    MIMP_INLINE float mimp_##isa##_fold_max(mimp_##isa##_f v) { return __riscv_vfmv_f_s_f32##M##_f32(MIMP_RVV_HALVES(isa, max, v)); } \
+    MIMP_INLINE int32_t mimp_##isa##_fold_addi(mimp_##isa##_i v) { return __riscv_vmv_x_s_i32##M##_i32(MIMP_RVV_HALVES(isa, addi, v)); }
+MIMP_RVV_LANES(rvv128, m4, m2, m1, b8)
+MIMP_RVV_LANES(rvv256, m2, m1, mf2, b16)
+MIMP_RVV_LANES(rvv512, m1, mf2, mf4, b32)
 #endif
 
 /* =======================================================================================
@@ -2559,8 +2715,12 @@ typedef struct mimp_quantized {
  *   tile_f32     float products; may fuse, so its last bits differ between instruction sets
  *   pair_f32     the same over two panels, `step` floats apart, into acc [2][rows][16]; NULL where one is as fast
  *   tile_plain   the same, never fused, in order of k: the same bits everywhere
- *   tile_q8      bytes, exact if every weight is in -63..63 or every input in 0..127
+ *   tile_q7      bytes, exact if every weight is in -64..63 and every input in 0..127
+ *   tile_q8      bytes, exact if every weight is in -64..63 or every input in 0..127
  *   tile_q8_wide bytes, exact for all
+ *   unpack_q4    a panel of q4 to what tile_q4 reads, at most 18 k bytes, or to a panel of bytes for tile_q8_wide where
+ *                there is no tile_q4; NULL: tile_q4 reads the blob's panel
+ *   tile_q4      4-bit weights times their groups' multipliers, exact for all
  * ===================================================================================== */
 
 typedef struct mimp_kernels {
@@ -2571,10 +2731,13 @@ typedef struct mimp_kernels {
     void (*tile_f32)(float *acc, const float *a, const float *w, size_t k);
     void (*pair_f32)(float *acc, const float *a, const float *w, size_t k, size_t step);
     void (*tile_plain)(float *acc, const float *a, const float *w, size_t k);
+    void (*tile_q7)(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k);
 #endif
     void (*tile_q8)(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k);
     void (*tile_q8_wide)(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k);
 #ifndef MIM_NO_FLOAT
+    void (*unpack_q4)(uint8_t *out, const uint8_t *panel, size_t k, uint32_t group);
+    void (*tile_q4)(int32_t *acc, const uint8_t *a, const uint8_t *panel, size_t k, uint32_t group);
     void (*halves)(float *out, const uint16_t *in, size_t n);           /* n: a multiple of 16 */
     void (*pack)(float *out, size_t step, const float *x, size_t stride, uint32_t rows, uint32_t n16, float factor);
     void (*norm)(float *y, const float *x, const float *w, uint32_t n, float eps);
@@ -2635,12 +2798,68 @@ static void mimp_scalar_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w,
     MIM_MEMCPY(acc, sum, sizeof sum);
 }
 
+#ifndef MIM_NO_FLOAT
+#ifdef MIM_NO_Q4
+#define MIMP_Q4(leaf) NULL
+#else
+#define MIMP_Q4(leaf) leaf
+
+/* The multiplier of row j of a panel for column i. */
+static int32_t mimp_multiplier(const uint8_t *panel, size_t k, uint32_t group, size_t i, int j)
+{
+    return panel[k * 8 + i / group * 8 + (size_t)(j % 8)] >> (j & 8 ? 4 : 0) & 15;
+}
+
+#ifdef MIMP_NEON
+/* To bytes: |half - 8| * 15 <= 120. */
+static void mimp_scalar_unpack_q4(uint8_t *out, const uint8_t *panel, size_t k, uint32_t group)
+{
+    const uint8_t *w = panel;
+    size_t i;
+    int j, b;
+    for (i = 0; i < k; i += 8, out += 128, w += 64)
+        for (j = 0; j < 16; j++) {
+            const int32_t m = mimp_multiplier(panel, k, group, i, j);
+            for (b = 4 * j; b < 4 * j + 4; b++) {
+                out[b] = (uint8_t)((int32_t)(w[b] & 15) * m - 8 * m);
+                out[64 + b] = (uint8_t)((int32_t)(w[b] >> 4) * m - 8 * m);
+            }
+        }
+}
+
+#endif
+
+/* Straight from the blob. The sums are those of bytes in -120..105, so they fit as those of tile_q8 do. */
+static void mimp_scalar_tile_q4(int32_t *acc, const uint8_t *a, const uint8_t *panel, size_t k, uint32_t group)
+{
+    const uint8_t *w = panel;
+    int32_t sum[4][16];
+    size_t i;
+    int r, j;
+    MIM_MEMSET(sum, 0, sizeof sum);
+    for (i = 0; i < k; i += 8, a += 32, w += 64)
+        for (j = 0; j < 16; j++) {
+            const uint8_t *q = w + 4 * j;
+            const int32_t m = mimp_multiplier(panel, k, group, i, j);
+            const int32_t w0 = (q[0] & 15) - 8, w1 = (q[1] & 15) - 8, w2 = (q[2] & 15) - 8, w3 = (q[3] & 15) - 8;
+            const int32_t w4 = (q[0] >> 4) - 8, w5 = (q[1] >> 4) - 8, w6 = (q[2] >> 4) - 8, w7 = (q[3] >> 4) - 8;
+            for (r = 0; r < 4; r++) {
+                const uint8_t *x = a + 4 * r;
+                sum[r][j] += m * (x[0] * w0 + x[1] * w1 + x[2] * w2 + x[3] * w3 + x[16] * w4 + x[17] * w5 + x[18] * w6 + x[19] * w7);
+            }
+        }
+    MIM_MEMCPY(acc, sum, sizeof sum);
+}
+#endif
+#endif
+
 static const mimp_kernels mimp_kernels_scalar = {
     "scalar", MIM_CPU_SCALAR, 4, 4,
 #ifdef MIM_NO_FLOAT
     mimp_scalar_tile_q8, mimp_scalar_tile_q8
 #else
-    mimp_scalar_tile_f32, NULL, mimp_scalar_tile_f32, mimp_scalar_tile_q8, mimp_scalar_tile_q8, mimp_scalar_halves,
+    mimp_scalar_tile_f32, NULL, mimp_scalar_tile_f32, mimp_scalar_tile_q8, mimp_scalar_tile_q8, mimp_scalar_tile_q8,
+    NULL, MIMP_Q4(mimp_scalar_tile_q4), mimp_scalar_halves,
     MIMP_ROWS_OF(scalar)
 #endif
 };
@@ -2700,6 +2919,109 @@ MIMP_TARGET("avx2") static void mimp_avx2_tile_q8(int32_t *acc, const uint8_t *a
     MIMP_AVX2_STOREI(0) MIMP_AVX2_STOREI(1) MIMP_AVX2_STOREI(2) MIMP_AVX2_STOREI(3)
 }
 
+/* Keeps a value in its register through a step: gcc otherwise reassociates the additions of several steps into trees, whose
+ * products are all alive at once and spill. */
+#ifdef __GNUC__
+#define MIMP_PIN(x) __asm__("" : "+x"(x))
+#else
+#define MIMP_PIN(x) (void)0
+#endif
+
+/* Two quads at a time, their products added in 16 bits: 4 * 127 * 64 = 32512 fits. */
+#define MIMP_AVX2_OCTET(r) \
+    MIM_MEMCPY(&quad, a + 4 * r, 4); \
+    x = _mm256_set1_epi32(quad); \
+    MIM_MEMCPY(&quad, a + 16 + 4 * r, 4); \
+    y = _mm256_set1_epi32(quad); \
+    c##r = _mm256_add_epi32(c##r, _mm256_madd_epi16(_mm256_add_epi16(_mm256_maddubs_epi16(x, w0), _mm256_maddubs_epi16(y, w2)), ones)); \
+    d##r = _mm256_add_epi32(d##r, _mm256_madd_epi16(_mm256_add_epi16(_mm256_maddubs_epi16(x, w1), _mm256_maddubs_epi16(y, w3)), ones));
+MIMP_TARGET("avx2") static void mimp_avx2_tile_q7(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
+{
+    const __m256i ones = _mm256_set1_epi16(1);
+    __m256i c0, c1, c2, c3, d0, d1, d2, d3, w0, w1, w2, w3, x, y;
+    int32_t quad;
+    c0 = c1 = c2 = c3 = d0 = d1 = d2 = d3 = _mm256_setzero_si256();
+    for (; k; k -= 8, a += 32, w += 128) {
+        w0 = _mm256_loadu_si256((const __m256i *)(const void *)w);
+        w1 = _mm256_loadu_si256((const __m256i *)(const void *)(w + 32));
+        w2 = _mm256_loadu_si256((const __m256i *)(const void *)(w + 64));
+        w3 = _mm256_loadu_si256((const __m256i *)(const void *)(w + 96));
+        MIMP_AVX2_OCTET(0) MIMP_AVX2_OCTET(1) MIMP_AVX2_OCTET(2) MIMP_AVX2_OCTET(3)
+    }
+    MIMP_AVX2_STOREI(0) MIMP_AVX2_STOREI(1) MIMP_AVX2_STOREI(2) MIMP_AVX2_STOREI(3)
+}
+
+#ifndef MIM_NO_Q4
+/* q4 to bytes. A half (0..15) times its multiplier stays under 256, so that one 16-bit multiplication serves two bytes; less
+ * 8 multipliers. With `apart`, blocks of 32 k instead: halves - 8 as bytes [8][16][4], then the multipliers as 16-bit pairs [16]. */
+MIMP_AVX2 void mimp_avx2_spread_q4(uint8_t *out, const uint8_t *panel, size_t k, uint32_t group, int apart)
+{
+    const __m256i low = _mm256_set1_epi8(15), one = _mm256_set1_epi8(8);
+    const __m128i half = _mm_set1_epi8(15);
+    const uint8_t *w = panel;
+    size_t i, j, h;
+    for (i = 0; i < k; i += 32) {
+        const __m128i bytes = _mm_loadl_epi64((const __m128i *)(const void *)(panel + k * 8 + i / group * 8));
+        __m256i pairs[2], eights[2];
+        pairs[0] = _mm256_cvtepu8_epi32(_mm_and_si128(half, bytes));
+        pairs[1] = _mm256_cvtepu8_epi32(_mm_and_si128(half, _mm_srli_epi16(bytes, 4)));
+        for (h = 0; h < 2; h++) {
+            pairs[h] = _mm256_or_si256(pairs[h], _mm256_slli_epi32(pairs[h], 16));
+            eights[h] = apart ? one : _mm256_or_si256(_mm256_slli_epi16(pairs[h], 3), _mm256_slli_epi16(pairs[h], 11));
+        }
+        for (j = 0; j < 4; j++, out += 128, w += 64)
+            for (h = 0; h < 2; h++) {
+                const __m256i both = _mm256_loadu_si256((const __m256i *)(const void *)(w + 32 * h));
+                __m256i first = _mm256_and_si256(low, both), second = _mm256_and_si256(low, _mm256_srli_epi16(both, 4));
+                if (!apart) {
+                    first = _mm256_mullo_epi16(first, pairs[h]);
+                    second = _mm256_mullo_epi16(second, pairs[h]);
+                }
+                _mm256_storeu_si256((__m256i *)(void *)(out + 32 * h), _mm256_sub_epi8(first, eights[h]));
+                _mm256_storeu_si256((__m256i *)(void *)(out + 64 + 32 * h), _mm256_sub_epi8(second, eights[h]));
+            }
+        for (h = 0; h < 2 && apart; h++, out += 32)
+            _mm256_storeu_si256((__m256i *)(void *)out, pairs[h]);
+    }
+}
+MIMP_TARGET("avx2") static void mimp_avx2_unpack_q4(uint8_t *out, const uint8_t *panel, size_t k, uint32_t group)
+{ mimp_avx2_spread_q4(out, panel, k, group, 1); }
+
+/* Eight quads, that is 32 k, are summed in 16 bits: 8 * 2 * 255 * 8 = 32640 fits; then vpmaddwd by the multiplier, of which all
+ * of them share one. Eight accumulators in 16 bits leave no registers for those in 32, which stay in memory. */
+#define MIMP_AVX2_NIBBLES(r) \
+    MIM_MEMCPY(&quad, a + 4 * r, 4); \
+    x = _mm256_set1_epi32(quad); \
+    c##r = _mm256_add_epi16(c##r, _mm256_maddubs_epi16(x, w0)); \
+    d##r = _mm256_add_epi16(d##r, _mm256_maddubs_epi16(x, w1)); \
+    MIMP_PIN(c##r); \
+    MIMP_PIN(d##r);
+#define MIMP_AVX2_FLUSH(r) \
+    sum[2 * r] = _mm256_add_epi32(sum[2 * r], _mm256_madd_epi16(c##r, w0)); \
+    sum[2 * r + 1] = _mm256_add_epi32(sum[2 * r + 1], _mm256_madd_epi16(d##r, w1));
+MIMP_TARGET("avx2") static void mimp_avx2_tile_q4(int32_t *acc, const uint8_t *a, const uint8_t *w, size_t k, uint32_t group)
+{
+    __m256i sum[8], c0, c1, c2, c3, d0, d1, d2, d3, w0, w1, x;
+    int32_t quad;
+    int j;
+    (void)group;
+    for (j = 0; j < 8; j++)
+        sum[j] = _mm256_setzero_si256();
+    for (; k; k -= 32, w += 64) {
+        c0 = c1 = c2 = c3 = d0 = d1 = d2 = d3 = _mm256_setzero_si256();
+        for (j = 0; j < 8; j++, a += 16, w += 64) {
+            w0 = _mm256_loadu_si256((const __m256i *)(const void *)w);
+            w1 = _mm256_loadu_si256((const __m256i *)(const void *)(w + 32));
+            MIMP_AVX2_NIBBLES(0) MIMP_AVX2_NIBBLES(1) MIMP_AVX2_NIBBLES(2) MIMP_AVX2_NIBBLES(3)
+        }
+        w0 = _mm256_loadu_si256((const __m256i *)(const void *)w);
+        w1 = _mm256_loadu_si256((const __m256i *)(const void *)(w + 32));
+        MIMP_AVX2_FLUSH(0) MIMP_AVX2_FLUSH(1) MIMP_AVX2_FLUSH(2) MIMP_AVX2_FLUSH(3)
+    }
+    MIM_MEMCPY(acc, sum, sizeof sum);
+}
+#endif
+
 /* Any bytes: widened to 16 bits, four channels of a quad to a register; pairs of 32-bit sums are folded at the end. */
 MIMP_TARGET("avx2") static void mimp_avx2_tile_q8_wide(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
 {
@@ -2734,7 +3056,8 @@ MIMP_TARGET("avx2,f16c") static void mimp_avx2_halves(float *out, const uint16_t
 
 static const mimp_kernels mimp_kernels_avx2 = {
     "avx2", MIM_CPU_AVX2, 6, 4,
-    mimp_avx2_tile_f32, NULL, mimp_avx2_tile_plain, mimp_avx2_tile_q8, mimp_avx2_tile_q8_wide, mimp_avx2_halves,
+    mimp_avx2_tile_f32, NULL, mimp_avx2_tile_plain, mimp_avx2_tile_q7, mimp_avx2_tile_q8, mimp_avx2_tile_q8_wide,
+    MIMP_Q4(mimp_avx2_unpack_q4), MIMP_Q4(mimp_avx2_tile_q4), mimp_avx2_halves,
     MIMP_ROWS_OF(avx2)
 };
 
@@ -2799,9 +3122,15 @@ MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512_tile_q8(int32_t *acc, const
     MIMP_14(MIMP_AVX512_STOREI)
 }
 
+#ifndef MIM_NO_Q4
+MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512_unpack_q4(uint8_t *out, const uint8_t *panel, size_t k, uint32_t group)
+{ mimp_avx2_spread_q4(out, panel, k, group, 0); }
+#endif
+
 static const mimp_kernels mimp_kernels_avx512 = {
     "avx512", MIM_CPU_AVX512, 14, 14,
-    mimp_avx512_tile_f32, mimp_avx512_pair_f32, mimp_avx512_tile_plain, mimp_avx512_tile_q8, mimp_avx512_tile_q8, mimp_avx2_halves,
+    mimp_avx512_tile_f32, mimp_avx512_pair_f32, mimp_avx512_tile_plain, mimp_avx512_tile_q8, mimp_avx512_tile_q8, mimp_avx512_tile_q8,
+    MIMP_Q4(mimp_avx512_unpack_q4), NULL, mimp_avx2_halves,
     MIMP_ROWS_OF(avx512)
 };
 #endif
@@ -2891,7 +3220,8 @@ static void mimp_neon32_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w,
 
 static const mimp_kernels mimp_kernels_neon32 = {
     "neon", MIM_CPU_NEON, 4, 4,
-    mimp_neon32_tile_f32, NULL, mimp_scalar_tile_f32, mimp_neon32_tile_q8, mimp_neon32_tile_q8, mimp_scalar_halves,
+    mimp_neon32_tile_f32, NULL, mimp_scalar_tile_f32, mimp_neon32_tile_q8, mimp_neon32_tile_q8, mimp_neon32_tile_q8,
+    MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_scalar_halves,
     MIMP_ROWS_OF(scalar)
 };
 #endif
@@ -2961,7 +3291,8 @@ static void mimp_neon_halves(float *out, const uint16_t *in, size_t n)
 
 static const mimp_kernels mimp_kernels_neon = {
     "neon", MIM_CPU_NEON, 4, 4,
-    mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_neon_tile_q8, mimp_neon_tile_q8, mimp_neon_halves,
+    mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_neon_tile_q8, mimp_neon_tile_q8, mimp_neon_tile_q8,
+    MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_neon_halves,
     MIMP_ROWS_OF(neon)
 };
 
@@ -3006,7 +3337,8 @@ MIMP_TARGET("arch=armv8.2-a+dotprod") static void mimp_dotprod_tile_q8(int32_t *
 
 static const mimp_kernels mimp_kernels_dotprod = {
     "dotprod", MIM_CPU_DOTPROD, 4, 8,
-    mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_dotprod_tile_q8, mimp_dotprod_tile_q8, mimp_neon_halves,
+    mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_dotprod_tile_q8, mimp_dotprod_tile_q8, mimp_dotprod_tile_q8,
+    MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_neon_halves,
     MIMP_ROWS_OF(neon)
 };
 #endif
@@ -3050,7 +3382,8 @@ MIMP_TARGET("arch=armv8.2-a+i8mm") static void mimp_i8mm_tile_q8(int32_t *acc, c
 
 static const mimp_kernels mimp_kernels_i8mm = {
     "i8mm", MIM_CPU_I8MM, 4, 8,
-    mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_i8mm_tile_q8, mimp_i8mm_tile_q8, mimp_neon_halves,
+    mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_i8mm_tile_q8, mimp_i8mm_tile_q8, mimp_i8mm_tile_q8,
+    MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_neon_halves,
     MIMP_ROWS_OF(neon)
 };
 #endif
@@ -3129,8 +3462,121 @@ static void mimp_simd128_halves(float *out, const uint16_t *in, size_t n)
 
 static const mimp_kernels mimp_kernels_simd128 = {
     "simd128", MIM_CPU_SIMD128, 4, 4,
-    mimp_simd128_tile_f32, NULL, mimp_simd128_tile_f32, mimp_simd128_tile_q8, mimp_simd128_tile_q8, mimp_simd128_halves,
+    mimp_simd128_tile_f32, NULL, mimp_simd128_tile_f32, mimp_simd128_tile_q8, mimp_simd128_tile_q8, mimp_simd128_tile_q8,
+    MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_simd128_halves,
     MIMP_ROWS_OF(simd128)
+};
+#endif
+
+#ifdef MIMP_RVV
+/* ---- RVV 1.0: 6 x 16 floats and 4 x 16 bytes with 128 bits, 8 x 16 with more ---- */
+
+/* With 128 bits six sums and the weights take 28 registers, and a product that is not fused needs four more and room to move:
+ * there the rows go by threes. */
+#define MIMP_RVV_3(STEP, M) STEP(0, M) STEP(1, M) STEP(2, M)
+#define MIMP_RVV_4(STEP, M) MIMP_RVV_3(STEP, M) STEP(3, M)
+#define MIMP_RVV_6(STEP, M) MIMP_RVV_4(STEP, M) STEP(4, M) STEP(5, M)
+#define MIMP_RVV_8(STEP, M) MIMP_RVV_6(STEP, M) STEP(6, M) STEP(7, M)
+#define MIMP_RVV_ZERO(r, M) vfloat32##M##_t c##r = __riscv_vfmv_v_f_f32##M(0, 16);
+#define MIMP_RVV_FUSED(r, M) c##r = __riscv_vfmacc_vf_f32##M(c##r, a[r], x, 16);
+#define MIMP_RVV_UNFUSED(r, M) c##r = __riscv_vfadd_vv_f32##M(c##r, __riscv_vfmul_vf_f32##M(x, a[r], 16), 16);
+#define MIMP_RVV_STORE(r, M) __riscv_vse32_v_f32##M(acc + 16 * r, c##r, 16);
+#define MIMP_RVV_TILE_F32(name, M, ROWS, rows, STEP) \
+    static void name(float *acc, const float *a, const float *w, size_t k) \
+    { \
+        ROWS(MIMP_RVV_ZERO, M) \
+        for (; k; k--, a += rows, w += 16) { \
+            const vfloat32##M##_t x = __riscv_vle32_v_f32##M(w, 16); \
+            ROWS(STEP, M) \
+        } \
+        ROWS(MIMP_RVV_STORE, M) \
+    }
+
+/* vwmacc adds 16-bit products of a byte of the row and sixteen weights in 32 bits: exact for any bytes, sixteen products an
+ * instruction, at the rate of floats. The four weights of a quad are taken apart by shifts, once for all rows; segment loads
+ * would do the same, and on some machines take as long as the products. */
+#define MIMP_RVV_ZEROI(r, M) vint32##M##_t c##r = __riscv_vmv_v_x_i32##M(0, 16);
+#define MIMP_RVV_QUAD(r, M) \
+    c##r = __riscv_vwmacc_vx_i32##M(c##r, a[4 * r], w0, 16); \
+    c##r = __riscv_vwmacc_vx_i32##M(c##r, a[4 * r + 1], w1, 16); \
+    c##r = __riscv_vwmacc_vx_i32##M(c##r, a[4 * r + 2], w2, 16); \
+    c##r = __riscv_vwmacc_vx_i32##M(c##r, a[4 * r + 3], w3, 16);
+#define MIMP_RVV_STOREI(r, M) __riscv_vse32_v_i32##M(acc + 16 * r, c##r, 16);
+#define MIMP_RVV_TILE_Q8(name, M, H, ROWS, rows) \
+    static void name(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k) \
+    { \
+        ROWS(MIMP_RVV_ZEROI, M) \
+        for (; k; k -= 4, a += 4 * rows, w += 64) { \
+            const vint32##M##_t x = __riscv_vle32_v_i32##M((const int32_t *)(const void *)w, 16); \
+            const vint16##H##_t low = __riscv_vnsra_wx_i16##H(x, 0, 16), high = __riscv_vnsra_wx_i16##H(x, 16, 16); \
+            const vint16##H##_t w0 = __riscv_vsra_vx_i16##H(__riscv_vsll_vx_i16##H(low, 8, 16), 8, 16); \
+            const vint16##H##_t w2 = __riscv_vsra_vx_i16##H(__riscv_vsll_vx_i16##H(high, 8, 16), 8, 16); \
+            const vint16##H##_t w1 = __riscv_vsra_vx_i16##H(low, 8, 16), w3 = __riscv_vsra_vx_i16##H(high, 8, 16); \
+            ROWS(MIMP_RVV_QUAD, M) \
+        } \
+        ROWS(MIMP_RVV_STOREI, M) \
+    }
+
+/* Exponent and mantissa moved to a float's, times 2^112; infinity and NaN get theirs back. */
+#define MIMP_RVV_HALVES16(name, M, H, MASK) \
+    static void name(float *out, const uint16_t *in, size_t n) \
+    { \
+        for (; n; n -= 16, out += 16, in += 16) { \
+            const vuint32##M##_t h = __riscv_vzext_vf2_u32##M(__riscv_vle16_v_u16##H(in, 16), 16); \
+            const vuint32##M##_t magnitude = __riscv_vsll_vx_u32##M(__riscv_vand_vx_u32##M(h, 0x7fff, 16), 13, 16); \
+            const vuint32##M##_t sign = __riscv_vsll_vx_u32##M(__riscv_vand_vx_u32##M(h, 0x8000, 16), 16, 16); \
+            const vfloat32##M##_t scaled = __riscv_vfmul_vf_f32##M(__riscv_vreinterpret_v_u32##M##_f32##M(magnitude), \
+                                                                  5.192296858534828e33f, 16); \
+            vuint32##M##_t x = __riscv_vor_vv_u32##M(__riscv_vreinterpret_v_f32##M##_u32##M(scaled), sign, 16); \
+            x = __riscv_vor_vx_u32##M##_mu(__riscv_vmsgtu_vx_u32##M##_##MASK(magnitude, 0x0f7fffff, 16), x, x, 0x7f800000, 16); \
+            __riscv_vse32_v_u32##M((uint32_t *)(void *)out, x, 16); \
+        } \
+    }
+
+#define MIMP_V(x) mimp_rvv128_##x
+MIMP_ROW_OPS(rvv128, MIMP_V, )
+#undef MIMP_V
+#define MIMP_V(x) mimp_rvv256_##x
+MIMP_ROW_OPS(rvv256, MIMP_V, )
+#undef MIMP_V
+#define MIMP_V(x) mimp_rvv512_##x
+MIMP_ROW_OPS(rvv512, MIMP_V, )
+#undef MIMP_V
+MIMP_RVV_TILE_F32(mimp_rvv128_tile_f32, m4, MIMP_RVV_6, 6, MIMP_RVV_FUSED)
+MIMP_RVV_TILE_F32(mimp_rvv256_tile_f32, m2, MIMP_RVV_8, 8, MIMP_RVV_FUSED)
+MIMP_RVV_TILE_F32(mimp_rvv512_tile_f32, m1, MIMP_RVV_8, 8, MIMP_RVV_FUSED)
+MIMP_RVV_TILE_F32(mimp_rvv128_plain_half, m4, MIMP_RVV_3, 6, MIMP_RVV_UNFUSED)
+MIMP_RVV_TILE_F32(mimp_rvv256_tile_plain, m2, MIMP_RVV_8, 8, MIMP_RVV_UNFUSED)
+MIMP_RVV_TILE_F32(mimp_rvv512_tile_plain, m1, MIMP_RVV_8, 8, MIMP_RVV_UNFUSED)
+static void mimp_rvv128_tile_plain(float *acc, const float *a, const float *w, size_t k)
+{
+    mimp_rvv128_plain_half(acc, a, w, k);
+    mimp_rvv128_plain_half(acc + 48, a + 3, w, k);
+}
+MIMP_RVV_TILE_Q8(mimp_rvv128_tile_q8, m4, m2, MIMP_RVV_4, 4)
+MIMP_RVV_TILE_Q8(mimp_rvv256_tile_q8, m2, m1, MIMP_RVV_8, 8)
+MIMP_RVV_TILE_Q8(mimp_rvv512_tile_q8, m1, mf2, MIMP_RVV_8, 8)
+MIMP_RVV_HALVES16(mimp_rvv128_halves, m4, m2, b8)
+MIMP_RVV_HALVES16(mimp_rvv256_halves, m2, m1, b16)
+MIMP_RVV_HALVES16(mimp_rvv512_halves, m1, mf2, b32)
+
+static const mimp_kernels mimp_kernels_rvv128 = {
+    "rvv128", MIM_CPU_RVV128, 6, 4,
+    mimp_rvv128_tile_f32, NULL, mimp_rvv128_tile_plain, mimp_rvv128_tile_q8, mimp_rvv128_tile_q8, mimp_rvv128_tile_q8,
+    MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_rvv128_halves,
+    MIMP_ROWS_OF(rvv128)
+};
+static const mimp_kernels mimp_kernels_rvv256 = {
+    "rvv256", MIM_CPU_RVV256, 8, 8,
+    mimp_rvv256_tile_f32, NULL, mimp_rvv256_tile_plain, mimp_rvv256_tile_q8, mimp_rvv256_tile_q8, mimp_rvv256_tile_q8,
+    MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_rvv256_halves,
+    MIMP_ROWS_OF(rvv256)
+};
+static const mimp_kernels mimp_kernels_rvv512 = {
+    "rvv512", MIM_CPU_RVV512, 8, 8,
+    mimp_rvv512_tile_f32, NULL, mimp_rvv512_tile_plain, mimp_rvv512_tile_q8, mimp_rvv512_tile_q8, mimp_rvv512_tile_q8,
+    MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_rvv512_halves,
+    MIMP_ROWS_OF(rvv512)
 };
 #endif
 
@@ -3157,6 +3603,11 @@ static const mimp_kernels *const mimp_table[] = {
 #endif
 #ifdef MIMP_SIMD128
     &mimp_kernels_simd128,
+#endif
+#ifdef MIMP_RVV
+    &mimp_kernels_rvv512,
+    &mimp_kernels_rvv256,
+    &mimp_kernels_rvv128,
 #endif
     &mimp_kernels_scalar
 };
@@ -3234,6 +3685,10 @@ static int mimp_available(uint32_t cpu)
 #if defined(MIMP_DOTPROD) || defined(MIMP_I8MM)
     if (cpu == MIM_CPU_DOTPROD || cpu == MIM_CPU_I8MM)
         return mimp_arm_extension(cpu);
+#endif
+#ifdef MIMP_RVV
+    if (cpu >= MIM_CPU_RVV128 && cpu <= MIM_CPU_RVV512)
+        return __riscv_vsetvlmax_e8m1() >= (size_t)16 << (cpu - MIM_CPU_RVV128);
 #endif
     (void)cpu;
     return 1;       /* the rest of the table is part of its architecture */
@@ -3829,7 +4284,7 @@ typedef struct mimp_block {
 /* The shape of input to matrix m. */
 static void mimp_block_shape(mimp_block *b, const mimp_kernels *kernels, const mimp_matrix *m)
 {
-    b->bytes = m->type == MIM_Q8;
+    b->bytes = m->bytes;
     b->limit = m->input_max;
     b->tile_rows = b->bytes ? kernels->rows_q8 : kernels->rows_f32;
     b->k = m->k;
@@ -3900,44 +4355,66 @@ typedef union mimp_tile {
 } mimp_tile;
 
 /* Which leaf a product takes. */
-enum { MIMP_FLOATS, MIMP_FLOATS_PLAIN, MIMP_BYTES, MIMP_BYTES_WIDE };
+enum { MIMP_FLOATS, MIMP_FLOATS_PLAIN, MIMP_BYTES_NARROW, MIMP_BYTES, MIMP_BYTES_WIDE, MIMP_NIBBLES };
 
-static int mimp_kind(uint32_t bytes, uint32_t weight_max, uint32_t input_max)
+static int mimp_bytes_kind(uint32_t weight_max, uint32_t input_max)
 {
-    return !bytes ? MIMP_FLOATS : weight_max > 63 && input_max > 127 ? MIMP_BYTES_WIDE : MIMP_BYTES;
+    return weight_max > 63 && input_max > 127 ? MIMP_BYTES_WIDE : weight_max > 63 || input_max > 127 ? MIMP_BYTES : MIMP_BYTES_NARROW;
 }
 
-/* One tile by the next one or two of `panels` panels, raw; returns how many. */
-static uint32_t mimp_product(const mimp_kernels *kernels, int kind, mimp_tile *acc, const uint8_t *a, const uint8_t *w, size_t k,
-                             size_t panel_bytes, uint32_t panels)
+/* Panels as a leaf reads them. */
+typedef struct mimp_operand {
+    const uint8_t *at;
+    size_t k, bytes;                /* bytes of one panel */
+    uint32_t count, group;
+    int kind;
+} mimp_operand;
+
+static mimp_operand mimp_operand_of(const void *at, size_t k, uint32_t count, int kind)
 {
-    const float *af = (const float *)(const void *)a, *wf = (const float *)(const void *)w;
-    switch (kind) {
+    mimp_operand w;
+    w.at = (const uint8_t *)at;
+    w.k = k;
+    w.bytes = k * 16 * (kind <= MIMP_FLOATS_PLAIN ? 4 : 1);
+    w.count = count;
+    w.group = 0;
+    w.kind = kind;
+    return w;
+}
+
+/* One tile by panel p, or by p and the next, raw; returns how many. */
+static uint32_t mimp_product(const mimp_kernels *kernels, mimp_tile *acc, const uint8_t *a, const mimp_operand *w, uint32_t p)
+{
+    const uint8_t *panel = w->at + p * w->bytes;
+    const float *af = (const float *)(const void *)a, *wf = (const float *)(const void *)panel;
+    const int8_t *wb = (const int8_t *)panel;
+    switch (w->kind) {
     case MIMP_FLOATS:
-        if (panels > 1 && kernels->pair_f32) {
-            kernels->pair_f32(acc->f, af, wf, k, panel_bytes / 4);
+        if (w->count - p > 1 && kernels->pair_f32) {
+            kernels->pair_f32(acc->f, af, wf, w->k, w->bytes / 4);
             return 2;
         }
-        kernels->tile_f32(acc->f, af, wf, k);
+        kernels->tile_f32(acc->f, af, wf, w->k);
         break;
-    case MIMP_FLOATS_PLAIN: kernels->tile_plain(acc->f, af, wf, k); break;
-    case MIMP_BYTES:        kernels->tile_q8(acc->i, a, (const int8_t *)w, k); break;
-    default:                kernels->tile_q8_wide(acc->i, a, (const int8_t *)w, k);
+    case MIMP_FLOATS_PLAIN: kernels->tile_plain(acc->f, af, wf, w->k); break;
+    case MIMP_NIBBLES:      kernels->tile_q4(acc->i, a, panel, w->k, w->group); break;
+    case MIMP_BYTES_NARROW: kernels->tile_q7(acc->i, a, wb, w->k); break;
+    case MIMP_BYTES:        kernels->tile_q8(acc->i, a, wb, w->k); break;
+    default:                kernels->tile_q8_wide(acc->i, a, wb, w->k);
     }
     return 1;
 }
 
-/* One tile of packed rows by a stretch of panels, each through the epilogue: y[r * stride + channel]. e is that of the
- * first panel; the rest follow 16 channels on. */
-static void mimp_tile_panels(const mimp_kernels *kernels, int kind, const uint8_t *a, uint32_t tile_rows, uint32_t rows,
-                             const uint8_t *w, size_t k, uint32_t panels, float *y, size_t stride, mimp_epilogue e)
+/* One tile of packed rows by panels, each through the epilogue: y[r * stride + channel]. e is that of the first panel; the
+ * rest follow 16 channels on. */
+static void mimp_tile_panels(const mimp_kernels *kernels, const uint8_t *a, uint32_t tile_rows, uint32_t rows, const mimp_operand *w,
+                             float *y, size_t stride, mimp_epilogue e)
 {
-    const size_t panel_bytes = k * 16 * (kind == MIMP_FLOATS || kind == MIMP_FLOATS_PLAIN ? 4 : 1);
     mimp_tile acc;
     uint32_t p = 0, end;
-    while (p < panels) {
+    while (p < w->count) {
         const float *raw = acc.f;
-        end = p + mimp_product(kernels, kind, &acc, a, w + p * panel_bytes, k, panel_bytes, panels - p);
+        end = p + mimp_product(kernels, &acc, a, w, p);
         for (; p < end; p++, y += 16, raw += tile_rows * 16) {
             kernels->finish(y, stride, raw, rows, &e);
             e.scale = e.scale ? e.scale + 16 : NULL;
@@ -3951,8 +4428,45 @@ static void mimp_tile_panels(const mimp_kernels *kernels, int kind, const uint8_
  * in the first while it meets them. */
 static uint32_t mimp_panel_group(const mimp_matrix *m)
 {
-    const size_t bytes = (size_t)m->k * 16 * (m->type == MIM_Q8 ? 1 : 4);
+    const size_t bytes = (size_t)m->k * 16 * (m->bytes ? 1 : 4);
     return mimp_min(mimp_min((uint32_t)(((size_t)1 << 18) / bytes) + 1, 16), m->n / 16);
+}
+
+/* Bytes of one panel that is unpacked before its leaf reads it; 0: it is not. */
+static size_t mimp_unpacked_panel(const mimp_kernels *kernels, const mimp_matrix *m)
+{
+    return m->type == MIM_F16 ? (size_t)m->k * 64 : m->type == MIM_Q4 && kernels->unpack_q4 ? (size_t)m->k * 18 : 0;
+}
+
+static size_t mimp_unpacked_bytes(const mimp_kernels *kernels, const mimp_matrix *m)
+{
+    return mimp_unpacked_panel(kernels, m) * mimp_panel_group(m);
+}
+
+/* Panels first..first + count of a matrix, count <= mimp_panel_group; unpacked: mimp_unpacked_bytes. */
+static mimp_operand mimp_operand_panels(const mimp_kernels *kernels, const mimp_matrix *m, uint32_t first, uint32_t count,
+                                        float *unpacked)
+{
+    const uint8_t *panels = m->panels + first * m->panel_bytes;
+    mimp_operand w = mimp_operand_of(panels, m->k, count, m->plain ? MIMP_FLOATS_PLAIN : !m->bytes ? MIMP_FLOATS
+                                                          : mimp_bytes_kind(m->weight_max, m->input_max));
+    uint32_t p;
+    if (m->type == MIM_F16) {
+        kernels->halves(unpacked, (const uint16_t *)(const void *)panels, (size_t)m->k * 16 * count);
+        w.at = (const uint8_t *)unpacked;
+    }
+    if (m->type == MIM_Q4) {
+        w.kind = kernels->tile_q4 ? MIMP_NIBBLES : MIMP_BYTES_WIDE;
+        w.group = m->group;
+        w.bytes = m->panel_bytes;
+        if (kernels->unpack_q4) {
+            w.at = (const uint8_t *)unpacked;
+            w.bytes = kernels->tile_q4 ? mimp_unpacked_panel(kernels, m) : (size_t)m->k * 16;
+            for (p = 0; p < count; p++)
+                kernels->unpack_q4((uint8_t *)unpacked + p * w.bytes, panels + p * m->panel_bytes, m->k, m->group);
+        }
+    }
+    return w;
 }
 
 /* Channels 16 first..16 (first + count) of all rows: y[r * stride + c], y at the first of them; count <= mimp_panel_group.
@@ -3960,8 +4474,7 @@ static uint32_t mimp_panel_group(const mimp_matrix *m)
 static void mimp_panels(const mimp_kernels *kernels, const mimp_matrix *m, uint32_t first, uint32_t count, const mimp_block *a,
                         uint32_t rows, float *y, size_t stride, uint32_t act, uint32_t add, float *unpacked)
 {
-    const uint8_t *panels = m->panels + first * m->panel_bytes;
-    const int kind = m->plain ? MIMP_FLOATS_PLAIN : mimp_kind(a->bytes, m->weight_max, m->input_max);
+    const mimp_operand w = mimp_operand_panels(kernels, m, first, count, unpacked);
     const size_t channel = (size_t)first * 16;
     mimp_epilogue e;
     uint32_t t;
@@ -3972,23 +4485,14 @@ static void mimp_panels(const mimp_kernels *kernels, const mimp_matrix *m, uint3
     e.scale = m->scale ? m->scale + channel : NULL;
     e.sum = m->sum ? m->sum + channel : NULL;
     e.bias = m->bias + channel;
-    if (m->type == MIM_F16) {
-        kernels->halves(unpacked, (const uint16_t *)(const void *)panels, (size_t)m->k * 16 * count);
-        panels = (const uint8_t *)unpacked;
-    }
     for (t = 0; t < rows; t += a->tile_rows) {
         if (a->bytes) {
             e.factor = a->scale + t;
             e.zero = a->zero + t;
         }
-        mimp_tile_panels(kernels, kind, a->data + t / a->tile_rows * a->tile_bytes, a->tile_rows, mimp_min(a->tile_rows, rows - t),
-                         panels, m->k, count, y + t * stride, stride, e);
+        mimp_tile_panels(kernels, a->data + t / a->tile_rows * a->tile_bytes, a->tile_rows, mimp_min(a->tile_rows, rows - t), &w,
+                         y + t * stride, stride, e);
     }
-}
-
-static size_t mimp_unpacked_bytes(const mimp_matrix *m)
-{
-    return m->type == MIM_F16 ? (size_t)m->k * 64 * mimp_panel_group(m) : 0;
 }
 
 /* Rows into a block, through a gate and a norm where there are such. */
@@ -4286,6 +4790,9 @@ static int mimp_advance(const mim_model *model, const mim_blob_step *s, mim_grid
         }
         break;
     }
+    case MIM_STEP_MLP:
+        grid->dim = model->tensors[s->tensor[2] - 1].rows;
+        break;
     default: ;
     }
     if ((uint64_t)grid->frames * grid->height * grid->width > MIM_MAX_TOKENS - prefix)
@@ -4322,7 +4829,7 @@ static const uint32_t mimp_most_rows = 256;  /* of a row tile: more gains nothin
 static uint32_t mimp_tile_of(const mimp_run *run)
 {
     const mimp_kernels *kernels = run->s->kernels;
-    const uint32_t unit = run->model->header->type == MIM_Q8 ? kernels->rows_q8 : kernels->rows_f32;
+    const uint32_t unit = mimp_is_quantized(run->model->header->type) ? kernels->rows_q8 : kernels->rows_f32;
     const uint32_t most = mimp_max(run->s->tile_rows / unit, 1) * unit, tiles = (run->planned + most - 1) / most;
     const uint32_t rows = (run->planned + tiles - 1) / tiles;
     return (rows + unit - 1) / unit * unit;
@@ -4460,6 +4967,19 @@ static void mimp_add_position(const mimp_run *run, const mim_blob_step *s, const
     }
 }
 
+/* row += the position of a place within its mask unit */
+static void mimp_add_unit_position(const mimp_run *run, const mim_blob_step *s, uint32_t place, float *row)
+{
+    const uint32_t uh = run->unit_height, uw = run->unit_width, gw = run->grid.width;
+    const float *table = mimp_plain(run->model, s->tensor[6]);
+    uint32_t d;
+    if (!table)
+        return;
+    table += (size_t)(place / gw % run->grid.height % uh * uw + place % gw % uw) * run->dim;
+    for (d = 0; d < run->dim; d++)
+        row[d] += table[d];
+}
+
 /* Sine of x, to a float: less multiples of pi / 2, in three parts, then Taylor's series of sine or cosine on |r| <= pi / 4,
  * of which the first term left out is under 1e-13. quarter: 1 gives the cosine. */
 static float mimp_sine(double x, int quarter)
@@ -4477,20 +4997,26 @@ static float mimp_sine(double x, int quarter)
     return (float)(phase & 2 ? -v : v);
 }
 
-/* row += what the caller knows of its frame */
-static void mimp_add_metadata(const mimp_run *run, const mim_blob_step *s, uint32_t frame, float *row)
+/* row += waves of what the caller knows of the patch's frame, and of where the patch is */
+static void mimp_add_metadata(const mimp_run *run, const mim_blob_step *s, uint32_t place, float *row)
 {
-    const uint32_t dim = run->dim, n = run->model->header->coordinates;
+    const uint32_t dim = run->dim, n = run->model->header->coordinates, frame = place / (run->grid.height * run->grid.width);
+    const uint32_t terms = s->tensor[4] ? run->model->tensors[s->tensor[4] - 1].rows / 5 : 0;
     const float *table = mimp_plain(run->model, s->tensor[4]);
-    uint32_t d;
-    for (d = 0; table && d < dim; d++) {
-        const float which = table[d];
-        const uint32_t of = which >= 1 && which <= (float)n ? (uint32_t)which : 0;
-        const float value = of ? run->image->coordinates[(size_t)frame * n + of - 1] : 0;
-        if (of && value == value)
-            row[d] += table[4 * (size_t)dim + d]
-                * mimp_sine((double)value * ((double)table[dim + d] + (double)table[2 * (size_t)dim + d]), table[3 * (size_t)dim + d] > 0.5f);
-    }
+    const size_t next = dim;
+    uint32_t term, d;
+    for (term = 0; term < terms; term++, table += 5 * next)
+        for (d = 0; d < dim; d++) {
+            const float which = table[d];
+            double value = which == -1 ? (double)place : (double)frame;
+            if (which >= 1 && which <= (float)n)
+                value = (double)run->image->coordinates[(size_t)frame * n + (uint32_t)which - 1];
+            else if (which != -1 && which != -2)
+                continue;
+            if (value == value)
+                row[d] += table[4 * next + d]
+                    * mimp_sine(value * ((double)table[next + d] + (double)table[2 * next + d]), table[3 * next + d] > 0.5f);
+        }
 }
 
 /* ---- projections onto the grid: embedding and convolution ---- */
@@ -4515,7 +5041,7 @@ static void mimp_project_memory(mimp_project *e, mimp_run *run, const mim_blob_s
     e->block = mimp_block_memory(&run->arena, run->s->kernels, &e->matrix, mimp_tile_of(run));
     if (raw)
         e->raw = mimp_floats(&run->arena, (uint64_t)mimp_tile_of(run) * e->matrix.n);
-    mimp_crew_memory(&e->crew, &run->arena, run->s, mimp_unpacked_bytes(&e->matrix));
+    mimp_crew_memory(&e->crew, &run->arena, run->s, mimp_unpacked_bytes(run->s->kernels, &e->matrix));
 }
 
 /* Where the next row of n16 floats is to be written. */
@@ -4636,7 +5162,8 @@ static mim_status mimp_embed_run(mimp_run *run, const mim_blob_step *s)
                 continue;
             mimp_embed_patch(run, &e, s, frame * area + place, mimp_project_next(&e.to, n16));
             mimp_add_position(run, s, table, frame * area + place, run->x + (token + rows) * run->stride);
-            mimp_add_metadata(run, s, frame, run->x + (token + rows) * run->stride);
+            mimp_add_unit_position(run, s, frame * area + place, run->x + (token + rows) * run->stride);
+            mimp_add_metadata(run, s, frame * area + place, run->x + (token + rows) * run->stride);
             if (rows == 0)
                 mimp_block_end(&e.to.block, mimp_min(tile, end - token));
             mimp_project_put(&e.to, rows, n16, rows + 1 == tile || token + rows + 1 == end);
@@ -4784,6 +5311,7 @@ typedef struct mimp_attention {
     float   *out;                   /* (windows * queries, heads * width) */
     float   *bias;                  /* (heads, 2 height - 1, 2 width - 1) of a window, and three for CLS; AXES: the two tables; or NULL */
     int32_t *offset;                /* [rows]: where a key's row of the bias lies, less its query's */
+    float   *units;                 /* hidden units of the MLP of DISTANCES */
     float   *axes;                  /* per head of the group: (windows * queries, key_height + key_width): what a query gives each row
                                        and column of keys */
     float   *turn_y, *turn_x, *turn_t;          /* (places along an axis, 2, head_dim): cosines, sines; NULL: none */
@@ -4819,7 +5347,7 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
     a->proj = mimp_matrix_of(run->model, s->tensor[2]);
     if (s->tensor[7])
         a->shortcut = mimp_matrix_of(run->model, s->tensor[7]);
-    a->bytes = a->qkv.type == MIM_Q8;
+    a->bytes = a->qkv.bytes;
     a->shape = mimp_windows_of(s, &run->grid);
     a->grid = run->grid;
     mimp_advance(run->model, s, &a->grid);
@@ -4870,6 +5398,8 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
     } else if (s->rule) {
         a->bias = mimp_floats(arena, (uint64_t)s->heads * mimp_bias_rows(a));
         a->offset = (int32_t *)mimp_take(arena, (uint64_t)a->rows * 4);
+        if (s->tensor[10])
+            a->units = mimp_floats(arena, run->model->tensors[s->tensor[10] - 1].columns);
     }
     if (s->tensor[4]) {
         a->turn_y = mimp_floats(arena, (uint64_t)run->grid.height * s->head_dim * 2);
@@ -4891,14 +5421,14 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
     stage = (rows + 15) / 16 * 16 * a->width * 4;
     if (s->thin == MIM_THIN_CONV)                    /* and what becomes of it */
         stage += (uint64_t)mimp_max(a->queries, a->keys) * a->width * 4;
-    stage += mimp_unpacked_bytes(&a->qkv);
+    stage += mimp_unpacked_bytes(kernels, &a->qkv);
     scores = (uint64_t)a->tile_rows * a->keys16 * (a->bytes ? 5 : 8);
     if (stage < scores)
         stage = scores;
-    if (stage < mimp_unpacked_bytes(&a->proj))
-        stage = mimp_unpacked_bytes(&a->proj);
-    if (s->tensor[7] && stage < mimp_unpacked_bytes(&a->shortcut))
-        stage = mimp_unpacked_bytes(&a->shortcut);
+    if (stage < mimp_unpacked_bytes(kernels, &a->proj))
+        stage = mimp_unpacked_bytes(kernels, &a->proj);
+    if (s->tensor[7] && stage < mimp_unpacked_bytes(kernels, &a->shortcut))
+        stage = mimp_unpacked_bytes(kernels, &a->shortcut);
     if (stage < mimp_rows_bytes(kernels, &a->qkv))
         stage = mimp_rows_bytes(kernels, &a->qkv);
     if (stage < mimp_rows_bytes(kernels, &a->proj))
@@ -4975,6 +5505,31 @@ static void mimp_axes_resize(const float *table, uint32_t stored, float *to, uin
 
 /* The table of relative positions for the window, and where each key lies in it. Distances are resized like
  * coordinates: the table is an image whose middle is distance 0. */
+/* The table of a window that is not the stored one, from its own distances. */
+static void mimp_distances_prepare(const mimp_attention *a)
+{
+    const mim_blob_step *s = a->step;
+    const mimp_kernels *kernels = a->crew.kernels;
+    const float *mlp = mimp_plain(a->run->model, s->tensor[10]), *inputs = mimp_plain(a->run->model, s->tensor[11]);
+    const uint32_t n = a->run->model->tensors[s->tensor[10] - 1].columns, stride = a->run->model->tensors[s->tensor[11] - 1].columns;
+    const uint32_t high = 2 * a->shape.height - 1, wide = 2 * a->shape.width - 1;
+    uint32_t y, x, d, head;
+    for (y = 0; y < high; y++)
+        for (x = 0; x < wide; x++) {
+            const float dy = inputs[(size_t)(a->shape.height - 1) * stride + y], dx = inputs[(size_t)(a->shape.width - 1) * stride + x];
+            for (d = 0; d < n; d++) {
+                const float unit = mlp[d] * dy + mlp[n + d] * dx + mlp[2 * (size_t)n + d];
+                a->units[d] = unit > 0 ? unit : 0;
+            }
+            for (head = 0; head < s->heads; head++) {
+                float pair[16] = { 0 }, sum;             /* of v and 0 the softmax is the sigmoid of v */
+                pair[0] = kernels->dot(a->units, mlp + (3 + (size_t)head) * n, n);
+                sum = kernels->softmax(pair, 2, 16, NULL, 0);
+                a->bias[((size_t)head * high + y) * wide + x] = 16.0f * pair[0] / sum;
+            }
+        }
+}
+
 static void mimp_bias_prepare(mimp_attention *a)
 {
     const mimp_run *run = a->run;
@@ -4984,14 +5539,17 @@ static void mimp_bias_prepare(mimp_attention *a)
     const uint32_t to_h = 2 * a->shape.height - 1, to_w = 2 * ww - 1, rows = mimp_bias_rows(a);
     const uint32_t stored = run->model->tensors[s->tensor[3] - 1].columns;
     const float *table = mimp_plain(run->model, s->tensor[3]);
-    const int geometric = s->rule == MIM_BIAS_GEOMETRIC && (from_h != to_h || from_w != to_w);
+    const int other = from_h != to_h || from_w != to_w, geometric = s->rule == MIM_BIAS_GEOMETRIC && other;
+    const int computed = s->rule == MIM_BIAS_DISTANCES && other;
     const double qy = geometric ? mimp_geometric_ratio(from_h, to_h) : 0, qx = geometric ? mimp_geometric_ratio(from_w, to_w) : 0;
     const uint32_t top = s->rule == MIM_BIAS_CROP ? (from_h - to_h) / 2 : 0, left = s->rule == MIM_BIAS_CROP ? (from_w - to_w) / 2 : 0;
     mim_blob_step rule;
     uint32_t head, y, x, i, j, t;
     MIM_MEMSET(&rule, 0, sizeof rule);
     rule.rule = MIM_POSITIONS_LINEAR;
-    for (y = 0; y < to_h; y++)
+    if (computed)
+        mimp_distances_prepare(a);
+    for (y = 0; y < to_h && !computed; y++)
         for (x = 0; x < to_w; x++) {
             const mimp_axis ay = geometric ? mimp_axis_geometric(y, from_h, to_h, qy)
                 : mimp_axis_of(&rule, y + top, from_h, to_h, from_h == to_h || s->rule == MIM_BIAS_CROP);
@@ -5134,7 +5692,7 @@ static float *mimp_thin_conv(const mimp_attention *a, uint32_t part, const float
     const uint32_t k = s->kernel_height, stride = part ? s->key_stride : s->stride_height;
     const uint32_t high = part ? a->key_height : a->grid.height, wide = part ? a->key_width : a->grid.width;
     const float *kernel = mimp_plain(a->run->model, s->tensor[8]) + (size_t)part * k * k * width;
-    const float *norm = mimp_plain(a->run->model, s->tensor[9]) + (size_t)part * 2 * width;
+    const float *norm = mimp_plain(a->run->model, s->tensor[9]) + (size_t)part * 2 * s->head_dim;
     float *row = to;
     uint32_t t, ky, kx;
     MIM_MEMCPY(to, x, (size_t)prefix * width * 4);
@@ -5182,7 +5740,7 @@ static void mimp_qk_norm(const mimp_attention *a, uint32_t head, uint32_t part, 
     uint32_t t, d;
     for (t = 0; t < rows; t++, x += width) {
         if (s->qk_norm == MIM_QK_LAYER_NORM)
-            a->crew.kernels->norm(x, x, table + (size_t)part * 2 * width, s->head_dim, s->eps);
+            a->crew.kernels->norm(x, x, table + (size_t)part * 2 * s->head_dim, s->head_dim, s->eps);
         else {
             const float length = mimp_sqrt(a->crew.kernels->dot(x, x, width));
             const float factor = (part ? 1.0f : table[a->first + head]) / (length > 1e-12f ? length : 1e-12f);
@@ -5288,7 +5846,7 @@ static void mimp_attention_part(const mimp_attention *a, uint32_t head, uint32_t
     const mimp_kernels *kernels = a->crew.kernels;
     const uint32_t width = a->width, panels = width / 16, rows = a->windows * a->rows, conv = a->step->thin == MIM_THIN_CONV;
     const uint32_t panel = ((a->first + head) * 3 + part) * panels;
-    float *stage = scratch + mimp_unpacked_bytes(&a->qkv) / 4, *x = stage;
+    float *stage = scratch + mimp_unpacked_bytes(kernels, &a->qkv) / 4, *x = stage;
     uint32_t p, t;
     if (part == 2 && !conv) {
         for (p = 0; p < panels; p++) {
@@ -5357,6 +5915,7 @@ static void mimp_attention_tile(const mimp_attention *a, uint32_t head, uint32_t
     const size_t stride = (size_t)a->step->heads * width;
     float *out = a->out + ((size_t)window * a->queries + first) * stride + (size_t)(a->first + head) * width;
     float factor[MIMP_MAX_ROWS];
+    mimp_operand w;
     mimp_epilogue e;
     uint32_t r;
     MIM_MEMSET(&e, 0, sizeof e);
@@ -5370,7 +5929,8 @@ static void mimp_attention_tile(const mimp_attention *a, uint32_t head, uint32_t
     e.add = a->bias || a->region;
     for (r = 0; e.add && r < valid; r++)
         mimp_bias_row(a, head, window, first + r, scores + (size_t)r * k16);
-    mimp_tile_panels(kernels, mimp_kind(a->bytes, a->step->key_max, 255), q, rows, valid, k, width, k16 / 16, scores, k16, e);
+    w = mimp_operand_of(k, width, k16 / 16, a->bytes ? mimp_bytes_kind(a->step->key_max, 255) : MIMP_FLOATS);
+    mimp_tile_panels(kernels, q, rows, valid, &w, scores, k16, e);
     for (r = 0; r < valid; r++) {
         float *row = scores + (size_t)r * k16;
         const float sum = kernels->softmax(row, a->keys, k16, a->bytes ? p + 4 * r : NULL, 4 * rows);
@@ -5385,7 +5945,8 @@ static void mimp_attention_tile(const mimp_attention *a, uint32_t head, uint32_t
     e.factor = factor;
     e.scale = a->bytes ? a->v_scale + at * width : NULL;
     e.add = a->step->flags & MIM_STEP_ADD_QUERY;
-    mimp_tile_panels(kernels, mimp_kind(a->bytes, a->step->value_max, 255), p, rows, valid, v, k16, width / 16, out, stride, e);
+    w = mimp_operand_of(v, k16, width / 16, a->bytes ? mimp_bytes_kind(a->step->value_max, 255) : MIMP_FLOATS);
+    mimp_tile_panels(kernels, p, rows, valid, &w, out, stride, e);
 }
 
 static void mimp_attention_tiles(void *arg, uint32_t index)
@@ -5411,11 +5972,12 @@ static void mimp_shortcut_run(const mimp_attention *a, const uint16_t *where)
     const uint32_t kh = max || sh == 1 ? sh : sh + 1, kw = max || sw == 1 ? sw : sw + 1;        /* of the cells */
     const uint32_t ph = max ? 0 : kh / 2, pw = max ? 0 : kw / 2, dim = a->grid.dim, tile = mimp_tile_of(run);
     const size_t stride = mimp_up(dim, 16);
-    const uint32_t rows = s->tensor[7] ? a->windows * a->rows : run->tokens;
+    const uint32_t rows = s->tensor[7] ? a->windows * a->rows : run->tokens, wide = s->tensor[7] ? dim : run->dim;
+    const float share = 1.0f / (float)(sh * sw);
     uint32_t first, r, d, t;
     MIM_MEMSET(a->y, 0, a->after * stride * 4);
     for (t = prefix; t < a->after; t++)
-        for (d = 0; d < dim; d++)
+        for (d = 0; d < wide; d++)
             a->y[t * stride + d] = -3.4e38f;
     for (first = 0; first < rows; first += tile) {
         const uint32_t n = mimp_min(tile, rows - first);
@@ -5445,8 +6007,10 @@ static void mimp_shortcut_run(const mimp_attention *a, const uint16_t *where)
                 for (ox = x < kw ? 0 : (x - kw) / sw + 1; ox <= x / sw && ox < a->grid.width; ox++) {
                     const uint32_t cell = (frame * a->grid.height + oy) * a->grid.width + ox;
                     float *to = a->y + (prefix + (max ? where[cell] : cell)) * stride;
-                    for (d = 0; d < dim; d++)
+                    for (d = 0; d < wide; d++)
                         to[d] = from[d] > to[d] ? from[d] : to[d];
+                    for (; d < dim; d++)                 /* twice as wide: the mean */
+                        to[d] += from[d - wide] * share;
                 }
         }
     }
@@ -5530,12 +6094,13 @@ static void mimp_attention_run(mimp_run *run, const mim_blob_step *s)
 
 typedef struct mimp_mlp {
     mimp_crew crew;
-    mimp_matrix fc1, fc2;
+    mimp_matrix fc1, fc2, shortcut;
     mimp_block block, hidden_block;
     uint32_t stored;                /* tokens whose hidden layer is kept: a tile's; with a convolution all */
     float *hidden;                  /* (stored, fc1.n) */
     float *mixed;                   /* (tile, fc1.n): after the convolution */
     float *raw;                     /* (tile, dim): on its way to a norm */
+    float *y;                       /* (tokens, dim afterwards): the shortcut; NULL: x stays where it is */
 } mimp_mlp;
 
 static void mimp_mlp_memory(mimp_mlp *m, mimp_run *run, const mim_blob_step *s)
@@ -5556,10 +6121,16 @@ static void mimp_mlp_memory(mimp_mlp *m, mimp_run *run, const mim_blob_step *s)
         m->raw = mimp_floats(&run->arena, (uint64_t)tile * m->fc2.n);
     if ((s->flags & MIM_STEP_GATED || s->tensor[3] || s->tensor[4]) && scratch < mimp_rows_bytes(run->s->kernels, &m->fc2))
         scratch = mimp_rows_bytes(run->s->kernels, &m->fc2);
-    if (scratch < mimp_unpacked_bytes(&m->fc1))
-        scratch = mimp_unpacked_bytes(&m->fc1);
-    if (scratch < mimp_unpacked_bytes(&m->fc2))
-        scratch = mimp_unpacked_bytes(&m->fc2);
+    if (scratch < mimp_unpacked_bytes(run->s->kernels, &m->fc1))
+        scratch = mimp_unpacked_bytes(run->s->kernels, &m->fc1);
+    if (scratch < mimp_unpacked_bytes(run->s->kernels, &m->fc2))
+        scratch = mimp_unpacked_bytes(run->s->kernels, &m->fc2);
+    if (s->tensor[5]) {
+        m->shortcut = mimp_matrix_of(run->model, s->tensor[5]);
+        m->y = mimp_floats(&run->arena, (uint64_t)run->tokens * m->shortcut.n);
+        if (scratch < mimp_unpacked_bytes(run->s->kernels, &m->shortcut))
+            scratch = mimp_unpacked_bytes(run->s->kernels, &m->shortcut);
+    }
     mimp_crew_memory(&m->crew, &run->arena, run->s, scratch);
 }
 
@@ -5609,6 +6180,8 @@ static void mimp_mlp_run(mimp_run *run, const mim_blob_step *s)
                 mimp_pack(mimp_pack_of(&m.crew, &m.block, x, run->stride, rows, run->dim, norm, s->eps));
                 mimp_linear(&m.crew, &m.fc1, &m.block, rows, to, m.fc1.n, gate || m.mixed ? 0 : s->activation, 0);
             }
+            if (m.y)
+                mimp_linear(&m.crew, &m.shortcut, &m.block, rows, m.y + first * (size_t)m.shortcut.n, m.shortcut.n, 0, 0);
             if (pass < passes)
                 continue;
             for (r = 0; m.mixed && r < rows; r++)
@@ -5618,9 +6191,15 @@ static void mimp_mlp_run(mimp_run *run, const mim_blob_step *s)
             mimp_pack(pack);
             if (post)
                 mimp_post_norm(&m.crew, run, s, &m.fc2, &m.hidden_block, rows, x, m.raw);
+            else if (m.y)
+                mimp_linear(&m.crew, &m.fc2, &m.hidden_block, rows, m.y + first * (size_t)m.shortcut.n, m.shortcut.n, 0, 1);
             else
                 mimp_linear(&m.crew, &m.fc2, &m.hidden_block, rows, x, run->stride, 0, 1);
         }
+    if (m.y) {
+        mimp_follow(run, s);
+        MIM_MEMCPY(run->x, m.y, run->tokens * run->stride * 4);
+    }
 }
 
 /* ---- norm, pool and head ---- */
@@ -5670,7 +6249,7 @@ static void mimp_head_memory(mimp_head *e, mimp_run *run, const mim_blob_step *s
     e->block = mimp_block_memory(&run->arena, run->s->kernels, &e->matrix, 1);
     e->logits = mimp_floats(&run->arena, e->matrix.n);
     mimp_crew_memory(&e->crew, &run->arena, run->s,
-                     row > mimp_unpacked_bytes(&e->matrix) ? row : mimp_unpacked_bytes(&e->matrix));
+                     row > mimp_unpacked_bytes(run->s->kernels, &e->matrix) ? row : mimp_unpacked_bytes(run->s->kernels, &e->matrix));
 }
 
 static void mimp_head_run(mimp_run *run, const mim_blob_step *s)
@@ -5700,8 +6279,8 @@ static void mimp_unmask_memory(mimp_unmask *e, mimp_run *run, const mim_blob_ste
     e->matrix = mimp_matrix_of(run->model, s->tensor[0]);
     e->block = mimp_block_memory(&run->arena, run->s->kernels, &e->matrix, tile);
     e->tile = mimp_floats(&run->arena, (uint64_t)tile * e->matrix.n);
-    if (scratch < mimp_unpacked_bytes(&e->matrix))
-        scratch = mimp_unpacked_bytes(&e->matrix);
+    if (scratch < mimp_unpacked_bytes(run->s->kernels, &e->matrix))
+        scratch = mimp_unpacked_bytes(run->s->kernels, &e->matrix);
     mimp_crew_memory(&e->crew, &run->arena, run->s, scratch);
 }
 

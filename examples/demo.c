@@ -269,7 +269,8 @@ int main(int argc, char **argv)
     if (status != MIM_OK) return fail("%s: %s", argv[1], mim_status_string(status));
     status = mim_open(&model, blob, bytes);
     int failed = status != MIM_OK ? fail("%s: %s", argv[1], mim_status_string(status))
-               : model.header->channels != 3 ? fail("%s: the demo needs a model of three channels", argv[1])
+               : model.header->channels != 3 || model.header->frames > 1 || model.header->groups > 1 || model.header->coordinates
+               ? fail("%s: the demo needs a model of single pictures of three channels", argv[1])
                : show_features(&model, argv[2], features);
     if (!failed && model.header->decoder_step < model.header->step_count) failed = show_reconstruction(&model, argv[2], reconstruction);
     mim_unload(blob);

@@ -3,7 +3,7 @@
 #define BLOB_BUILDER_H
 
 typedef struct spec {
-    uint32_t type;                              /* MIM_F32, MIM_F16, MIM_Q8 */
+    uint32_t type;                              /* MIM_F32, MIM_F16, MIM_Q8, MIM_Q4 (then a third of the matrices are q8) */
     uint32_t channels, patch_height, patch_width, grid_height, grid_width;
     uint32_t dim, blocks, heads, head_dim, hidden, cls, registers;
     uint32_t positions, stored_height, stored_width;
@@ -51,6 +51,8 @@ static inline uint16_t builder_plain(builder *b, uint32_t rows, uint32_t columns
 static inline uint16_t builder_matrix(builder *b, uint32_t type, uint32_t rows, uint32_t columns, uint32_t row_head)
 {
     mim_blob_tensor *t = &b->tensor[b->tensors];
+    if (type == MIM_Q4 && b->tensors % 3 == 2)
+        type = MIM_Q8;
     b->row_head[b->tensors] = row_head;
     b->tensors++;
     t->rows = rows;
@@ -58,7 +60,8 @@ static inline uint16_t builder_matrix(builder *b, uint32_t type, uint32_t rows, 
     t->type = (uint8_t)type;
     t->layout = MIM_PANEL16;
     t->weight_max = type == MIM_Q8 ? (uint8_t)b->model->weight_max : 0;
-    t->input_max = type == MIM_Q8 ? (uint8_t)b->model->input_max : 0;
+    t->input_max = type >= MIM_Q8 ? (uint8_t)b->model->input_max : 0;
+    t->group = type == MIM_Q4 ? (uint8_t)(32u << (b->tensors + b->model->seed) % 3) : 0;
     return (uint16_t)b->tensors;
 }
 
@@ -112,8 +115,8 @@ static inline void builder_blocks(builder *b, uint32_t blocks, uint32_t dim, uin
         s->heads = heads;
         s->head_dim = head_dim;
         s->scale = 1.0f / sqrtf((float)head_dim);
-        s->key_max = type == MIM_Q8 ? (uint8_t)b->model->key_max : 0;
-        s->value_max = type == MIM_Q8 ? (uint8_t)b->model->value_max : 0;
+        s->key_max = type >= MIM_Q8 ? (uint8_t)b->model->key_max : 0;
+        s->value_max = type >= MIM_Q8 ? (uint8_t)b->model->value_max : 0;
         if (tap)
             builder_attention_extras(b, s);
         s = builder_step(b, MIM_STEP_MLP);
@@ -135,7 +138,7 @@ static inline void builder_fill_plain(uint8_t *at, const mim_blob_tensor *t, int
     for (i = 0; i < n; i++) {
         const float x = use == BUILDER_NORM ? (i < t->columns) + uniform(-0.2f, 0.2f)
             : use == BUILDER_ROTARY && i >= t->columns ? (float)between(0, 3)
-            : use == BUILDER_METADATA && i < t->columns ? (float)between(0, 2) : uniform(-0.5f, 0.5f);
+            : use == BUILDER_METADATA && i / t->columns % 5 == 0 ? (float)between(0, 4) - 2 : uniform(-0.5f, 0.5f);
         memcpy(at + (size_t)i * 4, &x, 4);
     }
 }
@@ -143,34 +146,48 @@ static inline void builder_fill_plain(uint8_t *at, const mim_blob_tensor *t, int
 static inline void builder_fill_matrix(uint8_t *at, const mim_blob_tensor *t, uint32_t row_head)
 {
     const uint32_t n = builder_up(t->rows, 16), k = builder_up(t->columns, 32);
-    const size_t size = t->type == MIM_F32 ? 4 : t->type == MIM_F16 ? 2 : 1;
+    const uint32_t groups = t->type == MIM_Q4 ? (k + t->group - 1) / t->group : 0;
+    const size_t panel_bytes = t->type == MIM_F32 ? (size_t)k * 64 : t->type == MIM_F16 ? (size_t)k * 32
+        : t->type == MIM_Q8 ? (size_t)k * 16 : (size_t)k * 8 + groups * 8;
     const float spread = 1.7f / sqrtf((float)t->columns);
-    uint8_t *scales = at + (size_t)n * k * size, *sums = scales + (size_t)n * 4;
+    uint8_t *scales = at + n / 16 * panel_bytes, *sums = scales + (size_t)n * 4;
     uint8_t *biases = t->type == MIM_F32 ? scales : t->type == MIM_F16 ? sums : sums + (size_t)n * 4;
     uint32_t row, c;
+    if (t->type == MIM_Q4)                      /* what is padded is a weight of 0, which is stored as 8 */
+        for (row = 0; row < n / 16; row++)
+            memset(at + row * panel_bytes, 0x88, (size_t)k * 8);
     for (row = 0; row < t->rows; row++) {
         const int live = !row_head || row % builder_up(row_head, 16) < row_head;
         const float scale = t->type == MIM_F16 ? uniform(0.5f, 2.0f) : spread / 127 * uniform(0.5f, 2.0f);
         const float bias = live ? uniform(-0.1f, 0.1f) : 0;
         int32_t sum = 0;
         for (c = 0; c < t->columns; c++) {
-            const size_t panel = (size_t)(row / 16) * k * 16, cell = panel + (size_t)c * 16 + row % 16;
+            uint8_t *panel = at + row / 16 * panel_bytes;
+            const size_t cell = (size_t)c * 16 + row % 16;
             float x = uniform(-spread, spread);
             uint16_t half = builder_half(x);
-            int32_t q = (int32_t)between(0, 2u * t->weight_max) - t->weight_max;
+            int32_t q = (int32_t)between(0, t->type == MIM_Q4 ? 15 : 2u * t->weight_max) - (t->type == MIM_Q4 ? 8 : t->weight_max);
             if (!live)
                 x = 0, half = 0, q = 0;
-            sum += q;
             if (t->type == MIM_F32)
-                memcpy(at + cell * 4, &x, 4);
+                memcpy(panel + cell * 4, &x, 4);
             else if (t->type == MIM_F16)
-                memcpy(at + cell * 2, &half, 2);
-            else
-                at[panel + (size_t)(c / 4) * 64 + row % 16 * 4 + c % 4] = (uint8_t)q;
+                memcpy(panel + cell * 2, &half, 2);
+            else if (t->type == MIM_Q8)
+                panel[(size_t)(c / 4) * 64 + row % 16 * 4 + c % 4] = (uint8_t)q;
+            else {
+                uint8_t *byte = panel + (size_t)(c / 8) * 64 + row % 16 * 4 + c % 4;
+                uint8_t *multiplier = panel + (size_t)k * 8 + c / t->group * 8 + row % 8;
+                if (c % t->group == 0)
+                    *multiplier |= (uint8_t)(between(0, 15) << (row & 8 ? 4 : 0));
+                *byte = (uint8_t)((*byte & (c & 4 ? 0x0f : 0xf0)) | (q + 8) << (c & 4 ? 4 : 0));
+                q *= *multiplier >> (row & 8 ? 4 : 0) & 15;
+            }
+            sum += q;
         }
         if (t->type != MIM_F32)
             memcpy(scales + (size_t)row * 4, &scale, 4);
-        if (t->type == MIM_Q8)
+        if (t->type >= MIM_Q8)
             memcpy(sums + (size_t)row * 4, &sum, 4);
         memcpy(biases + (size_t)row * 4, &bias, 4);
     }
@@ -274,7 +291,7 @@ static inline uint8_t *blob_build(const spec *p, size_t *bytes)
     s = builder_step(&b, MIM_STEP_EMBED);
     s->kernel_height = (uint16_t)p->patch_height;
     s->kernel_width = (uint16_t)p->patch_width;
-    s->tensor[0] = builder_matrix(&b, p->type == MIM_Q8 ? (uint32_t)MIM_F16 : p->type, p->dim, pixels, 0);
+    s->tensor[0] = builder_matrix(&b, p->type >= MIM_Q8 ? (uint32_t)MIM_F16 : p->type, p->dim, pixels, 0);
     if (prefix)
         s->tensor[1] = builder_plain(&b, prefix, p->dim);
     if (p->positions)
@@ -380,7 +397,7 @@ enum { GRID_SWIN, GRID_HIERA, GRID_VITDET, GRID_MVIT, GRID_CONVMAE, GRID_VIDEO, 
 
 static inline mim_blob_step *grid_attention(builder *b, uint32_t dim, uint32_t to, uint32_t heads, uint32_t head_dim)
 {
-    const int q8 = b->model->type == MIM_Q8;
+    const int q8 = b->model->type >= MIM_Q8;
     mim_blob_step *s = builder_step(b, MIM_STEP_ATTENTION);
     s->flags = between(0, 1) && dim == to ? MIM_STEP_POST_NORM : 0;
     s->tensor[0] = builder_plain(b, 2, s->flags ? to : dim);
@@ -393,7 +410,7 @@ static inline mim_blob_step *grid_attention(builder *b, uint32_t dim, uint32_t t
     s->value_max = q8 ? (uint8_t)b->model->value_max : 0;
     s->qk_norm = (uint8_t)between(MIM_QK_NONE, MIM_QK_UNIT);
     if (s->qk_norm)
-        s->tensor[6] = s->qk_norm == MIM_QK_UNIT ? builder_plain(b, 1, heads) : builder_plain(b, 4, builder_up(head_dim, 16));
+        s->tensor[6] = s->qk_norm == MIM_QK_UNIT ? builder_plain(b, 1, heads) : builder_plain(b, 4, head_dim);
     if (s->qk_norm == MIM_QK_UNIT)
         s->scale = 0;
     if (dim != to)
@@ -462,7 +479,7 @@ static inline uint8_t *blob_grid(uint32_t kind, uint32_t type, size_t *bytes)
 {
     spec p = spec_small(type);
     const uint32_t dim = between(8, 40), heads = between(1, 3), head_dim = between(1, 12) * 2, wide = between(8, 40), h2 = between(1, 3);
-    uint32_t at = dim, joined = 0, normed, i;
+    uint32_t at = dim, joined = 0, normed, i, width[3];
     mim_blob_header h;
     mim_blob_step *s;
     builder b;
@@ -501,14 +518,14 @@ static inline uint8_t *blob_grid(uint32_t kind, uint32_t type, size_t *bytes)
         s->kernel_width = (uint16_t)(p.patch_width + 2 * s->padding_width - (s->padding_width && p.patch_width > 1));
     }
     if (kind != GRID_TOKENS)
-        s->tensor[0] = builder_matrix(&b, type == MIM_Q8 ? (uint32_t)MIM_F16 : type, h.groups > 1 ? h.groups * builder_up(dim, 16) : dim,
+        s->tensor[0] = builder_matrix(&b, type >= MIM_Q8 ? (uint32_t)MIM_F16 : type, h.groups > 1 ? h.groups * builder_up(dim, 16) : dim,
                                       p.channels * h.patch_frames * s->kernel_height * s->kernel_width, 0);
     else
         s->tensor[5] = builder_plain(&b, between(1, 5), dim);
     if (p.cls)
         s->tensor[1] = builder_plain(&b, 1, dim);
     if (kind != GRID_TOKENS && between(0, 1)) {
-        s->rule = kind == GRID_VIDEO ? MIM_POSITIONS_FIXED : between(MIM_POSITIONS_FIXED, MIM_POSITIONS_CORNERS);
+        s->rule = kind == GRID_VIDEO ? (uint32_t)MIM_POSITIONS_FIXED : between(MIM_POSITIONS_FIXED, MIM_POSITIONS_CORNERS);
         s->stored_frames = between(0, 1) ? 1 : h.frames / h.patch_frames * h.groups;
         s->stored_height = s->rule == MIM_POSITIONS_FIXED ? p.grid_height : between(1, 6);
         s->stored_width = s->rule == MIM_POSITIONS_FIXED ? p.grid_width : between(1, 6);
@@ -520,14 +537,21 @@ static inline uint8_t *blob_grid(uint32_t kind, uint32_t type, size_t *bytes)
         s->activation = between(0, MIM_SILU);
     }
     if (h.coordinates)
-        s->tensor[4] = builder_plain(&b, 5, dim);
+        s->tensor[4] = builder_plain(&b, 5 * between(1, 2), dim);
+    if (kind == GRID_HIERA && between(0, 1))
+        s->tensor[6] = builder_plain(&b, h.unit_height * h.unit_width, dim);
     switch (kind) {
     case GRID_SWIN:
         for (i = 0; i < 3; i++) {
             const uint32_t window = between(MIM_WINDOW_FIXED, MIM_WINDOW_SQUARE), wh = between(1, 5), ww = between(1, 5);
             s = grid_attention(&b, at, at, heads, head_dim);
             grid_window(s, window, wh, ww, between(0, 1) != 0);
-            if (between(0, 2))
+            if (between(0, 2) == 0) {                        /* of a smaller window, and what makes those of others */
+                const uint32_t side = wh > ww ? wh : ww;
+                grid_table(&b, s, MIM_BIAS_DISTANCES, between(1, wh), between(1, ww), 0);
+                s->tensor[10] = builder_plain(&b, 3 + heads, 16 * between(1, 3));
+                s->tensor[11] = builder_plain(&b, side, 2 * side - 1);
+            } else if (between(0, 2))
                 grid_table(&b, s, window == MIM_WINDOW_FIXED ? MIM_BIAS_FIXED : between(0, 1) ? MIM_BIAS_LINEAR : MIM_BIAS_GEOMETRIC, wh, ww, 0);
             grid_mlp(&b, at, 0);
             if (i < 2) {
@@ -537,19 +561,24 @@ static inline uint8_t *blob_grid(uint32_t kind, uint32_t type, size_t *bytes)
         }
         break;
     case GRID_HIERA:
+        width[0] = at;
+        for (i = 1; i < 3; i++)
+            width[i] = between(0, 1) ? 2 * width[i - 1] : wide + i;
         for (i = 0; i < 3; i++) {
-            s = grid_attention(&b, at, i ? wide + i : at, heads, head_dim);
+            s = grid_attention(&b, at, width[i], heads, head_dim);
+            if (i && width[i] == 2 * at && between(0, 1))    /* the largest and the mean of each cell */
+                s->tensor[7] = 0;
             if (i < 2)
                 grid_window(s, MIM_WINDOW_FIXED, i ? 4 : 4, 4, 0);
             if (i) {
                 s->thin = MIM_THIN_MAX;
                 s->kernel_height = s->kernel_width = s->stride_height = s->stride_width = 2;
                 s->flags = 0;
-                at = wide + i;
+                at = width[i];
             }
             grid_mlp(&b, at, 0);
             if (i < 2 && between(0, 1))
-                grid_conv(&b, at, wide + 2, i ? 2 : 4, i ? 2 : 4, 0)->flags = MIM_STEP_BRANCH;
+                grid_conv(&b, at, width[2], i ? 2 : 4, i ? 2 : 4, 0)->flags = MIM_STEP_BRANCH;
         }
         break;
     case GRID_VITDET:
@@ -576,9 +605,17 @@ static inline uint8_t *blob_grid(uint32_t kind, uint32_t type, size_t *bytes)
             if (between(0, 1))
                 grid_table(&b, s, MIM_BIAS_AXES, between(1, 6), between(1, 6), 0);
             s->tensor[8] = builder_plain(&b, 27, builder_up(head_dim, 16));
-            s->tensor[9] = builder_plain(&b, 6, builder_up(head_dim, 16));
+            s->tensor[9] = builder_plain(&b, 6, head_dim);
             at = i ? wide + i : at;
-            grid_mlp(&b, at, 0);
+            s = grid_mlp(&b, at, 0);
+            if (between(0, 2) == 0) {                        /* another width beside a shortcut */
+                const uint32_t to = between(8, 40), hidden = between(8, 50);
+                s->flags = MIM_STEP_TAP;
+                s->tensor[1] = builder_matrix(&b, type, hidden, at, 0);
+                s->tensor[2] = builder_matrix(&b, type, to, hidden, 0);
+                s->tensor[5] = builder_matrix(&b, type, to, at, 0);
+                at = to;
+            }
         }
         break;
     case GRID_CONVMAE:

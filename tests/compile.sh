@@ -38,8 +38,8 @@ extern "C"
 const char *text(void);
 int main(void)
 {
-    mim_session_desc desc = { 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL };
-    mim_model model = { NULL, NULL, NULL, 0, NULL };
+    static mim_session_desc desc;
+    static mim_model model;
     mim_memory need;
     return !(mim_plan(&model, &desc, &need) == MIM_ERR_ARGUMENT && text() && mim_cpu_name(MIM_CPU_SCALAR));
 }
@@ -133,13 +133,64 @@ for cc; do
         run "$work/two"
     fi
     end
-    begin "$cc: without stdio, x86, AVX-512, NEON, string.h"
-    for macro in -DMIM_NO_STDIO -DMIM_NO_FLOAT -DMIM_NO_X86 -DMIM_NO_AVX512 -DMIM_NO_NEON \
+    begin "$cc: without stdio, x86, AVX-512, NEON, 4 bits, string.h"
+    for macro in -DMIM_NO_STDIO -DMIM_NO_FLOAT -DMIM_NO_X86 -DMIM_NO_AVX512 -DMIM_NO_NEON -DMIM_NO_Q4 \
         "-DMIM_MEMCPY=__builtin_memcpy -DMIM_MEMSET=__builtin_memset -DMIM_MEMCMP=__builtin_memcmp"; do
         run "$cc" -x $x -std=$std $WARN $macro -I"$here/.." -fsyntax-only "$work/impl.c"
     done
     end
 done
+
+cat >"$work/no_q4.c" <<'END'
+#define MIM_IMPLEMENTATION
+#include "mim.h"
+#include "tests/check.h"
+#include "tests/blob_builder.h"
+int main(void)
+{
+    uint32_t type;
+    for (type = MIM_F32; type <= MIM_Q4; type++) {
+        const spec p = spec_small(type);
+        size_t bytes;
+        uint8_t *blob = blob_build(&p, &bytes);
+        mim_model model;
+        const mim_status status = mim_open(&model, blob, bytes);
+        if (status != (type == MIM_Q4 ? MIM_ERR_UNSUPPORTED : MIM_OK) || (status && !strstr(model.fault, "MIM_NO_Q4")))
+            return 1;
+        free(blob);
+    }
+    return 0;
+}
+END
+begin "MIM_NO_Q4 refuses 4-bit blobs by name"
+cc=$1
+if need "$cc" "MIM_NO_Q4 refuses 4-bit blobs by name"; then
+    run "$cc" -std=c99 -D_DEFAULT_SOURCE -O1 -DMIM_NO_Q4 -I"$here/.." "$work/no_q4.c" -o "$work/no_q4" -lm
+    run "$work/no_q4"
+    end
+fi
+
+# Machines of which this one only has the compiler, with the macros that matter there.
+while read -r macros machine; do
+    need "${machine%% *}" "$machine" || continue
+    if ! echo '#include <stdio.h>' | $machine -E - >/dev/null 2>&1; then
+        echo "skip $machine: its C library is missing"
+        continue
+    fi
+    begin "$machine: without a warning, and without each of its instruction sets"
+    for macro in "" $(echo "$macros" | tr , ' '); do
+        run $machine -std=c99 $WARN ${macro:+-D$macro} -I"$here/.." -fsyntax-only "$work/impl.c"
+    done
+    end
+done <<'END'
+MIM_NO_NEON,MIM_NO_DOTPROD,MIM_NO_I8MM aarch64-linux-gnu-gcc
+MIM_NO_NEON,MIM_NO_DOTPROD,MIM_NO_I8MM clang --target=aarch64-linux-gnu
+MIM_NO_NEON,MIM_NO_DOTPROD,MIM_NO_I8MM clang-19 --target=aarch64-linux-gnu
+MIM_NO_NEON arm-linux-gnueabihf-gcc -march=armv7-a -mfpu=neon
+MIM_NO_STDIO riscv64-linux-gnu-gcc
+MIM_NO_RVV clang-19 --target=riscv64-linux-gnu -march=rv64gcv
+MIM_NO_SIMD128 clang-19 --target=wasm32-wasi -msimd128
+END
 
 begin "misuse is refused by name"
 cc=$1

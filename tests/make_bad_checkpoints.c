@@ -480,6 +480,8 @@ static void bad_value(const char *file, const char *name, const char *dtype, lon
     free(values);
 }
 
+#include "bad_containers.h"
+
 static void make_bad_containers(void)
 {
     bad_bytes("empty", "", 0, "empty");
@@ -495,9 +497,9 @@ static void make_bad_containers(void)
     bad_length("cut-in-data", -2000, "truncated or damaged");
     bad_length("cut-last-byte", -1, "truncated or damaged");
     bad_length("one-byte-more", 1 << 20, "the tensors end at");
-    bad_bytes("zip", "PK\3\4\x14\0\0\x08\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 30, "zip archive");
-    bad_bytes("pickle", "\x80\2\x8a\nl\xfc\x9c\x46\xf9 j\xa8P\x19.\x80\2M\xe9\3.", 22, "pickle");
-    bad_bytes("gguf", "GGUF\3\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 20, "GGUF");
+    bad_bytes("zip", "PK\3\4\x14\0\0\x08\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 30, "without a directory at its end");
+    bad_bytes("pickle", "\x80\2\x8a\nl\xfc\x9c\x46\xf9 j\xa8P\x19.\x80\2M\xe9\3.", 21, "its pickle does not end");
+    bad_bytes("gguf", "GGUF\3\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 20, "its header does not end");
     bad_bytes("blob", MIM_BLOB_MAGIC "\1\0\0\0\0\2\0\0", 16, "mim blob already");
     bad_bytes("page", "<!DOCTYPE html><html></html>", 28, "web page");
     bad_bytes("lfs", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n", 56, "git-lfs");
@@ -709,7 +711,7 @@ static void make_bad_models(void)
     bad_value("float8-weights", "norm.weight", "F8_E4M3", 0, 1, "weights must be");
 
     bad_shape("patch-rank-2", "patch_embed.proj.weight", 2, DIM, 12, 0, 0, 0, "[dim, channels, height, width] was expected");
-    bad_shape("patch-rank-5", "patch_embed.proj.weight", 5, DIM, 3, 1, 2, 2, "video");
+    bad_shape("patch-rank-5", "patch_embed.proj.weight", 5, DIM, 3, 1, 2, 2, "multiple of 16");
     bad_shape("patch-rank-0", "patch_embed.proj.weight", 0, 0, 0, 0, 0, 0, "was expected");
     bad_shape("channels-17", "patch_embed.proj.weight", 4, DIM, 17, 2, 2, 0, "number of channels is 17");
     bad_shape("channels-0", "patch_embed.proj.weight", 4, DIM, 0, 2, 2, 0, "number of channels is 0");
@@ -800,13 +802,13 @@ static void make_bad_models(void)
         snprintf(name, sizeof name, "blocks.%d.attn.q_norm.weight", i);
         add(name, "x", 0, 1, HEAD);
     }
-    bad_items("query-norm", "blocks.*.attn.q_norm.weight (2) (norm of queries and keys)");
+    bad_items("query-norm", "blocks.0.attn.q_norm.weight' is only half of a norm: RMS norm");
     base(NULL);
     add("blocks.0.attn.relative_position_bias_table", "x", 0, 2, 25, HEADS);
     bad_items("relative-bias", "only some of its encoder blocks have a relative position bias");
     base(NULL);
-    add("patch_embed.norm.weight", "x", 0, 1, DIM);
-    bad_items("stranger", "cannot use: patch_embed.norm.weight");
+    add("patch_embed.bn.weight", "x", 0, 1, DIM);
+    bad_items("stranger", "cannot use: patch_embed.bn.weight");
     base(NULL);
     add("register_tokens", "x", 0, 3, 1, 100, DIM);
     bad_items("registers-100", "100 registers are more");
@@ -891,20 +893,23 @@ static void check_tensor(const mim_blob_step *s, int slot, const char *name, uin
     const mim_blob_tensor *t = &tensors[s->tensor[slot] - 1];
     uint32_t n = (rows + 15) / 16 * 16, k = (columns + 31) / 32 * 32;
     const uint8_t *data = blob + t->at;
-    uint32_t type = !matrix ? MIM_F32 : h->type == MIM_Q8 && s->kind == MIM_STEP_EMBED ? MIM_F16 : h->type;
+    uint32_t type = !matrix ? MIM_F32 : h->type >= MIM_Q8 && s->kind == MIM_STEP_EMBED ? MIM_F16
+        : h->type == MIM_Q4 && h->depth >= 4 && s - steps < 3 ? MIM_Q8 : h->type;     /* q4: the first of many blocks is q8 */
+    size_t panel_bytes = type == MIM_F32 ? k * 64 : type == MIM_F16 ? k * 32 : type == MIM_Q8 ? k * 16
+        : k * 8 + (t->group ? (k + t->group - 1) / t->group : 0) * 8;
     used_tensors++;
     if (t->rows != rows || t->columns != columns || t->layout != (matrix ? MIM_PANEL16 : MIM_PLAIN) || t->type != type)
         wrong(name, t->rows, t->columns, t->type, type);
     for (uint32_t r = 0; r < (matrix ? n : rows); r++) {
-        double largest = 0;
+        double largest = 0, error = 0, power = 0;
         int32_t total = 0, sum = 0;
         float scale = 1, bias = 0, value;
-        const uint8_t *tail = data + (size_t)n * k * (type == MIM_F32 ? 4 : type == MIM_F16 ? 2 : 1);
+        const uint8_t *tail = data + (matrix ? n / 16 * panel_bytes : 0);
         if (matrix && type != MIM_F32) {
             memcpy(&scale, tail + 4 * r, 4);
             tail += 4 * n;
         }
-        if (matrix && type == MIM_Q8) {
+        if (matrix && type >= MIM_Q8) {
             memcpy(&sum, tail + 4 * r, 4);
             tail += 4 * n;
         }
@@ -923,6 +928,15 @@ static void check_tensor(const mim_blob_step *s, int slot, const char *name, uin
                 memcpy(&bits, data + (((size_t)(r / 16) * k + c) * 16 + r % 16) * 2, 2);
                 value = half(bits) * scale;
                 tolerance = fabs(want) / 2048;
+            } else if (type == MIM_Q4) {
+                const uint8_t *panel = data + r / 16 * panel_bytes;
+                int bits = panel[((c / 8) * 16 + r % 16) * 4 + c % 4] >> (c & 4 ? 4 : 0) & 15;
+                int q = (bits - 8) * (panel[k * 8 + c / t->group * 8 + r % 8] >> (r & 8 ? 4 : 0) & 15);
+                total += q;
+                value = (float)q * scale;
+                error += ((double)value - want) * ((double)value - want);
+                power += want * want;
+                tolerance = 0.2 * largest;
             } else {
                 int8_t q;
                 memcpy(&q, data + (((size_t)(r / 16) * (k / 4) + c / 4) * 16 + r % 16) * 4 + c % 4, 1);
@@ -937,7 +951,9 @@ static void check_tensor(const mim_blob_step *s, int slot, const char *name, uin
             if (!(fabs((double)value - want) <= tolerance))
                 wrong(name, r, c, (double)value, want);
         }
-        if (type == MIM_Q8 && total != sum)
+        if (type == MIM_Q4 && error > 0.02 * power)          /* 4 bits within 32 to 128 columns leave about 1 % */
+            wrong(name, r, -3, error, power);
+        if (type >= MIM_Q8 && total != sum)
             wrong(name, r, -2, sum, total);
         if (matrix && fabs((double)bias - (r < rows ? should(with, r, -1) : 0)) > 1e-7)
             wrong(name, r, -1, (double)bias, r < rows ? should(with, r, -1) : 0);
@@ -1022,8 +1038,8 @@ static const mim_blob_step *check_block(const mim_blob_step *s, const form *f, c
     check_tensor(s, 2, name[1], (uint32_t)dim, (uint32_t)(heads * head), 1, linear_value, &proj);
     s++;
     name[4][strlen(name[4]) - 1] = '2';
-    if (s->kind != MIM_STEP_MLP || s->rule != MIM_GELU_ERF)
-        wrong(block, s->kind, 0, s->rule, MIM_GELU_ERF);
+    if (s->kind != MIM_STEP_MLP || s->activation != MIM_GELU_ERF)
+        wrong(block, s->kind, 0, s->activation, MIM_GELU_ERF);
     check_norm(s, name[4], dim);
     check_tensor(s, 1, name[2], (uint32_t)hidden, (uint32_t)dim, 1, linear_value, &fc1);
     check_tensor(s, 2, name[3], (uint32_t)dim, (uint32_t)hidden, 1, linear_value, &fc2);
@@ -1094,6 +1110,7 @@ int main(int argc, char **argv)
         bad_folder = argv[3];
         make_good(argv[2]);
         make_bad_containers();
+        make_bad_pickles();
         make_bad_models();
         make_bad_indexes();
         return 0;

@@ -6,7 +6,7 @@
 #include "blob_builder.h"
 #include "threads.h"
 
-static const char *const type_name[] = { "", "f32", "f16", "q8" };
+static const char *const type_name[] = { "", "f32", "f16", "q8", "q4" };
 
 typedef struct subject { uint8_t *blob; size_t bytes; mim_model model; } subject;
 
@@ -61,6 +61,13 @@ static double weight(const mim_model *m, uint32_t tensor, uint32_t row, uint32_t
     if (t->layout == MIM_PLAIN) {
         memcpy(&x, at + ((size_t)row * t->columns + column) * 4, 4);
         return (double)x;
+    }
+    if (t->type == MIM_Q4) {
+        const size_t panel_bytes = k * 8 + (k + t->group - 1) / t->group * 8;
+        const uint8_t *p = at + row / 16 * panel_bytes;
+        const int half4 = p[column / 8 * 64 + row % 16 * 4 + column % 4] >> (column & 4 ? 4 : 0) & 15;
+        memcpy(&scale, at + n / 16 * panel_bytes + (size_t)row * 4, 4);
+        return (double)scale * (half4 - 8) * (p[k * 8 + column / t->group * 8 + row % 8] >> (row & 8 ? 4 : 0) & 15);
     }
     if (t->type == MIM_F32) {
         memcpy(&x, at + (panel + (size_t)column * 16 + row % 16) * 4, 4);
@@ -374,8 +381,8 @@ static uint32_t shuffled(uint32_t *list, uint32_t grid, uint32_t n)
 
 static void test_reference(uint32_t type)
 {
-    static const double bound[] = { 0, 3e-6, 3e-6, 0.1 };
-    static double worst[4];
+    static const double bound[] = { 0, 3e-6, 3e-6, 0.1, 0.1 };
+    static double worst[5];
     char name[80];
     uint32_t trial;
     snprintf(name, sizeof name, "%s: every output against double precision, subsets and decoder included", type_name[type]);
@@ -945,7 +952,7 @@ static void test_kernels_agree(uint32_t type)
 {
     char name[100];
     uint32_t trial;
-    snprintf(name, sizeof name, "%s: every instruction set gives %s", type_name[type], type == MIM_Q8 ? "the same bits" : "nearly the same");
+    snprintf(name, sizeof name, "%s: every instruction set gives %s", type_name[type], type >= MIM_Q8 ? "the same bits" : "nearly the same");
     group(name);
     for (trial = 0; trial < 160; trial++) {
         spec p = trial % 4 < 2 ? spec_random_block(type) : spec_random(type);
@@ -954,7 +961,7 @@ static void test_kernels_agree(uint32_t type)
         mim_session_desc desc;
         mim_image image;
         size_t i;
-        if (type != MIM_Q8)
+        if (type < MIM_Q8)
             p.dim = between(8, 70), p.decoder_dim = p.decoder_dim ? between(8, 40) : 0, p.hidden = between(8, 90);
         s = subject_of(p);
         memset(&desc, 0, sizeof desc);
@@ -969,7 +976,7 @@ static void test_kernels_agree(uint32_t type)
             if (!mimp_available(desc.cpu))
                 continue;
             CHECK(run_model(&two, &arena, &s.model, &desc, &image, how) == MIM_OK && results_whole(&two));
-            if (type == MIM_Q8)
+            if (type >= MIM_Q8)
                 SAME_RESULTS(one, two, "%s differs in trial %u", mimp_table[i]->name, trial);
             else
                 CHECK_THAT(one.count == two.count && apart(one.values, two.values, one.count) < 3e-6, "%s, trial %u: %.2g apart",
@@ -1383,7 +1390,7 @@ int main(void)
     test_plan();
     test_encode_statuses();
     test_progress();
-    for (type = MIM_F32; type <= MIM_Q8; type++) {
+    for (type = MIM_F32; type <= MIM_Q4; type++) {
         test_reference(type);
         test_outputs(type);
         test_visible(type);

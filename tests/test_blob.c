@@ -102,7 +102,7 @@ static void test_header(void)
     ELSEWHERE(decoder_step, h.decoder_step - 1, MIM_ERR_HEADER);    /* classes, but no head in what is left */
     ELSEWHERE(decoder_step, h.decoder_step + 1, MIM_ERR_STEP);
     HEADER(type, 0, MIM_ERR_HEADER);
-    HEADER(type, MIM_Q8 + 1, MIM_ERR_HEADER);
+    HEADER(type, MIM_Q4 + 1, MIM_ERR_HEADER);
     ELSEWHERE(type, MIM_F16, MIM_ERR_TENSOR);
     ELSEWHERE(type, MIM_Q8, MIM_ERR_TENSOR);
     HEADER(numerics, 0, MIM_ERR_HEADER);
@@ -230,11 +230,11 @@ static void test_tensors(void)
     static const uint32_t sizes[] = { 0, 1, MIM_MAX_COLUMNS + 1, MIM_MAX_ROWS + 1, 0x7fffffff, 0x80000000, 0x80000001, 0xfffffff0, 0xffffffff };
     const size_t directory = (size_t)((uint8_t *)tensor(0) - blob);
     uint32_t i, j;
-    group(header()->type == MIM_Q8 ? "tensors of q8: every field" : "tensors: every field");
+    group(header()->type == MIM_Q4 ? "tensors of q4: every field" : header()->type == MIM_Q8 ? "tensors of q8: every field" : "tensors: every field");
     for (i = 0; i < header()->tensor_count; i++) {
         const mim_blob_tensor t = *tensor(i);
         const size_t at = directory + i * sizeof t, end = at + sizeof t;
-        const int q8 = t.type == MIM_Q8;
+        const int q8 = t.type == MIM_Q8, bytes_in = t.type >= MIM_Q8;
         mim_model model;
         for (j = 0; j < 256; j++) {
             const uint8_t v = (uint8_t)j;
@@ -255,8 +255,17 @@ static void test_tensors(void)
             }
             expect(at + offsetof(mim_blob_tensor, weight_max), &v, 1, (q8 ? v == 63 || v == 127 : v == 0) ? MIM_OK : MIM_ERR_TENSOR,
                    at + offsetof(mim_blob_tensor, weight_max), at + offsetof(mim_blob_tensor, weight_max) + 1, "weight_max");
-            expect(at + offsetof(mim_blob_tensor, input_max), &v, 1, (q8 ? v == 127 || v == 255 : v == 0) ? MIM_OK : MIM_ERR_TENSOR,
+            expect(at + offsetof(mim_blob_tensor, input_max), &v, 1, (bytes_in ? v == 127 || v == 255 : v == 0) ? MIM_OK : MIM_ERR_TENSOR,
                    at + offsetof(mim_blob_tensor, input_max), at + offsetof(mim_blob_tensor, input_max) + 1, "input_max");
+            if (v != t.group) {     /* another group has another size, but where one holds all of k; others have none */
+                const uint32_t k = (t.columns + 31) / 32 * 32;
+                tensor(i)->group = v;
+                if (t.type == MIM_Q4 && (v == 32 || v == 64 || v == 128) && (k + v - 1) / v == (k + t.group - 1) / t.group)
+                    CHECK(open_now(&model) == MIM_OK);
+                else
+                    CHECK(open_now(&model) != MIM_OK && model.fault_at >= at);
+                tensor(i)->group = t.group;
+            }
         }
         for (j = 0; j < sizeof t.reserved; j++) {
             const uint8_t one = 0x80;
@@ -322,6 +331,14 @@ static void test_tensor_bytes(void)
     CHECK(mim_tensor_bytes(&t) == 32 * 64 * 2 + 32 * 8);
     t.type = MIM_Q8;
     CHECK(mim_tensor_bytes(&t) == 32 * 64 + 32 * 12);
+    t.type = MIM_Q4;
+    CHECK(mim_tensor_bytes(&t) == 0);
+    t.group = 32;
+    CHECK(mim_tensor_bytes(&t) == 2 * (64 * 8 + 2 * 8) + 32 * 12);
+    t.group = 64;
+    CHECK(mim_tensor_bytes(&t) == 2 * (64 * 8 + 8) + 32 * 12);
+    t.group = 128;
+    CHECK(mim_tensor_bytes(&t) == 2 * (64 * 8 + 8) + 32 * 12);
     t.layout = MIM_PLAIN;
     CHECK(mim_tensor_bytes(&t) == 0);
     t.type = MIM_F32, t.rows = MIM_MAX_ROWS, t.columns = MIM_MAX_COLUMNS;
@@ -350,9 +367,9 @@ static void test_steps(void)
 {
     static const uint16_t kinds[] = { MIM_STEP_EMBED, MIM_STEP_ATTENTION, MIM_STEP_MLP, MIM_STEP_NORM, MIM_STEP_POOL, MIM_STEP_HEAD,
                                       MIM_STEP_UNMASK, MIM_STEP_PREDICT };
-    const int q8 = header()->type == MIM_Q8;
+    const int q8 = header()->type >= MIM_Q8;
     uint32_t i, j, v;
-    group(q8 ? "steps of q8: every field" : "steps: every field");
+    group(header()->type == MIM_Q4 ? "steps of q4: every field" : q8 ? "steps of q8: every field" : "steps: every field");
     for (i = 0; i < header()->step_count; i++) {
         const mim_blob_step s = *step(i);
         const size_t at = sizeof(mim_blob_header) + i * sizeof s, end = at + sizeof s;
@@ -383,7 +400,7 @@ static void test_steps(void)
                     CHECK_THAT(open_now(&model) == MIM_ERR_STEP && model.fault_at >= at && model.fault_at < end, "step %u tensor[%u] = %u", i,
                                j, v);
                 else if (open_now(&model) == MIM_OK) {       /* only another tensor of the same shape, or none where it may be absent */
-                    const int optional = (s.kind == MIM_STEP_EMBED && j == 5) || (s.kind == MIM_STEP_UNMASK && j == 2) || (attention && j > 2) || (s.kind == MIM_STEP_MLP && j == 3);
+                    const int optional = (s.kind == MIM_STEP_EMBED && j == 5) || (s.kind == MIM_STEP_UNMASK && j == 2) || (attention && j > 2) || (s.kind == MIM_STEP_MLP && (j == 3 || j == 5));
                     if (v && !s.tensor[j])
                         CHECK_THAT(optional, "step %u tensor[%u] = %u", i, j, v);
                     else if (v)
@@ -582,7 +599,7 @@ static void test_truncation(void)
 
 static void test_verify(uint32_t type)
 {
-    static const char *const name[] = { "", "mim_verify: f32", "mim_verify: f16", "mim_verify: q8" };
+    static const char *const name[] = { "", "mim_verify: f32", "mim_verify: f16", "mim_verify: q8", "mim_verify: q4" };
     const float bad[3] = { NAN, INFINITY, -INFINITY };
     mim_model model;
     uint32_t i, j, v;
@@ -591,10 +608,10 @@ static void test_verify(uint32_t type)
     for (i = 0; i < header()->tensor_count; i++) {
         const mim_blob_tensor t = *tensor(i);
         const size_t size = (size_t)mim_tensor_bytes(&t), n = (t.rows + 15) / 16 * 16;
-        const size_t floats = t.layout == MIM_PLAIN || t.type == MIM_F32 ? 0 : size - n * (t.type == MIM_Q8 ? 12 : 8);
+        const size_t floats = t.layout == MIM_PLAIN || t.type == MIM_F32 ? 0 : size - n * (t.type >= MIM_Q8 ? 12 : 8);
         for (j = 0; j < 60; j++) {
             const size_t at = (size_t)t.at + (floats + (j < 20 ? j * 4 : (size_t)between(0, (uint32_t)((size - floats) / 4 - 1)) * 4));
-            const int is_sum = t.type == MIM_Q8 && at >= t.at + floats + n * 4 && at < t.at + floats + n * 8;
+            const int is_sum = t.layout == MIM_PANEL16 && t.type >= MIM_Q8 && at >= t.at + floats + n * 4 && at < t.at + floats + n * 8;
             uint8_t old[4];
             if (at + 4 > t.at + size)
                 continue;
@@ -608,7 +625,7 @@ static void test_verify(uint32_t type)
                 CHECK_THAT(mim_verify(&model) == MIM_ERR_RANGE && model.fault_at == at && model.fault[0], "tensor %u at %d", i, (int)at);
             memcpy(blob + at, old, 4);
         }
-        for (j = 0; j < 6 && t.layout == MIM_PANEL16 && t.type != MIM_F32; j++) {
+        for (j = 0; j < 6 && t.layout == MIM_PANEL16 && t.type != MIM_F32 && t.type != MIM_Q4; j++) {
             const size_t unit = t.type == MIM_F16 ? 2 : 1, at = (size_t)t.at + between(0, (uint32_t)(floats / unit - 1)) * unit;
             const uint16_t half = j & 1 ? 0x7c00 : 0xfe01;
             const uint8_t byte = (uint8_t)(j & 1 ? t.weight_max + 1 : -t.weight_max - 1);
@@ -664,7 +681,7 @@ static int run_model_on(const mim_model *model, size_t others)
     image.format = h->channels == 3 ? MIM_RGB8 : h->channels == 1 ? MIM_GRAY8 : MIM_PLANES;
     image.pixels = image.format == MIM_PLANES ? (const void *)planes : pixels;
     status = run_model(&out[0], &arena, model, &desc, &image, how);
-    CHECK_THAT(status == MIM_OK || (h->type == MIM_Q8 && status == MIM_ERR_RANGE), "status %d", (int)status);
+    CHECK_THAT(status == MIM_OK || (h->type >= MIM_Q8 && status == MIM_ERR_RANGE), "status %d", (int)status);
     CHECK(status || results_whole(&out[0]));
     for (i = 0; i < kernels && i < others; i++) {
         desc.cpu = kernel[i];
@@ -672,7 +689,7 @@ static int run_model_on(const mim_model *model, size_t others)
         if (status)
             continue;
         CHECK_THAT(results_whole(&out[1]), "%s: results incomplete, or written beyond", mim_cpu_name(kernel[i]));
-        if (h->type == MIM_Q8)
+        if (h->type >= MIM_Q8)
             CHECK_THAT(memcmp(out[0].values, out[1].values, out[0].count * 4) == 0, "%s differs", mim_cpu_name(kernel[i]));
     }
     return status == MIM_OK;
@@ -708,7 +725,7 @@ static void test_blocks(void)
 
 static void test_bytes(uint32_t type, uint32_t stride, int extras)
 {
-    static const char *const name[] = { "", "every byte changed: f32", "every byte changed: f16", "every byte changed: q8", "",
+    static const char *const name[] = { "", "every byte changed: f32", "every byte changed: f16", "every byte changed: q8", "every byte changed: q4",
                                         "every byte changed: f32 with bias, rotary and gate", "", "every byte changed: q8 with bias, rotary and gate" };
     static const uint8_t flips[] = { 0x80, 0x40, 0x7f };
     size_t i, structure;
@@ -738,8 +755,8 @@ static void test_bytes(uint32_t type, uint32_t stride, int extras)
                 opened++;
                 CHECK_THAT(mim_verify(&model) == MIM_ERR_CHECKSUM, "byte %d from %02x to %02x", (int)i, old, b[i]);
                 /* in the structure: every value on the portable kernels where these are the oracle, else every fourth */
-                if (mim_open(&model, b, bytes) == MIM_OK && (i >= structure || type == MIM_Q8 || v % 4 == i % 4))
-                    runs += (uint32_t)run_model_on(&model, i < structure && v % 16 != i % 16 ? 0 : type == MIM_Q8 ? kernels : 1);
+                if (mim_open(&model, b, bytes) == MIM_OK && (i >= structure || type >= MIM_Q8 || v % 4 == i % 4))
+                    runs += (uint32_t)run_model_on(&model, i < structure && v % 16 != i % 16 ? 0 : type >= MIM_Q8 ? kernels : 1);
             } else
                 CHECK_THAT(model.fault_at <= bytes && model.fault && !model.header, "byte %d from %02x to %02x", (int)i, old, b[i]);
         }
@@ -771,7 +788,7 @@ int main(void)
     }
     group("the builder's blobs are valid");
     for (i = 0; i < 300; i++) {
-        p = i % 2 ? spec_random(1 + (uint32_t)i % 3) : spec_random_block(1 + (uint32_t)i % 3);
+        p = i % 2 ? spec_random(1 + (uint32_t)i % 4) : spec_random_block(1 + (uint32_t)i % 4);
         load(&p);
         CHECK_THAT(open_now(&model) == MIM_OK && mim_verify(&model) == MIM_OK, "%s at %d", model.fault, (int)model.fault_at);
     }
@@ -789,16 +806,20 @@ int main(void)
     load(&p);
     test_tensors();
     test_steps();
+    p = spec_full(MIM_Q4);
+    load(&p);
+    test_tensors();
+    test_steps();
     p = spec_small(MIM_F32);
     load(&p);
     test_grammar();
-    for (type = MIM_F32; type <= MIM_Q8; type++) {
+    for (type = MIM_F32; type <= MIM_Q4; type++) {
         p = spec_full(type);
         load(&p);
         test_verify(type);
     }
     test_blocks();
-    for (type = MIM_F32; type <= MIM_Q8; type++)
+    for (type = MIM_F32; type <= MIM_Q4; type++)
         test_bytes(type, stride, 0);
     test_bytes(MIM_F32, 3 * stride, 1);
     test_bytes(MIM_Q8, 3 * stride, 1);

@@ -2,8 +2,8 @@
  *
  * Every case runs on every instruction set of the machine, in exactly mim_plan's minimum between guard pages, in the useful
  * maximum, and with two threads (brief, for emulated machines: on the best one, in the minimum). f32 results must lie within
- * 1e-5 of the largest reference value, f16 within 4e-3; q8 must reach a mean token cosine of 0.999, be the same bits in every
- * run, and hash to what HASHES records for the model. */
+ * 1e-5 of the largest reference value, f16 within 4e-3; q8 must reach a mean token cosine of 0.999, q4 of 0.96, be the same bits
+ * in every run, and hash to what HASHES records for the model. */
 #define MIM_IMPLEMENTATION
 #include "../mim.h"
 #include "threads.h"
@@ -89,8 +89,8 @@ static guarded guarded_arena(size_t bytes)
 /* ---- a case ---- */
 
 typedef struct test_case {
-    char input[128], keep[128], out[128], expect[128];
-    uint32_t height, width, norm;
+    char input[128], embedded[128], keep[128], coordinates[128], out[128], expect[128];
+    uint32_t height, width, frames, norm;
 } test_case;
 
 static int parse(test_case *c, char *line)
@@ -105,11 +105,13 @@ static int parse(test_case *c, char *line)
             c->height = h;
             c->width = w;
         } else if (sscanf(word, "input=%127s", c->input) != 1 && sscanf(word, "keep=%127s", c->keep) != 1
+                   && sscanf(word, "embedded=%127s", c->embedded) != 1 && sscanf(word, "coordinates=%127s", c->coordinates) != 1
+                   && sscanf(word, "frames=%u", &c->frames) != 1
                    && sscanf(word, "out=%127s", c->out) != 1 && sscanf(word, "expect=%127s", c->expect) != 1
                    && sscanf(word, "norm=%u", &c->norm) != 1)
             return bad("unknown key", word);
     }
-    return *c->input && *c->out && *c->expect ? 0 : bad("needs input=, out= and expect=", "cases.txt");
+    return !*c->input != !*c->embedded && *c->out && *c->expect ? 0 : bad("needs input= or embedded=, out= and expect=", "cases.txt");
 }
 
 static uint64_t hash = 14695981039346656037u;
@@ -122,10 +124,22 @@ typedef struct setting {
     int useful;
 } setting;
 
-/* Encodes every image of the case under one setting into result. */
-static int run_case(const mim_model *m, const test_case *c, const setting *set, const npy *in, const npy *keep, float *result,
-                    size_t per_image)
+/* Floats of one image's tokens after a layer (0: at the end), as mim_shape has them; `visible` mask units, 0: all. */
+static size_t layer_floats(const mim_session *s, uint32_t layer, uint32_t visible)
 {
+    const mim_blob_header *h = s->model->header;
+    const uint32_t all = h->unit_height ? (s->tokens - s->prefix) / (h->unit_height * h->unit_width) : 1;
+    mim_grid grid;
+    if (mim_shape(s, layer, &grid))
+        return 0;
+    return (size_t)(s->prefix + (grid.tokens - s->prefix) / all * (visible ? visible : all)) * grid.dim;
+}
+
+/* Encodes every image of the case under one setting into result. coordinates: of each, or NULL. */
+static int run_case(const mim_model *m, const test_case *c, const setting *set, const npy *in, const npy *keep,
+                    const float *coordinates, float *result, size_t per_image)
+{
+    const size_t image_floats = in->count / in->shape[0];
     mim_session_desc d;
     mim_memory need, memory;
     mim_session s;
@@ -135,11 +149,12 @@ static int run_case(const mim_model *m, const test_case *c, const setting *set, 
     memset(&d, 0, sizeof d);
     d.height = c->height;
     d.width = c->width;
+    d.frames = c->frames ? (c->frames + m->header->patch_frames - 1) / m->header->patch_frames * m->header->patch_frames : 0;
     d.cpu = set->cpu;
     d.threads = set->threads;
     d.parallel = set->threads > 1 ? threads : NULL;
     d.decoder = !strcmp(c->out, "reconstruct");
-    d.visible_max = keep->data ? (uint32_t)keep->shape[keep->rank - 1] : 0;
+    d.visible_max = keep->data ? (uint32_t)keep->shape[keep->rank - 1] : *c->embedded ? (uint32_t)in->shape[1] : 0;
     status = mim_plan(m, &d, &need);
     if (status)
         return bad(mim_status_string(status), "mim_plan");
@@ -158,15 +173,18 @@ static int run_case(const mim_model *m, const test_case *c, const setting *set, 
         return bad(mim_status_string(status), "mim_begin");
     for (image = 0; image < in->shape[0]; image++) {
         float *to = result + image * per_image;
-        uint32_t layer[64];
+        uint32_t layer[64], i;
+        size_t floats = 0;
         mim_image picture;
         mim_output out;
         memset(&picture, 0, sizeof picture);
         memset(&out, 0, sizeof out);
         picture.format = MIM_PLANES;
-        picture.height = (uint32_t)in->shape[2];
-        picture.width = (uint32_t)in->shape[3];
-        picture.pixels = (const float *)in->data + image * in->shape[1] * in->shape[2] * in->shape[3];
+        picture.height = (uint32_t)in->shape[in->rank - 2];
+        picture.width = (uint32_t)in->shape[in->rank - 1];
+        picture.pixels = (const float *)in->data + image * image_floats;
+        if (coordinates)
+            picture.coordinates = coordinates + image * s.grid_frames * m->header->coordinates;
         if (keep->data) {
             picture.visible_count = d.visible_max;
             picture.visible = (const uint32_t *)keep->data + (keep->rank == 2 && keep->shape[0] > 1 ? image * d.visible_max : 0);
@@ -180,6 +198,8 @@ static int run_case(const mim_model *m, const test_case *c, const setting *set, 
                 layer[out.layer_count++] = (uint32_t)strtoul(p, (char **)(uintptr_t)&p, 10);
                 p += *p == ',';
             }
+            for (i = 0; i < out.layer_count; i++)
+                floats += layer_floats(&s, layer[i], d.visible_max);
         } else if (!strcmp(c->out, "tokens")) out.tokens = to;
         else if (!strcmp(c->out, "cls")) out.cls = to;
         else if (!strcmp(c->out, "registers")) out.registers = to;
@@ -189,7 +209,12 @@ static int run_case(const mim_model *m, const test_case *c, const setting *set, 
         else if (!strcmp(c->out, "attention")) out.attention = to;
         else if (!d.decoder)
             return bad("unknown output", c->out);
-        status = d.decoder ? mim_reconstruct(&s, &picture, NULL, to) : mim_encode(&s, &picture, &out);
+        if (out.tokens)
+            floats = layer_floats(&s, 0, d.visible_max);
+        if ((out.tokens || out.layers) && floats != per_image)
+            return bad("the reference has another number of tokens than mim_shape", c->expect);
+        status = *c->embedded ? mim_encode_tokens(&s, (const float *)picture.pixels, NULL, (uint32_t)in->shape[1], &out)
+            : d.decoder ? mim_reconstruct(&s, &picture, NULL, to) : mim_encode(&s, &picture, &out);
         if (status)
             return bad(mim_status_string(status), c->expect);
     }
@@ -205,17 +230,36 @@ static int same_bits(const float *a, const float *b, size_t n)
 
 static int check_case(const mim_model *m, const char *dir, const test_case *c)
 {
-    npy in, keep, expect;
+    npy in, keep, expect, coordinates;
     float *result, *first;
     size_t i, j, width, per_image;
     uint32_t cpu;
     double largest = 0, limit = m->header->type == MIM_F32 ? 1e-5 : 4e-3;
     int round, run = 0;
     memset(&keep, 0, sizeof keep);
-    if (npy_load(&in, dir, c->input) || npy_load(&expect, dir, c->expect) || (*c->keep && npy_load(&keep, dir, c->keep)))
+    memset(&coordinates, 0, sizeof coordinates);
+    if (npy_load(&in, dir, *c->input ? c->input : c->embedded) || npy_load(&expect, dir, c->expect)
+        || (*c->keep && npy_load(&keep, dir, c->keep)) || (*c->coordinates && npy_load(&coordinates, dir, c->coordinates)))
         return 1;
-    if (in.rank != 4 || expect.shape[0] != in.shape[0] || in.shape[1] != m->header->channels)
+    if (expect.shape[0] != in.shape[0]
+        || (*c->embedded ? in.rank != 3 || in.shape[2] != m->header->dim
+                         : (in.rank != 4 && in.rank != 5) || in.shape[in.rank - 3] != m->header->channels))
         return bad("shapes do not fit", c->expect);
+    if (in.rank == 5 && in.shape[1] == 1 && m->header->patch_frames > 1) {     /* a picture, shown for as long as a patch lasts */
+        const size_t each = in.count / in.shape[0], times = m->header->patch_frames;
+        float *longer = (float *)malloc(in.count * times * 4);
+        for (i = 0; i < in.shape[0] * times; i++)
+            memcpy(longer + i * each, (const float *)in.data + i / times * each, each * 4);
+        free(in.data);
+        in.data = longer;
+        in.count *= times;
+    }
+    if (m->header->coordinates && !coordinates.data) {               /* nothing is known */
+        coordinates.count = in.count;
+        coordinates.data = malloc(in.count * 4);
+        for (i = 0; i < in.count; i++)
+            ((float *)coordinates.data)[i] = (float)NAN;
+    }
     per_image = expect.count / expect.shape[0];
     width = expect.shape[expect.rank - 1];
     result = (float *)malloc(expect.count * 4 + 4);
@@ -232,9 +276,9 @@ static int check_case(const mim_model *m, const char *dir, const test_case *c)
             set.cpu = cpu;
             set.useful = round > 0;
             set.threads = round == 2 ? 2 : 1;
-            if (m->header->type == MIM_Q8)      /* one result for all settings and instruction sets */
+            if (m->header->type >= MIM_Q8)      /* one result for all settings and instruction sets */
                 to = run++ ? result : first;
-            if (run_case(m, c, &set, &in, &keep, to, per_image))
+            if (run_case(m, c, &set, &in, &keep, (const float *)coordinates.data, to, per_image))
                 return 1;
             if (to == result && !same_bits(first, result, expect.count))
                 return bad(round == 2 ? "two threads change the bits" : round ? "a larger arena changes the bits"
@@ -246,7 +290,7 @@ static int check_case(const mim_model *m, const char *dir, const test_case *c)
                 ratio = d > ratio || d != d ? d : ratio;
             }
             ratio /= largest;
-            if (m->header->type != MIM_Q8) {
+            if (m->header->type < MIM_Q8) {
                 worst_ratio = fmax(worst_ratio, ratio);
                 if (!(ratio <= limit)) {
                     snprintf(why, sizeof why, "%s on %s: largest difference is %.3g of the largest value, limit %.3g", c->expect,
@@ -256,7 +300,7 @@ static int check_case(const mim_model *m, const char *dir, const test_case *c)
             }
         }
     }
-    if (m->header->type == MIM_Q8) {
+    if (m->header->type >= MIM_Q8) {
         const int tokens = !strcmp(c->out, "tokens") || !strcmp(c->out, "patches") || !strncmp(c->out, "layers", 6);
         for (i = 0; i < expect.count; i += width) {
             double ab = 0, aa = 0, bb = 0;
@@ -280,6 +324,7 @@ static int check_case(const mim_model *m, const char *dir, const test_case *c)
         }
     }
     free(in.data);
+    free(coordinates.data);
     free(keep.data);
     free(expect.data);
     free(result);
@@ -323,6 +368,7 @@ int main(int argc, char **argv)
     mim_status status;
     uint32_t type;
     FILE *f;
+    double least;
     int known = 0;
     if (argc == 5 && !strcmp(argv[1], "compare"))
         return compare(argv[2], argv[3], strtod(argv[4], NULL));
@@ -367,7 +413,8 @@ int main(int argc, char **argv)
         printf("FAIL golden %s: no cases\n", recorded);
         return 1;
     }
-    if (type != MIM_Q8) {
+    least = type == MIM_Q4 ? 0.96 : 0.999;
+    if (type < MIM_Q8) {
         printf("ok golden %s (%zu cases, %zu runs, worst %.2e)\n", recorded, cases, runs, worst_ratio);
         return 0;
     }
@@ -383,8 +430,8 @@ int main(int argc, char **argv)
         }
     if (f)
         fclose(f);
-    if (cosines && sum_cosine / cosines < 0.999) {
-        printf("FAIL golden %s: mean token cosine %.6f is below 0.999\n", recorded, sum_cosine / cosines);
+    if (cosines && sum_cosine / cosines < least) {
+        printf("FAIL golden %s: mean token cosine %.6f is below %g\n", recorded, sum_cosine / cosines, least);
         return 1;
     }
     if (!known) {

@@ -8,7 +8,7 @@
 #include "threads.h"
 
 static const char *const kind_name[] = { "Swin", "Hiera", "ViTDet", "MViTv2", "ConvMAE", "video", "channel groups", "tokens" };
-static const char *const type_name[] = { "", "f32", "f16", "q8" };
+static const char *const type_name[] = { "", "f32", "f16", "q8", "q4" };
 
 static float planes[1 << 16], coordinates[64];
 static guard arena, at_end;
@@ -96,7 +96,7 @@ static void test_settings(uint32_t kind, uint32_t type)
                 how.dirt = (int)between(0, 255);
                 CHECK(run_model(&two, &arena, &model, &desc, &image, how) == MIM_OK && results_whole(&two) && one.count == two.count);
                 far = apart(one.values, two.values, one.count);
-                CHECK_THAT(type == MIM_Q8 ? memcmp(one.values, two.values, one.count * 4) == 0 : far < 1e-4, "trial %u, %s: %.2g apart",
+                CHECK_THAT(type >= MIM_Q8 ? memcmp(one.values, two.values, one.count * 4) == 0 : far < 1e-4, "trial %u, %s: %.2g apart",
                            trial, mimp_table[cpu]->name, far);
             }
             desc.threads = 0, desc.parallel = NULL;
@@ -166,10 +166,10 @@ int main(void)
     for (i = 0; i < sizeof coordinates / sizeof *coordinates; i++)
         coordinates[i] = i % 7 ? uniform(-3, 3) : NAN;
     for (kind = 0; kind < GRID_KINDS; kind++)
-        for (type = MIM_F32; type <= MIM_Q8; type++)
+        for (type = MIM_F32; type <= MIM_Q4; type++)
             test_settings(kind, type);
     for (kind = 0; kind < GRID_KINDS; kind++)
         for (i = 0; i < 3; i++)
-            test_damage(kind, i % 2 ? MIM_Q8 : MIM_F32, stride);
+            test_damage(kind, i == 1 ? MIM_Q8 : i ? MIM_Q4 : MIM_F32, stride);
     return finish();
 }

@@ -1,4 +1,5 @@
-/* test_kernels.c - every kernel of this machine against the portable one (equal bits) and against double precision. */
+/* test_kernels [brief] - every kernel of this machine against the portable one (equal bits) and against double precision.
+ * brief, for emulated machines: fewer points of the scalar functions. */
 #include "check.h"
 #define MIM_IMPLEMENTATION
 #include "../mim.h"
@@ -7,6 +8,7 @@
 
 static const mimp_kernels *const oracle = &mimp_kernels_scalar;
 static guard ga, gw, gx, gy, gz;
+static int sparse = 1;
 
 static uint32_t bits_of(float x) { uint32_t u; memcpy(&u, &x, 4); return u; }
 static float float_of(uint32_t u) { float x; memcpy(&x, &u, 4); return x; }
@@ -76,7 +78,9 @@ static int8_t weight_of(int pattern, uint32_t i, int lo, int hi)
     }
 }
 
-static void bytes_product(const mimp_kernels *k, int wide, uint32_t columns, int pattern, int input_max, int lo, int hi)
+typedef void (*bytes_leaf)(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k);
+
+static void bytes_product(const mimp_kernels *k, bytes_leaf leaf, uint32_t columns, int pattern, int input_max, int lo, int hi)
 {
     const uint32_t rows = k->rows_q8;
     uint8_t *a = (uint8_t *)guard_high(&ga, (size_t)columns * rows, 1);
@@ -88,7 +92,7 @@ static void bytes_product(const mimp_kernels *k, int wide, uint32_t columns, int
         a[i] = (uint8_t)(pattern < 4 ? (uint32_t)input_max : between(0, (uint32_t)input_max));
     for (i = 0; i < columns * 16; i++)
         w[i] = weight_of(pattern, i, lo, hi);
-    (wide ? k->tile_q8_wide : k->tile_q8)(acc, a, w, columns);
+    leaf(acc, a, w, columns);
     for (r = 0; r < rows; r++)
         for (j = 0; j < 16; j++) {
             int64_t sum = 0;
@@ -100,16 +104,77 @@ static void bytes_product(const mimp_kernels *k, int wide, uint32_t columns, int
     CHECK(guard_intact(&gy));
 }
 
+static void test_tile_q7(const mimp_kernels *k)
+{
+    uint32_t columns;
+    int pattern;
+    for (columns = 16; columns <= 400; columns += 16)
+        for (pattern = 0; pattern < 5; pattern++)
+            bytes_product(k, k->tile_q7, columns, pattern, 127, -64, 63);
+    bytes_product(k, k->tile_q7, MIM_MAX_COLUMNS, 0, 127, -64, 63);
+}
+
+/* A panel of random or extreme weights, as the leaves get it. */
+static void q4_product(const mimp_kernels *k, uint32_t columns, uint32_t step, int pattern)
+{
+    const uint32_t rows = k->rows_q8;
+    const size_t size = columns * 8 + (columns + step - 1) / step * 8;
+    const size_t unpacked = k->tile_q4 ? columns * 18 : columns * 16;
+    uint8_t *a = (uint8_t *)guard_high(&ga, (size_t)columns * rows, 1), *panel = (uint8_t *)guard_high(&gw, size, 1);
+    int32_t *acc = (int32_t *)guard_high(&gy, (size_t)rows * 64, 4);
+    const uint8_t *w = panel;
+    uint32_t r, j, i;
+    memset(acc, 0xff, (size_t)rows * 64);
+    for (i = 0; i < columns * rows; i++)
+        a[i] = (uint8_t)(pattern ? between(0, 255) : 255);
+    for (i = 0; i < size; i++)                  /* the least and the greatest weights by the greatest multiplier, or anything */
+        panel[i] = (uint8_t)(pattern == 2 ? between(0, 255) : i >= columns * 8 ? 0xff : pattern == 1 ? 0xff : 0);
+    if (k->unpack_q4) {
+        uint8_t *out = (uint8_t *)guard_high(&gz, unpacked, 1);
+        k->unpack_q4(out, panel, columns, step);
+        CHECK(guard_intact(&gz));
+        w = out;
+    }
+    if (k->tile_q4)
+        k->tile_q4(acc, a, w, columns, step);
+    else
+        k->tile_q8_wide(acc, a, (const int8_t *)w, columns);
+    for (r = 0; r < rows; r++)
+        for (j = 0; j < 16; j++) {
+            int64_t sum = 0;
+            for (i = 0; i < columns; i++) {
+                const int half = panel[i / 8 * 64 + 4 * j + i % 4] >> (i / 4 % 2 * 4) & 15;
+                const int multiplier = panel[columns * 8 + i / step * 8 + j % 8] >> (j / 8 * 4) & 15;
+                sum += (half - 8) * multiplier * a[i / 4 * 4 * rows + 4 * r + i % 4];
+            }
+            CHECK_THAT(acc[r * 16 + j] == sum, "%s: %u columns in groups of %u, pattern %d: %d, not %d", k->name, columns, step, pattern,
+                       acc[r * 16 + j], (int)sum);
+        }
+    CHECK(guard_intact(&gy));
+}
+
+static void test_tile_q4(const mimp_kernels *k)
+{
+    uint32_t columns, step;
+    int pattern;
+    for (step = 32; step <= 128; step *= 2)
+        for (pattern = 0; pattern < 3; pattern++) {
+            for (columns = 32; columns <= 416; columns += 32)
+                q4_product(k, columns, step, pattern);
+            q4_product(k, pattern == 2 ? 3072 : MIM_MAX_COLUMNS, step, pattern);
+        }
+}
+
 static void test_tile_q8(const mimp_kernels *k)
 {
     uint32_t columns;
     int pattern;
     for (columns = 16; columns <= 400; columns += 16)
         for (pattern = 0; pattern < 5; pattern++) {
-            bytes_product(k, 0, columns, pattern, 255, -64, 63);
-            bytes_product(k, 0, columns, pattern, 127, -128, 127);
+            bytes_product(k, k->tile_q8, columns, pattern, 255, -64, 63);
+            bytes_product(k, k->tile_q8, columns, pattern, 127, -128, 127);
         }
-    bytes_product(k, 0, 8192, 4, 255, -64, 63);
+    bytes_product(k, k->tile_q8, 8192, 4, 255, -64, 63);
 }
 
 static void test_tile_q8_wide(const mimp_kernels *k)
@@ -118,9 +183,9 @@ static void test_tile_q8_wide(const mimp_kernels *k)
     int pattern;
     for (columns = 16; columns <= 400; columns += 16)
         for (pattern = 0; pattern < 5; pattern++)
-            bytes_product(k, 1, columns, pattern, 255, -128, 127);
-    bytes_product(k, 1, MIM_MAX_COLUMNS, 0, 255, -128, 127);
-    bytes_product(k, 1, MIM_MAX_COLUMNS, 1, 255, -128, 127);
+            bytes_product(k, k->tile_q8_wide, columns, pattern, 255, -128, 127);
+    bytes_product(k, k->tile_q8_wide, MIM_MAX_COLUMNS, 0, 255, -128, 127);
+    bytes_product(k, k->tile_q8_wide, MIM_MAX_COLUMNS, 1, 255, -128, 127);
 }
 
 /* The first rows of x (16 x columns), packed for a kernel's tile. */
@@ -394,6 +459,29 @@ static void test_gate(const mimp_kernels *k)
             }
 }
 
+static void test_dot(const mimp_kernels *k)
+{
+    static float x[512], w[512], y[512], expected[512];
+    uint32_t n;
+    int kind;
+    for (kind = 0; kind < KINDS; kind++)
+        for (n = 16; n <= 512; n += n < 64 ? 16 : 64) {
+            float *to, one, sum;
+            fill(x, n, kind);
+            fill(w, n, ORDINARY);
+            fill(y, n, ORDINARY);
+            one = oracle->dot(x, w, n);
+            sum = k->dot(copy(&gx, x, n), copy(&gw, w, n), n);
+            SAME(&sum, &one, 1, "dot");
+            memcpy(expected, y, (size_t)n * 4);
+            oracle->accumulate(expected, x, w, n);
+            to = copy(&gy, y, n);
+            k->accumulate(to, copy(&gx, x, n), copy(&gw, w, n), n);
+            SAME(to, expected, (size_t)n, "accumulate");
+            CHECK(guard_intact(&gy));
+        }
+}
+
 /* The epilogue's terms, by their definition: one channel of one row at a time. */
 static void test_epilogue_value(void)
 {
@@ -510,7 +598,7 @@ static void test_sqrt(void)
     static const uint32_t special[] = { 0, 1, 2, 3, 0x7fffff, 0x800000, 0x800001, 0x3f7fffff, 0x3f800000, 0x3f800001, 0x40800000, 0x7f7fffff };
     uint32_t i;
     group("sqrt: correctly rounded");
-    for (i = 0; i < 3000000; i++) {
+    for (i = 0; i < 3000000 / (uint32_t)sparse; i++) {
         const uint32_t u = i < 12 ? special[i] : i < 500000 ? any32() & 0x7fffff : any32() % 0x7f800000;
         const float x = float_of(u), root = mimp_sqrt(x);
         CHECK_THAT(bits_of(root) == bits_of(sqrtf(x)), "sqrt(%.9g) is %.9g, not %.9g", (double)x, (double)root, (double)sqrtf(x));
@@ -536,7 +624,7 @@ static void test_functions(void)
     double worst[5] = { 0, 0, 0, 0, 0 };
     int i;
     group("exp: relative error under 1.2e-7");
-    for (i = -860000; i <= 860000; i += 3) {
+    for (i = -860000; i <= 860000; i += 3 * sparse) {
         const float x = (float)i * 1e-4f;
         const double y = (double)mimp_scalar_exp(mimp_scalar_set(x)).v[3], reference = exp((double)x);
         CHECK_THAT(fabs(y - reference) <= 1.2e-7 * reference, "exp(%.9g) is %.9g, not %.9g", (double)x, y, reference);
@@ -544,7 +632,7 @@ static void test_functions(void)
     CHECK(mimp_scalar_exp(mimp_scalar_set(-INFINITY)).v[0] < 1e-37f && isfinite(mimp_scalar_exp(mimp_scalar_set(INFINITY)).v[0]));
     CHECK(mimp_scalar_exp(mimp_scalar_set(0)).v[0] == 1.0f);
     group("GELU by erf, tanh and logistic, and SiLU on -30..30");
-    for (i = -300000; i <= 300000; i++) {
+    for (i = -300000; i <= 300000; i += sparse) {
         const float xf = (float)i * 1e-4f;
         const double x = (double)xf;
         const double erf_gelu = 0.5 * x * erfc(-x * 0.70710678118654752), quick = x / (1 + exp(-1.702 * x));
@@ -566,9 +654,11 @@ static void test_functions(void)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     size_t i;
+    if (argc > 1 && strcmp(argv[1], "brief") == 0)
+        sparse = 60;
     if (!mimp_little_endian()) {
         skip("kernels", "they work on blobs, which a big-endian machine refuses");
         return finish();
@@ -576,6 +666,8 @@ int main(void)
     for (i = 0; i < MIMP_TABLE; i++)
         if (!mimp_available(mimp_table[i]->cpu))
             skip(mimp_table[i]->name, "this machine has no such instructions");
+    each("tile_q7: exact within its ranges", test_tile_q7);
+    each("tile_q4, unpack_q4: exact for any blob", test_tile_q4);
     each("tile_q8: exact within its ranges", test_tile_q8);
     each("tile_q8_wide: exact for any bytes", test_tile_q8_wide);
     each("tile_plain: bits of its definition; tile_f32: close; pair_f32: bits of two tiles", test_tile_float);
@@ -585,6 +677,7 @@ int main(void)
     each("quantize", test_quantize);
     each("finish", test_finish);
     each("gate", test_gate);
+    each("dot and accumulate", test_dot);
     each("softmax", test_softmax);
     each("values", test_values);
     test_epilogue_value();

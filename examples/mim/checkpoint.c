@@ -1,5 +1,5 @@
 /* checkpoint.c - see checkpoint.h. */
-#include "checkpoint.h"
+#include "container.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -11,9 +11,13 @@
 
 /* ---- numbers ---- */
 
-enum { KIND_NONE, KIND_F64, KIND_F32, KIND_F16, KIND_BF16, KIND_SIGNED, KIND_UNSIGNED };
+enum {
+    KIND_NONE, KIND_F64, KIND_F32, KIND_F16, KIND_BF16, KIND_SIGNED, KIND_UNSIGNED,
+    KIND_Q8_0, KIND_Q4_0, KIND_Q4_1, KIND_Q5_0, KIND_Q5_1
+};
 
-/* Every dtype of the format; those of KIND_NONE may lie in a file but cannot become weights. */
+/* Every dtype of the formats; those of KIND_NONE may lie in a file but cannot become weights. GGUF's quantized types are
+ * stored in blocks of 32 elements; of those, bits are the bits of a block. */
 static const struct dtype {
     const char *name, *lower;
     uint32_t bits, kind;
@@ -26,15 +30,36 @@ static const struct dtype {
     { "F8_E4M3", "f8_e4m3", 8, KIND_NONE },            { "F8_E8M0", "f8_e8m0", 8, KIND_NONE },
     { "F8_E4M3FNUZ", "f8_e4m3fnuz", 8, KIND_NONE },    { "F8_E5M2FNUZ", "f8_e5m2fnuz", 8, KIND_NONE },
     { "F6_E2M3", "f6_e2m3", 6, KIND_NONE },            { "F6_E3M2", "f6_e3m2", 6, KIND_NONE },
-    { "F4", "f4", 4, KIND_NONE },
+    { "F4", "f4", 4, KIND_NONE },                      { "C128", "c128", 128, KIND_NONE },
+    { "Q8_0", "q8_0", 34 * 8, KIND_Q8_0 },             { "Q4_0", "q4_0", 18 * 8, KIND_Q4_0 },
+    { "Q4_1", "q4_1", 20 * 8, KIND_Q4_1 },             { "Q5_0", "q5_0", 22 * 8, KIND_Q5_0 },
+    { "Q5_1", "q5_1", 24 * 8, KIND_Q5_1 },
 };
 
-static uint64_t read_le(const uint8_t *p, uint32_t bytes)
+enum { BLOCK = 32 };
+
+int dtype_named(const char *name, uint32_t *dtype)
 {
-    uint64_t value = 0;
-    for (uint32_t i = bytes; i-- > 0;)
-        value = value << 8 | p[i];
-    return value;
+    for (*dtype = 0; *dtype < sizeof dtypes / sizeof *dtypes; ++*dtype)
+        if (strcmp(dtypes[*dtype].name, name) == 0)
+            return 1;
+    return 0;
+}
+
+int dtype_is_blocks(uint32_t dtype) { return dtypes[dtype].kind >= KIND_Q8_0; }
+
+int dtype_bytes(uint32_t dtype, uint64_t count, uint64_t *bytes)
+{
+    uint64_t bits = dtypes[dtype].bits;
+    if (dtype_is_blocks(dtype)) {
+        if (count % BLOCK)
+            return 0;
+        count /= BLOCK;
+    }
+    if (count > UINT64_MAX / bits || count * bits % 8)
+        return 0;
+    *bytes = count * bits / 8;
+    return 1;
 }
 
 static float float_from_bits(uint32_t bits)
@@ -55,9 +80,8 @@ static float half_to_float(uint32_t half)
 }
 
 /* The narrowing of a double may overflow; the caller sees the infinity. */
-static float read_number(const struct dtype *type, const uint8_t *at)
+static float number(const struct dtype *type, uint64_t bits)
 {
-    uint64_t bits = read_le(at, type->bits / 8);
     double wide;
     switch (type->kind) {
     case KIND_F32: return float_from_bits((uint32_t)bits);
@@ -76,20 +100,79 @@ static float read_number(const struct dtype *type, const uint8_t *at)
     }
 }
 
-int tensor_read(const tensor *t, uint64_t first, size_t count, float *into)
+/* Element i of a block: a scale, a least value in types _1, in types Q5 the fifth bits, then the low four bits of elements
+ * i and i + 16 in one byte. */
+static float read_block(uint32_t kind, const uint8_t *block, uint32_t i)
+{
+    float scale = half_to_float((uint32_t)read_le(block, 2)), least = -0.0f;
+    if (kind == KIND_Q8_0)
+        return scale * (float)(block[2 + i] < 128 ? block[2 + i] : block[2 + i] - 256);
+    const uint8_t *at = block + 2;
+    int value = 0;
+    if (kind == KIND_Q4_1 || kind == KIND_Q5_1) {
+        least = half_to_float((uint32_t)read_le(at, 2));
+        at += 2;
+    }
+    if (kind == KIND_Q5_0 || kind == KIND_Q5_1) {
+        value = (int)(read_le(at, 4) >> i & 1) << 4;
+        at += 4;
+    }
+    value |= i < BLOCK / 2 ? at[i] & 15 : at[i - BLOCK / 2] >> 4;
+    value -= kind == KIND_Q4_0 ? 8 : kind == KIND_Q5_0 ? 16 : 0;
+    return scale * (float)value + least;
+}
+
+/* The element that lies `at` elements after the first. */
+static float read_number(const tensor *t, uint64_t at)
 {
     const struct dtype *type = &dtypes[t->dtype];
-    if (type->kind == KIND_NONE)
+    if (type->kind >= KIND_Q8_0)
+        return read_block(type->kind, t->data + at / BLOCK * (type->bits / 8), (uint32_t)(at % BLOCK));
+    uint32_t bytes = type->bits / 8;
+    const uint8_t *p = t->data + at * bytes;
+    uint64_t bits = 0;
+    if (!t->swapped)
+        return number(type, read_le(p, bytes));
+    for (uint32_t i = 0; i < bytes; i++)
+        bits = bits << 8 | p[i];
+    return number(type, bits);
+}
+
+int tensor_read(const tensor *t, uint64_t first, size_t count, float *into)
+{
+    if (dtypes[t->dtype].kind == KIND_NONE)
         return fail("%s: tensor '%s' is %s; weights must be f64, f32, f16, bf16 or whole numbers",
-                    t->file, t->name, type->lower);
+                    t->file, t->name, dtypes[t->dtype].lower);
     if (first > t->count || count > t->count - first)
         return fail("%s: tensor '%s' is too short", t->file, t->name);
-    const uint8_t *at = t->data + first * (type->bits / 8);
-    for (size_t i = 0; i < count; i++, at += type->bits / 8) {
-        into[i] = read_number(type, at);
+    if (count == 0)
+        return 0;
+    uint64_t index[TENSOR_RANK], at = first;
+    if (t->strided) {
+        uint64_t rest = first;
+        at = 0;
+        for (uint32_t d = t->rank; d-- > 0; rest /= t->shape[d]) {
+            index[d] = rest % t->shape[d];
+            at += index[d] * t->stride[d];
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        into[i] = read_number(t, at);
         if (!isfinite(into[i]))
             return fail("%s: tensor '%s' holds a value that is not a finite f32 (element %" PRIu64
                         "); the checkpoint is damaged or its training diverged", t->file, t->name, first + i);
+        if (!t->strided) {
+            at++;
+            continue;
+        }
+        for (uint32_t d = t->rank; d-- > 0;) {               /* the last index runs fastest */
+            if (++index[d] < t->shape[d]) {
+                at += t->stride[d];
+                break;
+            }
+            at -= (t->shape[d] - 1) * t->stride[d];
+            index[d] = 0;
+        }
     }
     return 0;
 }
@@ -136,48 +219,117 @@ char *path_beside(const char *path, const char *name)
     return joined;
 }
 
-/* ---- safetensors ---- */
+/* ---- text and memory ---- */
 
-static int printable(const char *text, size_t bytes)
+int printable(const void *text, size_t bytes)
 {
     for (size_t i = 0; i < bytes; i++)
-        if (text[i] < 0x20 || text[i] > 0x7E)
+        if (((const uint8_t *)text)[i] < 0x20 || ((const uint8_t *)text)[i] > 0x7E)
             return 0;
     return bytes > 0 && bytes < 512;
 }
 
-/* What a file that is not safetensors is, where its first bytes tell. NULL also for what may be safetensors: bytes 4 to 7
- * of its length are zero. */
-static const char *other_format(const uint8_t *data, size_t bytes)
+const char *shown(const void *text, size_t bytes)
 {
-    if (bytes >= 8 && read_le(data + 4, 4) == 0)
+    static char turns[4][64];
+    static unsigned turn;
+    char *into = turns[turn++ % 4];
+    size_t n = bytes < 60 ? bytes : 60;
+    for (size_t i = 0; i < n; i++) {
+        uint8_t c = ((const uint8_t *)text)[i];
+        into[i] = c < 0x20 || c > 0x7E ? '?' : (char)c;
+    }
+    snprintf(into + n, 4, "%s", n < bytes ? "..." : "");
+    return into;
+}
+
+/* Memory of a shard comes in blocks, so that a name costs little more than its characters. */
+typedef struct block {
+    struct block *next;
+    size_t used, room;
+    uint64_t memory[];
+} block;
+
+void *shard_memory(shard *s, size_t bytes)
+{
+    block *b = s->memory;
+    size_t words = bytes / 8 + 1;
+    if (bytes > SIZE_MAX / 2 || !b || words > b->room - b->used) {
+        size_t room = words > 8192 ? words : 8192;
+        b = bytes > SIZE_MAX / 2 ? NULL : calloc(1, sizeof *b + room * 8);
+        if (!b) {
+            fail("%s: not enough memory for %zu bytes", s->path, bytes);
+            return NULL;
+        }
+        b->room = room;
+        b->next = s->memory;
+        s->memory = b;
+    }
+    b->used += words;
+    return b->memory + b->used - words;
+}
+
+char *shard_text(shard *s, const void *text, size_t bytes)
+{
+    char *copy = shard_memory(s, bytes + 1);
+    return copy ? memcpy(copy, text, bytes) : NULL;
+}
+
+/* ---- adding ---- */
+
+int checkpoint_reserve(checkpoint *cp, size_t more)
+{
+    if (more > TENSORS_MAX - cp->count)
+        return fail("%s: holds more than %u tensors", cp->path, TENSORS_MAX);
+    if (more <= cp->room - cp->count)
+        return 0;
+    size_t room = cp->count + more > 2 * cp->room ? cp->count + more : 2 * cp->room;
+    tensor *grown = realloc(cp->tensors, room * sizeof *grown);
+    if (!grown)
+        return fail("%s: not enough memory", cp->path);
+    cp->tensors = grown;
+    cp->room = room;
+    return 0;
+}
+
+tensor *checkpoint_add(checkpoint *cp, shard *s, const void *name, size_t bytes)
+{
+    tensor *t = &cp->tensors[cp->count];
+    memset(t, 0, sizeof *t);
+    if (!printable(name, bytes)) {
+        fail("%s: a tensor's name is empty, too long or not printable ASCII", s->path);
         return NULL;
-    static const struct { const char *magic; size_t bytes; const char *what; } known[] = {
-        { "PK\3\4", 4, "a zip archive, as PyTorch's .pth is: not available in this version; save it as .safetensors" },
-        { "\x80\2\x8a\n", 4, "a PyTorch pickle: not available in this version; save it as .safetensors" },
-        { "GGUF", 4, "GGUF: not available in this version; give the .safetensors it was made from" },
-        { "\x89HDF", 4, "HDF5: not available in this version; save it as .safetensors" },
-        { MIM_BLOB_MAGIC, 8, "a mim blob already: nothing to convert" },
-        { "version https://git-lfs", 23, "a git-lfs pointer, not the file: fetch it with `git lfs pull`" },
-        { "\x93NUMPY", 6, "a NumPy array, not a checkpoint" },
-        { "{", 1, "JSON; a checkpoint's index must be named *.safetensors.index.json, a configuration goes to --config" },
-        { "<", 1, "a web page or XML, not a checkpoint" },
-    };
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (bytes >= known[i].bytes && memcmp(data, known[i].magic, known[i].bytes) == 0)
-            return known[i].what;
-    return NULL;
+    }
+    t->name = shard_text(s, name, bytes);
+    t->file = s->path;
+    t->count = 1;
+    cp->count += t->name != NULL;
+    return t->name ? t : NULL;
 }
 
-typedef struct extent { uint64_t begin, end; const char *name; } extent;
-
-static int compare_extents(const void *a, const void *b)
+int checkpoint_add_metadata(checkpoint *cp, const char *key, const char *value)
 {
-    const extent *x = a, *y = b;
-    if (x->begin != y->begin)
-        return x->begin < y->begin ? -1 : 1;
-    return x->end < y->end ? -1 : x->end > y->end;
+    size_t n = cp->metadata_count;
+    if ((n & (n - 1)) == 0) {                     /* it doubles at powers of two */
+        metadata_pair *grown = realloc(cp->metadata, (n ? 2 * n : 1) * sizeof *grown);
+        if (!grown)
+            return fail("%s: not enough memory", cp->path);
+        cp->metadata = grown;
+    }
+    cp->metadata[cp->metadata_count++] = (metadata_pair){ key, value };
+    return 0;
 }
+
+int tensor_append(tensor *t, uint64_t size)
+{
+    if (t->rank == TENSOR_RANK || (size && t->count > UINT64_MAX / size))
+        return 0;
+    t->shape[t->rank++] = size;
+    t->count *= size;
+    return 1;
+}
+
+/* ---- one file ---- */
 
 static int compare_names(const void *a, const void *b)
 {
@@ -185,70 +337,27 @@ static int compare_names(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
-/* One entry of the header. Its bytes lie in [begin, end) of the data, which is `room` long. */
-static int read_entry(const shard *s, const json_node *node, const uint8_t *data, uint64_t room, tensor *t, extent *where)
+/* What a file is that is none of the formats, where its first bytes tell; NULL: it may be safetensors. */
+static const char *other_format(const uint8_t *data, size_t bytes)
 {
-    const json *doc = &s->header;
-    const char *dtype, *name = json_key(doc, node);
-    if (!printable(name, node->key_bytes))
-        return fail("%s: a tensor's name is empty, too long or not printable ASCII", s->path);
-    const json_node *shape = json_member(doc, node, "shape"), *offsets = json_member(doc, node, "data_offsets");
-    if (node->type != JSON_OBJECT || node->count != 3 || !json_string(doc, json_member(doc, node, "dtype"), &dtype) ||
-        !shape || shape->type != JSON_ARRAY || !offsets || offsets->type != JSON_ARRAY || offsets->count != 2)
-        return fail("%s: tensor '%s' must have dtype, shape and data_offsets, and nothing else", s->path, name);
-
-    memset(t, 0, sizeof *t);
-    t->name = where->name = name;
-    t->file = s->path;
-    while (t->dtype < sizeof dtypes / sizeof *dtypes && strcmp(dtypes[t->dtype].name, dtype) != 0)
-        t->dtype++;
-    if (t->dtype == sizeof dtypes / sizeof *dtypes)
-        return fail("%s: tensor '%s' has the unknown dtype '%.32s'", s->path, name, dtype);
-    if (shape->count > TENSOR_RANK)
-        return fail("%s: tensor '%s' has %" PRIu32 " dimensions, more than %u", s->path, name, shape->count, TENSOR_RANK);
-
-    t->count = 1;
-    for (const json_node *size = json_first(doc, shape); size; size = json_next(doc, size)) {
-        uint64_t *n = &t->shape[t->rank++];
-        if (!json_u64(doc, size, n))
-            return fail("%s: tensor '%s' has a dimension that is not a whole number", s->path, name);
-        if (*n && t->count > UINT64_MAX / *n)
-            return fail("%s: tensor '%s' has an impossible size", s->path, name);
-        t->count *= *n;
-    }
-    const json_node *begin = json_first(doc, offsets);
-    if (!json_u64(doc, begin, &where->begin) || !json_u64(doc, json_next(doc, begin), &where->end) ||
-        where->begin > where->end)
-        return fail("%s: tensor '%s' has malformed data_offsets", s->path, name);
-    if (where->end > room)
-        return fail("%s: tensor '%s' ends at byte %" PRIu64 " of the data, which has %" PRIu64
-                    "; the file is truncated or damaged", s->path, name, where->end, room);
-    uint32_t bits = dtypes[t->dtype].bits;
-    if (t->count > UINT64_MAX / bits || t->count * bits % 8 || t->count * bits / 8 != where->end - where->begin)
-        return fail("%s: tensor '%s' has %" PRIu64 " bytes, which does not fit its shape and dtype",
-                    s->path, name, where->end - where->begin);
-    t->data = data + where->begin;
-    return 0;
-}
-
-static int read_metadata(checkpoint *cp, const shard *s, const json_node *node)
-{
-    const json *doc = &s->header;
-    if (node->type != JSON_OBJECT)
-        return fail("%s: __metadata__ is not an object", s->path);
-    metadata_pair *grown = realloc(cp->metadata, (cp->metadata_count + node->count + 1) * sizeof *grown);
-    if (!grown)
-        return fail("%s: not enough memory", s->path);
-    cp->metadata = grown;
-    for (const json_node *child = json_first(doc, node); child; child = json_next(doc, child)) {
-        metadata_pair *pair = &cp->metadata[cp->metadata_count];
-        pair->key = json_key(doc, child);
-        if (child->type != JSON_STRING)
-            return fail("%s: __metadata__ holds something that is not a string", s->path);
-        if (json_string(doc, child, &pair->value))
-            cp->metadata_count++;
-    }
-    return 0;
+    static const struct { const char *magic; size_t bytes; const char *what; } known[] = {
+        { "PK\5\6", 4, "an empty zip archive" },
+        { "\x89HDF", 4, "HDF5: not available in this version; save it as .safetensors" },
+        { MIM_BLOB_MAGIC, 8, "a mim blob already: nothing to convert" },
+        { "version https://git-lfs", 23, "a git-lfs pointer, not the file: fetch it with `git lfs pull`" },
+        { "\x93NUMPY", 6, "a NumPy array, not a checkpoint" },
+        { "lmgg", 4, "a file of ggml from before GGUF, as vit.cpp writes: give the checkpoint it was made from" },
+        { "\x1F\x8B", 2, "compressed with gzip: unpack it first" },
+        { "{", 1, "JSON; a checkpoint's index must be named *.safetensors.index.json, a configuration goes to --config" },
+        { "<", 1, "a web page or XML, not a checkpoint" },
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (bytes >= known[i].bytes && memcmp(data, known[i].magic, known[i].bytes) == 0)
+            return known[i].what;
+    if (bytes >= 512 && memcmp(data + 257, "ustar", 5) == 0)
+        return "a tar archive, as PyTorch wrote before 0.1.10, or others around a checkpoint: unpack it, or load it in Python "
+               "and torch.save its state dict";
+    return NULL;
 }
 
 /* The file of a shard, mapped or in memory, becomes tensors at the end of cp->tensors. */
@@ -256,66 +365,31 @@ static int read_shard(checkpoint *cp, shard *s)
 {
     const uint8_t *data = s->file.data;
     size_t bytes = s->file.bytes;
+    if (bytes > 8 && read_le(data, 8) <= JSON_BYTES && data[8] == '{')     /* whatever the length looks like */
+        return read_safetensors(cp, s);
+    if (bytes >= 4 && memcmp(data, "PK\3\4", 4) == 0)
+        return read_zip(cp, s);
+    if (bytes >= 4 && memcmp(data, "GGUF", 4) == 0)
+        return read_gguf(cp, s);
+    if (bytes >= 2 && data[0] == 0x80 && data[1] >= 2 && data[1] <= 5)
+        return read_torch_stream(cp, s);
     const char *other = other_format(data, bytes);
-    uint64_t header = bytes >= 8 ? read_le(data, 8) : 0;
-    if (other)
-        return fail("%s: this is %s", s->path, other);
-    if (bytes < 8)
-        return fail("%s: not safetensors: the file has only %zu bytes", s->path, bytes);
-    if (header > JSON_BYTES)
-        return fail("%s: not safetensors: its header would be %" PRIu64 " bytes, more than the format allows", s->path, header);
-    if (header > bytes - 8)
-        return fail("%s: the header says %" PRIu64 " bytes, the file has %zu; it is truncated or not safetensors",
-                    s->path, header, bytes);
-    if (header == 0 || data[8] != '{')
-        return fail("%s: not safetensors: its header does not begin with '{'", s->path);
-    if (json_parse(&s->header, data + 8, (size_t)header))
-        return fail("%s: its header is not valid JSON: %s (byte %zu)", s->path, s->header.error, s->header.error_at + 8);
-
-    const json_node *root = json_root(&s->header);
-    size_t most = cp->count + root->count;
-    tensor *tensors = realloc(cp->tensors, (most + 1) * sizeof *tensors);
-    if (!tensors)
-        return fail("%s: not enough memory", s->path);
-    cp->tensors = tensors;
-    extent *extents = malloc((root->count + 1) * sizeof *extents);
-    if (!extents)
-        return fail("%s: not enough memory", s->path);
-
-    uint64_t room = bytes - 8 - header, at = 0;
-    size_t n = 0;
-    int failed = 0;
-    for (const json_node *child = json_first(&s->header, root); child && !failed; child = json_next(&s->header, child)) {
-        if (strcmp(json_key(&s->header, child), "__metadata__") == 0)
-            failed = read_metadata(cp, s, child);
-        else
-            failed = read_entry(s, child, data + 8 + header, room, &cp->tensors[cp->count + n], &extents[n]);
-        n += !failed && strcmp(json_key(&s->header, child), "__metadata__") != 0;
-    }
-    if (!failed) {
-        qsort(extents, n, sizeof *extents, compare_extents);
-        for (size_t i = 0; i < n && !failed; at = extents[i++].end)
-            if (extents[i].begin != at)
-                failed = fail("%s: tensor '%s' begins at byte %" PRIu64 " of the data, where %" PRIu64 " was due: tensors %s",
-                              s->path, extents[i].name, extents[i].begin, at, extents[i].begin < at ? "overlap" : "leave a hole");
-        if (!failed && at != room)
-            failed = fail("%s: the data has %" PRIu64 " bytes, the tensors end at %" PRIu64, s->path, room, at);
-    }
-    free(extents);
-    if (!failed)
-        cp->count += n;
-    return failed;
+    return other ? fail("%s: this is %s", s->path, other) : read_safetensors(cp, s);
 }
 
-/* Sorts the tensors and refuses a name that two files hold. */
+/* Sorts the tensors and refuses a name that is there twice. */
 static int finish(checkpoint *cp)
 {
-    qsort(cp->tensors, cp->count, sizeof *cp->tensors, compare_names);
-    for (size_t i = 1; i < cp->count; i++)
-        if (strcmp(cp->tensors[i - 1].name, cp->tensors[i].name) == 0)
-            return fail("%s: tensor '%s' is also in %s", cp->tensors[i].file, cp->tensors[i].name, cp->tensors[i - 1].file);
     if (cp->count == 0)
         return fail("%s: holds no tensors", cp->path);
+    qsort(cp->tensors, cp->count, sizeof *cp->tensors, compare_names);
+    for (size_t i = 1; i < cp->count; i++) {
+        const tensor *t = &cp->tensors[i];
+        if (strcmp(t[-1].name, t->name) == 0 && strcmp(t[-1].file, t->file) == 0)
+            return fail("%s: holds two tensors named '%s'", t->file, t->name);
+        if (strcmp(t[-1].name, t->name) == 0)
+            return fail("%s: tensor '%s' is also in %s", t->file, t->name, t[-1].file);
+    }
     return 0;
 }
 
@@ -426,10 +500,11 @@ static int read_index(checkpoint *cp)
 
 /* ---- opening ---- */
 
-int checkpoint_parse(checkpoint *cp, const void *data, size_t bytes, const char *path)
+int checkpoint_parse(checkpoint *cp, const void *data, size_t bytes, const char *path, const char *wrapper)
 {
     in_file file = { data, bytes, 0 };
     memset(cp, 0, sizeof *cp);
+    cp->wrapper = wrapper;
     if (!(cp->path = copy_text(path)))
         return fail("%s: not enough memory", path);
     int failed = add_shard(cp, copy_text(path), &file);
@@ -444,19 +519,22 @@ static int ends_with(const char *text, const char *tail)
     return n >= m && strcmp(text + n - m, tail) == 0;
 }
 
-int checkpoint_open(checkpoint *cp, const char *path)
+int checkpoint_open(checkpoint *cp, const char *path, const char *wrapper)
 {
     memset(cp, 0, sizeof *cp);
+    cp->wrapper = wrapper;
     if (path_is_folder(path)) {
-        static const char *const names[] = { "model.safetensors", "model.safetensors.index.json" };
-        for (size_t i = 0; i < 2; i++) {
+        static const char *const names[] = { "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
+                                             "pytorch_model.bin.index.json" };
+        for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
             free(cp->path);
             if (!(cp->path = path_beside(path, names[i])))
                 return 1;
             if (path_exists(cp->path))
                 break;
-            if (i == 1)
-                return fail("%s: has neither model.safetensors nor model.safetensors.index.json; name the file", path);
+            if (i + 1 == sizeof names / sizeof *names)
+                return fail("%s: has neither model.safetensors nor model.safetensors.index.json nor pytorch_model.bin; name the "
+                            "file", path);
         }
     } else if (!(cp->path = copy_text(path))) {
         return fail("%s: not enough memory", path);
@@ -472,6 +550,10 @@ void checkpoint_close(checkpoint *cp)
         if (cp->shards[i].file.data)
             in_close(&cp->shards[i].file);
         json_free(&cp->shards[i].header);
+        for (block *b = cp->shards[i].memory, *next; b; b = next) {
+            next = b->next;
+            free(b);
+        }
         free(cp->shards[i].path);
     }
     free(cp->shards);

@@ -10,11 +10,13 @@
 static const char usage[] =
     "mim convert CHECKPOINT -o OUT.mim [options]\n"
     "\n"
-    "CHECKPOINT is a .safetensors file, a *.safetensors.index.json with its shards, or a folder with either.\n"
+    "CHECKPOINT is a .safetensors, PyTorch (.pth, .pt, .bin, .ckpt), .npz or .gguf file, a *.index.json with its shards, or a\n"
+    "folder with either. Nothing in a PyTorch file is executed.\n"
     "config.json and preprocessor_config.json beside it are read. What neither they nor the tensors tell is asked for.\n"
     "\n"
     "  -o OUT.mim                 the blob to write\n"
-    "  --type f32|f16|q8          kind of numbers of the matrices (f32)\n"
+    "  --type f32|f16|q8|q7|q4    kind of numbers of the matrices (f32); q7: q8 with inputs of 7 bits, faster on AVX2\n"
+    "  --group 32|64|128          q4: columns that share a scale (32)\n"
     "  --numerics float|integer   what a q8 blob computes in between its products (float); integer runs without a floating-point\n"
     "                             unit, has scales that pictures are needed for, and does plain transformers only\n"
     "  --calib FOLDER             those pictures: 24 to 48 of the kind that the model will see\n"
@@ -23,16 +25,25 @@ static const char usage[] =
     "  --licence TEXT             licence of the weights, recorded in the blob\n"
     "\n"
     "These win over configurations, and over what is fixed for a family:\n"
-    "  --family NAME              whose file this is: mae, simmim, cae, beit, eva, eva02, eva02-clip, timm, timm-eva02,\n"
+    "  --family NAME              whose file this is: mae, mae-lite, dmae, sdae, milan, tinymim, semmae, localmim, bootmae,\n"
+    "                             maskfeat, cmae, mmpretrain, ibot (also AttMask), msn, ijepa, simmim, cae, beit, data2vec,\n"
+    "                             maskdistill, eva, eva02, eva02-clip, eva02-clip-e, timm, timm-eva02,\n"
     "                             timm-dinov3, timm-rope, dinov2, dinov2-reg, dinov3, hf-vit, hf-vit_mae, hf-vit_msn, hf-ijepa,\n"
-    "                             hf-beit, hf-data2vec, hf-dinov2, hf-dinov2-reg, hf-dinov3\n"
+    "                             hf-beit, hf-data2vec, hf-dinov2, hf-dinov2-reg, hf-dinov3; swin, simmim-swin, greenmim, mixmim,\n"
+    "                             timm-swin, hf-swin, swinv2, timm-swinv2, hf-swinv2, sam, timm-sam, hf-sam, efficientsam, hiera,\n"
+    "                             timm-hiera, hf-hiera, hivit, itpn, convmae, mvitv2, maskfeat-mvitv2, timm-mvitv2; videomae,\n"
+    "                             hf-videomae, vjepa2, hf-vjepa2, audiomae, satmae, satmae-groups, prithvi, presto, galileo\n"
     "  --prefix NAME              of several encoders in the file, the one whose names begin so\n"
+    "  --wrapper NAME             of several state dicts in a PyTorch file, the one under this key\n"
     "  --heads N                  heads of the attention; --decoder-heads N for a decoder that is kept\n"
     "  --eps E                    epsilon of the norms\n"
     "  --act gelu|gelu_tanh|quick_gelu|silu   activation of the MLP, or of its gate\n"
     "  --pool cls|mean|mean_all|cls_mean\n"
     "  --image-size N|HxW         pixels of the input\n"
-    "  --positions fixed|cubic|cubic:OFFSET|cubic_antialias|linear\n"
+    "  --frames N                 frames of a video, as trained with\n"
+    "  --groups 0,1,2,6;3,4,5,7;8,9   channels of each group, where the channels are in groups\n"
+    "  --window N|N:P             tokens along a side of the windows; P: of those it was pretrained with (Swin V2)\n"
+    "  --positions fixed|cubic|cubic:OFFSET|cubic_antialias|linear|corners\n"
     "                             how stored positions are interpolated to other sizes\n"
     "  --mean R,G,B --std R,G,B   of pixels in 0..1, one number for each channel\n"
     "  --resize short:EDGE|squash short edge to EDGE, then the middle; or straight to the input's size\n"
@@ -40,33 +51,39 @@ static const char usage[] =
     "  --norm-pix yes|no          the decoder predicts pixels normalised patch by patch\n";
 
 /* Values of options that are settled, but come later. */
-static int check_available(const wishes *w, uint32_t *type, int *integer)
+static int check_available(const wishes *w, number_kind *n, int *integer)
 {
-    static const struct { const char *name; uint32_t type; } types[] = {
-        { "f32", MIM_F32 }, { "f16", MIM_F16 }, { "q8", MIM_Q8 }, { "q7", 0 }, { "q4", 0 },
+    static const struct { const char *name; number_kind as; } types[] = {
+        { "f32", { MIM_F32, 0, 0 } }, { "f16", { MIM_F16, 0, 0 } }, { "q8", { MIM_Q8, 255, 0 } }, { "q7", { MIM_Q8, 127, 0 } },
+        { "q4", { MIM_Q4, 255, 32 } },
     };
+    static const char *const groups[] = { "32", "64", "128" };
     const char *given = w->type ? w->type : "f32";
-    size_t i = 0, n = sizeof types / sizeof *types;
-    while (i < n && strcmp(types[i].name, given) != 0)
+    size_t i = 0, count = sizeof types / sizeof *types, group = 0;
+    while (i < count && strcmp(types[i].name, given) != 0)
         i++;
-    if (i == n)
-        return fail("--type: '%.64s' is none of f32, f16, q8", given);
-    if (types[i].type == 0)
-        return fail("--type %s: not available in this version", given);
-    *type = types[i].type;
+    if (i == count)
+        return fail("--type: '%.64s' is none of f32, f16, q8, q7, q4", given);
+    *n = types[i].as;
+    if (w->group && n->type != MIM_Q4)
+        return fail("--group %.64s: only q4 has groups; add --type q4", w->group);
+    while (w->group && group < 3 && strcmp(groups[group], w->group) != 0)
+        group++;
+    if (group == 3)
+        return fail("--group: '%.64s' is none of 32, 64, 128", w->group);
+    if (w->group)
+        n->group = (uint8_t)(32u << group);
     *integer = w->numerics && strcmp(w->numerics, "integer") == 0;
     if (w->numerics && !*integer && strcmp(w->numerics, "float") != 0)
         return fail("--numerics: '%.64s' is none of float, integer", w->numerics);
-    if (*integer && w->type && *type != MIM_Q8)
+    if (*integer && w->type && strcmp(w->type, "q8") != 0)
         return fail("--numerics integer makes q8 blobs; leave out --type %.64s", w->type);
     if (*integer && !w->calib)
         return fail("--numerics integer needs --calib FOLDER, with 24 to 48 pictures of the kind that the model will see");
     if (!*integer && w->calib)
         return fail("--calib is for --numerics integer; other blobs find their scales as they run");
     if (*integer)
-        *type = MIM_F32;                  /* what is run over the pictures, and then quantized */
-    if (w->group)
-        return fail("--group %.64s: not available in this version", w->group);
+        *n = types[0].as;                 /* f32 is what is run over the pictures, and then quantized */
     if (w->layout)
         return fail("--layout %.64s: not available in this version", w->layout);
     return 0;
@@ -93,14 +110,62 @@ static void say(char *text, size_t bytes, const char *value, const char *from)
         snprintf(text + used, bytes - used, "; %s (%s)", value, from);
 }
 
-static void print_recognised(const vit *model, const measures *m, const settings *s)
+/* How many blocks each stage has. */
+static void print_stages(const vit *model, const measures *m)
+{
+    printf(" in %" PRIu32 " stages (", model->stages);
+    for (uint32_t stage = 0; stage < model->stages; stage++) {
+        uint32_t count = 0;
+        for (uint32_t i = 0; i < model->depth; i++)
+            count += model->stage_of[i] == stage && !is_merging(model->block[i]);
+        printf("%s%" PRIu32, stage ? ", " : "", count);
+    }
+    printf("), %" PRIu32 " to %" PRIu32 " wide", m->embed_dim, m->width);
+}
+
+/* The sizes of windows, each once. */
+static void print_windows(const mim_blob_header *h, const mim_blob_step *steps)
+{
+    for (uint32_t i = 0, told = 0; i < h->step_count; i++) {
+        uint32_t k = 0;
+        while (k < i && (!steps[k].window || steps[k].window_height != steps[i].window_height || steps[k].window_width != steps[i].window_width))
+            k++;
+        if (steps[i].window && k == i)
+            printf("%s%ux%u", told++ ? " and " : ", windows of ", (unsigned)steps[i].window_height, (unsigned)steps[i].window_width);
+    }
+}
+
+static void print_recognised(const vit *model, const checkpoint *cp, const measures *m, const settings *s, const plan *p)
 {
     printf("recognised %s (%s", model->family->title, model->naming);
     printf("%s%s", model->evidence[0] ? ", " : "", model->evidence);
     if (model->prefix[0])
         printf(", under '%s'", model->prefix);
-    printf("): %" PRIu32 " blocks, %" PRIu32 " wide, patches of %" PRIu32 "x%" PRIu32 "x%" PRIu32,
-           model->depth, m->dim, m->patch_height, m->patch_width, m->channels);
+    if (cp->origin[0])
+        printf(", %s", cp->origin);
+    uint32_t blocks = 0;
+    for (uint32_t i = 0; i < model->depth; i++)
+        blocks += !is_merging(model->block[i]);
+    printf("): %" PRIu32 " blocks", blocks);
+    if (model->stages > 1)
+        print_stages(model, m);
+    else
+        printf(", %" PRIu32 " wide", m->width);
+    if (m->vectors)
+        printf(", %" PRIu32 " vectors that its caller makes tokens of", m->vectors);
+    else
+        printf(", patches of %" PRIu32 "x%" PRIu32 "x%" PRIu32, m->kernel_height, m->kernel_width, m->channels);
+    if (m->kernel_height != m->patch_height || m->kernel_width != m->patch_width)
+        printf(" %" PRIu32 "x%" PRIu32 " apart", m->patch_height, m->patch_width);
+    print_windows(&p->header, p->steps);
+    if (m->dim != m->width)
+        printf(", neck of %" PRIu32, m->dim);
+    if (m->patch_frames > 1)
+        printf(" in %" PRIu32 " frames", m->patch_frames);
+    if (m->groups > 1)
+        printf(" in %" PRIu32 " groups of channels", m->groups);
+    if (m->coordinates)
+        printf(", %" PRIu32 " coordinates of each frame", m->coordinates);
     if (m->position_rows)
         printf(", %.0fx%.0f positions", s->grid_height.value, s->grid_width.value);
     if (m->bias_rows)
@@ -119,12 +184,25 @@ static void print_recognised(const vit *model, const measures *m, const settings
     printf(", %.2f M parameters\n", (double)m->parameters / 1e6);
 }
 
-static void print_written(const plan *p, const char *output, const measures *m, const settings *s)
+static void print_written(const plan *p, const char *output, const vit *model, const measures *m, const settings *s)
 {
     const mim_blob_header *h = &p->header;
     char text[1200] = "", value[160];
-    snprintf(value, sizeof value, "image %" PRIu32 "x%" PRIu32, h->image_height, h->image_width);
+    if (m->vectors)
+        snprintf(value, sizeof value, "%" PRIu32 " tokens", h->image_width);
+    else
+        snprintf(value, sizeof value, "image %" PRIu32 "x%" PRIu32, h->image_height, h->image_width);
     say(text, sizeof text, value, s->image_height.from);
+    if (h->frames > 1) {
+        snprintf(value, sizeof value, "frames %" PRIu32, h->frames);
+        say(text, sizeof text, value, s->frames.from);
+    }
+    if (m->groups > 1) {
+        snprintf(value, sizeof value, "channels");
+        for (uint32_t i = 0; i < m->channels; i++)
+            snprintf(value + strlen(value), sizeof value - strlen(value), "%s%u", i ? "," : " in groups ", (unsigned)s->channel_group[i]);
+        say(text, sizeof text, value, s->groups.from);
+    }
     snprintf(value, sizeof value, "heads %.0f", s->heads.value);
     say(text, sizeof text, value, s->heads.from);
     snprintf(value, sizeof value, "eps %g", s->eps.value);
@@ -132,10 +210,12 @@ static void print_written(const plan *p, const char *output, const measures *m, 
     say(text, sizeof text, activation_name((uint32_t)s->activation.value), s->activation.from);
     snprintf(value, sizeof value, "pool %s", pool_name((uint32_t)s->pool.value));
     say(text, sizeof text, value, s->pool.from);
-    snprintf(value, sizeof value, "positions %s", positions_name((uint32_t)s->positions.value));
+    const enum made made = family_scheme(model->family)->made;
+    const char *rule = made == MADE_NUMBER_WAVES || made == MADE_TURNS ? "computed" : m->vectors ? "the caller's" : NULL;
+    snprintf(value, sizeof value, "positions %s", rule ? rule : positions_name((uint32_t)s->positions.value));
     if (s->position_offset.value > 0)
         snprintf(value + strlen(value), sizeof value - strlen(value), " with offset %g", s->position_offset.value);
-    say(text, sizeof text, value, s->positions.from);
+    say(text, sizeof text, value, rule ? model->family->name : s->positions.from);
     if (s->bias.from) {
         snprintf(value, sizeof value, "relative bias %s", bias_name((uint32_t)s->bias.value));
         say(text, sizeof text, value, s->bias.from);
@@ -196,13 +276,13 @@ typedef struct work {
     plan *plan;
 } work;
 
-static int convert(work *k, const wishes *w, const char *path, uint32_t type, int integer)
+static int convert(work *k, const wishes *w, const char *path, const number_kind *n, int integer)
 {
     const family *wanted;
     const char *from;
     measures m;
     settings s;
-    if (checkpoint_open(&k->cp, path) || configs_open(&k->found, k->cp.path, w->config) ||
+    if (checkpoint_open(&k->cp, path, w->wrapper) || configs_open(&k->found, k->cp.path, w->config) ||
         configs_family(&k->found, w, &wanted, &from))
         return 1;
     if (!(k->model = calloc(1, sizeof *k->model)) || !(k->plan = malloc(sizeof *k->plan)))
@@ -214,7 +294,7 @@ static int convert(work *k, const wishes *w, const char *path, uint32_t type, in
     if (!w->keep_decoder)
         vit_drop_decoder(k->model, &k->cp, "decoder, not kept");
     if (measure(&m, k->model, &k->cp, w->keep_decoder) || settle(&s, &k->found, w, k->model, &k->cp, &m) ||
-        build(k->plan, k->model, &k->cp, &m, &s, type) || check_output(&k->cp, w->output))
+        build(k->plan, k->model, &k->cp, &m, &s, n) || check_output(&k->cp, w->output))
         return 1;
     if (integer) {
         mim_blob_header written;
@@ -223,8 +303,8 @@ static int convert(work *k, const wishes *w, const char *path, uint32_t type, in
         k->plan->header = written;
     } else if (plan_write(k->plan, w->output))
         return 1;
-    print_recognised(k->model, &m, &s);
-    print_written(k->plan, w->output, &m, &s);
+    print_recognised(k->model, &k->cp, &m, &s, k->plan);
+    print_written(k->plan, w->output, k->model, &m, &s);
     print_ignored(k->model, &k->cp);
     return 0;
 }
@@ -235,14 +315,16 @@ int cmd_convert(int argc, char **argv)
     const option options[] = {
         { "-o", &w.output, NULL }, { "--config", &w.config, NULL }, { "--type", &w.type, NULL }, { "--group", &w.group, NULL },
         { "--numerics", &w.numerics, NULL }, { "--calib", &w.calib, NULL }, { "--layout", &w.layout, NULL },
-        { "--family", &w.family, NULL }, { "--prefix", &w.prefix, NULL }, { "--heads", &w.heads, NULL },
+        { "--family", &w.family, NULL }, { "--prefix", &w.prefix, NULL }, { "--wrapper", &w.wrapper, NULL },
+        { "--heads", &w.heads, NULL },
         { "--decoder-heads", &w.decoder_heads, NULL }, { "--image-size", &w.image_size, NULL }, { "--eps", &w.eps, NULL },
         { "--act", &w.act, NULL }, { "--pool", &w.pool, NULL }, { "--mean", &w.mean, NULL }, { "--std", &w.std, NULL },
         { "--positions", &w.positions, NULL }, { "--resize", &w.resize, NULL }, { "--filter", &w.filter, NULL },
-        { "--norm-pix", &w.norm_pix, NULL }, { "--licence", &w.licence, NULL }, { "--keep-decoder", NULL, &w.keep_decoder },
+        { "--frames", &w.frames, NULL }, { "--groups", &w.groups, NULL }, { "--window", &w.window, NULL }, { "--norm-pix", &w.norm_pix, NULL },
+        { "--licence", &w.licence, NULL }, { "--keep-decoder", NULL, &w.keep_decoder },
     };
     int positional, integer = 0;
-    uint32_t type = 0;
+    number_kind n = {0};
     int parsed = parse_options(argc, argv, options, sizeof options / sizeof *options, usage, &positional);
     if (parsed != PARSED)
         return parsed == PARSE_HELP ? 0 : 1;
@@ -250,14 +332,14 @@ int cmd_convert(int argc, char **argv)
         return fail("convert: give one checkpoint, not %d; see `mim convert --help`", positional);
     if (!w.output)
         return fail("convert: name the blob to write with -o OUT.mim");
-    if (check_available(&w, &type, &integer))
+    if (check_available(&w, &n, &integer))
         return 1;
     const uint16_t one = 1;
     if (*(const uint8_t *)&one == 0)
         return fail("convert: blobs are little-endian, this machine is not; convert on another");
 
     work k = {0};
-    int failed = convert(&k, &w, argv[1], type, integer);
+    int failed = convert(&k, &w, argv[1], &n, integer);
     if (k.model)
         vit_free(k.model);
     free(k.model);

@@ -4,6 +4,7 @@
 #include "pool.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -15,13 +16,18 @@ static const char usage[] =
     "\n"
     "INPUT is a picture, a folder of pictures (by name), @LIST (a file with one path a line), or an .npy array of\n"
     "float32, (C,H,W) or (N,C,H,W), already normalised. Pictures go through the model's preprocessing.\n"
-    "OUT.npy is one float32 array; its first dimension counts the images, in the order given.\n"
+    "Of a video model's inputs each is T pictures, one after the other, or an array (T,C,H,W) or (N,T,C,H,W); models of\n"
+    "tokens that their caller makes take arrays (T,D) or (N,T,D).\n"
+    "OUT.npy is one float32 array; its first dimension counts the images, in the order given. Layers of unequal size, as a\n"
+    "pyramid has them, go to one array each: OUT.1.npy, OUT.2.npy...\n"
     "\n"
     "  --out WHAT       pooled (the default), cls, patches, registers, tokens (CLS, registers, patches),\n"
     "                   layers:3,6,12 (tokens after these layers, from 1), attention (of the last layer), logits\n"
     "  --norm           layers go through the final norm\n"
     "  --size HxW       input size in pixels, a multiple of the patch; default: as trained\n"
-    "  --keep FILE.npy  encode only these patches: int32 or int64, raster order, without duplicates\n"
+    "  --frames T       frames of a video, a multiple of the patch's; default: as trained. 1 is a still, shown for a patch\n"
+    "  --coordinates FILE.npy   what the model wants to know of each frame: float32, (frames, n) or (N, frames, n); NaN: unknown\n"
+    "  --keep FILE.npy  encode only these patches (mask units): int32 or int64, raster order (frame, y, x), no duplicates\n"
     "  --skip-bad       name unreadable pictures and fill their rows with NaN, instead of stopping\n"
     "  --threads N      work on several images (or parts of a single one) at a time, 1 to 64; default 1\n"
     "  --cpu NAME       instruction set: see `mim info`; default: the best\n";
@@ -34,13 +40,19 @@ typedef enum output_kind {
 
 static const char *const output_names[] = { "pooled", "cls", "patches", "registers", "tokens", "layers", "attention", "logits" };
 
+typedef struct array_size {
+    uint64_t shape[4];                /* N first */
+    uint32_t dims;
+    size_t row;                       /* floats of one image */
+} array_size;
+
 typedef struct request {
     output_kind kind;
     uint32_t layers[MIM_MAX_DEPTH], layer_count;
     int norm;
-    uint64_t shape[4];                /* N first */
-    uint32_t dims;
-    size_t row;                       /* floats of one image */
+    array_size array[MIM_MAX_DEPTH];  /* one, or for layers of unequal size one for each */
+    uint32_t arrays;
+    size_t row;                       /* floats of one image in all */
 } request;
 
 /* 3,6,12: ascending, from 1 to depth. */
@@ -84,28 +96,72 @@ static int parse_out(request *r, const mim_model *model, const char *text, int n
     return 0;
 }
 
-/* The output array's shape but for N. */
-static int size_output(request *r, const mim_model *model, uint64_t patches)
+/* An array's shape, of which N is still to come. */
+static int size_array(array_size *a, const request *r, uint32_t dims, uint64_t second, uint64_t third, uint64_t fourth)
 {
-    const mim_blob_header *header = model->header;
-    uint64_t tokens = model_prefix(model) + patches, dim = header->dim, row = 1;
-    uint64_t *s = r->shape + 1;
-    r->dims = 3;
-    switch (r->kind) {
-    case OUT_CLS:       s[0] = dim;                                             r->dims = 2; break;
-    case OUT_PATCHES:   s[0] = patches;            s[1] = dim;                               break;
-    case OUT_REGISTERS: s[0] = header->registers;  s[1] = dim;                               break;
-    case OUT_TOKENS:    s[0] = tokens;             s[1] = dim;                               break;
-    case OUT_LAYERS:    s[0] = r->layer_count;     s[1] = tokens;  s[2] = dim;  r->dims = 4; break;
-    case OUT_ATTENTION: s[0] = model_step(model, MIM_STEP_ATTENTION)->heads;
-                        s[1] = tokens;             s[2] = tokens;               r->dims = 4; break;
-    case OUT_LOGITS:    s[0] = header->classes;                                 r->dims = 2; break;
-    case OUT_POOLED:    s[0] = header->pooled_dim;                              r->dims = 2; break;
-    }
-    for (uint32_t i = 1; i < r->dims; i++) row *= r->shape[i];   /* within 2^37 by the blob's limits */
+    const uint64_t shape[4] = { 0, second, third, fourth };
+    uint64_t row = 1;
+    memcpy(a->shape, shape, sizeof a->shape);
+    a->dims = dims;
+    for (uint32_t i = 1; i < dims; i++) row *= shape[i];         /* within 2^37 by the blob's limits */
     if (row > SIZE_MAX / sizeof(float)) return fail("--out %s: one image's is too large for this machine", output_names[r->kind]);
-    r->row = (size_t)row;
+    a->row = (size_t)row;
     return 0;
+}
+
+/* The shapes of the output. kept: how many of `all` mask units. */
+static int size_output(request *r, const mim_session *session, uint64_t kept, uint64_t all)
+{
+    const mim_blob_header *header = session->model->header;
+    uint32_t number[MIM_MAX_DEPTH] = { 0 }, count = r->kind == OUT_LAYERS ? r->layer_count : 1;
+    uint64_t tokens[MIM_MAX_DEPTH] = { 0 };
+    mim_grid grid[MIM_MAX_DEPTH];
+    int failed = 0, equal = 1;
+    if (r->kind == OUT_LAYERS) memcpy(number, r->layers, sizeof number);
+    for (uint32_t i = 0; i < count; i++) {
+        mim_status status = mim_shape(session, number[i], &grid[i]);
+        if (status != MIM_OK) return fail("%s", mim_status_string(status));
+        if (r->norm && grid[i].dim != header->dim)
+            return fail("--norm: layer %" PRIu32 " is %" PRIu32 " wide, the final norm %" PRIu32, number[i], grid[i].dim, header->dim);
+        tokens[i] = session->prefix + (grid[i].tokens - session->prefix) * kept / all;
+        equal &= tokens[i] == tokens[0] && grid[i].dim == grid[0].dim;
+    }
+    uint64_t t = tokens[0], dim = grid[0].dim, heads = 0;
+    array_size *a = r->array;
+    r->arrays = equal ? 1 : count;
+    switch (r->kind) {
+    case OUT_CLS:       failed = size_array(a, r, 2, dim, 1, 1); break;
+    case OUT_PATCHES:   failed = size_array(a, r, 3, t - session->prefix, dim, 1); break;
+    case OUT_REGISTERS: failed = size_array(a, r, 3, header->registers, dim, 1); break;
+    case OUT_TOKENS:    failed = size_array(a, r, 3, t, dim, 1); break;
+    case OUT_ATTENTION:
+        heads = model_step(session->model, MIM_STEP_ATTENTION)->heads;
+        failed = size_array(a, r, 4, heads, t, t);
+        break;
+    case OUT_LOGITS:    failed = size_array(a, r, 2, header->classes, 1, 1); break;
+    case OUT_POOLED:    failed = size_array(a, r, 2, header->pooled_dim, 1, 1); break;
+    case OUT_LAYERS:
+        for (uint32_t i = 0; i < r->arrays && !failed; i++)
+            failed = size_array(&a[i], r, 4, equal ? count : 1, tokens[i], grid[i].dim);
+        break;
+    }
+    r->row = 0;
+    for (uint32_t i = 0; i < r->arrays && !failed; i++) {        /* 64 of at most 2^37 floats */
+        if (a[i].row > SIZE_MAX / sizeof(float) - r->row) failed = fail("--out layers: one image's are too large for this machine");
+        r->row += a[i].row;
+    }
+    return failed;
+}
+
+/* Where the layer goes when each has its own array: OUT.npy and 3 give OUT.3.npy. NULL after fail(). */
+static char *layer_path(const char *path, uint32_t layer)
+{
+    size_t length = strlen(path), stem = length;
+    if (length > 4 && strcmp(path + length - 4, ".npy") == 0) stem -= 4;
+    char *made = malloc(length + 16);
+    if (!made) fail("%s: not enough memory", path);
+    else snprintf(made, length + 16, "%.*s.%" PRIu32 "%s", (int)(stem > INT_MAX ? INT_MAX : stem), path, layer, path + stem);
+    return made;
 }
 
 static mim_output output_to(const request *r, float *row)
@@ -132,7 +188,7 @@ static mim_output output_to(const request *r, float *row)
 
 /* ---- --keep ---- */
 
-/* Patch indices, each within the grid and named once. */
+/* Indices of patches, or of mask units, each within the grid and named once. */
 static int read_keep(const char *path, uint64_t patches, uint32_t **result, uint32_t *result_count)
 {
     npy_array array;
@@ -178,6 +234,34 @@ static int read_keep(const char *path, uint64_t patches, uint32_t **result, uint
     return 0;
 }
 
+/* ---- --coordinates ---- */
+
+/* (frames, n) or (N, frames, n); *each: floats from input to input, 0 where all share them. */
+static int read_coordinates(const char *path, uint64_t frames, uint64_t n, uint64_t *inputs_in_it, float **result)
+{
+    npy_array array;
+    reason why;
+    if (npy_open(&array, path, &why)) return fail("--coordinates %s: %s", path, why.text);
+    const uint64_t *shape = array.shape + (array.dims >= 2 ? array.dims - 2 : 0);
+    float *values = NULL;
+    int failed = 0;
+    if (array.type != NPY_F4) failed = fail("--coordinates %s: holds integers; coordinates are float32", path);
+    else if ((array.dims != 2 && array.dims != 3) || shape[0] != frames || shape[1] != n || array.count == 0)
+        failed = fail("--coordinates %s: is not (%" PRIu64 ", %" PRIu64 ") or (N, %" PRIu64 ", %" PRIu64 "): frames, and what the model "
+                      "wants to know of each", path, frames, n, frames, n);
+    else if (array.count > SIZE_MAX / sizeof *values || !(values = malloc((size_t)array.count * sizeof *values)))
+        failed = fail("--coordinates %s: not enough memory", path);
+    else if (npy_read(&array, 0, (size_t)array.count, values, &why)) failed = fail("--coordinates %s: %s", path, why.text);
+    *inputs_in_it = array.dims == 3 ? array.shape[0] : 0;
+    npy_close(&array);
+    if (failed) {
+        free(values);
+        return 1;
+    }
+    *result = values;
+    return 0;
+}
+
 /* ---- the work ---- */
 
 /* What one thread needs: a session, and the image and row in hand. */
@@ -197,9 +281,11 @@ typedef struct job {
     mim_session_desc desc;            /* height, width, threads... of every session */
     const uint32_t *keep;
     uint32_t keep_count;
+    const float *coordinates;         /* of the first input; NULL: the model wants none */
+    size_t coordinates_each;          /* floats from input to input */
     int skip_bad;
     worker *workers;
-    out_file *out;
+    out_file *out;                    /* request.arrays of them */
 
     pthread_mutex_t lock;             /* guards what follows */
     pthread_cond_t turn;              /* written has grown, or failed is set */
@@ -228,28 +314,78 @@ static int encode_image(worker *w, const mim_image *image, const mim_output *out
     return status == MIM_OK ? 0 : because(why, "%s", mim_status_string(status));
 }
 
-static int encode_picture(const job *j, worker *w, const char *path, const mim_output *output, reason *why)
+static void describe_image(const job *j, uint64_t number, mim_image *image)
 {
-    picture p;
+    memset(image, 0, sizeof *image);
+    image->visible = j->keep;
+    image->visible_count = j->keep_count;
+    image->coordinates = j->coordinates ? j->coordinates + number * j->coordinates_each : NULL;
+}
+
+/* The pictures of one input: as many as it has frames, or a single one, which then is every frame. */
+typedef struct clip {
+    picture *frames;
+    uint32_t count;
+} clip;
+
+static int read_clip_row(void *user, uint32_t y, void *row)
+{
+    const clip *c = user;
+    const picture *p = &c->frames[y / c->frames->height % c->count];
+    size_t bytes = (size_t)p->width * (p->format == MIM_GRAY8 ? 1 : 3);
+    memcpy(row, p->pixels + y % p->height * bytes, bytes);
+    return 0;
+}
+
+/* *bad: the source that an error is about. */
+static int read_clip(const job *j, clip *c, size_t first, size_t *bad, reason *why)
+{
+    for (c->count = 0; c->count < j->inputs->frames; c->count++) {
+        picture *p = &c->frames[c->count];
+        *bad = first + c->count;
+        if (picture_read(p, j->inputs->names + j->inputs->sources[*bad].name, why)) return 1;
+        const picture *other = &c->frames[0];
+        if (p->width == other->width && p->height == other->height && p->format == other->format) continue;
+        c->count++;                   /* it is to be freed, too */
+        return because(why, "is not like the video's first picture: %" PRIu32 "x%" PRIu32 " %s, not %" PRIu32 "x%" PRIu32 " %s", p->height,
+                       p->width, p->format == MIM_GRAY8 ? "gray" : "RGB", other->height, other->width,
+                       other->format == MIM_GRAY8 ? "gray" : "RGB");
+    }
+    return 0;
+}
+
+static int encode_pictures(const job *j, worker *w, uint64_t number, size_t first, const mim_output *output, size_t *bad, reason *why)
+{
+    clip c = { calloc(j->inputs->frames, sizeof *c.frames), 0 };
     mim_image image;
-    if (picture_read(&p, path, why)) return 1;
-    memset(&image, 0, sizeof image);
-    image.format = p.format;
-    image.width = p.width;
-    image.height = p.height;
-    image.pixels = p.pixels;
-    image.visible = j->keep;
-    image.visible_count = j->keep_count;
-    int failed = fit_picture(j, w, p.height, p.width, why) || encode_image(w, &image, output, why);
-    picture_free(&p);
+    *bad = first;
+    if (!c.frames) return because(why, "not enough memory for its pictures");
+    int failed = read_clip(j, &c, first, bad, why);
+    if (!failed) {
+        describe_image(j, number, &image);
+        image.format = c.frames->format;
+        image.width = c.frames->width;
+        image.height = c.frames->height;
+        image.read_row = read_clip_row;
+        image.user = &c;
+        failed = fit_picture(j, w, c.frames->height, c.frames->width, why) || encode_image(w, &image, output, why);
+    }
+    for (uint32_t i = 0; i < c.count; i++) picture_free(&c.frames[i]);
+    free(c.frames);
     return failed;
 }
 
-static int encode_array(const job *j, worker *w, size_t number, uint64_t index, const mim_output *output, reason *why)
+static int encode_array(const job *j, worker *w, uint64_t which, size_t number, const mim_output *output, reason *why)
 {
     const source *from = &j->inputs->sources[number];
-    uint64_t floats = (uint64_t)j->model->header->channels * j->desc.height * j->desc.width;
-    size_t count = (size_t)floats;
+    const uint64_t index = which - from->first;
+    const int given = model_takes_tokens(j->model);
+    /* at most 2^8 frames of 2^32 floats; a still is shown for a patch */
+    uint64_t frame = given ? j->inputs->tokens * j->model->header->dim
+                           : (uint64_t)j->model->header->channels * j->desc.height * j->desc.width;
+    uint32_t repeats = given ? 1 : j->desc.frames / j->inputs->frames;
+    uint64_t floats = given ? frame : frame * j->desc.frames;
+    size_t count = (size_t)(floats / repeats);
     mim_image image;
     if (w->array.fd < 0 || w->array_source != number) {
         npy_close(&w->array);
@@ -258,18 +394,22 @@ static int encode_array(const job *j, worker *w, size_t number, uint64_t index, 
     }
     /* It was checked when the inputs were listed; a file that has changed since is caught here. */
     if (w->array.type != NPY_F4 || (index + 1) * count > w->array.count) return because(why, "has changed since it was listed");
-    if (!w->planes && floats <= SIZE_MAX / sizeof *w->planes) w->planes = malloc(count * sizeof *w->planes);
+    if (!w->planes && floats <= SIZE_MAX / sizeof *w->planes) w->planes = malloc((size_t)floats * sizeof *w->planes);
     if (!w->planes) return because(why, "not enough memory for one image");
     if (npy_read(&w->array, index * count, count, w->planes, why)) return 1;
+    for (uint32_t i = 1; i < repeats; i++) memcpy(w->planes + i * count, w->planes, count * sizeof *w->planes);
     if (!w->engine.arena && engine_start(&w->engine, j->model, &j->desc, why)) return 1;
-    memset(&image, 0, sizeof image);
+    if (given) {
+        mim_status status = mim_encode_tokens(&w->engine.session, w->planes, NULL,
+                                              (uint32_t)(j->inputs->tokens - model_prefix(j->model)), output);
+        return status == MIM_OK ? 0 : because(why, "%s", mim_status_string(status));
+    }
+    describe_image(j, which, &image);
     image.format = MIM_PLANES;
     image.height = j->desc.height;
     image.width = j->desc.width;
     image.exact = 1;
     image.pixels = w->planes;
-    image.visible = j->keep;
-    image.visible_count = j->keep_count;
     return encode_image(w, &image, output, why);
 }
 
@@ -306,7 +446,9 @@ static void deliver(job *j, worker *w, const source *from, int bad, const reason
         j->failed = fail("%s: %s", path, why->text);
         return;
     }
-    if (out_write(j->out, w->row, j->request->row * sizeof *w->row)) j->failed = 1;
+    const float *row = w->row;
+    for (uint32_t i = 0; i < j->request->arrays; row += j->request->array[i++].row)
+        if (out_write(&j->out[i], row, j->request->array[i].row * sizeof *row)) j->failed = 1;
     j->written++;
     show_progress(j);
 }
@@ -325,9 +467,9 @@ static void work(void *arg, uint32_t index)
         pthread_mutex_unlock(&j->lock);
         size_t number = inputs_find(j->inputs, image);
         const source *from = &j->inputs->sources[number];
-        int bad = from->kind == SOURCE_ARRAY
-            ? encode_array(j, w, number, image - from->first, &output, &why)
-            : encode_picture(j, w, j->inputs->names + from->name, &output, &why);
+        int bad = from->kind == SOURCE_ARRAY ? encode_array(j, w, image, number, &output, &why)
+                                             : encode_pictures(j, w, image, number, &output, &number, &why);
+        from = &j->inputs->sources[number];
         pthread_mutex_lock(&j->lock);
         while (!j->failed && j->written != image) pthread_cond_wait(&j->turn, &j->lock);
         if (!j->failed) deliver(j, w, from, bad, &why);
@@ -388,16 +530,83 @@ static int check_session(const job *j)
     mim_memory need;
     mim_status status = mim_plan(j->model, &j->desc, &need);
     if (status == MIM_OK) return 0;
-    const char *culprit = status == MIM_ERR_CPU ? "--cpu: " : status == MIM_ERR_SIZE ? "--size: " : "";
+    const char *culprit = status == MIM_ERR_CPU ? "--cpu: " : status != MIM_ERR_SIZE ? "" :
+                          j->desc.frames != j->model->header->frames ? "--size or --frames: " : "--size: ";
     return fail("%s%s", culprit, mim_status_string(status));
+}
+
+/* How many pictures, or planes of an array, an input is; and how many frames the session sees. */
+static int parse_frames(const mim_model *model, const char *text, mim_session_desc *desc, uint32_t *given)
+{
+    const mim_blob_header *h = model->header;
+    desc->frames = *given = h->frames;
+    if (!text) return 0;
+    if (model_takes_tokens(model) || h->groups > 1 || (h->frames == 1 && !model->steps[0].tensor[4]))
+        return fail("--frames: the model takes no videos");
+    if (parse_number("--frames", text, 1, MIM_MAX_FRAMES, given)) return 1;
+    desc->frames = *given == 1 ? h->patch_frames : *given;
+    if (desc->frames % h->patch_frames)
+        return fail("--frames: %" PRIu32 " is neither 1 nor a multiple of a patch's frames, %" PRIu32, *given, h->patch_frames);
+    return 0;
+}
+
+/* Tokens of the caller: all that there is to the input is how many, and the arrays tell. */
+static int check_tokens(const mim_model *model, const char *size, const char *keep, const char *coordinates)
+{
+    const char *name = size ? "--size" : keep ? "--keep" : coordinates ? "--coordinates" : NULL;
+    return name && model_takes_tokens(model) ? fail("%s: the model takes tokens of its caller; leave it out", name) : 0;
+}
+
+/* --keep, and the shapes of the output: both depend on what the model makes of this size. */
+static int prepare(job *j, request *r, const char *keep_path, uint32_t **keep)
+{
+    const mim_blob_header *header = j->model->header;
+    uint64_t all = model_grid(j->model, j->desc.height, j->desc.width, j->desc.frames).tokens - model_prefix(j->model);
+    engine e;
+    reason why;
+    if (keep_path && !header->unit_height) return fail("--keep: the model cannot do without some of its patches");
+    if (header->unit_height) all /= (uint64_t)header->unit_height * header->unit_width;
+    if (keep_path && read_keep(keep_path, all, keep, &j->keep_count)) return 1;
+    j->keep = *keep;
+    j->desc.visible_max = j->keep_count;
+    memset(&e, 0, sizeof e);
+    if (engine_start(&e, j->model, &j->desc, &why)) return fail("%s", why.text);
+    int failed = size_output(r, &e.session, *keep ? j->keep_count : all, all);
+    engine_stop(&e);
+    return failed;
+}
+
+/* Opens the files of the output, writes their headers, does the work and completes them; or leaves none behind. */
+static int write_output(job *j, request *r, const char *path, uint32_t threads)
+{
+    uint32_t opened = 0;
+    int failed = 0;
+    j->out = calloc(r->arrays, sizeof *j->out);
+    if (!j->out) return fail("%s: not enough memory", path);
+    for (; opened < r->arrays && !failed; opened += !failed) {
+        char *own = r->arrays > 1 ? layer_path(path, r->layers[opened]) : NULL;
+        r->array[opened].shape[0] = j->inputs->images;
+        failed = (r->arrays > 1 && !own) || out_open(&j->out[opened], own ? own : path);
+        free(own);
+    }
+    for (uint32_t i = 0; i < opened && !failed; i++) failed = npy_write_header(&j->out[i], r->array[i].shape, r->array[i].dims);
+    failed = failed || run(j, threads);
+    for (uint32_t i = 0; i < opened; i++) {
+        if (failed) out_discard(&j->out[i]);
+        else failed = out_commit(&j->out[i]);
+    }
+    free(j->out);
+    return failed;
 }
 
 int cmd_encode(int argc, char **argv)
 {
     const char *out_path = NULL, *out_text = NULL, *size = NULL, *keep_path = NULL, *cpu = NULL, *threads_text = NULL;
+    const char *frames = NULL, *coordinates_path = NULL;
     int norm = 0, skip_bad = 0, positional = 0;
     const option options[] = {
         { "-o", &out_path, NULL }, { "--out", &out_text, NULL }, { "--size", &size, NULL }, { "--keep", &keep_path, NULL },
+        { "--frames", &frames, NULL }, { "--coordinates", &coordinates_path, NULL },
         { "--cpu", &cpu, NULL }, { "--threads", &threads_text, NULL }, { "--norm", NULL, &norm }, { "--skip-bad", NULL, &skip_bad },
     };
     int parsed = parse_options(argc, argv, options, sizeof options / sizeof *options, usage, &positional);
@@ -406,12 +615,13 @@ int cmd_encode(int argc, char **argv)
     if (!out_path) return fail("encode needs -o OUT.npy");
 
     uint32_t threads = 1, *keep = NULL;
+    uint64_t described = 0;
+    float *coordinates = NULL;
     request r;
     job j;
     inputs all;
     mim_model model;
     in_file blob;
-    out_file out;
     memset(&r, 0, sizeof r);
     memset(&j, 0, sizeof j);
     memset(&all, 0, sizeof all);
@@ -421,33 +631,41 @@ int cmd_encode(int argc, char **argv)
     j.model = &model;
     j.request = &r;
     j.inputs = &all;
-    j.out = &out;
     j.skip_bad = all.tolerant = skip_bad;
 
-    int failed = parse_size(&model, size, &j.desc.height, &j.desc.width) || parse_out(&r, &model, out_text, norm) || check_session(&j);
-    uint64_t patches = (uint64_t)(j.desc.height / header->patch_height) * (j.desc.width / header->patch_width);
-    if (!failed && keep_path) {
-        failed = read_keep(keep_path, patches, &keep, &j.keep_count);
-        j.keep = keep;
-        j.desc.visible_max = j.keep_count;
+    int given = model_takes_tokens(&model);
+    int failed = check_tokens(&model, size, keep_path, coordinates_path) ||
+                 parse_size(&model, size, &j.desc.height, &j.desc.width) || parse_frames(&model, frames, &j.desc, &all.frames) ||
+                 parse_out(&r, &model, out_text, norm);
+    for (int i = 2; !failed && given && i <= positional; i++) failed = inputs_add(&all, argv[i], &model, 0, 0);
+    if (!failed && given) j.desc.width = (uint32_t)(all.tokens - model_prefix(&model)) * header->patch_width;
+    failed = failed || check_session(&j);
+    if (!failed && (coordinates_path != NULL) != (header->coordinates != 0))
+        failed = coordinates_path ? fail("--coordinates: the model wants none") :
+                 fail("the model wants %" PRIu32 " coordinates of each frame; give --coordinates FILE.npy (NaN where they are unknown)",
+                      header->coordinates);
+    if (!failed && coordinates_path) {
+        uint64_t times = j.desc.frames / header->patch_frames * header->groups;
+        failed = read_coordinates(coordinates_path, times, header->coordinates, &described, &coordinates);
+        j.coordinates = coordinates;
+        j.coordinates_each = described ? (size_t)(times * header->coordinates) : 0;
     }
-    if (!failed) failed = size_output(&r, &model, keep ? j.keep_count : patches);
-    for (int i = 2; !failed && i <= positional; i++) failed = inputs_add(&all, argv[i], &model, j.desc.height, j.desc.width);
+    if (!failed) failed = prepare(&j, &r, keep_path, &keep);
+    for (int i = 2; !failed && !given && i <= positional; i++) failed = inputs_add(&all, argv[i], &model, j.desc.height, j.desc.width);
+    failed = failed || inputs_end(&all);
+    if (!failed && described && described != all.images)
+        failed = fail("--coordinates %s: is for %" PRIu64 " inputs; there are %" PRIu64, coordinates_path, described, all.images);
     for (size_t i = 0; !failed && i < all.count; i++)
         if (all.sources[i].kind == SOURCE_PICTURE && header->channels != 1 && header->channels != 3)
             failed = fail("%s: the model takes %" PRIu32 " channels, which no picture has; give .npy arrays",
                           all.names + all.sources[i].name, header->channels);
-    r.shape[0] = all.images;
     if (!failed && all.images > (UINT64_C(1) << 60) / sizeof(float) / r.row) failed = fail("the output would be too large for any file");
 
-    if (!failed && !(failed = out_open(&out, out_path))) {
-        failed = npy_write_header(&out, r.shape, r.dims) || run(&j, threads);
-        if (failed) out_discard(&out);
-        else failed = out_commit(&out);
-    }
+    failed = failed || write_output(&j, &r, out_path, threads);
     if (!failed && j.skipped)
         fail("%" PRIu64 " of %" PRIu64 " images could not be read; their rows are NaN", j.skipped, all.images);
     inputs_free(&all);
+    free(coordinates);
     free(keep);
     in_close(&blob);
     return failed;

@@ -6,19 +6,22 @@
 #include <string.h>
 
 /* ---- names of tensors ----
- * In a pattern '%' is the number of the block and '#' any number; a final '*' is "weight" or "bias", '**' anything. */
+ * In a pattern '%' is the number of the block, '@' that of the stage, '&' that of the stage counted from 1, and '#' any number;
+ * a final '*' is "weight" or "bias", '**' anything. Those of
+ * role PATCH come first: they show where an encoder is. */
 
 typedef struct name_row {
     const char *pattern;
     uint8_t role;
     uint8_t bias;                 /* 1: this is the role's bias */
-    const char *ignored;          /* ROLE_NONE: why it is left out */
+    const char *ignored;          /* why it is left out; with a role it is looked at all the same */
 } name_row;
 
-enum { BLOCKS_MAX = 4 };
+enum { BLOCKS_MAX = 6 };
 
 typedef struct naming {
     const char *name, *title;
+    const char *sign;             /* that must be there, too, where another naming projects patches under the same name; or NULL */
     const char *blocks[BLOCKS_MAX], *decoder_blocks[BLOCKS_MAX];
     const name_row *top, *in_block;
 } naming;
@@ -30,23 +33,67 @@ static const char pretraining_reason[] = "used only in pretraining";
 static const char text_reason[] = "of the text encoder beside it";
 static const char index_reason[] = "index of the relative positions, computed";
 static const char rotary_reason[] = "table of the rotary embedding, computed";
+static const char windowed_reason[] = "decoder with windows, used only in pretraining";
+static const char unturned_reason[] = "positions, of no use to a model with rotary ones";
+static const char window_reason[] = "mask of the shifted windows, computed";
+static const char coordinates_reason[] = "distances inside a window, computed";
+static const char prompt_reason[] = "of the prompts and masks, beside the image encoder";
+static const char pyramid_reason[] = "feature pyramid beside the encoder";
 
 /* timm, and before it DINO; the authors of MAE, BEiT, EVA, DINOv2, DINOv3, I-JEPA, iBOT and MSN follow it. */
 static const name_row timm_top[] = {
     { "patch_embed.proj.*", PATCH, 0, NULL },
+    { "patch_embed.0.proj.*", PATCH, 0, NULL },
+    { "patch_embed1.proj.*", PATCH, 0, NULL },
+    { "channel_embed", CHANNEL_EMBED, 0, NULL },
+    { "channel_cls_embed", CHANNEL_CLS, 0, NULL },
+    { "temporal_embed_enc.scale", TIME_SCALE, 0, NULL },
+    { "location_embed_enc.scale", PLACE_SCALE, 0, NULL },
+    { "temporal_embed_dec.scale", ROLE_NONE, 0, pretraining_reason },
+    { "location_embed_dec.scale", ROLE_NONE, 0, pretraining_reason },
+    { "decoder_channel_embed", ROLE_NONE, 0, pretraining_reason },
+    { "decoder_pred.#.*", ROLE_NONE, 0, pretraining_reason },
+    { "decoder_blocks.#.attn.tau", ROLE_NONE, 0, windowed_reason },
+    { "decoder_blocks.#.attn.logit_scale", ROLE_NONE, 0, windowed_reason },
+    { "decoder_blocks.#.attn.meta_mlp.**", ROLE_NONE, 0, windowed_reason },
+    { "decoder_blocks.#.attn.relative_**", ROLE_NONE, 0, windowed_reason },
+    { "decoder_blocks.#.attn_mask", ROLE_NONE, 0, windowed_reason },
+    { "predictor.**", ROLE_NONE, 0, pretraining_reason },
+    { "encoder_to_decoder.weight", ROLE_NONE, 0, pretraining_reason },
     { "cls_token", CLS, 0, NULL },
     { "reg_token", REGISTERS, 0, NULL },
     { "register_tokens", REGISTERS, 0, NULL },
     { "storage_tokens", REGISTERS, 0, NULL },
     { "pos_embed", POSITIONS, 0, NULL },
+    { "absolute_pos_embed", POSITIONS, 0, NULL },
+    { "pos_embed_win", UNIT_POSITIONS, 0, NULL },
+    { "patch_embed.norm.*", PATCH_NORM, 0, NULL },
+    { "patch_embed1.norm.*", PATCH_NORM, 0, NULL },
+    { "patch_embed&.proj.*", MERGE, 0, NULL },
+    { "patch_embed&.norm.*", MERGE_NORM, 0, NULL },
+    { "patch_embed4.*", MERGE_LINEAR, 0, NULL },
+    { "layers.@.downsample.reduction.*", MERGE, 0, NULL },
+    { "layers.@.downsample.norm.*", MERGE_NORM, 0, NULL },
+    { "stage&_output_decode.*", FUSE, 0, NULL },
+    { "multi_scale_fusion_heads.@.*", FUSE, 0, NULL },
+    { "neck.0.*", NECK, 0, NULL },
+    { "neck.1.*", NECK_NORM, 0, NULL },
+    { "neck.2.*", NECK2, 0, NULL },
+    { "neck.3.*", NECK2_NORM, 0, NULL },
+    { "neck.*", NECK_NORM, 0, NULL },
+    { "relative_position_index", ROLE_NONE, 0, index_reason },
     { "rel_pos_bias.relative_position_bias_table", RELATIVE_BIAS, 0, NULL },
     { "rel_pos_bias.relative_position_index", ROLE_NONE, 0, index_reason },
     { "rope_embed.periods", PERIODS, 0, NULL },
     { "rope.freqs_cos", ROTARY_COS, 0, NULL },
     { "rope.freqs_sin", ROLE_NONE, 0, rotary_reason },
     { "norm.*", NORM, 0, NULL },
+    { "encoder_norm.*", NORM, 0, NULL },
     { "fc_norm.*", POOL_NORM, 0, NULL },
+    { "head.norm.*", POOL_NORM, 0, NULL },
     { "head.*", HEAD, 0, NULL },
+    { "head.fc.*", HEAD, 0, NULL },
+    { "head.projection.*", HEAD, 0, NULL },
     { "mask_token", MASK_TOKEN, 0, NULL },
     { "decoder_embed.*", DECODER_EMBED, 0, NULL },
     { "decoder_pos_embed", DECODER_POSITIONS, 0, NULL },
@@ -55,7 +102,12 @@ static const name_row timm_top[] = {
     { "decoder.0.*", ROLE_NONE, 0, pixel_head_reason },
     { "text.**", ROLE_NONE, 0, text_reason },
     { "logit_scale", ROLE_NONE, 0, text_reason },
-    { "lm_head.*", ROLE_NONE, 0, pretraining_reason },
+    { "transformer.**", ROLE_NONE, 0, text_reason },
+    { "token_embedding.weight", ROLE_NONE, 0, text_reason },
+    { "positional_embedding", ROLE_NONE, 0, text_reason },
+    { "ln_final.*", ROLE_NONE, 0, text_reason },
+    { "text_projection", ROLE_NONE, 0, text_reason },
+    { "lm_head**", ROLE_NONE, 0, pretraining_reason },
     { "cls_pt_layers.**", ROLE_NONE, 0, pretraining_reason },
     { "local_cls_norm.*", ROLE_NONE, 0, pretraining_reason },
     { "rd_pos_embed", ROLE_NONE, 0, pretraining_reason },
@@ -63,6 +115,40 @@ static const name_row timm_top[] = {
     { "encoder_to_regresser**", ROLE_NONE, 0, pretraining_reason },
     { "regresser.**", ROLE_NONE, 0, pretraining_reason },
     { "decoder.**", ROLE_NONE, 0, pretraining_reason },
+    /* iBOT, MSN, I-JEPA; DMAE; BootMAE; LocalMIM, which norms four layers; MaskFeat; MaskDistill */
+    { "masked_embed", ROLE_NONE, 0, mask_reason },
+    { "head.mlp.**", ROLE_NONE, 0, pretraining_reason },
+    { "head.last_layer**", ROLE_NONE, 0, pretraining_reason },
+    { "fc.fc1.*", ROLE_NONE, 0, pretraining_reason },
+    { "fc.fc2.*", ROLE_NONE, 0, pretraining_reason },
+    { "fc.fc3.*", ROLE_NONE, 0, pretraining_reason },
+    { "fc.bn1.**", ROLE_NONE, 0, pretraining_reason },
+    { "fc.bn2.**", ROLE_NONE, 0, pretraining_reason },
+    { "prototypes", ROLE_NONE, 0, pretraining_reason },
+    { "predictor.**", ROLE_NONE, 0, pretraining_reason },
+    { "aligned_feature_projection_heads.**", ROLE_NONE, 0, pretraining_reason },
+    { "decode_blocks**", ROLE_NONE, 0, pretraining_reason },
+    { "decode_norm**", ROLE_NONE, 0, pretraining_reason },
+    { "down.*", ROLE_NONE, 0, pretraining_reason },
+    { "down_1.*", ROLE_NONE, 0, pretraining_reason },
+    { "mask_token_1", ROLE_NONE, 0, mask_reason },
+    { "de_pos_embed", ROLE_NONE, 0, pretraining_reason },
+    { "norm.0.*", ROLE_NONE, 0, "norm of an earlier block, used only in pretraining" },
+    { "norm.1.*", ROLE_NONE, 0, "norm of an earlier block, used only in pretraining" },
+    { "norm.2.*", ROLE_NONE, 0, "norm of an earlier block, used only in pretraining" },
+    { "norm.3.*", NORM, 0, NULL },
+    { "hog_enc.**", ROLE_NONE, 0, pretraining_reason },
+    { "hogs.**", ROLE_NONE, 0, pretraining_reason },
+    { "pred_head.**", ROLE_NONE, 0, pretraining_reason },
+    { "distill_head.*", ROLE_NONE, 0, pretraining_reason },
+    { "prompt_encoder.**", ROLE_NONE, 0, prompt_reason },
+    { "mask_decoder.**", ROLE_NONE, 0, prompt_reason },
+    { "align_dim_**", ROLE_NONE, 0, pyramid_reason },
+    { "fpn_modules.**", ROLE_NONE, 0, pyramid_reason },
+    { "split_16to8.**", ROLE_NONE, 0, pyramid_reason },
+    { "split_8to4.**", ROLE_NONE, 0, pyramid_reason },
+    { "block_16to8.**", ROLE_NONE, 0, pyramid_reason },
+    { "block_8to4.**", ROLE_NONE, 0, pyramid_reason },
     { NULL, 0, 0, NULL }
 };
 static const name_row timm_block[] = {
@@ -77,8 +163,35 @@ static const name_row timm_block[] = {
     { "attn.v_proj.*", VALUE, 0, NULL },
     { "attn.relative_position_bias_table", RELATIVE_BIAS, 0, NULL },
     { "attn.relative_position_index", ROLE_NONE, 0, index_reason },
+    { "attn.relative_coords_table", COORDINATES, 0, coordinates_reason },
+    { "attn_mask", WINDOW_MASK, 0, window_reason },
+    { "attn.cpb_mlp.0.*", BIAS_MLP1, 0, NULL },
+    { "attn.cpb_mlp.2.*", BIAS_MLP2, 0, NULL },
+    { "attn.logit_scale", LOGIT_SCALE, 0, NULL },
+    { "attn.rel_pos_h", AXIS_Y, 0, NULL },
+    { "attn.rel_pos_w", AXIS_X, 0, NULL },
+    { "attn.pool_q.*", THIN_QUERY, 0, NULL },
+    { "attn.pool_k.*", THIN_KEY, 0, NULL },
+    { "attn.pool_v.*", THIN_VALUE, 0, NULL },
+    { "attn.norm_q.*", THIN_QUERY_NORM, 0, NULL },
+    { "attn.norm_k.*", THIN_KEY_NORM, 0, NULL },
+    { "attn.norm_v.*", THIN_VALUE_NORM, 0, NULL },
+    { "shortcut_proj_attn.*", SHORTCUT, 0, NULL },
+    { "shortcut_proj_mlp.*", MLP_SHORTCUT, 0, NULL },
+    { "proj.*", SHORTCUT, 0, NULL },
+    { "conv1.*", CONV1, 0, NULL },
+    { "attn.*", DEPTHWISE, 0, NULL },
+    { "conv2.*", CONV2, 0, NULL },
+    { "norm.*", MERGE_NORM, 0, NULL },
+    { "reduction.*", MERGE, 0, NULL },
     { "attn.rope.freqs_cos", ROLE_NONE, 0, rotary_reason },
     { "attn.rope.freqs_sin", ROLE_NONE, 0, rotary_reason },
+    { "attn.q.*", QUERY, 0, NULL },
+    { "attn.k.*", KEY, 0, NULL },
+    { "attn.v.*", VALUE, 0, NULL },
+    { "attn.kv.*", KEY, 0, NULL },        /* of decoders that attend across */
+    { "attn.q_norm.*", QUERY_NORM, 0, NULL },
+    { "attn.k_norm.*", KEY_NORM, 0, NULL },
     { "attn.norm.*", ATTENTION_NORM, 0, NULL },
     { "attn.inner_attn_ln.*", ATTENTION_NORM, 0, NULL },
     { "attn.proj.*", PROJ, 0, NULL },
@@ -90,6 +203,8 @@ static const name_row timm_block[] = {
     { "mlp.fc1_x.*", UP, 0, NULL },
     { "mlp.norm.*", MLP_NORM, 0, NULL },
     { "mlp.fc2.*", FC2, 0, NULL },
+    { "mlp.lin1.*", FC1, 0, NULL },
+    { "mlp.lin2.*", FC2, 0, NULL },
     { "mlp.w12.*", FC1, 0, NULL },
     { "mlp.w1.*", GATE, 0, NULL },
     { "mlp.w2.*", UP, 0, NULL },
@@ -104,15 +219,31 @@ static const name_row timm_block[] = {
 static const name_row hf_top[] = {
     { "embeddings.patch_embeddings.projection.*", PATCH, 0, NULL },
     { "embeddings.patch_embeddings.*", PATCH, 0, NULL },
+    { "patch_embed.projection.*", PATCH, 0, NULL },
+    { "embeddings.norm.*", PATCH_NORM, 0, NULL },
     { "embeddings.cls_token", CLS, 0, NULL },
     { "embeddings.register_tokens", REGISTERS, 0, NULL },
     { "embeddings.position_embeddings", POSITIONS, 0, NULL },
+    { "pos_embed", POSITIONS, 0, NULL },
     { "embeddings.mask_token", ROLE_NONE, 0, mask_reason },
     { "encoder.relative_position_bias.relative_position_bias_table", RELATIVE_BIAS, 0, NULL },
     { "encoder.relative_position_bias.relative_position_index", ROLE_NONE, 0, index_reason },
+    { "encoder.layers.@.downsample.reduction.*", MERGE, 0, NULL },
+    { "encoder.layers.@.downsample.norm.*", MERGE_NORM, 0, NULL },
+    { "multiscale_fusion.multi_scale_fusion_heads.@.*", FUSE, 0, NULL },
+    { "neck.conv1.*", NECK, 0, NULL },
+    { "neck.layer_norm1.*", NECK_NORM, 0, NULL },
+    { "neck.conv2.*", NECK2, 0, NULL },
+    { "neck.layer_norm2.*", NECK2_NORM, 0, NULL },
     { "layernorm.*", NORM, 0, NULL },
     { "norm.*", NORM, 0, NULL },
+    { "encoder_norm.*", NORM, 0, NULL },
     { "pooler.layernorm.*", POOL_NORM, 0, NULL },
+    { "fc_norm.*", POOL_NORM, 0, NULL },
+    { "mask_token", ROLE_NONE, 0, mask_reason },
+    { "encoder_to_decoder.weight", ROLE_NONE, 0, pretraining_reason },
+    { "decoder.norm.*", ROLE_NONE, 0, pretraining_reason },
+    { "decoder.head.*", ROLE_NONE, 0, pretraining_reason },
     { "classifier.*", HEAD, 0, NULL },
     { "lm_head.*", ROLE_NONE, 0, pretraining_reason },
     { "pooler.dense.*", ROLE_NONE, 0, "pooler (dense and tanh), not one of mim's features" },
@@ -122,6 +253,12 @@ static const name_row hf_top[] = {
     { "decoder.decoder_norm.*", DECODER_NORM, 0, NULL },
     { "decoder.decoder_pred.*", DECODER_PREDICT, 0, NULL },
     { "decoder.0.*", ROLE_NONE, 0, pixel_head_reason },
+    { "decoder.decoder_embeddings.*", ROLE_NONE, 0, pretraining_reason },
+    { "decoder.decoder_position_embeddings", ROLE_NONE, 0, pretraining_reason },
+    { "decoder.decoder_block.**", ROLE_NONE, 0, pretraining_reason },
+    { "prompt_encoder.**", ROLE_NONE, 0, prompt_reason },
+    { "mask_decoder.**", ROLE_NONE, 0, prompt_reason },
+    { "shared_image_embedding.**", ROLE_NONE, 0, prompt_reason },
     { NULL, 0, 0, NULL }
 };
 static const name_row hf_block[] = {
@@ -130,6 +267,26 @@ static const name_row hf_block[] = {
     { "attention.attention.query.*", QUERY, 0, NULL },
     { "attention.attention.key.*", KEY, 0, NULL },
     { "attention.attention.value.*", VALUE, 0, NULL },
+    { "attention.attention.q_bias", QUERY, 1, NULL },
+    { "attention.attention.v_bias", VALUE, 1, NULL },
+    { "attention.self.query.*", QUERY, 0, NULL },
+    { "attention.self.key.*", KEY, 0, NULL },
+    { "attention.self.value.*", VALUE, 0, NULL },
+    { "attention.self.relative_position_bias_table", RELATIVE_BIAS, 0, NULL },
+    { "attention.self.relative_position_index", ROLE_NONE, 0, index_reason },
+    { "attention.self.relative_coords_table", ROLE_NONE, 0, coordinates_reason },
+    { "attention.self.continuous_position_bias_mlp.0.*", BIAS_MLP1, 0, NULL },
+    { "attention.self.continuous_position_bias_mlp.2.*", BIAS_MLP2, 0, NULL },
+    { "attention.self.logit_scale", LOGIT_SCALE, 0, NULL },
+    { "layer_norm1.*", NORM1, 0, NULL },
+    { "layer_norm2.*", NORM2, 0, NULL },
+    { "attn.qkv.*", QKV, 0, NULL },
+    { "attn.proj.*", PROJ, 0, NULL },
+    { "attn.rel_pos_h", AXIS_Y, 0, NULL },
+    { "attn.rel_pos_w", AXIS_X, 0, NULL },
+    { "proj.*", SHORTCUT, 0, NULL },
+    { "mlp.lin1.*", FC1, 0, NULL },
+    { "mlp.lin2.*", FC2, 0, NULL },
     { "attention.q_proj.*", QUERY, 0, NULL },
     { "attention.k_proj.*", KEY, 0, NULL },
     { "attention.v_proj.*", VALUE, 0, NULL },
@@ -155,21 +312,141 @@ static const name_row hf_block[] = {
     { NULL, 0, 0, NULL }
 };
 
+/* transformers' V-JEPA 2: its pooler and classifier attend to the tokens and are not among mim's features. */
+static const char probe_reason[] = "attentive probe, not one of mim's features";
+static const name_row vjepa2_top[] = {
+    { "embeddings.patch_embeddings.proj.*", PATCH, 0, NULL },
+    { "layernorm.*", NORM, 0, NULL },
+    { "predictor.**", ROLE_NONE, 0, pretraining_reason },
+    { "pooler.**", ROLE_NONE, 0, probe_reason },
+    { "classifier.*", ROLE_NONE, 0, probe_reason },
+    { NULL, 0, 0, NULL }
+};
+static const name_row vjepa2_block[] = {
+    { "norm1.*", NORM1, 0, NULL },
+    { "attention.query.*", QUERY, 0, NULL },
+    { "attention.key.*", KEY, 0, NULL },
+    { "attention.value.*", VALUE, 0, NULL },
+    { "attention.proj.*", PROJ, 0, NULL },
+    { "norm2.*", NORM2, 0, NULL },
+    { "mlp.fc1.*", FC1, 0, NULL },
+    { "mlp.fc2.*", FC2, 0, NULL },
+    { NULL, 0, 0, NULL }
+};
+
+/* Models of tokens that the caller makes, from vectors of the file. */
+static const name_row presto_top[] = {
+    { "eo_patch_embed.S1.*", PATCH, 0, NULL },
+    { "norm.*", NORM, 0, NULL },
+    { "decoder.**", ROLE_NONE, 0, pretraining_reason },
+    { NULL, 0, 0, NULL }
+};
+#define LINEAR(name) { name ".weight", 1, 0 }, { name ".bias", 0, 0 }
+static const vector_row presto_vectors[] = {
+    LINEAR("eo_patch_embed.S1"), LINEAR("eo_patch_embed.S2_RGB"), LINEAR("eo_patch_embed.S2_Red_Edge"),
+    LINEAR("eo_patch_embed.S2_NIR_10m"), LINEAR("eo_patch_embed.S2_NIR_20m"), LINEAR("eo_patch_embed.S2_SWIR"),
+    LINEAR("eo_patch_embed.ERA5"), LINEAR("eo_patch_embed.SRTM"), LINEAR("eo_patch_embed.NDVI"),
+    { "dw_embed.weight", 0, 0 }, LINEAR("latlon_embed"),
+    { "month_embed.weight", 0, 0 }, { "channel_embed.weight", 0, 1 }, { "pos_embed", 0, 2 },
+    { NULL, 0, 0 }
+};
+static const name_row galileo_top[] = {
+    { "space_time_embed.S1.proj.*", PATCH, 0, NULL },
+    { "norm.*", NORM, 0, NULL },
+    { NULL, 0, 0, NULL }
+};
+static const name_row galileo_block[] = {
+    { "norm1.*", NORM1, 0, NULL },
+    { "attn.q.*", QUERY, 0, NULL },
+    { "attn.k.*", KEY, 0, NULL },
+    { "attn.v.*", VALUE, 0, NULL },
+    { "attn.proj.*", PROJ, 0, NULL },
+    { "norm2.*", NORM2, 0, NULL },
+    { "mlp.fc1.*", FC1, 0, NULL },
+    { "mlp.fc2.*", FC2, 0, NULL },
+    { NULL, 0, 0, NULL }
+};
+static const vector_row galileo_vectors[] = {
+    LINEAR("space_time_embed.S1.proj"), LINEAR("space_time_embed.S2_RGB.proj"), LINEAR("space_time_embed.S2_Red_Edge.proj"),
+    LINEAR("space_time_embed.S2_NIR_10m.proj"), LINEAR("space_time_embed.S2_NIR_20m.proj"), LINEAR("space_time_embed.S2_SWIR.proj"),
+    LINEAR("space_time_embed.NDVI.proj"),
+    LINEAR("space_embed.SRTM.proj"), LINEAR("space_embed.DW.proj"), LINEAR("space_embed.WC.proj"),
+    LINEAR("time_embed.ERA5"), LINEAR("time_embed.TC"), LINEAR("time_embed.VIIRS"),
+    LINEAR("static_embed.LS"), LINEAR("static_embed.location"), LINEAR("static_embed.DW_static"), LINEAR("static_embed.WC_static"),
+    { "s_t_channel_embed", 0, 0 }, { "sp_channel_embed", 0, 0 }, { "t_channel_embed", 0, 0 }, { "st_channel_embed", 0, 0 },
+    { "pos_embed", 0, 1 }, { "month_embed.weight", 0, 2 },
+    { NULL, 0, 0 }
+};
+#undef LINEAR
+
+static const struct { const char *naming; const vector_row *rows; } vectors[] = {
+    { "presto", presto_vectors }, { "galileo", galileo_vectors }
+};
+
+static const vector_row *naming_vectors(const char *name)
+{
+    for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++)
+        if (strcmp(vectors[i].naming, name) == 0)
+            return vectors[i].rows;
+    return NULL;
+}
+
+/* mmpretrain, and before it mmcls and mmselfsup; the authors of CMAE. */
+static const name_row mmpretrain_top[] = {
+    { "patch_embed.projection.*", PATCH, 0, NULL },
+    { "cls_token", CLS, 0, NULL },
+    { "pos_embed", POSITIONS, 0, NULL },
+    { "ln1.*", NORM, 0, NULL },
+    { "ln2.*", POOL_NORM, 0, NULL },
+    { "fc_norm.*", POOL_NORM, 0, NULL },
+    { "head.fc.*", HEAD, 0, NULL },
+    { "head.layers.head.*", HEAD, 0, NULL },
+    { "head.predictor.**", ROLE_NONE, 0, pretraining_reason },
+    { "mask_token", ROLE_NONE, 0, mask_reason },
+    { "neck.**", ROLE_NONE, 0, pretraining_reason },
+    { "pixel_decoder.**", ROLE_NONE, 0, pretraining_reason },
+    { "feature_decoder.**", ROLE_NONE, 0, pretraining_reason },
+    { "projector.**", ROLE_NONE, 0, pretraining_reason },
+    { "target_projector.**", ROLE_NONE, 0, pretraining_reason },
+    { NULL, 0, 0, NULL }
+};
+static const name_row mmpretrain_block[] = {
+    { "ln1.*", NORM1, 0, NULL },
+    { "attn.qkv.*", QKV, 0, NULL },
+    { "attn.q_bias", QUERY, 1, NULL },
+    { "attn.v_bias", VALUE, 1, NULL },
+    { "attn.proj.*", PROJ, 0, NULL },
+    { "gamma_1", SCALE1, 0, NULL },
+    { "attn.gamma1.weight", SCALE1, 0, NULL },
+    { "ln2.*", NORM2, 0, NULL },
+    { "ffn.layers.0.0.*", FC1, 0, NULL },
+    { "ffn.layers.1.*", FC2, 0, NULL },
+    { "gamma_2", SCALE2, 0, NULL },
+    { "ffn.gamma2.weight", SCALE2, 0, NULL },
+    { NULL, 0, 0, NULL }
+};
+
 static const naming namings[] = {
-    { "timm", "timm's names", { "blocks.%.", "blocks.#.%.", NULL }, { "decoder_blocks.%.", NULL },
+    { "mmpretrain", "mmpretrain's names", "layers.0.ln1.weight", { "layers.%.", NULL }, { NULL }, mmpretrain_top, mmpretrain_block },
+    { "timm", "timm's names", NULL, { "blocks.%.", "blocks.#.%.", "layers.@.blocks.%.", "stages.@.blocks.%.", "blocks&.%.", NULL }, { "decoder_blocks.%.", NULL },
       timm_top, timm_block },
-    { "transformers", "transformers' names", { "encoder.layer.%.", "layers.%.", "layer.%.", "model.layer.%." },
+    { "transformers", "transformers' names", NULL, { "encoder.layer.%.", "layers.%.", "layer.%.", "model.layer.%.",
+      "encoder.layers.@.blocks.%.", "encoder.stages.@.layers.%." },
       { "decoder.decoder_layers.%.", "decoder.decoder_encoder.layer.%.", NULL }, hf_top, hf_block },
+    { "vjepa2", "transformers' names", NULL, { "layer.%.", NULL }, { NULL }, vjepa2_top, vjepa2_block },
+    { "presto", "the authors' names", NULL, { "blocks.%.", NULL }, { NULL }, presto_top, timm_block },
+    { "galileo", "the authors' names", NULL, { "blocks.%.", NULL }, { NULL }, galileo_top, galileo_block },
 };
 #define NAMING_COUNT (sizeof namings / sizeof *namings)
 
 /* What some names mean, for the message that they cannot be used. */
 static const struct { const char *part, *what; } beyond[] = {
-    { "relative_position_bias", "relative position bias inside windows" }, { "rel_pos", "relative positions along each axis" },
     { "rope", "learned rotary positions" }, { "q_norm", "norm of queries and keys" }, { "k_norm", "norm of queries and keys" },
     { "norm_pre", "norm before the blocks" }, { "attn_pool", "attention pooling" }, { "dist_token", "distillation token" },
-    { "head_dist", "distillation token" }, { "attn.gate", "gated attention" }, { "neck.", "convolutional neck" },
-    { "downsample", "merging of patches" }, { "running_mean", "batch norm" }, { "cls_norm", "a norm of CLS and registers alone" },
+    { "head_dist", "distillation token" }, { "attn.gate", "gated attention" }, { "rel_pos_t", "relative positions in time" },
+    { "norms_block", "V-JEPA 2.1's norms between the blocks" }, { "mod_embed", "V-JEPA 2.1's embeddings of pictures and videos" },
+    { "mlp.fc3", "a gated MLP of three layers (V-JEPA's use_silu)" },
+    { "pos_embed_spatial", "positions in time" }, { "running_mean", "batch norm" }, { "cls_norm", "a norm of CLS and registers alone" },
 };
 
 /* ---- families ----
@@ -198,6 +475,62 @@ static const published_size eva02_sizes[] = {
     { 192, 12, 512, 3 }, { 384, 12, 1024, 6 }, { 768, 12, 2048, 12 }, { 1024, 24, 2730, 16 }, { 0, 0, 0, 0 }
 };
 
+static const published_size videomae_sizes[] = {
+    { 384, 12, 1536, 6 }, { 768, 12, 3072, 12 }, { 1024, 24, 4096, 16 }, { 1280, 32, 5120, 16 }, { 0, 0, 0, 0 }
+};
+static const published_size vjepa2_sizes[] = {
+    { 1024, 24, 4096, 16 }, { 1280, 32, 5120, 16 }, { 1408, 40, 6144, 22 }, { 0, 0, 0, 0 }
+};
+static const published_size galileo_sizes[] = {
+    { 128, 4, 512, 8 }, { 192, 12, 768, 3 }, { 768, 12, 3072, 12 }, { 0, 0, 0, 0 }
+};
+static const float satmae_mean[3] = { 0.4182007312774658f, 0.4214799106121063f, 0.3991275727748871f };
+static const float satmae_std[3] = { 0.28774282336235046f, 0.27541765570640564f, 0.2764017581939697f };
+
+/* What the bands of Sentinel-2 and the tables of the callers are normalised by is up to the caller: they arrive in 0..1. */
+static const float no_mean[MIM_MAX_CHANNELS] = { 0 };
+static const float no_std[MIM_MAX_CHANNELS] = { 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 };
+/* of AudioSet's log mel energies: (x + 4.2677393) / (2 * 4.5689974) */
+static const float audiomae_mean[1] = { -4.2677393f }, audiomae_std[1] = { 9.1379948f };
+/* of reflectances times 10000, Prithvi's first version; the second's are in its config.json */
+static const float prithvi_mean[6] = { 775, 1081, 1229, 2497, 2204, 1611 };
+static const float prithvi_std[6] = { 1282, 1270, 1399, 1368, 1292, 1155 };
+static const published_size mae_lite_sizes[] = {
+    { 192, 12, 768, 12 }, { 384, 12, 1536, 12 }, { 768, 12, 3072, 12 }, { 0, 0, 0, 0 }
+};
+/* of 192, pretrained with 6 heads and fine-tuned with 3 by the same code: asked for */
+static const published_size tinymim_sizes[] = {
+    { 384, 12, 1536, 6 }, { 768, 12, 3072, 12 }, { 0, 0, 0, 0 }
+};
+static const published_size distilled_sizes[] = {
+    { 384, 12, 1536, 6 }, { 768, 12, 3072, 12 }, { 1024, 24, 4096, 16 }, { 1280, 32, 5120, 16 }, { 0, 0, 0, 0 }
+};
+static const published_size joint_sizes[] = {
+    { 192, 12, 768, 3 }, { 384, 12, 1536, 6 }, { 768, 12, 3072, 12 }, { 1024, 24, 4096, 16 }, { 1280, 32, 5120, 16 },
+    { 1408, 40, 6144, 16 }, { 0, 0, 0, 0 }
+};
+static const published_size base_sizes[] = {
+    { 768, 12, 3072, 12 }, { 1024, 24, 4096, 16 }, { 0, 0, 0, 0 }
+};
+static const published_size clip_e_sizes[] = {
+    { 1792, 64, 15360, 16 }, { 0, 0, 0, 0 }
+};
+/* of pyramids: width of the last stage, blocks with those that merge, the last hidden width, heads of the first attention */
+static const published_size hiera_sizes[] = {
+    { 768, 12, 3072, 1 }, { 768, 16, 3072, 1 }, { 768, 24, 3072, 1 }, { 896, 24, 3584, 2 }, { 1152, 48, 4608, 2 },
+    { 2048, 48, 8192, 4 }, { 0, 0, 0, 0 }
+};
+static const published_size efficientsam_sizes[] = {
+    { 256, 12, 768, 3 }, { 256, 12, 1536, 6 }, { 0, 0, 0, 0 }
+};
+static const published_size hivit_sizes[] = {
+    { 384, 16, 1536, 6 }, { 384, 30, 1536, 6 }, { 512, 30, 2048, 8 }, { 512, 34, 2048, 8 }, { 512, 38, 2048, 8 }, { 768, 50, 3072, 12 },
+    { 0, 0, 0, 0 }
+};
+static const published_size convmae_sizes[] = {
+    { 768, 15, 3072, 12 }, { 0, 0, 0, 0 }
+};
+
 /* DINOv3's models of satellite pictures have these sizes, too */
 static const published_size dinov3_satellite[] = {
     { 1024, 24, 4096, 16 }, { 4096, 40, 8192, 32 }, { 0, 0, 0, 0 }
@@ -205,13 +538,164 @@ static const published_size dinov3_satellite[] = {
 
 #define NO_PICTURE { 0, 0, 0, 0, 0, NULL }
 #define NO_DECODER { 0, 0, 0, 0 }
-#define PLAIN { 0, 0, 0, 0, 0, 0 }
-#define SWIGLU { 0, 0, 0, 0, 0, MIM_SILU }
-#define BIAS(rule) { rule, 0, 0, 0, 0, 0 }
-#define ROTARY_CAT { 0, MIM_ROTARY_PAIRS, MIM_GRID_SCALED, 10000, 16, MIM_SILU }
-#define ROTARY_DINOV3(gate) { 0, MIM_ROTARY_HALVES, MIM_GRID_CENTERED, 100, 0, gate }
+#define PLAIN { 0, 0, 0, 0, 0, 0, 0 }
+#define SWIGLU { 0, 0, 0, 0, 0, MIM_SILU, 0 }
+#define BIAS(rule) { rule, 0, 0, 0, 0, 0, 0 }
+#define ROTARY_CAT { 0, MIM_ROTARY_PAIRS, MIM_GRID_SCALED, 10000, 16, MIM_SILU, 0 }
+#define ROTARY_DINOV3(gate) { 0, MIM_ROTARY_HALVES, MIM_GRID_CENTERED, 100, 0, gate, 0 }
+#define ROTARY_VIDEO { 0, MIM_ROTARY_PAIRS, MIM_GRID_INDEX, 10000, 0, 0, 0 }
+#define SQUASHED { 224, 0, 0, 0, MIM_BILINEAR, NULL }
+#define POST_NORM { 0, 0, 0, 0, 0, 0, 1 }
+#define BY_OPTION { "--family", NULL, NULL }     /* never by its names: they are those of others */
 
 static const family families[] = {
+    /* Videos, sound, satellites. Their decoders are the MAE authors' or have its names, so they come first. */
+    { "videomae", "VideoMAE, the authors' release", "VideoMAE", "timm", NULL, { "tubelets", "*.attn.q_bias", "!cls_token", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_ALL, MIM_POSITIONS_NONE, 0, 1,
+      imagenet_mean, imagenet_std, { 224, 224, 1, 0, MIM_BILINEAR, NULL }, videomae_sizes, NO_DECODER, PLAIN },
+    { "vjepa2", "V-JEPA 2, the authors' release", "V-JEPA 2", "timm", NULL, { "tubelets", "*.attn.qkv.bias", "!cls_token", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_ALL, MIM_POSITIONS_NONE, 0, 1,
+      imagenet_mean, imagenet_std, { 256, 292, 0, 0, MIM_BILINEAR, NULL }, vjepa2_sizes, NO_DECODER, ROTARY_VIDEO },
+    { "prithvi", "Prithvi-EO, the authors' release", "Prithvi", "timm", NULL, { "tubelets", "cls_token", "pos_embed", NULL },
+      1e-5f, MIM_GELU_ERF, MIM_POOL_CLS, MIM_POSITIONS_CORNERS, 0, 1,
+      NULL, NULL, SQUASHED, mae_sizes, NO_DECODER, PLAIN },
+    { "satmae-groups", "SatMAE of groups of channels, the authors' release", "SatMAE", "timm", NULL,
+      { "channel_embed", "pos_embed", "cls_token", NULL },
+      1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, SQUASHED, mae_sizes, NO_DECODER, PLAIN },
+    { "satmae", "SatMAE of times, the authors' release", "SatMAE", "timm", NULL, { "narrow positions", "cls_token", NULL },
+      1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_CUBIC, 0, 0,
+      satmae_mean, satmae_std, { 224, 256, 1, 0, MIM_BICUBIC, NULL }, mae_sizes, NO_DECODER, PLAIN },
+    /* MAE's names and other positions; without its decoder nothing in the file tells */
+    { "audiomae", "AudioMAE, the authors' release", "AudioMAE", "timm", NULL,
+      { "decoder_blocks.0.attn.meta_mlp.fc1.weight", "decoder_blocks.0.attn.tau|decoder_blocks.0.attn.logit_scale", NULL },
+      1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_FIXED, 0, 1, NULL, NULL, SQUASHED, mae_sizes, NO_DECODER, PLAIN },
+    { "presto", "Presto, the authors' release", "Presto", "presto", NULL, { NULL },
+      1e-5f, MIM_GELU_ERF, MIM_POOL_MEAN_ALL, MIM_POSITIONS_NONE, 0, 1, NULL, NULL, SQUASHED, NULL, NO_DECODER, PLAIN },
+    { "galileo", "Galileo, the authors' release", "Galileo", "galileo", NULL, { NULL },
+      1e-5f, MIM_GELU_ERF, MIM_POOL_MEAN_ALL, MIM_POSITIONS_NONE, 0, 1, NULL, NULL, SQUASHED, galileo_sizes, NO_DECODER, PLAIN },
+    { "hf-vjepa2", "transformers' VJEPA2", "V-JEPA 2", "vjepa2", "vjepa2", { NULL },
+      0, 0, MIM_POOL_MEAN_ALL, MIM_POSITIONS_NONE, 0, 1, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, ROTARY_VIDEO },
+    { "hf-videomae", "transformers' VideoMAE", "VideoMAE", "transformers", "videomae", { "tubelets", NULL },
+      0, 0, MIM_POOL_MEAN_ALL, MIM_POSITIONS_NONE, 0, 1, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, PLAIN },
+    /* Their names are those of MAE and BEiT, with others beside them. */
+    { "ibot", "iBOT or AttMask, the authors' release", "iBOT", "timm", NULL,
+      { "masked_embed|*.masked_embed|head.last_layer2.weight_g", "!decoder_embed.weight", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0.1f, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, joint_sizes, NO_DECODER, PLAIN },
+    { "msn", "MSN, the authors' release", "MSN", "timm", NULL, { "fc.fc1.weight", "cls_token", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BILINEAR, NULL }, joint_sizes, NO_DECODER, PLAIN },
+    /* the authors' code for other sizes takes the first patch for a class token, and fails */
+    { "ijepa", "I-JEPA, the authors' release", "I-JEPA", "timm", NULL,
+      { "!cls_token", "!*.ls1.gamma", "pos_embed", "predictor.mask_token|predictor.module.mask_token", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
+      imagenet_mean, imagenet_std, NO_PICTURE, joint_sizes, NO_DECODER, PLAIN },
+    { "mae-lite", "MAE-Lite, the authors' release", "MAE-Lite", "timm", NULL,
+      { "module.model.decoder_embed.weight", NULL, NULL },
+      1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_CUBIC, 0, 0,
+      imagenet_mean, imagenet_std, NO_PICTURE, mae_lite_sizes, { 96, 1, 384, 3 }, BIAS(MIM_BIAS_GEOMETRIC) },
+    { "dmae", "DMAE, the authors' release", "DMAE", "timm", NULL,
+      { "aligned_feature_projection_heads.0.weight|aligned_feature_projection_heads.0.fc1.weight", NULL, NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 1, 0, MIM_BICUBIC, NULL }, distilled_sizes, { 512, 8, 2048, 16 }, PLAIN },
+    { "sdae", "SdAE, the authors' release", "SdAE", "timm", NULL, { "model_teacher.patch_embed.proj.weight", NULL, NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 1, 0, MIM_BICUBIC, NULL }, distilled_sizes, NO_DECODER, PLAIN },
+    { "milan", "MILAN, the authors' release", "MILAN", "timm", NULL, { "decoder_embed.weight", "decoder_blocks.0.attn.kv.weight", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 1, 0, MIM_BICUBIC, NULL }, distilled_sizes, NO_DECODER, PLAIN },
+    { "tinymim", "TinyMIM, the authors' release", "TinyMIM", "timm", NULL, BY_OPTION,
+      1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_CUBIC, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 1, 0, MIM_BICUBIC, NULL }, tinymim_sizes, NO_DECODER, PLAIN },
+    { "semmae", "SemMAE, the authors' release", "SemMAE", "timm", NULL, BY_OPTION,
+      1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_CUBIC, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 1, 0, MIM_BICUBIC, NULL }, mae_sizes, { 512, 8, 2048, 16 }, PLAIN },
+    { "localmim", "LocalMIM's ViT, the authors' release", "LocalMIM", "timm", NULL, { "norm.3.weight", "decoder.3.embed.weight", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 1, 0, MIM_BICUBIC, NULL }, distilled_sizes, NO_DECODER, PLAIN },
+    { "bootmae", "BootMAE, the authors' release", "BootMAE", "timm", NULL, { "decode_norm_1.weight", "pos_embed", "*.attn.q_bias" },
+      1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_FIXED, 0, 0, NULL, NULL, NO_PICTURE, base_sizes, NO_DECODER, PLAIN },
+    /* SlowFast: the tokens are averaged first, then normed */
+    { "maskfeat", "MaskFeat's ViT, as SlowFast has it", "MaskFeat", "timm", NULL,
+      { "pred_head.**|head.projection.weight", "cls_token", "pos_embed", "!*.attn.rel_pos_h", "!*.attn.pool_q.weight" },
+      1e-6f, MIM_GELU_ERF, POOL_THEN_NORM, MIM_POSITIONS_LINEAR, 0, 0,
+      imagenet_mean, imagenet_std, NO_PICTURE, base_sizes, NO_DECODER, PLAIN },
+    { "maskdistill", "MaskDistill", "MaskDistill", "timm", NULL, { "distill_head.weight", "*.relative_position_bias_table", NULL },
+      1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_FIXED, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER,
+      BIAS(MIM_BIAS_GEOMETRIC) },
+    { "data2vec", "data2vec-vision, the authors' release", "data2vec", "timm", NULL, BY_OPTION,
+      1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_FIXED, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER,
+      BIAS(MIM_BIAS_GEOMETRIC) },
+    /* EVA's tensors, but the norms follow the attention and the MLP */
+    { "eva02-clip-e", "EVA-02-CLIP E, the authors' release", "EVA-CLIP", "timm", NULL,
+      { "1792 wide", "pos_embed", "*.attn.q_bias", NULL },
+      1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_CUBIC, 0, 0,
+      clip_mean, clip_std, { 224, 224, 1, 0, MIM_BICUBIC, NULL }, clip_e_sizes, NO_DECODER, POST_NORM },
+    { "cmae", "CMAE, the authors' release", "CMAE", "mmpretrain", NULL, { "target_projector.**|pixel_decoder.**", NULL, NULL },
+      1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_CUBIC, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, base_sizes, NO_DECODER, PLAIN },
+    { "mmpretrain", "mmpretrain's ViT", "", "mmpretrain", NULL, { NULL, NULL, NULL },
+      1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, base_sizes, NO_DECODER, PLAIN },
+
+    /* Windows and pyramids. SAM itself pads what is not square after resizing; of a square picture this is the same. Swin at
+     * other sizes as in timm: windows stay what they are, and tables that windows grow out of follow BEiT's rule. */
+    { "swinv2", "Swin V2, the authors' release", "", "timm", NULL, { "layers.0.downsample.reduction.weight", "*.attn.logit_scale", NULL },
+      1e-5f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, NULL, NO_DECODER, BIAS(MIM_BIAS_CROP) },
+    { "timm-swinv2", "timm's Swin V2", "", "timm", NULL, { "layers.1.downsample.reduction.weight", "*.attn.logit_scale", NULL },
+      1e-5f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER,
+      BIAS(MIM_BIAS_CROP) },
+    { "simmim-swin", "SimMIM's Swin, the authors' release", "SimMIM", "timm", NULL,
+      { "layers.0.downsample.reduction.weight", "decoder.0.weight", NULL },
+      1e-5f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, NULL, NO_DECODER, BIAS(MIM_BIAS_GEOMETRIC) },
+    { "greenmim", "GreenMIM's Swin, the authors' release", "GreenMIM", "timm", NULL,
+      { "layers.0.downsample.reduction.weight", "decoder_embed.weight", "!absolute_pos_embed", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, NULL, NO_DECODER, BIAS(MIM_BIAS_GEOMETRIC) },
+    { "mixmim", "MixMIM, the authors' release", "MixMIM", "timm", NULL,
+      { "layers.0.downsample.reduction.weight", "decoder_embed.weight", "absolute_pos_embed", NULL },
+      1e-5f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, NULL, NO_DECODER, BIAS(MIM_BIAS_GEOMETRIC) },
+    { "swin", "Swin, the authors' release", "", "timm", NULL, { "layers.0.downsample.reduction.weight", NULL },
+      1e-5f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, NULL, NO_DECODER, BIAS(MIM_BIAS_GEOMETRIC) },
+    { "timm-swin", "timm's Swin", "", "timm", NULL, { "layers.1.downsample.reduction.weight", NULL },
+      1e-5f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER,
+      BIAS(MIM_BIAS_GEOMETRIC) },
+    { "sam", "SAM's image encoder, the authors' release", "SAM", "timm", NULL, { "*.attn.rel_pos_h", "*.mlp.lin1.weight", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
+      imagenet_mean, imagenet_std, { 1024, 0, 0, 0, MIM_BILINEAR, NULL }, NULL, NO_DECODER, BIAS(MIM_BIAS_AXES) },
+    { "efficientsam", "EfficientSAM's image encoder, the authors' release", "SAMI", "timm", NULL,
+      { "neck.0.weight", "!*.attn.rel_pos_h", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_CUBIC, 0, 0,
+      imagenet_mean, imagenet_std, { 1024, 0, 0, 0, MIM_BILINEAR, NULL }, efficientsam_sizes, NO_DECODER, PLAIN },
+    { "timm-mvitv2", "timm's MViTv2", "", "timm", NULL, { "stages.0.blocks.0.attn.pool_q.weight", NULL },
+      1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_FIXED, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, BIAS(MIM_BIAS_AXES) },
+    { "maskfeat-mvitv2", "MaskFeat's MViTv2, the authors' release", "MaskFeat", "timm", NULL,
+      { "*.attn.pool_q.weight", "mask_token", NULL },
+      1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_FIXED, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, NULL, NO_DECODER, BIAS(MIM_BIAS_AXES) },
+    { "mvitv2", "MViTv2, the authors' release", "", "timm", NULL, { "*.attn.pool_q.weight", NULL },
+      1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_FIXED, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, NULL, NO_DECODER, BIAS(MIM_BIAS_AXES) },
+    { "timm-sam", "timm's SAM", "SAM", "timm", NULL, { "*.attn.rel_pos_h", NULL },
+      1e-5f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_CUBIC_ANTIALIAS, 0, 1, NULL, NULL, NO_PICTURE, NULL, NO_DECODER,
+      BIAS(MIM_BIAS_AXES) },
+    { "convmae", "ConvMAE, the authors' release", "ConvMAE", "timm", NULL, { "patch_embed4.weight", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, convmae_sizes, NO_DECODER, PLAIN },
+    { "itpn", "iTPN, the authors' release", "iTPN", "timm", NULL, { "align_dim_16tofpn.weight", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_CUBIC, 0.1f, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, hivit_sizes, NO_DECODER, PLAIN },
+    { "hivit", "HiViT, the authors' release", "MAE", "timm", NULL, { "blocks.0.norm2.weight", "*.reduction.weight", "absolute_pos_embed|pos_embed", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, hivit_sizes, NO_DECODER, PLAIN },
+    { "timm-hiera", "timm's Hiera", "MAE", "timm", NULL, { "widening blocks", "head.norm.weight|pos_embed_win", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0, NULL, NULL, NO_PICTURE, hiera_sizes, NO_DECODER, PLAIN },
+    { "hiera", "Hiera, the authors' release", "MAE", "timm", NULL, { "widening blocks", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, hiera_sizes, NO_DECODER, PLAIN },
     { "mae", "the MAE authors' release", "MAE", "timm", NULL, { "decoder_embed.weight", "decoder_pred.weight", NULL },
       1e-6f, MIM_GELU_ERF, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0, 0,
       imagenet_mean, imagenet_std, { 224, 256, 1, 0, MIM_BICUBIC, NULL }, mae_sizes, { 512, 8, 2048, 16 }, PLAIN },
@@ -265,6 +749,15 @@ static const family families[] = {
 
     { "hf-vit_mae", "transformers' ViTMAE", "MAE", "transformers", "vit_mae", { "decoder.decoder_embed.weight", NULL, NULL },
       0, 0, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, PLAIN },
+    { "hf-swinv2", "transformers' Swinv2", "", "transformers", "swinv2", { "*.logit_scale", NULL },
+      0, 0, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, BIAS(MIM_BIAS_CROP) },
+    { "hf-swin", "transformers' Swin", "", "transformers", "swin", { "*.downsample.reduction.weight", NULL },
+      0, 0, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, BIAS(MIM_BIAS_FIXED) },
+    { "hf-sam", "transformers' Sam", "SAM", "transformers", "sam|sam_vision_model", { "neck.conv1.weight", NULL },
+      0, 0, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
+      imagenet_mean, imagenet_std, { 1024, 0, 0, 0, MIM_BILINEAR, NULL }, NULL, NO_DECODER, BIAS(MIM_BIAS_AXES) },
+    { "hf-hiera", "transformers' Hiera", "MAE", "transformers", "hiera", { "widening blocks", NULL },
+      0, 0, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, PLAIN },
     { "hf-dinov3", "transformers' DINOv3ViT", "DINOv3", "transformers", "dinov3_vit",
       { "embeddings.patch_embeddings.weight", "!embeddings.position_embeddings", NULL },
       0, 0, MIM_POOL_CLS, MIM_POSITIONS_NONE, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, ROTARY_DINOV3(0) },
@@ -288,6 +781,49 @@ static const family families[] = {
       0, 0, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, PLAIN },
 };
 #define FAMILY_COUNT (sizeof families / sizeof *families)
+
+static const scheme schemes[] = {
+    { "videomae", MADE_NUMBER_WAVES, 16, 224, 224, 0, 0, 0, 0, 0, NULL, NULL },
+    { "hf-videomae", MADE_NUMBER_WAVES, 16, 224, 224, 0, 0, 0, 1e-5f, 0, NULL, NULL },     /* its fc_norm is PyTorch's default */
+    { "vjepa2", MADE_TURNS, 64, 0, 0, 0, 0, 0, 0, 0, NULL, NULL },
+    { "hf-vjepa2", MADE_TURNS, 64, 0, 0, 0, 0, 0, 0, 0, NULL, NULL },
+    { "prithvi", MADE_FRAME_WAVES, 0, 0, 0, 0, 0, 0, 0, 6, prithvi_mean, prithvi_std },
+    { "satmae", MADE_DATE_WAVES, 3, 0, 0, 0, 0, 0, 0, 0, NULL, NULL },
+    { "satmae-groups", MADE_GROUPS, 1, 0, 0, 0, 0, 0, 0, MIM_MAX_CHANNELS, no_mean, no_std },
+    { "audiomae", MADE_NOTHING, 1, 1024, 128, 0, 0, 0, 0, 1, audiomae_mean, audiomae_std },
+    { "presto", MADE_VECTORS, 1, 0, 0, 8, 218, 1, 0, MIM_MAX_CHANNELS, no_mean, no_std },     /* of 24 months */
+    { "galileo", MADE_VECTORS, 1, 0, 0, 0, 247, 0, 0, MIM_MAX_CHANNELS, no_mean, no_std },    /* of 24 months in one place */
+};
+
+const scheme *family_scheme(const family *f)
+{
+    static const scheme nothing = { NULL, MADE_NOTHING, 1, 0, 0, 0, 0, 0, 0, 0, NULL, NULL };
+    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++)
+        if (strcmp(schemes[i].family, f->name) == 0)
+            return &schemes[i];
+    return &nothing;
+}
+
+const vector_row *family_vectors(const family *f) { return naming_vectors(f->naming); }
+
+
+static const struct { const char *families; layout layout; } layouts[] = {
+    { " swin simmim-swin timm-swin ", { .window = MIM_WINDOW_FIT, .shifts = 1, .mask = 100, .eps = 1e-5f } },
+    { " greenmim ", { .window = MIM_WINDOW_FIT, .shifts = 1, .mask = 100, .eps = 1e-6f, .by_rows = 1 } },
+    { " mixmim ", { .window = MIM_WINDOW_FIT, .eps = 1e-5f } },
+    { " hf-swin ", { .window = MIM_WINDOW_SQUARE, .shifts = 1, .roll_padded = 1, .mask = 100, .eps = 1e-5f } },
+    { " swinv2 timm-swinv2 ", { .window = MIM_WINDOW_FIT, .shifts = 1, .mask = 100, .eps = 1e-5f, .post_norm = 1 } },
+    /* which adds its mask twice */
+    { " hf-swinv2 ", { .window = MIM_WINDOW_FIXED, .shifts = 1, .roll_padded = 1, .mask = 200, .frozen = 1, .eps = 1e-5f, .post_norm = 1 } },
+    { " sam timm-sam hf-sam ", { .eps = 1e-6f } },
+    { " efficientsam ", { .eps = 1e-6f, .extra_positions = 1 } },
+    { " hiera ", { .stride = 4, .pools = 3, .unit_stages = 2, .pool_norm = 1 } },
+    { " timm-hiera hf-hiera ", { .stride = 4, .pools = 3, .unit_stages = 2 } },
+    { " hivit itpn ", { .by_rows = 0 } },
+    { " convmae ", { .eps = 1e-5f, .activation = MIM_GELU_ERF } },
+    { " mvitv2 timm-mvitv2 ", { .stride = 4, .prefix_query = 1 } },
+    { " maskfeat-mvitv2 ", { .stride = 4 } },
+};
 
 /* timm's architectures by family, number of heads and activation (0: the family's), read in timm 1.0.31. */
 static const struct { const char *family; uint32_t heads, activation; const char *names; } architectures[] = {
@@ -346,7 +882,30 @@ static const struct { const char *family; uint32_t heads, activation; const char
     { "timm-rope", 8, 0, " vit_medium_patch16_rope_reg1_gap_256 vit_mediumd_patch16_rope_reg1_gap_256 " },
     { "timm-rope", 10, 0, " vit_betwixt_patch16_rope_reg4_gap_256 " },
     { "timm-rope", 12, 0, " vit_base_patch16_rope_reg1_gap_256 " },
+    { "timm-swin", 0, 0, " swin_tiny_patch4_window7_224 swin_small_patch4_window7_224 swin_base_patch4_window7_224"
+                         " swin_base_patch4_window12_384 swin_large_patch4_window7_224 swin_large_patch4_window12_384"
+                         " swin_s3_tiny_224 swin_s3_small_224 swin_s3_base_224 " },
+    { "timm-swinv2", 0, 0, " swinv2_tiny_window8_256 swinv2_tiny_window16_256 swinv2_small_window8_256 swinv2_small_window16_256"
+                           " swinv2_base_window8_256 swinv2_base_window12_192 swinv2_base_window12to16_192to256"
+                           " swinv2_base_window12to24_192to384 swinv2_base_window16_256 swinv2_large_window12_192"
+                           " swinv2_large_window12to16_192to256 swinv2_large_window12to24_192to384 " },
+    { "timm-sam", 0, 0, " samvit_base_patch16 samvit_large_patch16 samvit_huge_patch16 samvit_base_patch16_224 " },
+    { "timm-hiera", 1, 0, " hiera_tiny_224 hiera_small_224 hiera_base_224 hiera_small_abswin_256 hiera_base_abswin_256 " },
+    { "timm-hiera", 2, 0, " hiera_base_plus_224 hiera_large_224 " },
+    { "timm-hiera", 4, 0, " hiera_huge_224 " },
+    { "timm-mvitv2", 0, 0, " mvitv2_tiny mvitv2_small mvitv2_base mvitv2_large mvitv2_small_cls mvitv2_base_cls mvitv2_large_cls"
+                           " mvitv2_huge_cls " },
 };
+
+/* "..._window12to24_...": pretrained with 12, tuned with 24. Stages of other windows (swin_s3_...) have tables that say so. */
+void timm_window(const char *name, uint32_t *window, uint32_t *pretrained)
+{
+    const char *at = strstr(name, "_window");
+    unsigned first = 0, second = 0;
+    int found = at ? sscanf(at, "_window%3uto%3u", &first, &second) : 0;
+    *window = found == 2 ? second : first;
+    *pretrained = found == 2 ? first : 0;
+}
 
 const family *timm_architecture(const char *name, uint32_t *heads, uint32_t *activation)
 {
@@ -373,9 +932,24 @@ const family *family_find(const char *name)
 const family *family_of_model_type(const char *model_type)
 {
     for (size_t i = 0; i < FAMILY_COUNT; i++)
-        if (families[i].model_type && strcmp(families[i].model_type, model_type) == 0)
-            return &families[i];
+        for (const char *at = families[i].model_type; at; at = strchr(at, '|') ? strchr(at, '|') + 1 : NULL)
+            if (strlen(model_type) == strcspn(at, "|") && strncmp(at, model_type, strlen(model_type)) == 0)
+                return &families[i];
     return NULL;
+}
+
+static layout layout_of(const family *f)
+{
+    layout none = {0};
+    char word[24];
+    snprintf(word, sizeof word, " %s ", f->name);
+    for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++)
+        if (strstr(layouts[i].families, word)) {
+            layout found = layouts[i].layout;
+            found.known = 1;
+            return found;
+        }
+    return none;
 }
 
 /* Appends to a bounded string; what does not fit is cut. */
@@ -403,45 +977,56 @@ static const char *skip_digits(const char *text)
     return text;
 }
 
-/* The rest of name after pattern ("blocks.%."), or NULL; the number at '%' (capped, its caller refuses large ones). */
-static const char *match_block(const char *pattern, const char *name, uint32_t *index)
+/* What stands at the marks of a pattern; large numbers are capped, whoever uses them refuses them. */
+typedef struct numbers {
+    uint32_t stage, block;
+    int staged;                           /* there is a stage */
+} numbers;
+
+/* The rest of name after what precedes the pattern's '*', or NULL. */
+static const char *match_head(const char *pattern, const char *name, numbers *n)
 {
-    for (; *pattern; pattern++) {
-        if (*pattern != '%' && *pattern != '#') {
+    for (; *pattern && *pattern != '*'; pattern++) {
+        if (!strchr("%@&#", *pattern)) {
             if (*name++ != *pattern)
                 return NULL;
             continue;
         }
         const char *end = skip_digits(name);
-        if (end == name || (*name == '0' && end > name + 1))
+        if (end == name || (*name == '0' && end > name + 1) || (*name == '0' && *pattern == '&'))
             return NULL;
+        uint32_t number = end - name > 6 ? 999999 : (uint32_t)strtoul(name, NULL, 10);
         if (*pattern == '%')
-            *index = end - name > 6 ? 999999 : (uint32_t)strtoul(name, NULL, 10);
+            n->block = number;
+        if (*pattern == '@' || *pattern == '&') {
+            n->stage = number - (*pattern == '&');
+            n->staged = 1;
+        }
         name = end;
     }
     return name;
 }
 
 /* Whether name is the row's; *bias says which of the pair it is. */
-static int match_row(const name_row *row, const char *name, int *bias)
+static int match_row(const name_row *row, const char *name, int *bias, numbers *n)
 {
-    size_t n = strlen(row->pattern);
+    const char *rest = match_head(row->pattern, name, n), *tail = strchr(row->pattern, '*');
     *bias = row->bias;
-    if (row->pattern[n - 1] != '*')
-        return strcmp(row->pattern, name) == 0;
-    if (row->pattern[n - 2] == '*')
-        return strncmp(row->pattern, name, n - 2) == 0;
-    if (strncmp(row->pattern, name, n - 1) != 0)
-        return 0;
-    *bias = strcmp(name + n - 1, "bias") == 0;
-    return *bias || strcmp(name + n - 1, "weight") == 0;
+    if (!rest || !tail)
+        return rest && !*rest;
+    if (tail[1] == '*')
+        return 1;
+    *bias = strcmp(rest, "bias") == 0;
+    return *bias || strcmp(rest, "weight") == 0;
 }
 
-static const name_row *find_row(const name_row *rows, const char *name, int *bias)
+static const name_row *find_row(const name_row *rows, const char *name, int *bias, numbers *n)
 {
-    for (; rows->pattern; rows++)
-        if (match_row(rows, name, bias))
+    for (; rows->pattern; rows++) {
+        memset(n, 0, sizeof *n);
+        if (match_row(rows, name, bias, n))
             return rows;
+    }
     return NULL;
 }
 
@@ -486,44 +1071,117 @@ static int place(part *p, const tensor *t, int bias)
 
 static const char unknown[] = "unknown";
 
-/* Gives one tensor its role. *why: unknown, a reason, or NULL where it is used. alone: the file holds one encoder, so that
- * what lies beside it (a head, a decoder) is its own. */
-static int assign(vit *model, const naming *names, const checkpoint *cp, const tensor *t, int alone, const char **why)
+/* What there may be many of at the top: projections of groups of channels, vectors for the caller. 1: it was one, and is
+ * placed; -1 after fail(). */
+static int assign_listed(vit *model, const naming *names, const tensor *t, const char *name)
 {
+    const vector_row *rows = naming_vectors(names->name);
+    numbers at;
+    const char *rest = match_head("patch_embed.%.proj.", name, &at);
+    uint32_t index = at.block;
+    if (rest && strcmp(names->name, "timm") == 0 && (strcmp(rest, "weight") == 0 || strcmp(rest, "bias") == 0)) {
+        if (index >= MIM_MAX_GROUPS)
+            return -fail("%s: tensor '%s' is of group %" PRIu32 "; mim's limit is %u groups of channels", t->file, t->name, index,
+                         MIM_MAX_GROUPS);
+        return place(&model->group[index], t, rest[0] == 'b') ? -1 : 1;
+    }
+    for (uint32_t i = 0; rows && rows[i].name; i++)
+        if (strcmp(rows[i].name, name) == 0) {
+            model->vectors[i] = t;
+            return 1;
+        }
+    return 0;
+}
+
+/* A name, understood. */
+typedef struct understood {
+    const name_row *row;
+    numbers at;
+    int bias, in_block, decoder;
+} understood;
+
+static int understand(const naming *names, const char *name, understood *f)
+{
+    memset(f, 0, sizeof *f);
+    f->row = find_row(names->top, name, &f->bias, &f->at);
+    for (size_t i = 0; i < 2 * BLOCKS_MAX && !f->row; i++) {
+        const char *pattern = i >= BLOCKS_MAX ? names->decoder_blocks[i - BLOCKS_MAX] : names->blocks[i], *rest;
+        numbers inside;
+        memset(&f->at, 0, sizeof f->at);
+        if (!pattern || !(rest = match_head(pattern, name, &f->at)))
+            continue;
+        f->row = find_row(names->in_block, rest, &f->bias, &inside);
+        f->in_block = 1;
+        f->decoder = i >= BLOCKS_MAX;
+    }
+    return f->row != NULL;
+}
+
+/* The same under the encoder's prefix, of so many characters; where the file holds one encoder alone, under what precedes
+ * it, too: what lies beside it (a head, a decoder) is its own. */
+static int understand_tensor(const vit *model, const naming *names, const tensor *t, int alone, understood *f, size_t *length)
+{
+    *length = strlen(model->prefix);
+    do {
+        if (strncmp(t->name, model->prefix, *length) == 0 && understand(names, t->name + *length, f))
+            return 1;
+    } while (alone && shorten_prefix(model->prefix, length));
+    return 0;
+}
+
+/* How many blocks each stage has, by their names. */
+static int count_stages(const vit *model, const naming *names, const checkpoint *cp, int alone, uint32_t depths[STAGES_MAX])
+{
+    for (size_t i = 0; i < cp->count; i++) {
+        understood f;
+        size_t length;
+        if (!understand_tensor(model, names, &cp->tensors[i], alone, &f, &length) || !f.at.staged || f.decoder)
+            continue;
+        if (f.at.stage >= STAGES_MAX || f.at.block >= MIM_MAX_DEPTH)
+            return fail("%s: tensor '%s' is of stage %" PRIu32 ", block %" PRIu32 "; mim's limits are %d stages and %u blocks",
+                        cp->path, cp->tensors[i].name, f.at.stage, f.at.block, STAGES_MAX, MIM_MAX_DEPTH);
+        if (f.in_block && depths[f.at.stage] <= f.at.block)
+            depths[f.at.stage] = f.at.block + 1;
+    }
+    return 0;
+}
+
+/* Gives one tensor its role. *why: unknown, a reason, or NULL where it is used. depths: blocks of each stage. */
+static int assign(vit *model, const naming *names, const checkpoint *cp, const tensor *t, int alone,
+                  const uint32_t depths[STAGES_MAX], const char **why)
+{
+    understood f;
     size_t length = strlen(model->prefix);
+    int listed = 0;
     *why = unknown;
     do {
-        if (strncmp(t->name, model->prefix, length) != 0)
-            continue;
-        const char *name = t->name + length, *rest;
-        uint32_t index = 0;
-        int bias, decoder;
-        const name_row *row = find_row(names->top, name, &bias);
-        if (row) {
-            *why = row->ignored;
-            /* transformers' pretraining models have a norm of their own beside the encoder's */
-            if (row->role == NORM && model->prefix[length] && find_under(cp, model->prefix, name))
-                *why = pretraining_reason;
-            return *why ? 0 : place(&model->top[row->role], t, bias);
-        }
-        for (size_t i = 0; i < 2 * BLOCKS_MAX; i++) {
-            decoder = i >= BLOCKS_MAX;
-            const char *pattern = decoder ? names->decoder_blocks[i - BLOCKS_MAX] : names->blocks[i];
-            if (!pattern || !(rest = match_block(pattern, name, &index)) || !(row = find_row(names->in_block, rest, &bias)))
-                continue;
-            *why = row->ignored;
-            if (row->ignored)
-                return 0;
-            if (index >= MIM_MAX_DEPTH)
-                return fail("%s: tensor '%s' is of block %" PRIu32 "; mim's limit is %u blocks", t->file, t->name, index,
-                            MIM_MAX_DEPTH);
-            uint32_t *depth = decoder ? &model->decoder_depth : &model->depth;
-            if (*depth <= index)
-                *depth = index + 1;
-            return place(decoder ? &model->decoder[index][row->role] : &model->block[index][row->role], t, bias);
-        }
-    } while (alone && shorten_prefix(model->prefix, &length));
-    return 0;
+        if (strncmp(t->name, model->prefix, length) == 0)
+            listed = assign_listed(model, names, t, t->name + length);
+    } while (!listed && alone && shorten_prefix(model->prefix, &length));
+    if (listed < 0)
+        return 1;
+    if (listed)
+        *why = NULL;
+    if (!understand_tensor(model, names, t, alone, &f, &length))
+        return 0;
+    *why = f.row->ignored;
+    /* transformers' pretraining models have a norm of their own beside the encoder's */
+    if (!f.in_block && f.row->role == NORM && model->prefix[length] && find_under(cp, model->prefix, t->name + length)) {
+        *why = pretraining_reason;
+        return 0;
+    }
+    if (f.row->role == ROLE_NONE)
+        return 0;
+    if (!f.in_block)
+        return place(f.at.staged ? &model->stage[f.at.stage][f.row->role] : &model->top[f.row->role], t, f.bias);
+    uint32_t index = f.at.block, *depth = f.decoder ? &model->decoder_depth : &model->depth;
+    for (uint32_t i = 0; f.at.staged && i < f.at.stage; i++)
+        index += depths[i];
+    if (index >= MIM_MAX_DEPTH)
+        return fail("%s: tensor '%s' is of block %" PRIu32 "; mim's limit is %u blocks", t->file, t->name, index, MIM_MAX_DEPTH);
+    if (*depth <= index)
+        *depth = index + 1;
+    return place(f.decoder ? &model->decoder[index][f.row->role] : &model->block[index][f.row->role], t, f.bias);
 }
 
 /* ---- lists of names ---- */
@@ -617,23 +1275,45 @@ static int refuse_unknown(const vit *model, const checkpoint *cp)
 }
 
 /* The naming of an encoder whose patch projection this is, and the length of what precedes its names; else NULL. */
-static const naming *encoder_at(const tensor *t, size_t *length)
+static const naming *encoder_at(const checkpoint *cp, const tensor *t, size_t *length)
 {
     for (size_t k = 0; k < NAMING_COUNT; k++)
         for (const name_row *row = namings[k].top; row->role == PATCH; row++) {      /* they come first */
-            char stem[80];
+            char stem[80], sign[1024];
             int bias;
             snprintf(stem, sizeof stem, "%.*sweight", (int)strlen(row->pattern) - 1, row->pattern);
             size_t n = strlen(t->name), m = strlen(stem);
             if (n < m || strcmp(t->name + n - m, stem) != 0 || (n > m && t->name[n - m - 1] != '.'))
                 continue;
+            int fits = !namings[k].sign ? 0 : snprintf(sign, sizeof sign, "%.*s%s", (int)(n - m), t->name, namings[k].sign);
+            if (namings[k].sign && (fits < 0 || (size_t)fits >= sizeof sign || !checkpoint_find(cp, sign)))
+                continue;
             *length = n - m;
             /* CAE's second encoder is one of the things to leave out */
-            const name_row *whole = find_row(namings[k].top, t->name, &bias);
+            numbers ignored;
+            const name_row *whole = find_row(namings[k].top, t->name, &bias, &ignored);
             return whole && whole->ignored ? NULL : &namings[k];
         }
     return NULL;
 }
+
+/* Of the encoders that were trained together, the one that their authors evaluate. I-JEPA's is the one that timm and
+ * transformers took. */
+typedef struct preference {
+    const char *chosen, *other;           /* how the names begin */
+    const char *sign;                     /* a name in the chosen one; "!": not in it; "tubelets": it takes videos */
+    const char *why;                      /* the others are ignored */
+} preference;
+
+static const preference preferences[] = {
+    { "teacher.", "student.", NULL, "student, whose teacher is what is evaluated" },
+    { "target_encoder.", "encoder.", "cls_token", "encoder, whose average (target_encoder) is what is evaluated" },
+    { "target_encoder.", "encoder.", "tubelets", "encoder, whose average (target_encoder) is what is evaluated" },
+    { "encoder.", "target_encoder.", "!cls_token", "target encoder, the average of what is used" },
+    { "model.", "model_teacher.", NULL, "teacher of the encoder" },
+    { "module.model.", "module.ema_model.", NULL, "average of the encoder" },
+    { "backbone.", "target_backbone.", NULL, "average of the encoder, used only in pretraining" },
+};
 
 /* The encoders of a file, by their patch projections. */
 enum { ENCODERS_MAX = 16 };
@@ -643,7 +1323,40 @@ typedef struct encoders {
     const char *name[ENCODERS_MAX];       /* begins with the prefix, */
     size_t length[ENCODERS_MAX];          /*   which is so long */
     size_t count, chosen;
+    const preference *rule;               /* by which it was chosen, or NULL */
 } encoders;
+
+static int begins(const char *name, const char *with) { return strncmp(name, with, strlen(with)) == 0; }
+
+/* Chooses where a rule covers all encoders, one of which it prefers. */
+static int prefer(encoders *e, const checkpoint *cp)
+{
+    for (size_t k = 0; k < sizeof preferences / sizeof *preferences && e->count > 1; k++) {
+        const preference *rule = &preferences[k];
+        size_t chosen = 0, others = 0;
+        for (size_t i = 0; i < e->count; i++) {
+            others += begins(e->name[i], rule->other) != 0;
+            if (begins(e->name[i], rule->chosen)) {
+                e->chosen = i;
+                chosen++;
+            }
+        }
+        if (chosen != 1 || others != e->count - 1)
+            continue;
+        char name[1024];
+        int absent = rule->sign && rule->sign[0] == '!';
+        int fits = snprintf(name, sizeof name, "%.*s%s", (int)e->length[e->chosen], e->name[e->chosen],
+                            rule->sign ? rule->sign + absent : "");
+        if (rule->sign && strcmp(rule->sign, "tubelets") == 0) {
+            if (checkpoint_find(cp, e->name[e->chosen])->rank != 5)
+                continue;
+        } else if (rule->sign && (fits < 0 || (size_t)fits >= sizeof name || (checkpoint_find(cp, name) != NULL) == absent))
+            continue;
+        e->rule = rule;
+        return 1;
+    }
+    return 0;
+}
 
 static int find_encoder(encoders *e, const checkpoint *cp, const char *prefix)
 {
@@ -654,7 +1367,7 @@ static int find_encoder(encoders *e, const checkpoint *cp, const char *prefix)
     for (size_t i = 0; i < cp->count; i++) {
         size_t length;
         const char *name = cp->tensors[i].name;
-        const naming *names = encoder_at(&cp->tensors[i], &length);
+        const naming *names = encoder_at(cp, &cp->tensors[i], &length);
         if (!names)
             continue;
         if (e->count == ENCODERS_MAX)
@@ -669,7 +1382,7 @@ static int find_encoder(encoders *e, const checkpoint *cp, const char *prefix)
         snprintf(text, sizeof text, "%s'%.*s'", count++ ? ", " : "", (int)(length > 140 ? 140 : length), name);
         append(found, sizeof found, text);
     }
-    if (count == 1)
+    if (count == 1 || (!prefix && prefer(e, cp)))
         return 0;
     if (count)
         return fail("%s: holds %zu encoders, under %s; choose one with --prefix", cp->path, count, found);
@@ -703,11 +1416,36 @@ int is_gated(const part *block)
 
 enum { EVIDENCE_MAX = sizeof ((family *)0)->evidence / sizeof (char *) };
 
+/* Whether names begin so, "head.**", under the encoder's prefix or what precedes it. */
+static int has_any(const checkpoint *cp, const char *prefix, const char *pattern)
+{
+    size_t length = strlen(prefix), stem = strlen(pattern) - 2;
+    do
+        for (size_t i = 0; i < cp->count; i++)
+            if (strncmp(cp->tensors[i].name, prefix, length) == 0 && strncmp(cp->tensors[i].name + length, pattern, stem) == 0)
+                return 1;
+    while (shorten_prefix(prefix, &length));
+    return 0;
+}
+
 /* One name: of the top, or with '*' of any block. */
 static int is_present(const vit *model, const checkpoint *cp, const char *name)
 {
+    const tensor *patch = model->top[PATCH].weight, *positions = model->top[POSITIONS].weight;
     if (strcmp(name, "gated MLP") == 0)
         return is_gated(model->block[0]);
+    if (strcmp(name, "tubelets") == 0)
+        return patch && patch->rank == 5;
+    if (strcmp(name, "narrow positions") == 0)
+        return patch && positions && positions->rank > 0 && positions->shape[positions->rank - 1] < patch->shape[0];
+    if (strcmp(name, "--family") == 0)
+        return 0;
+    if (strstr(name, " wide"))
+        return model->top[PATCH].weight->shape[0] == strtoull(name, NULL, 10);
+    if (strstr(name, ".**"))
+        return has_any(cp, model->prefix, name);
+    if (strcmp(name, "widening blocks") == 0)
+        return model->stages > 1;
     if (name[0] != '*')
         return find_relative(cp, model->prefix, name) != NULL;
     for (size_t k = 0; k < cp->count; k++)
@@ -717,21 +1455,28 @@ static int is_present(const vit *model, const checkpoint *cp, const char *name)
     return 0;
 }
 
+enum { NAME_MAX_LENGTH = 80 };
+
+/* The first of "a|b" that is in the file, or else the last. Whether there is one. */
+static int find_present(const vit *model, const checkpoint *cp, const char *names, char name[NAME_MAX_LENGTH])
+{
+    for (;;) {
+        size_t length = strcspn(names, "|");
+        snprintf(name, NAME_MAX_LENGTH, "%.*s", (int)length, names);
+        if (is_present(model, cp, name))
+            return 1;
+        if (!names[length])
+            return 0;
+        names += length + 1;
+    }
+}
+
 static int has_evidence(const family *f, const vit *model, const checkpoint *cp)
 {
+    char name[NAME_MAX_LENGTH];
     for (size_t i = 0; i < EVIDENCE_MAX && f->evidence[i]; i++) {
-        const char *at = f->evidence[i] + (f->evidence[i][0] == '!');
-        int present = 0;
-        for (;;) {
-            char name[80];
-            size_t length = strcspn(at, "|");
-            snprintf(name, sizeof name, "%.*s", (int)length, at);
-            present |= is_present(model, cp, name);
-            if (!at[length])
-                break;
-            at += length + 1;
-        }
-        if (present == (f->evidence[i][0] == '!'))
+        int absent = f->evidence[i][0] == '!';
+        if (find_present(model, cp, f->evidence[i] + absent, name) == absent)
             return 0;
     }
     return 1;
@@ -744,10 +1489,12 @@ static void find_family(vit *model, const naming *names, const checkpoint *cp)
             model->family = &families[i];
     append(model->evidence, sizeof model->evidence, model->family->evidence[0] ? "by " : "");
     for (size_t i = 0; i < EVIDENCE_MAX && model->family->evidence[i]; i++) {
-        const char *name = model->family->evidence[i];
+        int absent = model->family->evidence[i][0] == '!';
+        char name[NAME_MAX_LENGTH];
+        find_present(model, cp, model->family->evidence[i] + absent, name);
         append(model->evidence, sizeof model->evidence, i ? ", " : "");
-        append(model->evidence, sizeof model->evidence, name[0] == '!' ? "no " : "");
-        append(model->evidence, sizeof model->evidence, name + (name[0] == '!'));
+        append(model->evidence, sizeof model->evidence, absent ? "no " : "");
+        append(model->evidence, sizeof model->evidence, name);
     }
 }
 
@@ -760,21 +1507,150 @@ static void settle_mlp(part *block)
     }
 }
 
-/* Every block must have what its steps need. A norm without bias is an RMS norm: other arithmetic, not an absent bias. */
-static int check_blocks(const checkpoint *cp, part (*blocks)[ROLE_COUNT], uint32_t depth, const char *which)
+/* MILAN's decoder lets masked tokens alone ask; mim has no such step. */
+static void drop_crossing_decoder(vit *model, const checkpoint *cp)
 {
-    static const struct { uint8_t role; uint8_t norm; const char *what; } needed[] = {
-        { NORM1, 1, "first norm" }, { PROJ, 0, "attention projection" }, { NORM2, 1, "second norm" },
-        { FC1, 0, "first linear layer of the MLP" }, { FC2, 0, "second linear layer of the MLP" },
+    static const uint8_t roles[] = { DECODER_EMBED, DECODER_POSITIONS, DECODER_NORM, DECODER_PREDICT };
+    const part *first = model->decoder[0];
+    if (!model->decoder_depth || !first[KEY].weight || first[VALUE].weight || first[QKV].weight)
+        return;
+    model->no_decoder = "decoder in which masked tokens alone attend, not available";
+    vit_drop_decoder(model, cp, model->no_decoder);
+    model->decoder_depth = 0;
+    for (size_t i = 0; i < sizeof roles; i++)
+        memset(&model->top[roles[i]], 0, sizeof *model->top);
+}
+
+/* Whether attention, or an MLP, ends wider than it began. */
+static int widens(const tensor *in, const tensor *out)
+{
+    return in && out && in->rank == 2 && out->rank == 2 && in->shape[1] != out->shape[0];
+}
+
+static const tensor *query_of(const part *block) { return block[QKV].weight ? block[QKV].weight : block[QUERY].weight; }
+
+/* Where names do not say it: a stage begins with a merging, or where the width changes beside a shortcut; Hiera with window
+ * positions has none. */
+static int begins_stage(const vit *model, uint32_t i)
+{
+    const part *b = model->block[i];
+    return is_merging(b) || b[SHORTCUT].weight || model->block[i - 1][MLP_SHORTCUT].weight ||
+           (model->top[UNIT_POSITIONS].weight && widens(query_of(b), b[PROJ].weight));
+}
+
+/* Swin's authors count merging among the stage before it, timm that after it. Either way it stands before all but the first. */
+static int place_merges(vit *model, const checkpoint *cp)
+{
+    int late = model->stage[0][MERGE].weight != NULL, merges = 0;
+    for (uint32_t i = 0; i < STAGES_MAX; i++) {
+        const part *p = model->stage[i];
+        merges |= p[MERGE].weight != NULL;
+        if ((p[MERGE].weight && i + (uint32_t)late >= model->stages) || (p[FUSE].weight && i >= model->stages))
+            return fail("%s: '%s' is of no stage: there are %" PRIu32, cp->path, (p[MERGE].weight ? p[MERGE] : p[FUSE]).weight->name,
+                        model->stages);
+    }
+    for (uint32_t i = STAGES_MAX; late && i-- > 0;)
+        for (uint32_t role = MERGE; role <= MERGE_NORM; role++) {
+            if (i)
+                model->stage[i][role] = model->stage[i - 1][role];
+            else
+                memset(&model->stage[i][role], 0, sizeof (part));
+        }
+    for (uint32_t i = 1; merges && i < model->stages; i++)
+        if (!model->stage[i][MERGE].weight)
+            return fail("%s: has %" PRIu32 " stages, but no merging before stage %" PRIu32, cp->path, model->stages, i);
+    return 0;
+}
+
+/* Which block is of which stage, and what stands between them. */
+static int find_stages(vit *model, const checkpoint *cp, const uint32_t depths[STAGES_MAX])
+{
+    uint32_t named = 0, stage = 0;
+    for (uint32_t i = 0; i < STAGES_MAX; i++) {
+        if (depths[i] && named < i)
+            return fail("%s: has blocks of stage %" PRIu32 ", but none of stage %" PRIu32, cp->path, i, named);
+        for (uint32_t n = 0; n < depths[i]; n++)
+            model->stage_of[n + stage] = (uint8_t)i;
+        named += depths[i] != 0;
+        stage += depths[i];
+    }
+    if (named && stage != model->depth)
+        return fail("%s: holds blocks of stages and others", cp->path);
+    model->stages = named;
+    for (uint32_t i = 0; i < model->depth; i++) {
+        part *b = model->block[i];
+        /* the authors of MViTv2 call either shortcut so */
+        if (b[SHORTCUT].weight && !widens(query_of(b), b[PROJ].weight) && widens(b[FC1].weight, b[FC2].weight)) {
+            b[MLP_SHORTCUT] = b[SHORTCUT];
+            memset(&b[SHORTCUT], 0, sizeof b[SHORTCUT]);
+        }
+        if (named)
+            continue;
+        stage = i == 0 ? 0 : model->stage_of[i - 1] + (uint32_t)begins_stage(model, i);
+        if (stage >= STAGES_MAX)
+            return fail("%s: has more than %d stages", cp->path, STAGES_MAX);
+        model->stage_of[i] = (uint8_t)stage;
+        model->stages = stage + 1;
+    }
+    return place_merges(model, cp);
+}
+
+/* Biases and norms of what stands outside the blocks, or only in some: never without their weights, norms never without bias. */
+static int check_pairs(const checkpoint *cp, const part *parts)
+{
+    static const struct { uint8_t role, norm; } pairs[] = {
+        { PATCH_NORM, 1 }, { NECK, 0 }, { NECK_NORM, 1 }, { NECK2, 0 }, { NECK2_NORM, 1 }, { MERGE, 0 }, { MERGE_NORM, 1 },
+        { MERGE_LINEAR, 0 }, { FUSE, 0 }, { BIAS_MLP1, 0 }, { BIAS_MLP2, 0 }, { THIN_QUERY, 0 }, { THIN_KEY, 0 }, { THIN_VALUE, 0 },
+        { THIN_QUERY_NORM, 1 }, { THIN_KEY_NORM, 1 }, { THIN_VALUE_NORM, 1 }, { SHORTCUT, 0 }, { MLP_SHORTCUT, 0 }, { CONV1, 0 },
+        { DEPTHWISE, 0 }, { CONV2, 0 },
+    };
+    for (size_t k = 0; k < sizeof pairs / sizeof *pairs; k++) {
+        const part *p = &parts[pairs[k].role];
+        if (p->bias && !p->weight)
+            return fail("%s: '%s' has no weight beside it", cp->path, p->bias->name);
+        if (pairs[k].norm && p->weight && !p->bias)
+            return fail("%s: '%s' has no bias beside it: RMS norm is not available in this version", cp->path, p->weight->name);
+    }
+    return 0;
+}
+
+/* A role without which there is no block of that kind. */
+enum { OF_ATTENTION = 1, OF_CONVOLUTION = 2, OF_MLP = 4 };
+
+/* Every block must have what its steps need. A norm without bias is an RMS norm: other arithmetic, not an absent bias.
+ * stage_of: NULL for a decoder. */
+static int check_blocks(const checkpoint *cp, const part (*blocks)[ROLE_COUNT], uint32_t depth, const uint8_t *stage_of, const char *which)
+{
+    static const struct { uint8_t role; uint8_t norm, of; const char *what; } needed[] = {
+        { NORM1, 1, OF_ATTENTION | OF_CONVOLUTION, "first norm" }, { PROJ, 0, OF_ATTENTION, "attention projection" },
+        { CONV1, 0, OF_CONVOLUTION, "first convolution" }, { CONV2, 0, OF_CONVOLUTION, "last convolution" },
+        { NORM2, 1, OF_MLP, "second norm" }, { FC1, 0, OF_MLP, "first linear layer of the MLP" },
+        { FC2, 0, OF_MLP, "second linear layer of the MLP" },
     };
     static const struct { uint8_t role; const char *what; } uniform[] = {
         { RELATIVE_BIAS, "relative position bias" }, { ATTENTION_NORM, "norm inside the attention" },
-        { MLP_NORM, "norm inside the MLP" }, { SCALE1, "layer scale" }, { SCALE2, "layer scale" },
+        { MLP_NORM, "norm inside the MLP" }, { QUERY_NORM, "norm of queries" },
+        { KEY_NORM, "norm of keys" }, { SCALE1, "layer scale" }, { SCALE2, "layer scale" },
+        { LOGIT_SCALE, "scale of the logits" }, { BIAS_MLP1, "MLP of the relative position bias" },
+        { BIAS_MLP2, "MLP of the relative position bias" }, { AXIS_Y, "table of vertical distances" },
+        { AXIS_X, "table of horizontal distances" }, { THIN_QUERY, "convolution of the queries" },
+        { THIN_KEY, "convolution of the keys" }, { THIN_VALUE, "convolution of the values" },
     };
+    const part *first = NULL;
     for (uint32_t i = 0; i < depth; i++) {
+        const part *b = blocks[i];
+        int last_stage = !stage_of || stage_of[i] == stage_of[depth - 1];
+        if (is_merging(b))
+            continue;
+        int kind = OF_MLP;
+        if (b[DEPTHWISE].weight)
+            kind |= OF_CONVOLUTION;
+        else if (last_stage || has_attention(b) || b[NORM1].weight || b[PROJ].weight)
+            kind |= OF_ATTENTION;
         for (size_t k = 0; k < sizeof needed / sizeof *needed; k++) {
-            const part *p = &blocks[i][needed[k].role];
-            if (needed[k].role == FC1 && blocks[i][GATE].weight && blocks[i][UP].weight && !p->weight && !p->bias)
+            const part *p = &b[needed[k].role];
+            if (!(needed[k].of & kind) ||
+                (needed[k].role == FC1 && b[GATE].weight && b[UP].weight && !p->weight && !p->bias))
                 continue;
             if (!p->weight)
                 return fail("%s: %s block %" PRIu32 " of %" PRIu32 " has no %s", cp->path, which, i, depth, needed[k].what);
@@ -782,17 +1658,23 @@ static int check_blocks(const checkpoint *cp, part (*blocks)[ROLE_COUNT], uint32
                 return fail("%s: '%s' has no bias beside it: RMS norm is not available in this version", cp->path,
                             p->weight->name);
         }
-        const part *b = blocks[i];
         if (b[FC1].weight && (b[GATE].weight || b[UP].weight || b[GATE].bias || b[UP].bias))
             return fail("%s: %s block %" PRIu32 " has the first layer of its MLP both whole and split", cp->path, which, i);
+        if (!(kind & OF_ATTENTION))
+            continue;
+        first = first ? first : b;
         for (size_t k = 0; k < sizeof uniform / sizeof *uniform; k++) {
-            const part *p = &b[uniform[k].role], *first = &blocks[0][uniform[k].role];
-            if (!p->weight != !first->weight)
+            const part *p = &b[uniform[k].role];
+            if (!p->weight != !first[uniform[k].role].weight)
                 return fail("%s: only some of its %s blocks have a %s", cp->path, which, uniform[k].what);
-            if ((uniform[k].role == ATTENTION_NORM || uniform[k].role == MLP_NORM) && !p->weight != !p->bias)
+            int norm = uniform[k].role == ATTENTION_NORM || uniform[k].role == MLP_NORM || uniform[k].role == QUERY_NORM ||
+                       uniform[k].role == KEY_NORM;
+            if (norm && !p->weight != !p->bias)
                 return fail("%s: '%s' is only half of a norm: RMS norm is not available in this version", cp->path,
                             (p->weight ? p->weight : p->bias)->name);
         }
+        if (!b[QUERY_NORM].weight != !b[KEY_NORM].weight)
+            return fail("%s: %s block %" PRIu32 " norms only one of queries and keys", cp->path, which, i);
         int split = (b[QUERY].weight != NULL) + (b[KEY].weight != NULL) + (b[VALUE].weight != NULL);
         int split_bias = b[QUERY].bias || b[KEY].bias || b[VALUE].bias;
         if (b[QKV].weight ? split != 0 : split != 3)
@@ -809,12 +1691,16 @@ static int check_positions(const vit *model, const checkpoint *cp)
 {
     const part *top = model->top;
     const family *f = model->family;
+    const enum made made = family_scheme(f)->made;
     const tensor *rotary = top[PERIODS].weight ? top[PERIODS].weight : top[ROTARY_COS].weight;
-    const tensor *bias = top[RELATIVE_BIAS].weight ? top[RELATIVE_BIAS].weight : model->block[0][RELATIVE_BIAS].weight;
+    static const uint8_t biases[] = { RELATIVE_BIAS, BIAS_MLP1, AXIS_Y };
+    const tensor *bias = top[RELATIVE_BIAS].weight;
+    for (uint32_t i = 0; i < model->depth * (uint32_t)sizeof biases && !bias; i++)
+        bias = model->block[i / sizeof biases][biases[i % sizeof biases]].weight;
     if (rotary && !f->arithmetic.rotary)
         return fail("%s: '%s' is of rotary positions, which %s does not have; give another --family", cp->path, rotary->name,
                     f->name);
-    if (!top[POSITIONS].weight && !bias && !f->arithmetic.rotary)
+    if (!top[POSITIONS].weight && !bias && !f->arithmetic.rotary && made != MADE_NUMBER_WAVES && made != MADE_VECTORS)
         return fail("%s: holds no table of positions, and %s computes none; give another --family", cp->path, f->name);
     if (bias && f->arithmetic.rotary)
         return fail("%s: '%s' is a relative position bias, which %s does not have; give another --family", cp->path, bias->name,
@@ -822,10 +1708,69 @@ static int check_positions(const vit *model, const checkpoint *cp)
     if (top[POSITIONS].weight && f->positions == MIM_POSITIONS_NONE)
         return fail("%s: '%s' is a table of positions, which %s does not have; give another --family", cp->path,
                     top[POSITIONS].weight->name, f->name);
-    /* its tensors are those of EVA, the norms stand after the branches */
-    if (strcmp(f->name, "eva") == 0 && model->depth == 64 && top[PATCH].weight->shape[0] == 1792)
-        return fail("%s: has the size of EVA-02-CLIP E, whose norms follow the attention and the MLP: not available in this "
-                    "version", cp->path);
+    return 0;
+}
+
+/* Groups of channels from the first on, and every vector that the caller will need. */
+static int check_vectors(const vit *model, const checkpoint *cp)
+{
+    const vector_row *rows = family_vectors(model->family);
+    uint32_t groups = 0;
+    for (uint32_t i = 0; i < MIM_MAX_GROUPS; i++) {
+        const part *p = &model->group[i];
+        if (p->weight && family_scheme(model->family)->made != MADE_GROUPS)
+            return fail("%s: '%s' is of a group of channels, which %s does not have; give another --family", cp->path,
+                        p->weight->name, model->family->name);
+        if ((p->weight || p->bias) && (i > groups || !p->weight))
+            return fail("%s: has a projection for group %" PRIu32 " of its channels but none for group %" PRIu32, cp->path, i, groups);
+        groups += p->weight != NULL;
+    }
+    if (family_scheme(model->family)->made == MADE_GROUPS && (!groups || !model->top[CHANNEL_EMBED].weight))
+        return fail("%s: has no groups of channels, which %s has; give another --family", cp->path, model->family->name);
+    for (uint32_t i = 0; rows && rows[i].name; i++)
+        if (!model->vectors[i])
+            return fail("%s: has no '%s%s', which its tokens are made with", cp->path, model->prefix, rows[i].name);
+    return 0;
+}
+
+/* What the family's layout makes of the parts. */
+static int settle_layout(vit *model, const checkpoint *cp, int certain)
+{
+    static const uint8_t of_decoder[] = { DECODER_EMBED, DECODER_POSITIONS, DECODER_NORM, DECODER_PREDICT };
+    const part *last = model->block[model->depth - 1];
+    part *top = model->top;
+    model->layout = layout_of(model->family);
+    if (!model->layout.known) {
+        if (model->stages > 1)
+            return fail("%s: %s has no stages, and this file has %" PRIu32 "; give another --family", cp->path, model->family->name,
+                        model->stages);
+        if (top[NECK].weight)
+            return fail("%s: '%s' is of a neck, and %s has no neck; give another --family", cp->path, top[NECK].weight->name,
+                        model->family->name);
+        return 0;
+    }
+    if (!certain && strcmp(model->family->name, "swin") == 0 && top[POSITIONS].weight)
+        return fail("%s: '%s' is MixMIM's, or of a Swin with absolute positions, and nothing tells them apart; give --family mixmim "
+                    "or --family swin", cp->path, top[POSITIONS].weight->name);
+    for (uint32_t i = 0; i < model->depth; i++)
+        if (is_gated(model->block[i]) || model->block[i][ATTENTION_NORM].weight)
+            return fail("%s: '%s' is of a block such as Fast-iTPN's: not available in this version", cp->path,
+                        (is_gated(model->block[i]) ? model->block[i][FC2] : model->block[i][ATTENTION_NORM]).weight->name);
+    /* HiViT's decoder has a norm of features of all stages */
+    if (top[NORM].weight && top[DECODER_EMBED].weight && last[FC2].weight && last[FC2].weight->shape[0] != top[NORM].weight->count) {
+        model->ignored[top[NORM].weight - cp->tensors] = "norm of the decoder's features";
+        if (top[NORM].bias)
+            model->ignored[top[NORM].bias - cp->tensors] = "norm of the decoder's features";
+        memset(&top[NORM], 0, sizeof top[NORM]);
+    }
+    if (model->layout.pool_norm && !model->stage[0][FUSE].weight && !top[POOL_NORM].weight) {
+        top[POOL_NORM] = top[NORM];
+        memset(&top[NORM], 0, sizeof top[NORM]);
+    }
+    vit_drop_decoder(model, cp, pretraining_reason);
+    model->decoder_depth = 0;
+    for (size_t i = 0; i < sizeof of_decoder; i++)
+        memset(&top[of_decoder[i]], 0, sizeof *top);
     return 0;
 }
 
@@ -846,10 +1791,17 @@ int vit_recognise(vit *model, const checkpoint *cp, const family *wanted, const 
     if (wanted && strcmp(wanted->naming, names->name) != 0)
         return fail("%s: has %s, which are not those of %s (%s)", cp->path, names->title, wanted->name, wanted->title);
 
-    int strangers = 0;
+    uint32_t depths[STAGES_MAX] = {0};
+    int strangers = 0, alone = found.count == 1 || found.rule;
+    if (count_stages(model, names, cp, alone, depths))
+        return 1;
     for (size_t i = 0; i < cp->count; i++) {
         const tensor *t = &cp->tensors[i];
-        if (assign(model, names, cp, t, found.count == 1, &model->ignored[i]))
+        if (found.rule && begins(t->name, found.rule->other)) {
+            model->ignored[i] = found.rule->why;
+            continue;
+        }
+        if (assign(model, names, cp, t, alone, depths, &model->ignored[i]))
             return 1;
         if (model->ignored[i] == unknown && prefix && is_outside(&found, t->name))
             model->ignored[i] = "outside the encoder chosen with --prefix";
@@ -858,31 +1810,65 @@ int vit_recognise(vit *model, const checkpoint *cp, const family *wanted, const 
     if (strangers)
         return refuse_unknown(model, cp);
 
+    drop_crossing_decoder(model, cp);
     for (uint32_t i = 0; i < model->depth; i++)
         settle_mlp(model->block[i]);
     for (uint32_t i = 0; i < model->decoder_depth; i++)
         settle_mlp(model->decoder[i]);
+    if (model->depth == 0)
+        return fail("%s: has a patch projection but no blocks", cp->path);
+    if (find_stages(model, cp, depths))
+        return 1;
     model->family = wanted;
     if (!wanted)
         find_family(model, names, cp);
-    const part *top = model->top;
-    if (model->depth == 0)
-        return fail("%s: has a patch projection but no blocks", cp->path);
-    if (check_positions(model, cp))
+    if (model->family->pool == POOL_THEN_NORM && !model->top[POOL_NORM].weight) {
+        model->top[POOL_NORM] = model->top[NORM];
+        memset(&model->top[NORM], 0, sizeof *model->top);
+    }
+    const vit *seen = model;
+    part *top = model->top;
+    if (family_scheme(model->family)->made == MADE_TURNS && top[POSITIONS].weight) {
+        model->ignored[top[POSITIONS].weight - cp->tensors] = unturned_reason;
+        memset(&top[POSITIONS], 0, sizeof top[POSITIONS]);
+    }
+    if (settle_layout(model, cp, wanted != NULL) || check_positions(model, cp) || check_vectors(model, cp))
         return 1;
-    if (check_blocks(cp, model->block, model->depth, "encoder") ||
-        check_blocks(cp, model->decoder, model->decoder_depth, "decoder"))
+    for (uint32_t i = 0; i < model->depth; i++)
+        if (check_pairs(cp, model->block[i]))
+            return 1;
+    for (uint32_t i = 0; i < STAGES_MAX; i++)
+        if (check_pairs(cp, model->stage[i]))
+            return 1;
+    if (check_pairs(cp, top) || check_blocks(cp, seen->block, model->depth, model->stage_of, "encoder"))
         return 1;
-    static const uint8_t norms[] = { NORM, POOL_NORM, DECODER_NORM };
+    static const uint8_t norms[] = { NORM, POOL_NORM };
     for (size_t i = 0; i < sizeof norms; i++)
         if (!top[norms[i]].weight != !top[norms[i]].bias)
             return fail("%s: '%s' is only half of a norm: RMS norm is not available in this version", cp->path,
                         (top[norms[i]].weight ? top[norms[i]].weight : top[norms[i]].bias)->name);
     if (top[HEAD].bias && !top[HEAD].weight)
         return fail("%s: '%s' has no weight beside it", cp->path, top[HEAD].bias->name);
+    if (family_scheme(model->family)->made == MADE_NUMBER_WAVES && top[HEAD].weight && top[NORM].weight)
+        return fail("%s: its head takes the first token, not their mean: not available in this version", cp->path);
     if (!top[DECODER_EMBED].weight && top[MASK_TOKEN].weight)
         model->ignored[top[MASK_TOKEN].weight - cp->tensors] = mask_reason;
     return 0;
+}
+
+int vit_check_decoder(const vit *model, const checkpoint *cp)
+{
+    const part *norm = &model->top[DECODER_NORM];
+    for (size_t i = 0; i < cp->count; i++)
+        if (model->ignored[i] == windowed_reason)
+            return fail("%s: '%s' is of a decoder with windows, which this version cannot keep (--keep-decoder)", cp->path,
+                        cp->tensors[i].name);
+    if (!norm->weight != !norm->bias)
+        return fail("%s: '%s' is only half of a norm: RMS norm is not available in this version", cp->path,
+                    (norm->weight ? norm->weight : norm->bias)->name);
+    if (family_scheme(model->family)->family)
+        return fail("%s: the decoder of %s cannot be kept in this version (--keep-decoder)", cp->path, model->family->name);
+    return check_blocks(cp, model->decoder, model->decoder_depth, NULL, "decoder");
 }
 
 void vit_drop_decoder(vit *model, const checkpoint *cp, const char *why)

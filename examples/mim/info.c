@@ -2,6 +2,7 @@
 #include "tool.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,7 +42,7 @@ static const char *activation_name(uint32_t rule)
     case MIM_GELU_TANH:  return "gelu (tanh)";
     case MIM_GELU_QUICK: return "quick gelu";
     case MIM_SILU:       return "silu";
-    case 0:              return "by table";              /* of an integer blob */
+    case 0:              return "no activation";
     default:             return "unknown";
     }
 }
@@ -61,20 +62,29 @@ enum { LINE = 192 };
 
 static void describe_positions(char line[LINE], const mim_blob_step *step)
 {
-    static const char *const rules[] = { "", "for this grid only", "cubic", "cubic, antialiased", "linear" };
+    static const char *const rules[] = { "", "for this grid only", "cubic", "cubic, antialiased", "linear", "cubic, from corner to corner" };
+    const char *waves = step->tensor[4] ? ", and computed waves" : "";
     if (step->rule == MIM_POSITIONS_NONE || step->rule >= sizeof rules / sizeof *rules) {
-        snprintf(line, LINE, "none");
+        snprintf(line, LINE, step->tensor[4] ? "computed waves" : "none");
         return;
     }
-    int used = snprintf(line, LINE, "stored for %" PRIu32 "x%" PRIu32 " patches, %s%s", step->stored_height, step->stored_width,
-                        step->rule == MIM_POSITIONS_FIXED ? "" : "interpolation ", rules[step->rule]);
+    int used = snprintf(line, LINE, "stored for %" PRIu32 "x%" PRIu32 " patches, %s%s%s", step->stored_height, step->stored_width,
+                        step->rule == MIM_POSITIONS_FIXED ? "" : "interpolation ", rules[step->rule], waves);
     if (step->position_offset != 0.0f && used > 0)
         snprintf(line + used, LINE - (size_t)used, ", offset %g", (double)step->position_offset);
 }
 
+/* The step that adds positions; without any, the embedding. */
+static const mim_blob_step *positioned_step(const mim_model *model)
+{
+    for (uint32_t i = 0; i < model->header->decoder_step; i++)
+        if (model->steps[i].kind == MIM_STEP_CONV && model->steps[i].rule) return &model->steps[i];
+    return model_step(model, MIM_STEP_EMBED);
+}
+
 static void describe_bias(char line[LINE], const mim_blob_step *step)
 {
-    static const char *const rules[] = { "", "for this grid only", "linear", "geometric" };
+    static const char *const rules[] = { "", "for this grid only", "linear", "geometric", "along each axis", "cropped", "of distances" };
     if (step->rule == MIM_BIAS_NONE || step->rule >= sizeof rules / sizeof *rules)
         snprintf(line, LINE, "none");
     else
@@ -92,14 +102,52 @@ static void describe_rotary(char line[LINE], const mim_blob_step *step)
         snprintf(line, LINE, "%s %s", kind, step->rotary_grid == MIM_GRID_CENTERED ? "centred" : "indexed");
 }
 
+/* Appends to a line. */
+static void add(char line[LINE], const char *format, ...) PRINTF_LIKE(2, 3);
+static void add(char line[LINE], const char *format, ...)
+{
+    size_t used = strlen(line);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line + used, LINE - used, format, args);
+    va_end(args);
+}
+
 static void describe_attention(char line[LINE], const mim_model *model, const mim_blob_step *step)
 {
-    char bias[LINE], rotary[LINE];
-    describe_bias(bias, step);
-    describe_rotary(rotary, step);
-    snprintf(line, LINE, "attention %" PRIu32 " heads of %" PRIu32 "%s%.40s%s%.40s%s, %s", step->heads, step->head_dim,
-             step->rule ? ", relative bias " : "", step->rule ? bias : "", step->rotary ? ", rotary " : "",
-             step->rotary ? rotary : "", step->tensor[5] ? ", inner norm" : "", type_name(step_tensor(model, step, 1)->type));
+    char text[LINE];
+    snprintf(line, LINE, "attention %" PRIu32 " heads of %" PRIu32, step->heads, step->head_dim);
+    if (step->window) add(line, " in windows of %ux%u", (unsigned)step->window_height, (unsigned)step->window_width);
+    if (step->shift_height || step->shift_width) add(line, " shifted by %u,%u", (unsigned)step->shift_height, (unsigned)step->shift_width);
+    if (step->rule) {
+        describe_bias(text, step);
+        add(line, ", relative bias %.40s", text);
+    }
+    if (step->rotary) {
+        describe_rotary(text, step);
+        add(line, ", rotary %.40s", text);
+    }
+    if (step->qk_norm) add(line, step->qk_norm == MIM_QK_UNIT ? ", cosines" : ", norms of queries and keys");
+    if (step->thin == MIM_THIN_MAX) add(line, ", largest query of %ux%u", (unsigned)step->stride_height, (unsigned)step->stride_width);
+    if (step->thin == MIM_THIN_CONV)
+        add(line, ", convolutions of %ux%u, queries %u apart, keys %u apart", (unsigned)step->kernel_height, (unsigned)step->kernel_width,
+            (unsigned)step->stride_height, (unsigned)step->key_stride);
+    if (step->tensor[5]) add(line, ", inner norm");
+    if (step->flags & MIM_STEP_POST_NORM) add(line, ", norm behind");
+    if (step->tensor[7]) add(line, ", into %" PRIu32, step_tensor(model, step, 7)->rows);
+    add(line, ", %s", type_name(step_tensor(model, step, 1)->type));
+}
+
+/* Cells of tokens into one, or a convolution over them; added to the last tokens where it is a branch. */
+static void describe_convolution(char line[LINE], const mim_model *model, const mim_blob_step *step)
+{
+    int merges = step->kernel_height == step->stride_height && step->kernel_width == step->stride_width && step->kernel_height * step->kernel_width > 1;
+    snprintf(line, LINE, "%s %ux%u into %" PRIu32, step->flags & MIM_STEP_BRANCH ? "add to the last layer" : merges ? "merge" : "convolution",
+             (unsigned)step->kernel_height, (unsigned)step->kernel_width, step_tensor(model, step, 1)->rows);
+    if (step->tensor[0] || step->tensor[2]) add(line, ", norm");
+    if (step->activation) add(line, ", %s", activation_name(step->activation));
+    if (step->tensor[3]) add(line, ", positions");
+    add(line, ", %s", type_name(step_tensor(model, step, 1)->type));
 }
 
 static void describe_step(char line[LINE], const mim_model *model, const mim_blob_step *step)
@@ -107,19 +155,32 @@ static void describe_step(char line[LINE], const mim_model *model, const mim_blo
     const mim_blob_header *h = model->header;
     switch (step->kind) {
     case MIM_STEP_EMBED:
-        snprintf(line, LINE, "embed patches of %" PRIu32 "x%" PRIu32 "x%" PRIu32 " into %" PRIu32 ", %s",
-                 h->patch_height, h->patch_width, h->channels, h->dim, type_name(step_tensor(model, step, 0)->type));
+        if (model_takes_tokens(model)) {
+            snprintf(line, LINE, "tokens of the caller, %" PRIu32 " wide", h->dim);
+            break;
+        }
+        snprintf(line, LINE, "embed patches of %ux%ux%" PRIu32, (unsigned)step->kernel_height, (unsigned)step->kernel_width, h->channels);
+        if (step->kernel_height != h->patch_height || step->kernel_width != h->patch_width)
+            add(line, ", %" PRIu32 "x%" PRIu32 " apart,", h->patch_height, h->patch_width);
+        add(line, " into %" PRIu32 "%s, %s", h->groups > 1 ? h->dim : step_tensor(model, step, 0)->rows, step->tensor[3] ? ", norm" : "",
+            type_name(step_tensor(model, step, 0)->type));
         break;
     case MIM_STEP_ATTENTION:
         describe_attention(line, model, step);
         break;
     case MIM_STEP_MLP:
-        snprintf(line, LINE, "mlp %" PRIu32 "%s %s%s, %s", step_tensor(model, step, 2)->columns,
-                 step->flags & MIM_STEP_GATED ? " gated" : "", activation_name(step->activation),
-                 step->tensor[3] ? ", inner norm" : "", type_name(step_tensor(model, step, 1)->type));
+        snprintf(line, LINE, "mlp %" PRIu32 "%s %s%s", step_tensor(model, step, 2)->columns,
+                 step->flags & MIM_STEP_GATED ? " gated" : "", activation_name(step->activation), step->tensor[3] ? ", inner norm" : "");
+        if (step->tensor[4]) add(line, ", depthwise %ux%u", (unsigned)step->kernel_height, (unsigned)step->kernel_width);
+        if (step->flags & MIM_STEP_POST_NORM) add(line, ", norm behind");
+        if (step->tensor[5]) add(line, ", into %" PRIu32, step_tensor(model, step, 2)->rows);
+        add(line, ", %s", type_name(step_tensor(model, step, 1)->type));
+        break;
+    case MIM_STEP_CONV:
+        describe_convolution(line, model, step);
         break;
     case MIM_STEP_NORM:
-        snprintf(line, LINE, "norm");
+        snprintf(line, LINE, step->flags & MIM_STEP_JOIN ? "norm of the sum" : "norm");
         break;
     case MIM_STEP_POOL:
         snprintf(line, LINE, "pool: %s%s", pool_name(step->rule), step->tensor[0] ? ", norm" : "");
@@ -140,45 +201,93 @@ static void describe_step(char line[LINE], const mim_model *model, const mim_blo
     }
 }
 
-/* Pairs of steps that repeat become one line. */
+/* How often the `period` steps from `at` on come one after the other. */
+static uint32_t count_repeats(const mim_model *model, uint32_t at, uint32_t to, uint32_t period)
+{
+    char first[LINE], next[LINE];
+    uint32_t repeats = 1;
+    for (;; repeats++)
+        for (uint32_t i = 0; i < period; i++) {
+            if (at + repeats * period + i >= to) return repeats;
+            describe_step(first, model, &model->steps[at + i]);
+            describe_step(next, model, &model->steps[at + repeats * period + i]);
+            if (strcmp(first, next) != 0) return repeats;
+        }
+}
+
+/* Steps that repeat become one line, or pairs of them, or pairs of pairs, as where every other block's windows are shifted. */
 static void print_steps(const mim_model *model, uint32_t from, uint32_t to, const char *title)
 {
-    char a[LINE], b[LINE], next[LINE];
+    char line[LINE];
     printf("%s", title);
     for (uint32_t i = from; i < to;) {
-        uint32_t repeats = 0;
-        describe_step(a, model, &model->steps[i]);
-        if (i + 1 < to) {
-            describe_step(b, model, &model->steps[i + 1]);
-            for (uint32_t k = i; k + 1 < to; k += 2, repeats++) {
-                describe_step(next, model, &model->steps[k]);
-                if (strcmp(next, a) != 0) break;
-                describe_step(next, model, &model->steps[k + 1]);
-                if (strcmp(next, b) != 0) break;
-            }
-        }
+        uint32_t period = 1, repeats = count_repeats(model, i, to, 1);
+        for (uint32_t n = 2; n <= 4 && repeats == 1; n += 2)
+            if ((repeats = count_repeats(model, i, to, n)) > 1) period = n;
         if (i != from) printf("%16s", "");
-        if (repeats > 1) printf("%" PRIu32 " x (%s; %s)\n", repeats, a, b);
-        else printf("%s\n", a);
-        i += repeats > 1 ? 2 * repeats : 1;
+        if (repeats > 1) printf("%" PRIu32 " x %s", repeats, period > 1 ? "(" : "");
+        for (uint32_t k = 0; k < period; k++) {
+            describe_step(line, model, &model->steps[i + k]);
+            printf("%s%s", k ? "; " : "", line);
+        }
+        printf("%s\n", repeats > 1 && period > 1 ? ")" : "");
+        i += period * repeats;
+    }
+}
+
+/* ---- layers of unequal size ---- */
+
+typedef struct layers {
+    mim_grid grid[MIM_MAX_DEPTH];     /* after each, at the size as trained */
+    const mim_blob_step *attention[MIM_MAX_DEPTH];     /* its last one, or NULL */
+    uint32_t count;
+    int unequal;
+} layers;
+
+static void find_layers(layers *l, const mim_session *session)
+{
+    const mim_blob_header *h = session->model->header;
+    const mim_blob_step *attention = NULL;
+    memset(l, 0, sizeof *l);
+    for (uint32_t i = 0; i < h->decoder_step && l->count < h->depth; i++) {
+        const mim_blob_step *step = &session->model->steps[i];
+        if (step->kind == MIM_STEP_ATTENTION) attention = step;
+        if (!(step->flags & MIM_STEP_TAP)) continue;
+        l->attention[l->count] = attention;
+        (void)mim_shape(session, l->count + 1, &l->grid[l->count]);
+        l->unequal |= l->grid[l->count].tokens != l->grid[0].tokens || l->grid[l->count].dim != l->grid[0].dim;
+        l->count++;
+        attention = NULL;
     }
 }
 
 /* Within which ranges the quantized matrices lie: what decides how fast they can be multiplied. */
 static void print_ranges(const mim_model *model)
 {
-    static const struct { uint8_t weight, input; } kinds[] = { { 63, 127 }, { 63, 255 }, { 127, 127 }, { 127, 255 } };
+    static const struct { uint8_t weight, input, group; } kinds[] = {
+        { 63, 127, 0 }, { 63, 255, 0 }, { 127, 127, 0 }, { 127, 255, 0 },
+        { 0, 127, 32 }, { 0, 255, 32 }, { 0, 127, 64 }, { 0, 255, 64 }, { 0, 127, 128 }, { 0, 255, 128 },
+    };
     int printed = 0;
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
         uint32_t count = 0;
         for (uint32_t i = 0; i < model->header->tensor_count; i++) {
             const mim_blob_tensor *t = &model->tensors[i];
-            count += t->type == MIM_Q8 && t->weight_max == kinds[k].weight && t->input_max == kinds[k].input;
+            count += t->weight_max == kinds[k].weight && t->input_max == kinds[k].input && t->group == kinds[k].group;
         }
         if (!count) continue;
-        printf("%-16s%" PRIu32 " matrices with weights in +-%u and inputs in 0..%u\n", printed++ ? "" : "ranges", count,
-               (unsigned)kinds[k].weight, (unsigned)kinds[k].input);
+        printf("%-16s%" PRIu32 " matrices with weights ", printed++ ? "" : "ranges", count);
+        if (kinds[k].group) printf("of 4 bits in groups of %u", (unsigned)kinds[k].group);
+        else printf("in +-%u", (unsigned)kinds[k].weight);
+        printf(" and inputs in 0..%u\n", (unsigned)kinds[k].input);
     }
+}
+
+static int has_windows(const mim_model *model)
+{
+    for (uint32_t i = 0; i < model->header->decoder_step; i++)
+        if (model->steps[i].window) return 1;
+    return 0;
 }
 
 static int has_decoder(const mim_model *model)
@@ -193,7 +302,8 @@ static void print_outputs(const mim_model *model, const char *before, const char
     size_t count = 4;
     if (h->has_cls) names[count++] = "cls";
     if (h->registers) names[count++] = "registers";
-    if (model_step(model, MIM_STEP_ATTENTION)) names[count++] = "attention";
+    const mim_blob_step *attention = model_step(model, MIM_STEP_ATTENTION);
+    if (attention && !attention->window && !attention->thin) names[count++] = "attention";
     if (h->classes) names[count++] = "logits";
     for (size_t i = 0; i < count; i++) printf("%s%s%s%s", i ? between : "", before, names[i], before);
 }
@@ -206,11 +316,14 @@ static void print_mean(const char *label, const float *values, uint32_t count)
     for (uint32_t c = 0; c < count; c++) printf("%s%.6g", c ? " " : "", (double)values[c]);
 }
 
-static void print_text(const mim_model *model, const char *cpu, const mim_memory *need, const mim_memory *scalar, uint32_t heads)
+static void print_text(const mim_model *model, const char *cpu, const mim_memory *need, const mim_memory *scalar, uint32_t heads,
+                       const layers *sizes)
 {
     const mim_blob_header *h = model->header;
-    const mim_blob_step *embed = model_step(model, MIM_STEP_EMBED), *pool = model_step(model, MIM_STEP_POOL);
-    uint64_t patches = (uint64_t)(h->image_height / h->patch_height) * (h->image_width / h->patch_width);
+    const mim_blob_step *embed = positioned_step(model), *pool = model_step(model, MIM_STEP_POOL);
+    mim_grid grid = model_grid(model, h->image_height, h->image_width, h->frames);
+    uint64_t patches = grid.tokens - model_prefix(model);
+    uint32_t vectors;
     char text[LINE];
     const struct { const char *label, *text; size_t bytes; } names[] = {
         { "name", h->name, sizeof h->name }, { "family", h->family, sizeof h->family }, { "method", h->method, sizeof h->method },
@@ -219,27 +332,45 @@ static void print_text(const mim_model *model, const char *cpu, const mim_memory
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         printf("%-16s%s\n", names[i].label, *text_of(text, names[i].text, names[i].bytes) ? text : "not recorded");
     printf("%-16s%s, %s numerics\n", "type", type_name(h->type), numerics_name(h->numerics));
-    printf("%-16s%" PRIu32 "x%" PRIu32 ", %" PRIu32 " channels, patches of %" PRIu32 "x%" PRIu32 "\n", "image",
-           h->image_height, h->image_width, h->channels, h->patch_height, h->patch_width);
-    printf("%-16s%s%" PRIu32 " registers, %" PRIu64 " patches\n", "tokens", h->has_cls ? "CLS, " : "", h->registers, patches);
+    if (!model_takes_tokens(model))
+        printf("%-16s%" PRIu32 "x%" PRIu32 ", %" PRIu32 " channels, patches of %" PRIu32 "x%" PRIu32 "\n", "image",
+               h->image_height, h->image_width, h->channels, h->patch_height, h->patch_width);
+    if (h->frames > 1) printf("%-16s%" PRIu32 ", %" PRIu32 " to a patch\n", "frames", h->frames, h->patch_frames);
+    if (h->groups > 1) printf("%-16s%" PRIu32 " of channels, each with its own tokens\n", "groups", h->groups);
+    if (h->coordinates) printf("%-16s%" PRIu32 " of each frame, from the caller\n", "coordinates", h->coordinates);
+    if (mim_table(model, &vectors)) printf("%-16s%" PRIu32 ", for the caller to make tokens of\n", "vectors", vectors);
+    printf("%-16s%s%" PRIu32 " registers, %" PRIu64 " patches", "tokens", h->has_cls ? "CLS, " : "", h->registers, patches);
+    if (h->unit_height != 1 || h->unit_width != 1) {
+        if (h->unit_height) printf("; subsets are of units of %" PRIu32 "x%" PRIu32 " patches", h->unit_height, h->unit_width);
+        else printf("; no subsets");
+    }
+    printf("\n");
     printf("%-16s%" PRIu32 " wide, %" PRIu32 " layers, %" PRIu32 " heads\n", "encoder", h->dim, h->depth, heads);
     print_steps(model, 0, h->decoder_step, "structure       ");
     if (has_decoder(model)) print_steps(model, h->decoder_step, h->step_count, "decoder         ");
+    for (uint32_t i = 0; sizes->unequal && i < sizes->count; i++)
+        printf("%-16s%" PRIu32 ": %" PRIu32 "x%" PRIu32 " tokens, %" PRIu32 " wide\n", i ? "" : "layers", i + 1, sizes->grid[i].height,
+               sizes->grid[i].width, sizes->grid[i].dim);
     print_ranges(model);
     describe_positions(text, embed);
-    printf("%-16s%s\n", "positions", text);
-    if (h->resize == MIM_RESIZE_SHORT_EDGE)
+    printf("%-16s%s\n", "positions", model_takes_tokens(model) ? "the caller's" : text);
+    if (model_takes_tokens(model) || (h->channels != 1 && h->channels != 3))
+        printf("%-16sthe caller's", "preprocessing");
+    else if (h->resize == MIM_RESIZE_SHORT_EDGE)
         printf("%-16sshort edge to %" PRIu32 " (%s), centre crop", "preprocessing", h->resize_edge, filter_name(h->resize_filter));
     else
         printf("%-16sresize to the input (%s)", "preprocessing", filter_name(h->resize_filter));
-    print_mean("; mean ", h->mean, h->channels);
-    print_mean("; std ", h->std, h->channels);
+    if (!model_takes_tokens(model)) {
+        print_mean("; mean ", h->mean, h->channels);
+        print_mean("; std ", h->std, h->channels);
+    }
     printf("\n%-16s%s, %" PRIu32 " wide\n", "pooled", pool ? pool_name(pool->rule) : "none", h->pooled_dim);
     printf("%-16s", "outputs");
     print_outputs(model, "", ", ");
     printf("%s\n", has_decoder(model) ? "; reconstruction" : "");
     printf("%-16s%" PRIu64 "\n", "parameters", h->parameters);
-    printf("%-16s%.3f G multiply-accumulates an image\n", "work", 1e-9 * (double)model_macs(model, patches));
+    printf("%-16s%.3f G multiply-accumulates %s\n", "work", 1e-9 * (double)model_macs(model, grid),
+           h->frames > 1 ? "a video" : model_takes_tokens(model) ? "an input" : "an image");
     printf("%-16s%" PRIu64 " bytes\n", "blob", h->bytes);
     printf("%-16s%zu bytes at least; up to %zu, more is faster; %zu at least in portable code\n", "arena", need->bytes, need->useful,
            scalar->bytes);
@@ -289,11 +420,29 @@ static void print_json_blocks(const mim_model *model)
     }
 }
 
-static void print_json(const mim_model *model, const char *cpu, const mim_memory *need, const mim_memory *scalar, uint32_t heads)
+/* Layers as they follow each other: grid, width, and the windows of their last attention. */
+static void print_json_layers(const layers *sizes)
+{
+    printf("  \"layers\": [");
+    for (uint32_t i = 0; i < sizes->count; i++) {
+        const mim_blob_step *a = sizes->attention[i];
+        printf("%s\n    { \"grid\": [%" PRIu32 ", %" PRIu32 "], \"dim\": %" PRIu32, i ? "," : "", sizes->grid[i].height, sizes->grid[i].width,
+               sizes->grid[i].dim);
+        if (a) printf(", \"heads\": %" PRIu32, a->heads);
+        if (a && a->window) printf(", \"window\": [%u, %u]", (unsigned)a->window_height, (unsigned)a->window_width);
+        printf(" }");
+    }
+    printf("\n  ],\n");
+}
+
+static void print_json(const mim_model *model, const char *cpu, const mim_memory *need, const mim_memory *scalar, uint32_t heads,
+                       const layers *sizes)
 {
     const mim_blob_header *h = model->header;
-    const mim_blob_step *embed = model_step(model, MIM_STEP_EMBED), *pool = model_step(model, MIM_STEP_POOL);
-    uint64_t patches = (uint64_t)(h->image_height / h->patch_height) * (h->image_width / h->patch_width);
+    const mim_blob_step *embed = positioned_step(model), *pool = model_step(model, MIM_STEP_POOL);
+    mim_grid grid = model_grid(model, h->image_height, h->image_width, h->frames);
+    uint64_t patches = grid.tokens - model_prefix(model);
+    uint32_t vectors;
     char text[LINE];
     printf("{\n");
     json_text("name", text_of(text, h->name, sizeof h->name));
@@ -306,6 +455,12 @@ static void print_json(const mim_model *model, const char *cpu, const mim_memory
     printf("  \"image\": [%" PRIu32 ", %" PRIu32 "],\n", h->image_height, h->image_width);
     printf("  \"patch\": [%" PRIu32 ", %" PRIu32 "],\n", h->patch_height, h->patch_width);
     json_number("channels", h->channels);
+    json_number("frames", h->frames);
+    json_number("patch_frames", h->patch_frames);
+    json_number("groups", h->groups);
+    json_number("coordinates", h->coordinates);
+    (void)mim_table(model, &vectors);
+    json_number("vectors", vectors);
     json_number("dim", h->dim);
     json_number("depth", h->depth);
     json_number("heads", heads);
@@ -320,6 +475,8 @@ static void print_json(const mim_model *model, const char *cpu, const mim_memory
     describe_positions(text, embed);
     json_text("positions", text);
     print_json_blocks(model);
+    printf("  \"unit\": [%" PRIu32 ", %" PRIu32 "],\n", h->unit_height, h->unit_width);
+    if (sizes->unequal || has_windows(model)) print_json_layers(sizes);
     json_text("resize", h->resize == MIM_RESIZE_SHORT_EDGE ? "short edge" : "squash");
     json_number("resize_edge", h->resize_edge);
     json_text("resize_filter", filter_name(h->resize_filter));
@@ -329,7 +486,7 @@ static void print_json(const mim_model *model, const char *cpu, const mim_memory
     print_outputs(model, "\"", ", ");
     printf("],\n");
     json_number("params", h->parameters);
-    json_number("macs", model_macs(model, patches));
+    json_number("macs", model_macs(model, grid));
     json_number("blob_bytes", h->bytes);
     json_number("arena_bytes", need->bytes);
     json_number("arena_max_bytes", need->useful);
@@ -363,8 +520,10 @@ int cmd_info(int argc, char **argv)
     if (!failed) {
         const mim_blob_step *attention = model_step(&model, MIM_STEP_ATTENTION);
         uint32_t heads = attention ? attention->heads : 0;
-        if (json) print_json(&model, e.session.cpu, &need, &scalar, heads);
-        else print_text(&model, e.session.cpu, &need, &scalar, heads);
+        layers sizes;
+        find_layers(&sizes, &e.session);
+        if (json) print_json(&model, e.session.cpu, &need, &scalar, heads, &sizes);
+        else print_text(&model, e.session.cpu, &need, &scalar, heads, &sizes);
     }
     engine_stop(&e);
     in_close(&blob);

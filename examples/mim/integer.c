@@ -421,7 +421,7 @@ static int put_matrix(work *k, mim_blob_step *s, unsigned slot, const folded *f,
     uint32_t n16 = round_up(f->rows, 16), all = planes ? 2 * n16 : n16, k32 = round_up(f->columns, 32);
     double limit = planes ? fmin(8064, floor(1073741824.0 / (255.0 * f->columns))) : PACK_WEIGHT_MAX;
     mim_blob_tensor t = { .rows = planes ? all : f->rows, .columns = f->columns, .type = MIM_Q8, .layout = MIM_PANEL16,
-                          .weight_max = PACK_WEIGHT_MAX, .input_max = PACK_INPUT_MAX };
+                          .weight_max = PACK_WEIGHT_MAX, .input_max = 255 };
     uint8_t *data = keep(k, (size_t)mim_tensor_bytes(&t), 1);
     if (!data)
         return 1;
@@ -855,6 +855,7 @@ static int calibrate(work *k, const char *folder)
     float *pixels = keep(k, area * h->channels, sizeof *pixels);
     inputs all;
     memset(&all, 0, sizeof all);
+    all.frames = 1;
     int failed = !order || !pixels || inputs_add(&all, folder, &view, h->image_height, h->image_width);
     for (size_t i = 0; i < all.count && !failed; i++) {
         const char *path = all.names + all.sources[i].name;
@@ -900,7 +901,7 @@ int integer_write(const plan *from, const char *calibration, const char *output,
     k.patches = h->image_height / h->patch_height * (h->image_width / h->patch_width);
     if (refuse(from))
         return 1;
-    k.to = malloc(sizeof *k.to);
+    k.to = calloc(1, sizeof *k.to);
     int failed = !k.to ? fail("%s: not enough memory", from->path) : prepare(&k) || calibrate(&k, calibration);
     double scale[2];
     for (k.written = 0; k.written < 2 && !failed; k.written++) {

@@ -1,5 +1,5 @@
 /* pack.c - see pack.h. */
-#include "pack.h"
+#include "made.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -68,6 +68,55 @@ static int read_rotary(const rows *r, uint32_t n, uint32_t columns, float *row)
     return 0;
 }
 
+/* `columns` floats from `at` on, the places of a cell brought into order. */
+static int read_cells(const rows *r, const tensor *t, uint64_t at, uint32_t columns, float *row)
+{
+    uint32_t height = r->cell_height, width = r->cell_width, channels;
+    if (r->order == CELLS_BY_ROW)
+        return tensor_read(t, at, columns, row);
+    channels = columns / (height * width);
+    for (uint32_t y = 0; y < height; y++)
+        for (uint32_t x = 0; x < width; x++, row += channels) {
+            if (r->order == CELLS_BY_COLUMN && tensor_read(t, at + ((uint64_t)x * height + y) * channels, channels, row))
+                return 1;
+            for (uint32_t c = 0; r->order == CELLS_INSIDE && c < channels; c++)
+                if (tensor_read(t, at + ((uint64_t)c * height + y) * width + x, 1, &row[c]))
+                    return 1;
+        }
+    return 0;
+}
+
+/* Swin V2's distance along an axis, as float32 has it: log2(1 + 8 d / reach) / log2(8), with d's sign. */
+static float log_distance(uint32_t i, uint32_t window, uint32_t reach)
+{
+    float d = ((float)i - (float)(window - 1)) / (float)reach * 8.0f;
+    float far = (float)log2((double)(fabsf(d) + 1.0f)) / 3.0f;
+    return d < 0 ? -far : far;
+}
+
+/* One head's biases: 16 sigmoid(w2 relu(w1 distance + b1)). */
+static int read_distances(const rows *r, uint32_t head, uint32_t columns, float *row)
+{
+    const tensor *w1 = r->part[0].weight, *b1 = r->part[0].bias, *w2 = r->part[1].weight;
+    uint32_t hidden = (uint32_t)w1->shape[0], wide = 2 * r->cell_width - 1;
+    float *w = malloc((size_t)hidden * 4 * sizeof *w);
+    int failed = !w ? fail("%s: not enough memory", w1->file)
+                    : tensor_read(w1, 0, 2 * (size_t)hidden, w) || tensor_read(w2, (uint64_t)head * hidden, hidden, w + 2 * (size_t)hidden);
+    if (!failed && b1)
+        failed = tensor_read(b1, 0, hidden, w + 3 * (size_t)hidden);
+    for (uint32_t i = 0; i < columns && !failed; i++) {
+        double y = (double)log_distance(i / wide, r->cell_height, r->reach_y), sum = 0;
+        double x = (double)log_distance(i % wide, r->cell_width, r->reach_x);
+        for (uint32_t k = 0; k < hidden; k++) {
+            double unit = (double)w[2 * k] * y + (double)w[2 * k + 1] * x + (b1 ? (double)w[3 * hidden + k] : 0);
+            sum += unit > 0 ? unit * (double)w[2 * hidden + k] : 0;
+        }
+        row[i] = (float)(16 / (1 + exp(-sum)));
+    }
+    free(w);
+    return failed;
+}
+
 /* Row n: columns floats and its bias. Sizes were verified when the plan was made. */
 int plan_row(const rows *r, uint32_t n, uint32_t columns, float *row, float *bias)
 {
@@ -76,7 +125,7 @@ int plan_row(const rows *r, uint32_t n, uint32_t columns, float *row, float *bia
     *bias = 0;
     switch (r->kind) {
     case ROWS_LINEAR:
-        return tensor_read(p->weight, (uint64_t)n * columns, columns, row) ||
+        return read_cells(r, p->weight, (uint64_t)n * columns, columns, row) ||
                (p->bias && tensor_read(p->bias, n, 1, bias)) || multiply(r, n, columns, row, bias);
     case ROWS_QKV: {
         uint32_t head = n / (3 * padded), which = n / padded % 3, i = n % padded;
@@ -104,8 +153,55 @@ int plan_row(const rows *r, uint32_t n, uint32_t columns, float *row, float *bia
         return read_bias(r, n, columns, row);
     case ROWS_ROTARY:
         return read_rotary(r, n, columns, row);
+    case ROWS_MADE:
+        return made_row(r, n, columns, row, bias);
     case ROWS_NORM:
-        return tensor_read(n ? p->bias : p->weight, 0, columns, row);
+        return read_cells(r, n ? p->bias : p->weight, 0, columns, row);
+    case ROWS_AXES: {
+        uint32_t first = (uint32_t)p->weight->shape[0];
+        memset(row, 0, columns * sizeof *row);
+        return tensor_read(n < first ? p->weight : r->part[1].weight, (uint64_t)(n < first ? n : n - first) * r->head_dim,
+                           r->head_dim, row);
+    }
+    case ROWS_NORMS:
+        p = &r->part[n / 2];
+        memset(row, 0, columns * sizeof *row);
+        return tensor_read(n % 2 ? p->bias : p->weight, 0, (size_t)p->weight->count, row);
+    case ROWS_DEPTHWISE: {
+        uint32_t places = r->cell_height * r->cell_width;
+        memset(row, 0, columns * sizeof *row);
+        if (n == r->count * places)
+            return p->bias && tensor_read(p->bias, 0, columns, row);
+        p = &r->part[n / places];
+        for (uint32_t c = 0; c < p->weight->shape[0]; c++)
+            if (tensor_read(p->weight, (uint64_t)c * places + n % places, 1, &row[c]))
+                return 1;
+        return 0;
+    }
+    case ROWS_SCALES:
+        if (tensor_read(p->weight, 0, columns, row))
+            return 1;
+        for (uint32_t i = 0; i < columns; i++)
+            row[i] = (float)exp((double)row[i] < log(100) ? (double)row[i] : log(100));
+        return 0;
+    case ROWS_DISTANCES:
+        return read_distances(r, n, columns, row);
+    case ROWS_DISTANCE_MLP: {
+        size_t hidden = (size_t)p->weight->shape[0];
+        memset(row, 0, columns * sizeof *row);
+        if (n >= 3)
+            return tensor_read(r->part[1].weight, (n - 3) * (uint64_t)hidden, hidden, row);
+        if (n == 2)
+            return p->bias && tensor_read(p->bias, 0, hidden, row);
+        for (size_t i = 0; i < hidden; i++)
+            if (tensor_read(p->weight, 2 * i + n, 1, &row[i]))
+                return 1;
+        return 0;
+    }
+    case ROWS_DISTANCE_INPUTS:
+        for (uint32_t i = 0; i < columns; i++)
+            row[i] = i < 2 * n + 1 ? log_distance(i, n + 1, n ? n : 1) : 0;
+        return 0;
     case ROWS_TOKENS: {
         uint32_t first = p->weight != NULL;
         const tensor *token = n < first ? p->weight : r->part[1].weight;
@@ -114,8 +210,11 @@ int plan_row(const rows *r, uint32_t n, uint32_t columns, float *row, float *bia
         else if (tensor_read(token, n < first ? 0 : (uint64_t)(n - first) * columns, columns, row))
             return 1;
         for (uint32_t i = 0; n < r->first[2] && i < columns; i++) {
-            float position;
-            if (tensor_read(r->part[2].weight, (uint64_t)n * columns + i, 1, &position))
+            const tensor *table = r->part[2].weight;
+            const uint32_t wide = (uint32_t)table->shape[table->rank - 1];
+            float position = 0;
+            if (i < wide ? tensor_read(table, (uint64_t)n * wide + i, 1, &position)
+                         : r->tail && tensor_read(r->tail, i - wide, 1, &position))
                 return 1;
             row[i] += position;
             if (!isfinite(row[i]))
@@ -124,7 +223,15 @@ int plan_row(const rows *r, uint32_t n, uint32_t columns, float *row, float *bia
         return 0;
     }
     default:
-        return tensor_read(p->weight, (r->first[0] + n) * columns, columns, row);
+        if (r->order == CELLS_BY_ROW) {
+            const uint32_t wide = (uint32_t)p->weight->shape[p->weight->rank - 1];
+            memset(row + wide, 0, (columns - wide) * sizeof *row);
+            return tensor_read(p->weight, (r->first[0] + n) * wide, wide, row);
+        }
+        for (uint32_t i = 0; i < columns; i++)       /* channel by channel */
+            if (tensor_read(p->weight, (uint64_t)i * r->cell_height * r->cell_width + n, 1, &row[i]))
+                return 1;
+        return 0;
     }
 }
 
@@ -200,6 +307,92 @@ static int32_t pack_row(uint8_t *panel, uint32_t type, uint32_t lane, uint32_t k
     return sum;
 }
 
+/* ---- 4 bits ---- */
+
+/* The best of -8..7 for value = q * step, plus 8. */
+static int32_t nibble(float value, float inverse)
+{
+    float q = value * inverse + 8.5f;
+    return q > 0 ? q < 15.5f ? (int32_t)q : 15 : 0;
+}
+
+static double group_error(const float *w, uint32_t n, float step)
+{
+    float inverse = 1 / step, sum = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        float rest = (float)(nibble(w[i], inverse) - 8) * step;
+        rest -= w[i];
+        rest *= rest;
+        sum += rest;
+    }
+    return (double)sum;
+}
+
+/* The multiplier, 1 to 15, of the least squared error for a group whose largest magnitude is top, and that error. The best
+ * step maps the largest weight to somewhere between 5.5 and 9 of them. */
+static double group_multiplier(const float *w, uint32_t n, float top, float unit, uint32_t *multiplier)
+{
+    uint32_t first = (uint32_t)(top / (9 * unit)), last = (uint32_t)(top / (5.5f * unit)) + 1;
+    double best = INFINITY;
+    first = first < 1 ? 1 : first > 15 ? 15 : first;
+    last = last > 15 ? 15 : last;
+    for (uint32_t m = first; m <= last; m++) {
+        double error = group_error(w, n, unit * (float)m);
+        if (error < best) {
+            best = error;
+            *multiplier = m;
+        }
+    }
+    return best;
+}
+
+/* Row `lane` of a panel of q4. Tries units around the one that gives the widest group a multiplier of 15, and moves the best
+ * to where the squared error of the halves then chosen is least. */
+static int32_t pack_row_q4(uint8_t *panel, uint32_t group, uint32_t lane, uint32_t k, const float *row, float *scale)
+{
+    enum { TRIES = 16, GROUPS = MIM_MAX_COLUMNS / 32 };
+    uint32_t groups = (k + group - 1) / group, multiplier[GROUPS], trial[GROUPS];
+    float top[GROUPS], most = 0;
+    double best = INFINITY, product = 0, square = 0;
+    int32_t sum = 0;
+    for (uint32_t g = 0; g < groups; g++) {
+        top[g] = 0;
+        for (uint32_t i = g * group; i < k && i < (g + 1) * group; i++)
+            top[g] = fabsf(row[i]) > top[g] ? fabsf(row[i]) : top[g];
+        most = top[g] > most ? top[g] : most;
+        multiplier[g] = 1;
+    }
+    *scale = 1;
+    for (uint32_t t = 0; t < TRIES && most / 240 > 0; t++) {
+        float unit = most / (15 * (6.4f + 0.15f * (float)t));
+        double error = 0;
+        for (uint32_t g = 0; g < groups && error < best; g++)
+            error += group_multiplier(row + g * group, k - g * group < group ? k - g * group : group, top[g], unit, &trial[g]);
+        if (error < best) {
+            best = error;
+            *scale = unit;
+            memcpy(multiplier, trial, groups * sizeof *trial);
+        }
+    }
+    for (uint32_t g = 0; g < groups; g++) {
+        uint8_t *at = panel + (size_t)k * 8 + g * 8 + lane % 8;
+        *at = (uint8_t)(lane < 8 ? (*at & 0xF0) | multiplier[g] : (*at & 0x0F) | multiplier[g] << 4);
+    }
+    for (uint32_t i = 0; i < k; i++) {
+        uint32_t m = multiplier[i / group], shift = i / 4 % 2 * 4;
+        int32_t q = nibble(row[i], 1 / (*scale * (float)m)), w = (q - 8) * (int32_t)m;
+        uint8_t *at = panel + ((size_t)(i / 8) * 16 + lane) * 4 + i % 4;
+        *at = (uint8_t)((*at & ~(15u << shift)) | (uint32_t)q << shift);
+        double term = (double)w * (double)row[i];
+        product += term;
+        square += (double)(w * w);
+        sum += w;
+    }
+    if (product > 0)
+        *scale = (float)(product / square);
+    return sum;
+}
+
 /* ---- plans ---- */
 
 mim_blob_step *plan_step(plan *p, uint16_t kind)
@@ -210,6 +403,15 @@ mim_blob_step *plan_step(plan *p, uint16_t kind)
     return step;
 }
 
+/* The first block of a q4 blob is q8, where there are enough others: they all work on its errors, and of the shipped model's
+ * it alone would make 40 %. */
+static uint32_t matrix_type(const plan *p, const mim_blob_step *step)
+{
+    if (p->kind.input_max && step->kind == MIM_STEP_EMBED)
+        return MIM_F16;
+    return p->kind.type == MIM_Q4 && p->blocks >= 4 && step <= &p->steps[2] ? (uint32_t)MIM_Q8 : p->kind.type;
+}
+
 static void plan_tensor(plan *p, mim_blob_step *step, unsigned slot, uint32_t count, uint32_t columns, const rows *from,
                         int matrix)
 {
@@ -218,10 +420,11 @@ static void plan_tensor(plan *p, mim_blob_step *step, unsigned slot, uint32_t co
     memset(t, 0, sizeof *t);
     t->rows = count;
     t->columns = columns;
-    t->type = (uint8_t)(!matrix ? MIM_F32 : p->header.type == MIM_Q8 && step->kind == MIM_STEP_EMBED ? MIM_F16 : p->header.type);
+    t->type = (uint8_t)(matrix ? matrix_type(p, step) : MIM_F32);
     t->layout = matrix ? MIM_PANEL16 : MIM_PLAIN;
     t->weight_max = t->type == MIM_Q8 ? PACK_WEIGHT_MAX : 0;
-    t->input_max = t->type == MIM_Q8 ? PACK_INPUT_MAX : 0;
+    t->input_max = t->type == MIM_Q8 || t->type == MIM_Q4 ? p->kind.input_max : 0;
+    t->group = t->type == MIM_Q4 ? p->kind.group : 0;
     p->rows[index] = *from;
     step->tensor[slot] = (uint16_t)(index + 1);
 }
@@ -259,7 +462,8 @@ static int write_panels(out_file *out, const mim_blob_tensor *t, const rows *r, 
                         float *scales, int32_t *sums, float *biases)
 {
     uint32_t n16 = round_up(t->rows, 16), k = round_up(t->columns, 32);
-    size_t panel_bytes = (size_t)k * 16 * (t->type == MIM_F32 ? 4 : t->type == MIM_F16 ? 2 : 1);
+    int sum_of_row = t->type == MIM_Q8 || t->type == MIM_Q4;
+    size_t panel_bytes = (size_t)((mim_tensor_bytes(t) - n16 * (t->type == MIM_F32 ? 4u : sum_of_row ? 12u : 8u)) / (n16 / 16));
     memset(row, 0, k * sizeof *row);
     for (uint32_t n = 0; n < n16; n++) {
         biases[n] = 0;
@@ -269,12 +473,13 @@ static int write_panels(out_file *out, const mim_blob_tensor *t, const rows *r, 
         } else {
             memset(row, 0, k * sizeof *row);
         }
-        sums[n] = pack_row(panel, t->type, n % 16, k, row, &scales[n]);
+        sums[n] = t->type == MIM_Q4 ? pack_row_q4(panel, t->group, n % 16, k, row, &scales[n])
+                                    : pack_row(panel, t->type, n % 16, k, row, &scales[n]);
         if (n % 16 == 15 && out_write(out, panel, panel_bytes))
             return 1;
     }
     return (t->type != MIM_F32 && out_write(out, scales, n16 * sizeof *scales)) ||
-           (t->type == MIM_Q8 && out_write(out, sums, n16 * sizeof *sums)) ||
+           (sum_of_row && out_write(out, sums, n16 * sizeof *sums)) ||
            out_write(out, biases, n16 * sizeof *biases);
 }
 

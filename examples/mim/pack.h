@@ -7,11 +7,17 @@
 
 #include "families.h"
 
-/* Of 8-bit blobs: the largest weight, quantized key and quantized value, and the largest quantized input. Products of
- * +-63 and 0..255 are exact in the fast 16-bit sums of AVX2; see mim_blob_tensor. */
+/* Of quantized blobs: the largest weight, quantized key and quantized value. Products of +-63 and 0..255 are exact in the
+ * fast 16-bit sums of AVX2; see mim_blob_tensor. */
 #define PACK_WEIGHT_MAX 63
-#define PACK_INPUT_MAX 255
 #define PACK_ATTENTION_MAX 63
+
+/* What the matrices are stored as, and what their input becomes. */
+typedef struct number_kind {
+    uint32_t type;                /* MIM_F32... */
+    uint8_t input_max;            /* quantized: 127 or 255, else 0 */
+    uint8_t group;                /* q4: 32, 64 or 128, else 0 */
+} number_kind;
 
 enum rows_kind {
     ROWS_LINEAR,       /* part[0]: rows and bias, as they are */
@@ -21,9 +27,20 @@ enum rows_kind {
     ROWS_BIAS,         /* the columns of part[0] plus those of part[1], either may be absent */
     ROWS_ROTARY,       /* per channel its angle and its coordinate, from part[0] (periods) or from the base */
     ROWS_TOKENS,       /* the row of part[0], then those of part[1], each plus the row of part[2] while it has one */
-    ROWS_POSITIONS,    /* the rows of part[0] from first[0] on */
+    ROWS_MADE,         /* what made.c makes of parameters, or of several tensors */
+    ROWS_POSITIONS,    /* the rows of part[0] from first[0] on; zeros behind narrow ones */
+    ROWS_AXES,         /* the rows of part[0] and then of part[1], each padded to 16s */
+    ROWS_DEPTHWISE,    /* of each of count parts the places of its kernel, each a row of all channels; last the bias of part[0] */
+    ROWS_NORMS,        /* of each of count parts weight and bias */
+    ROWS_SCALES,       /* the factors of cosines: exp(part[0]), 100 at most */
+    ROWS_DISTANCES,    /* one head's column of a bias that an MLP, part[0] and part[1], makes of distances */
+    ROWS_DISTANCE_MLP, /* that MLP: weights of y, of x, biases, then each head's, padded to 16s */
+    ROWS_DISTANCE_INPUTS,  /* its inputs for windows of 1, 2, 3... */
     ROWS_READY         /* the tensor's data as it goes into the blob */
 };
+
+/* How the numbers of a row that belong to a cell of tokens lie in the file; in a blob they lie by rows. */
+enum { CELLS_BY_ROW = 0, CELLS_BY_COLUMN = 1, CELLS_INSIDE = 2 };     /* INSIDE: all places of a channel, then the next's */
 
 typedef struct rows {
     enum rows_kind kind;
@@ -32,8 +49,17 @@ typedef struct rows {
     const tensor *gain;           /* LINEAR, PROJ: factor of every row and its bias (layer scale), or NULL */
     uint32_t heads, head_dim;     /* QKV; BIAS: heads; ROTARY: head_dim */
     uint32_t hidden;              /* GATED: rows of each half */
+    uint32_t cell_height, cell_width, order;      /* LINEAR, NORM, POSITIONS: see above; DISTANCES: the window */
+    uint32_t count;               /* DEPTHWISE, NORMS */
+    uint32_t reach_y, reach_x;    /* DISTANCES: what is farthest in the window it was pretrained with */
     uint32_t rotary, grid;        /* ROTARY: MIM_ROTARY_..., MIM_GRID_... */
-    double base;                  /* ROTARY */
+    double base;                  /* ROTARY, MADE: turns */
+    const tensor *tail;           /* TOKENS: what is added behind narrow rows of part[2], or NULL */
+    enum made made;               /* MADE: what, */
+    uint32_t places;              /*   1: positions on a grid, not waves */
+    uint32_t width;               /*   of that grid; or channels that a number of a date has */
+    const vit *of;                /*   and of which model: groups, vectors */
+    const uint8_t *channel_group, *channel_place;       /* group of a channel, and its place in it */
     const void *ready;            /* READY */
 } rows;
 
@@ -42,13 +68,15 @@ typedef struct plan {
     mim_blob_step steps[MIM_MAX_STEPS];
     mim_blob_tensor tensors[MIM_MAX_TENSORS];
     rows rows[MIM_MAX_TENSORS];
+    number_kind kind;
+    uint32_t blocks;                      /* of the encoder */
     const char *path;             /* of the checkpoint, for messages */
 } plan;
 
 /* Appends a step; all zero but its kind. Never NULL for plans within the limits of mim.h, which the caller checks first. */
 mim_blob_step *plan_step(plan *p, uint16_t kind);
 
-/* Appends a tensor to the step's slot: PLAIN f32, or PANEL16 of the plan's type (of a q8 blob's EMBED: f16). */
+/* Appends a tensor to the step's slot: PLAIN f32, or PANEL16 of the plan's type (of a quantized blob's EMBED: f16). */
 void plan_plain(plan *p, mim_blob_step *step, unsigned slot, uint32_t count, uint32_t columns, const rows *from);
 void plan_matrix(plan *p, mim_blob_step *step, unsigned slot, uint32_t count, uint32_t columns, const rows *from);
 

@@ -30,7 +30,8 @@ static const choice pools[] = {
 };
 static const choice position_rules[] = {
     { "fixed", MIM_POSITIONS_FIXED }, { "cubic", MIM_POSITIONS_CUBIC },
-    { "cubic_antialias", MIM_POSITIONS_CUBIC_ANTIALIAS }, { "linear", MIM_POSITIONS_LINEAR }, { NULL, 0 }
+    { "cubic_antialias", MIM_POSITIONS_CUBIC_ANTIALIAS }, { "linear", MIM_POSITIONS_LINEAR }, { "corners", MIM_POSITIONS_CORNERS },
+    { NULL, 0 }
 };
 static const choice bias_rules[] = {
     { "fixed", MIM_BIAS_FIXED }, { "linear", MIM_BIAS_LINEAR }, { "geometric", MIM_BIAS_GEOMETRIC }, { NULL, 0 }
@@ -94,8 +95,14 @@ int configs_open(configs *c, const char *checkpoint_path, const char *config)
         return config ? fail("%s: not enough memory", config) : 1;
     if (config)
         memcpy(c->model_path, config, strlen(config) + 1);
-    if (!(c->picture_path = path_beside(config ? config : checkpoint_path, "preprocessor_config.json")))
+    const char *beside = config ? config : checkpoint_path;
+    if (!(c->picture_path = path_beside(beside, "preprocessor_config.json")))
         return 1;
+    if (!path_exists(c->picture_path)) {                          /* newer files of video models */
+        free(c->picture_path);
+        if (!(c->picture_path = path_beside(beside, "video_preprocessor_config.json")))
+            return 1;
+    }
     if ((config || path_exists(c->model_path)) && read_document(&c->model, c->model_path))
         return 1;
     return path_exists(c->picture_path) && read_document(&c->picture, c->picture_path);
@@ -110,9 +117,12 @@ void configs_close(configs *c)
     memset(c, 0, sizeof *c);
 }
 
+/* Of a model of several parts, the part that sees. */
 static const json_node *model_value(const configs *c, const char *key)
 {
-    return json_member(&c->model, json_root(&c->model), key);
+    const json_node *root = json_root(&c->model), *vision = json_member(&c->model, root, "vision_config");
+    const json_node *found = json_member(&c->model, root, key);
+    return found || !vision ? found : json_member(&c->model, vision, key);
 }
 
 /* timm puts how its models see pictures into pretrained_cfg; its older files, at the root. */
@@ -132,11 +142,18 @@ static int is_null(const json_node *node) { return !node || node->type == JSON_N
 int configs_family(const configs *c, const wishes *w, const family **wanted, const char **from)
 {
     const char *model_type = NULL, *architecture = NULL;
+    const json_node *encoder = json_member(&c->model, model_value(c, "model"), "encoder");
     *wanted = NULL;
     *from = NULL;
     json_string(&c->model, model_value(c, "model_type"), &model_type);
     json_string(&c->model, model_value(c, "architecture"), &architecture);
-    if (c->model.count && architecture && (!model_type || strcmp(model_type, "timm_wrapper") == 0)) {
+    if (c->model.count && architecture && strncmp(architecture, "prithvi_", 8) == 0) {
+        *wanted = family_find("prithvi");
+        *from = config_from;
+    } else if (c->model.count && !model_type && !architecture && json_member(&c->model, encoder, "embedding_size")) {
+        *wanted = family_find("galileo");
+        *from = config_from;
+    } else if (c->model.count && architecture && (!model_type || strcmp(model_type, "timm_wrapper") == 0)) {
         static const char *const computed[] = { "rope", "dinov3", "eva", "beit_", "_rpn_" };  /* same names, other arithmetic */
         uint32_t heads, activation;
         *wanted = timm_architecture(architecture, &heads, &activation);
@@ -176,6 +193,27 @@ static int expect(const char *path, const char *key, double says, uint32_t is)
     if (says == is)
         return 0;
     return fail("%s: %s is %g, the tensors say %" PRIu32 "; the two are not of the same model", path, key, says, is);
+}
+
+/* A list of whole numbers, one for each stage; a single one counts for all. 0, or 1 after fail(). */
+static int read_list(const configs *c, const json_node *node, const char *key, uint32_t stages, uint32_t most, list *into)
+{
+    const json_node *child = node && node->type == JSON_ARRAY ? json_first(&c->model, node) : node;
+    if (is_null(node))
+        return 0;
+    uint32_t count = node->type == JSON_ARRAY ? (uint32_t)(node->count > STAGES_MAX ? STAGES_MAX + 1 : node->count) : stages;
+    list read = { { 0 }, count };
+    int good = count == stages;
+    for (uint32_t i = 0; i < count && good; i++) {
+        uint64_t value = 0;
+        good = json_u64(&c->model, child, &value) && value <= most;
+        read.value[i] = (uint32_t)value;
+        child = node->type == JSON_ARRAY ? json_next(&c->model, child) : child;
+    }
+    if (!good)
+        return fail("%s: %s is not a number up to %" PRIu32 " for each of %" PRIu32 " stages", c->model_path, key, most, stages);
+    *into = read;
+    return 0;
 }
 
 static int expect_member(const configs *c, const char *key, uint32_t is)
@@ -220,6 +258,7 @@ typedef struct gathering {
     const checkpoint *cp;
     const measures *m;
     extent wished;                        /* --image-size */
+    uint32_t stored_frames;               /* of the stored positions; 1 */
     extent trained;                       /* that of the stored positions */
     extent picture;                       /* what the preprocessing delivers */
     const char *resize_note;              /* why a configured resize is of no use */
@@ -239,13 +278,17 @@ static void from_family(gathering *g)
         set(&s->eps, (double)f->eps, f->name);
     uint32_t activation = m->gated ? f->arithmetic.gate : f->activation, pool = f->pool;
     if (pool == POOL_BY_NORM)
-        pool = g->model->top[NORM].weight ? MIM_POOL_CLS : MIM_POOL_MEAN_PATCHES;
+        pool = g->model->top[NORM].weight && (m->has_cls || !g->model->layout.known) ? MIM_POOL_CLS : MIM_POOL_MEAN_PATCHES;
+    if (pool == POOL_THEN_NORM)
+        pool = MIM_POOL_MEAN_PATCHES;
     if (activation)
         set(&s->activation, activation, m->gated ? "gated MLP" : f->name);
     if (pool && !(pool == MIM_POOL_CLS && !m->has_cls))
         set(&s->pool, pool, f->name);
     set(&s->positions, m->position_rows ? f->positions : MIM_POSITIONS_NONE, m->position_rows ? f->name : tensor_from);
     set(&s->position_offset, m->position_rows ? (double)f->position_offset : 0, f->name);
+    if (m->unit_positions)                            /* beside those that repeat, these are interpolated */
+        set(&s->positions, MIM_POSITIONS_CUBIC_ANTIALIAS, tensor_from);
     if (m->bias_rows)
         set(&s->bias, f->arithmetic.bias ? f->arithmetic.bias : MIM_BIAS_FIXED, f->name);
     if (f->arithmetic.rotary) {
@@ -267,6 +310,16 @@ static void from_family(gathering *g)
         set(&s->resize, f->picture.edge ? MIM_RESIZE_SHORT_EDGE : MIM_RESIZE_SQUASH, f->name);
         set(&s->filter, f->picture.filter, f->name);
     }
+    const scheme *own = family_scheme(f);
+    if (own->channels && m->channels <= own->channels) {
+        memcpy(s->mean, own->mean, m->channels * sizeof *s->mean);
+        memcpy(s->std, own->std, m->channels * sizeof *s->std);
+        s->mean_from = s->std_from = f->name;
+    }
+    if (own->frames)
+        set(&s->frames, own->frames, own->family ? f->name : tensor_from);
+    if (own->heads)
+        set(&s->heads, own->heads, f->name);
     for (const published_size *size = f->sizes; size && size->dim; size++)
         if (is_size(size, m->dim, g->model->depth, m->hidden))
             set(&s->heads, size->heads, f->name);
@@ -275,11 +328,43 @@ static void from_family(gathering *g)
     if (is_size(&f->decoder, m->decoder_dim, g->model->decoder_depth, m->decoder_hidden))
         set(&s->decoder_heads, f->decoder.heads, f->name);
     set_text(s->method, sizeof s->method, f->method);
+    s->pools = g->model->layout.pools;
+    s->unit_stages = (1u << g->model->layout.unit_stages) - 1;
+    for (uint32_t i = 0, fused = 0; i < g->model->stages && s->pools; i++)
+        if (g->model->stage[i][FUSE].weight)
+            s->pools = ++fused;                       /* what is fused is what was thinned out since */
 
     if (g->model->top[POOL_NORM].weight)
         set(&s->pool, MIM_POOL_MEAN_PATCHES, "fc_norm");
     if (m->head_columns == 2 * m->dim && m->has_cls)
         set(&s->pool, MIM_POOL_CLS_MEAN, "the head's width");
+}
+
+static uint32_t square_root(uint32_t n)
+{
+    uint32_t root = (uint32_t)sqrt((double)n);        /* exact, rounded down: n < 2^53 */
+    return root;
+}
+
+/* The size that it was trained at: what shifted windows hide shows how many there are of them, tables along axes how far they
+ * reach. */
+static void from_tensors(gathering *g)
+{
+    const vit *model = g->model;
+    const measures *m = g->m;
+    for (uint32_t i = 0; i < model->depth && !g->trained.from; i++) {
+        const tensor *mask = model->block[i][WINDOW_MASK].weight;
+        uint32_t stage = model->stage_of[i];
+        if (!mask || mask->rank != 3 || mask->count > UINT32_MAX || mask->shape[1] != mask->shape[2] || mask->shape[0] == 0)
+            continue;
+        uint32_t side = square_root((uint32_t)(mask->shape[0] * mask->shape[1]));
+        uint64_t pixels = (uint64_t)side * m->patch_height << stage;
+        if ((uint64_t)side * side == mask->shape[0] * mask->shape[1] && m->patch_height == m->patch_width && pixels <= MIM_MAX_IMAGE)
+            g->trained = (extent){ (uint32_t)pixels, (uint32_t)pixels, tensor_from };
+    }
+    if (m->axis_height && !m->position_rows && m->axis_height * m->patch_height <= MIM_MAX_IMAGE &&
+        m->axis_width * m->patch_width <= MIM_MAX_IMAGE)
+        g->trained = (extent){ m->axis_height * m->patch_height, m->axis_width * m->patch_width, tensor_from };
 }
 
 /* Numbers separated by blanks or commas, exactly `count` of them. */
@@ -397,6 +482,102 @@ static int read_statistics(gathering *g, const json *doc, const char *path, cons
     return 0;
 }
 
+/* Frames as trained with, of a configuration. */
+static int configured_frames(gathering *g, const json_node *node, const char *key)
+{
+    double value;
+    if (!json_number(&g->c->model, node, &value))
+        return 0;
+    if (!(value >= 1 && value <= MIM_MAX_FRAMES && value == floor(value)))
+        return fail("%s: %s is %g; mim allows 1 to %u", g->c->model_path, key, value, MIM_MAX_FRAMES);
+    set(&g->s->frames, value, config_from);
+    return 0;
+}
+
+static int from_prithvi(gathering *g)
+{
+    const configs *c = g->c;
+    const json *doc = &c->model;
+    const measures *m = g->m;
+    const struct { const char *key; uint32_t is; } facts[] = {
+        { "embed_dim", m->dim }, { "depth", g->model->depth }, { "in_chans", m->channels }
+    };
+    uint32_t height, width;
+    double value;
+    for (size_t i = 0; i < sizeof facts / sizeof *facts; i++)
+        if (json_number(doc, timm_value(c, facts[i].key), &value) && expect(c->model_path, facts[i].key, value, facts[i].is))
+            return 1;
+    if (read_size(doc, timm_value(c, "patch_size"), &height, &width) &&
+        (expect(c->model_path, "patch_size", height, m->patch_height) || expect(c->model_path, "patch_size", width, m->patch_width)))
+        return 1;
+    if (json_number(doc, timm_value(c, "num_heads"), &value))
+        set(&g->s->heads, value, config_from);
+    if (read_size(doc, timm_value(c, "img_size"), &g->trained.height, &g->trained.width))
+        g->trained.from = config_from;
+    return configured_frames(g, timm_value(c, "num_frames"), "num_frames") ||
+           read_statistics(g, doc, c->model_path, timm_value(c, "mean"), timm_value(c, "std"), config_from);
+}
+
+static int from_galileo(gathering *g)
+{
+    const configs *c = g->c;
+    const json_node *encoder = json_member(&c->model, model_value(c, "model"), "encoder");
+    double value;
+    if ((json_number(&c->model, json_member(&c->model, encoder, "embedding_size"), &value) &&
+         expect(c->model_path, "embedding_size", value, g->m->dim)) ||
+        (json_number(&c->model, json_member(&c->model, encoder, "depth"), &value) &&
+         expect(c->model_path, "depth", value, g->model->depth)))
+        return 1;
+    if (json_number(&c->model, json_member(&c->model, encoder, "num_heads"), &value))
+        set(&g->s->heads, value, config_from);
+    return 0;
+}
+
+/* What transformers says of windows and stages. */
+static int from_stages(gathering *g)
+{
+    const configs *c = g->c;
+    const json *doc = &c->model;
+    const vit *model = g->model;
+    settings *s = g->s;
+    list depths = { { 0 }, 0 };
+    double value;
+    uint32_t stages = model->stages;
+    if (read_list(c, model_value(c, "depths"), "depths", stages, MIM_MAX_DEPTH, &depths) ||
+        read_list(c, model_value(c, "num_heads"), "num_heads", stages, MIM_MAX_HEADS, &s->stage_heads) ||
+        read_list(c, model_value(c, "pretrained_window_sizes"), "pretrained_window_sizes", stages, 256, &s->pretrained_windows))
+        return 1;
+    for (uint32_t i = 0; i < depths.count; i++) {
+        uint32_t count = 0;
+        for (uint32_t n = 0; n < model->depth; n++)
+            count += model->stage_of[n] == i;
+        if (expect(c->model_path, "depths", depths.value[i], count))
+            return 1;
+    }
+    for (uint32_t i = 0; i < model->depth && s->stage_heads.count; i++)
+        if (g->m->block[i].heads && expect(c->model_path, "num_heads", s->stage_heads.value[model->stage_of[i]], g->m->block[i].heads))
+            return 1;
+    if (s->stage_heads.count)
+        set(&s->heads, s->stage_heads.value[0], config_from);
+    if (model->layout.window && json_number(doc, model_value(c, "window_size"), &value) && value >= 1 && value <= 256)
+        set(&s->window, value, config_from);
+    if (model->layout.pools && json_number(doc, model_value(c, "num_query_pool"), &value)) {
+        if (model->stage[0][FUSE].weight && expect(c->model_path, "num_query_pool", value, s->pools))
+            return 1;
+        if (!(value >= 0 && value < stages))
+            return fail("%s: num_query_pool is %g of %" PRIu32 " stages", c->model_path, value, stages);
+        s->pools = (uint32_t)value;
+    }
+    const json_node *within_units = json_first(doc, model_value(c, "masked_unit_attention"));
+    for (uint32_t i = 0; within_units && i < stages; i++, within_units = json_next(doc, within_units)) {
+        int truth = 0;
+        if (!json_bool(within_units, &truth))
+            return fail("%s: masked_unit_attention is not true or false for each stage", c->model_path);
+        s->unit_stages = (s->unit_stages & ~(1u << i)) | (uint32_t)(truth != 0) << i;
+    }
+    return 0;
+}
+
 static int from_transformers(gathering *g)
 {
     const configs *c = g->c;
@@ -407,9 +588,15 @@ static int from_transformers(gathering *g)
     double value;
     int truth;
     uint32_t height, width;
-    if (expect_member(c, "hidden_size", m->dim) || expect_member(c, "num_hidden_layers", g->model->depth) ||
+    if (expect_member(c, "hidden_size", m->width) || expect_member(c, "num_hidden_layers", g->model->depth) ||
+        expect_member(c, "embed_dim", m->embed_dim) || expect_member(c, "output_channels", m->dim) ||
         expect_member(c, "intermediate_size", m->hidden) || expect_member(c, "num_channels", m->channels) ||
-        expect_member(c, "num_register_tokens", m->registers))
+        expect_member(c, "num_register_tokens", m->registers) || expect_member(c, "in_chans", m->channels) ||
+        expect_member(c, "tubelet_size", m->patch_frames))
+        return 1;
+    if (family_scheme(g->model->family)->family &&
+        (configured_frames(g, model_value(c, "num_frames"), "num_frames") ||
+         configured_frames(g, model_value(c, "frames_per_clip"), "frames_per_clip")))
         return 1;
     if (m->registers && is_null(model_value(c, "num_register_tokens")))
         return fail("%s: speaks of no registers, the tensors hold %" PRIu32 "; the two are not of the same model",
@@ -418,8 +605,14 @@ static int from_transformers(gathering *g)
                            expect_member(c, "decoder_num_hidden_layers", g->model->decoder_depth)))
         return 1;
     if (read_size(doc, model_value(c, "patch_size"), &height, &width) &&
-        (expect(c->model_path, "patch_size", height, m->patch_height) ||
-         expect(c->model_path, "patch_size", width, m->patch_width)))
+        (expect(c->model_path, "patch_size", height, m->kernel_height) ||
+         expect(c->model_path, "patch_size", width, m->kernel_width)))
+        return 1;
+    if (read_size(doc, model_value(c, "patch_stride"), &height, &width) &&
+        (expect(c->model_path, "patch_stride", height, m->patch_height) ||
+         expect(c->model_path, "patch_stride", width, m->patch_width)))
+        return 1;
+    if (g->model->layout.known && from_stages(g))
         return 1;
     if (json_number(doc, model_value(c, "num_attention_heads"), &value))
         set(&s->heads, value, config_from);
@@ -445,7 +638,8 @@ static int from_transformers(gathering *g)
             return fail("%s: rope_theta is %g; it must be positive", c->model_path, value);
         set(&s->rotary_base, value, config_from);
     }
-    if (read_size(doc, model_value(c, "image_size"), &g->trained.height, &g->trained.width))
+    if (read_size(doc, model_value(c, "image_size"), &g->trained.height, &g->trained.width) ||
+        read_size(doc, model_value(c, "crop_size"), &g->trained.height, &g->trained.width))
         g->trained.from = config_from;
     if (json_string(doc, model_value(c, "_name_or_path"), &text) && text[0] && text[0] != '/' && text[0] != '.')
         set_text(s->name, sizeof s->name, text);
@@ -479,11 +673,33 @@ static int from_timm_picture(gathering *g)
     return 0;
 }
 
+/* Windows by the architecture's name, or by arguments. timm pretrains the last stage with half the window: its grid was. */
+static int from_timm_windows(gathering *g, const char *architecture)
+{
+    const configs *c = g->c;
+    settings *s = g->s;
+    uint32_t window, pretrained, width, stages = g->model->stages;
+    timm_window(architecture, &window, &pretrained);
+    if (read_size(&c->model, timm_argument(c, "window_size"), &window, &width) && window != width)
+        return fail("%s: window_size is %" PRIu32 "x%" PRIu32 ": only square windows are available in this version", c->model_path, window,
+                    width);
+    if (window >= 1 && window <= 256)
+        set(&s->window, window, config_from);
+    if (pretrained) {
+        s->pretrained_windows.count = stages;
+        for (uint32_t i = 0; i < stages; i++)
+            s->pretrained_windows.value[i] = i + 1 < stages ? pretrained : pretrained / 2;
+    }
+    return read_list(c, timm_argument(c, "pretrained_window_sizes"), "pretrained_window_sizes", stages, 256, &s->pretrained_windows);
+}
+
 static int from_timm(gathering *g)
 {
     static const char *const foreign[] = { "block_fn", "attn_layer", "mlp_layer", "embed_layer", "use_post_norm",
                                            "use_pre_transformer_norm", "rope_mixed_mode", "rope_grid_offset", "rope_grid_indexing",
-                                           "rope_type", "rotate_half", "qk_norm", "attn_type" };
+                                           "rope_type", "rotate_half", "attn_type", "always_partition",
+                                           "mask_unit_attn", "q_pool", "q_stride", "mask_unit_size",
+                                           "dim_mul", "head_mul", "patch_kernel", "patch_stride", "patch_padding" };
     static const struct { const char *part, *method; } methods[] = {
         { "dinov2", "DINOv2" }, { "ijepa", "I-JEPA" }, { ".mae", "MAE" }, { "beitv2", "BEiT v2" }, { "eva_giant", "EVA" },
         { "eva_giant_patch14_clip", "EVA-CLIP" }, { "eva02_base_patch16_clip", "EVA-CLIP" }, { "eva02_large_patch14_clip", "EVA-CLIP" },
@@ -507,9 +723,10 @@ static int from_timm(gathering *g)
     json_string(doc, model_value(c, "architecture"), &architecture);
     json_string(doc, timm_value(c, "tag"), &tag);
     if ((published = timm_architecture(architecture, &heads, &activation)) != NULL) {
-        set(&s->heads, heads, config_from);
+        if (heads)
+            set(&s->heads, heads, config_from);
         set(&s->eps, (double)published->eps, config_from);
-        if (m->position_rows && !g->w->family && s->positions.value != MIM_POSITIONS_CUBIC_ANTIALIAS)
+        if (m->position_rows && !g->w->family && !g->model->layout.known && s->positions.value != MIM_POSITIONS_CUBIC_ANTIALIAS)
             set(&s->positions, MIM_POSITIONS_CUBIC_ANTIALIAS, config_from);
         if (activation)
             set(&s->activation, activation, config_from);
@@ -518,6 +735,8 @@ static int from_timm(gathering *g)
     }
     if (json_number(doc, timm_argument(c, "num_heads"), &value))
         set(&s->heads, value, config_from);
+    if (g->model->layout.window && from_timm_windows(g, architecture))
+        return 1;
     if (!is_null(timm_argument(c, "norm_layer")))
         s->eps.from = NULL;                                   /* its epsilon is not written down */
     if (json_string(doc, timm_argument(c, "act_layer"), &text)) {
@@ -675,7 +894,7 @@ static int option_positions(const char *text, const checkpoint *cp, const measur
     if (text[length] && parse_real("--positions", text + length + 1, 0, 0.999, &offset))
         return 1;
     if (!rule || (offset > 0 && rule != MIM_POSITIONS_CUBIC && rule != MIM_POSITIONS_LINEAR))
-        return fail("--positions: '%.64s' is none of fixed, cubic, cubic:OFFSET, cubic_antialias, linear", text);
+        return fail("--positions: '%.64s' is none of fixed, cubic, cubic:OFFSET, cubic_antialias, linear, corners", text);
     if (!m->position_rows)
         return fail("%s: has no stored positions for --positions to interpolate", cp->path);
     set(&s->positions, rule, option_from);
@@ -691,6 +910,42 @@ static int option_statistics(const char *name, const char *text, uint32_t count,
         return fail("%s: '%.80s' is not %" PRIu32 " %snumber%s separated by commas, one for each channel", name, text, count,
                     above_zero ? "positive " : "", count == 1 ? "" : "s");
     *from = option_from;
+    return 0;
+}
+
+/* 0,1,2,6;3,4,5,7;8,9: the channels of each group, in the order of its projection. */
+static int option_groups(gathering *g)
+{
+    static const char released[] = "0,1,2,6;3,4,5,7;8,9";
+    const measures *m = g->m;
+    const char *text = g->w->groups;
+    uint32_t seen = 0;
+    if (m->groups == 1)
+        return text ? fail("--groups: %s has no groups of channels", g->model->family->name) : 0;
+    set(&g->s->groups, m->groups, option_from);
+    if (!text && m->groups == 3 && m->group_channels[0] == 4 && m->group_channels[1] == 4 && m->group_channels[2] == 2) {
+        text = released;
+        set(&g->s->groups, m->groups, g->model->family->name);
+    }
+    if (!text)
+        return fail("%s: not in the file: which channels its %" PRIu32 " groups are of (--groups, as in \"%s\")", g->cp->path, m->groups,
+                    released);
+    const char *at = text;
+    for (uint32_t group = 0; group < m->groups; group++)
+        for (uint32_t i = 0; i < m->group_channels[group]; i++) {
+            uint32_t channel = 0;
+            size_t digits = strspn(at, "0123456789");
+            for (size_t k = 0; k < digits && k < 3; k++)
+                channel = channel * 10 + (uint32_t)(at[k] - '0');
+            char next = at[digits], wanted = i + 1 < m->group_channels[group] ? ',' : group + 1 < m->groups ? ';' : 0;
+            if (digits < 1 || digits > 2 || channel >= m->channels || seen >> channel & 1 || next != wanted)
+                return fail("--groups: '%.64s' does not give each of the channels 0 to %" PRIu32 " once, to groups of the sizes of the "
+                            "tensors, as in \"%s\"", text, m->channels - 1, released);
+            seen |= 1u << channel;
+            g->s->channel_group[channel] = (uint8_t)group;
+            g->s->channel_place[channel] = (uint8_t)i;
+            at += digits + (next != 0);
+        }
     return 0;
 }
 
@@ -712,6 +967,31 @@ static int option_size(const char *text, extent *size)
     return 0;
 }
 
+/* N or N:P, of tokens */
+static int option_window(gathering *g)
+{
+    const char *text = g->w->window;
+    settings *s = g->s;
+    char first[8];
+    uint32_t window = 0, pretrained = 0;
+    if (!text)
+        return 0;
+    size_t length = strcspn(text, ":");
+    if (length >= sizeof first)
+        return fail("--window: '%.64s' is not N or N:P in tokens", text);
+    memcpy(first, text, length);
+    first[length] = 0;
+    if (parse_number("--window", first, 1, 256, &window) || (text[length] && parse_number("--window N:P", text + length + 1, 1, 256, &pretrained)))
+        return 1;
+    if (!g->model->layout.window)
+        return fail("--window: %s has no windows of a size to be given", g->model->family->name);
+    set(&s->window, window, option_from);
+    s->pretrained_windows.count = text[length] ? g->model->stages : s->pretrained_windows.count;
+    for (uint32_t i = 0; text[length] && i < g->model->stages; i++)
+        s->pretrained_windows.value[i] = pretrained;
+    return 0;
+}
+
 static int from_options(gathering *g)
 {
     const wishes *w = g->w;
@@ -720,9 +1000,9 @@ static int from_options(gathering *g)
     if (option_number("--heads", w->heads, 1, MIM_MAX_HEADS, &s->heads) ||
         option_number("--decoder-heads", w->decoder_heads, 1, MIM_MAX_HEADS, &s->decoder_heads) ||
         option_choice("--act", w->act, activations, &s->activation) || option_choice("--pool", w->pool, pools, &s->pool) ||
-        option_choice("--filter", w->filter, filters, &s->filter) || option_positions(w->positions, g->cp, g->m, s) ||
+        option_choice("--filter", w->filter, filters, &s->filter) || option_groups(g) || option_positions(w->positions, g->cp, g->m, s) ||
         option_statistics("--mean", w->mean, g->m->channels, 0, s->mean, &s->mean_from) ||
-        option_statistics("--std", w->std, g->m->channels, 1, s->std, &s->std_from) || option_size(w->image_size, &g->wished))
+        option_statistics("--std", w->std, g->m->channels, 1, s->std, &s->std_from) || option_size(w->image_size, &g->wished) || option_window(g))
         return 1;
     if (w->eps) {
         if (parse_real("--eps", w->eps, 1e-30, 1, &eps))
@@ -736,7 +1016,9 @@ static int from_options(gathering *g)
     }
     if (w->licence)
         set_text(s->licence, sizeof s->licence, w->licence);
-    return 0;
+    if (w->frames && family_scheme(g->model->family)->frames == 1)
+        return fail("--frames: %s takes single pictures, not videos", g->model->family->name);
+    return option_number("--frames", w->frames, 1, MIM_MAX_FRAMES, &s->frames);
 }
 
 /* --resize, once the image's size is known: an edge is in pixels */
@@ -763,21 +1045,13 @@ static int option_resize(gathering *g)
 
 /* ---- geometry ---- */
 
-static uint32_t square_root(uint32_t n)
-{
-    uint32_t root = 0;
-    while ((root + 1) * (root + 1) <= n)          /* n <= 65536 */
-        root++;
-    return root;
-}
-
 /* Whether positions for images of this size, after some prefix, and their relative positions are as many as are stored. */
-static int fits(const measures *m, extent size, uint32_t *prefix)
+static int fits(const measures *m, uint32_t frames, uint32_t extra, extent size, uint32_t *prefix)
 {
-    const uint32_t prefixes[] = { 0, m->has_cls, m->has_cls + m->registers };
-    if (!size.from || size.height % m->patch_height || size.width % m->patch_width)
+    const uint32_t prefixes[] = { extra, m->has_cls, m->has_cls + m->registers };
+    if (!size.from || size.height % m->cell_height || size.width % m->cell_width)
         return 0;
-    uint64_t height = size.height / m->patch_height, width = size.width / m->patch_width, patches = height * width;
+    uint64_t height = size.height / m->cell_height, width = size.width / m->cell_width, patches = height * width * frames;
     if (m->bias_rows && (patches == 0 || (2 * height - 1) * (2 * width - 1) + (m->has_cls ? 3 : 0) != m->bias_rows))
         return 0;
     *prefix = 0;
@@ -807,38 +1081,50 @@ static const char *stored_what(const measures *m, char text[96])
 static int settle_grid(gathering *g, extent *stored)
 {
     const measures *m = g->m;
-    uint32_t *prefix = &g->s->position_prefix, found = 0;
+    uint32_t *prefix = &g->s->position_prefix, found = 0, extra = g->model->layout.extra_positions;
     char what[96];
-    if (!m->position_rows && !m->bias_rows) {
-        *stored = g->trained;
+    const scheme *own = family_scheme(g->model->family);
+    extent published = { own->height, own->width, own->height ? g->model->family->name : NULL };
+    if ((!m->position_rows && !m->bias_rows) || m->unit_positions) {
+        *stored = g->trained.from || g->wished.from ? g->trained : published;
         return 0;
     }
-    if (m->grid_height) {
-        stored->height = m->grid_height * m->patch_height;
-        stored->width = m->grid_width * m->patch_width;
+    if (extra && m->position_rows > extra && square_root(m->position_rows - extra) * square_root(m->position_rows - extra) == m->position_rows - extra) {
+        uint32_t side = square_root(m->position_rows - extra);       /* not that of the images, which is never trained at */
+        *stored = (extent){ side * m->cell_height, side * m->cell_width, tensor_from };
+        *prefix = extra;
+        return 0;
+    }
+    if (m->grid_height && !m->unit_positions) {
+        stored->height = m->grid_height * m->cell_height;
+        stored->width = m->grid_width * m->cell_width;
         stored->from = tensor_from;
-        if (m->bias_rows && !fits(m, *stored, prefix))
+        if (m->bias_rows && !fits(m, g->stored_frames, extra, *stored, prefix))
             return fail("%s: the %s are not of one grid", g->cp->path, stored_what(m, what));
         return 0;
     }
-    if (fits(m, g->wished, prefix)) {
+    if (fits(m, g->stored_frames, extra, g->wished, prefix)) {
         *stored = g->wished;
         return 0;
     }
     if (g->trained.from) {
         *stored = g->trained;
-        if (fits(m, g->trained, prefix))
+        if (fits(m, g->stored_frames, extra, g->trained, prefix))
             return 0;
         return fail("%s: %s says images of %" PRIu32 "x%" PRIu32 ", which do not fit the %s; give --image-size",
                     g->cp->path, g->trained.from, g->trained.height, g->trained.width, stored_what(m, what));
     }
+    if (fits(m, g->stored_frames, extra, published, prefix)) {
+        *stored = published;
+        return 0;
+    }
     for (uint32_t i = 0; i < 3; i++) {
-        uint32_t n = i == 0 ? 0 : i == 1 ? m->has_cls : m->has_cls + m->registers, known = i && n == (i == 1 ? 0 : m->has_cls);
-        uint32_t side = m->position_rows > n ? square_root(m->position_rows - n) : 0, ignored;
+        uint32_t n = i == 0 ? extra : i == 1 ? m->has_cls : m->has_cls + m->registers, known = i && n == (i == 1 ? 0 : m->has_cls);
+        uint32_t side = m->position_rows > n ? square_root((m->position_rows - n) / g->stored_frames) : 0, ignored;
         if (!m->position_rows && i == 0)
             side = (square_root(m->bias_rows - (m->has_cls && m->bias_rows > 3 ? 3 : 0)) + 1) / 2;
-        extent square = { side * m->patch_height, side * m->patch_width, tensor_from };
-        if (known || side == 0 || (m->position_rows && side * side + n != m->position_rows) || !fits(m, square, &ignored))
+        extent square = { side * m->cell_height, side * m->cell_width, tensor_from };
+        if (known || side == 0 || (m->position_rows && side * side * g->stored_frames + n != m->position_rows) || !fits(m, g->stored_frames, extra, square, &ignored))
             continue;
         found++;
         *prefix = n;
@@ -849,11 +1135,44 @@ static int settle_grid(gathering *g, extent *stored)
     return 0;
 }
 
+/* Tokens that the caller makes stand in one row. */
+static int settle_row(gathering *g)
+{
+    const family *f = g->model->family;
+    if (g->wished.from && g->wished.height != 1)
+        return fail("--image-size: %s takes tokens of its caller, 1xN of them", f->name);
+    set(&g->s->image_height, 1, f->name);
+    set(&g->s->image_width, g->wished.from ? g->wished.width : family_scheme(f)->tokens, g->wished.from ? g->wished.from : f->name);
+    return 0;
+}
+
+/* Whether the frames are made of tubelets, and how many of them the stored positions are of. */
+static int settle_frames(gathering *g)
+{
+    const settings *s = g->s;
+    g->stored_frames = 1;
+    if (!s->frames.from)
+        return 0;                                                 /* it will be asked for */
+    uint32_t frames = (uint32_t)s->frames.value, tubelet = g->m->patch_frames;
+    if (frames % tubelet)
+        return fail("%s: %" PRIu32 " frames (%s) are not made of patches of %" PRIu32 "; give --frames", g->cp->path, frames,
+                    s->frames.from, tubelet);
+    if (family_scheme(g->model->family)->made == MADE_FRAME_WAVES)
+        g->stored_frames = frames / tubelet;
+    return 0;
+}
+
 static int settle_geometry(gathering *g)
 {
     const measures *m = g->m;
     const family *f = g->model->family;
     settings *s = g->s;
+    if (m->vectors)
+        return settle_row(g);
+    if (settle_frames(g))
+        return 1;
+    if (!s->frames.from)
+        return 0;
     extent stored = { 0, 0, NULL }, image = g->wished.from ? g->wished : g->picture;
     if (settle_grid(g, &stored))
         return 1;
@@ -868,8 +1187,15 @@ static int settle_geometry(gathering *g)
                     "those that are not square, so it is not available", g->cp->path, stored.height / m->patch_height,
                     stored.width / m->patch_width, stored.from);
     if (m->position_rows || m->bias_rows) {
-        set(&s->grid_height, stored.height / m->patch_height, stored.from);
-        set(&s->grid_width, stored.width / m->patch_width, stored.from);
+        set(&s->grid_height, m->unit_positions ? m->grid_height : stored.height / m->cell_height, stored.from);
+        set(&s->grid_width, m->unit_positions ? m->grid_width : stored.width / m->cell_width, stored.from);
+    } else if (m->axis_height) {
+        set(&s->grid_height, m->axis_height, tensor_from);
+        set(&s->grid_width, m->axis_width, tensor_from);
+    }
+    if (g->trained.from || stored.from) {
+        set(&s->trained_height, (g->trained.from ? g->trained : stored).height, g->trained.from ? g->trained.from : stored.from);
+        set(&s->trained_width, (g->trained.from ? g->trained : stored).width, s->trained_height.from);
     }
     if (!image.from) {
         image = stored;
@@ -879,15 +1205,17 @@ static int settle_geometry(gathering *g)
             image.from = f->name;
         }
     }
-    if (image.height % m->patch_height || image.width % m->patch_width)
-        return fail("%s: images of %" PRIu32 "x%" PRIu32 " (%s) are not made of patches of %" PRIu32 "x%" PRIu32
-                    "; give --image-size",
-                    g->cp->path, image.height, image.width, image.from, m->patch_height, m->patch_width);
-    uint64_t tokens = (uint64_t)(image.height / m->patch_height) * (image.width / m->patch_width) + m->has_cls + m->registers;
+    uint32_t unit = m->unit ? m->unit : 1;
+    if (image.height % (m->patch_height * unit) || image.width % (m->patch_width * unit))
+        return fail("%s: images of %" PRIu32 "x%" PRIu32 " (%s) are not made of %s of %" PRIu32 "x%" PRIu32
+                    "; give --image-size", g->cp->path, image.height, image.width, image.from, unit > 1 ? "mask units" : "patches",
+                    m->patch_height * unit, m->patch_width * unit);
+    uint64_t times = (uint64_t)s->frames.value / m->patch_frames * m->groups;
+    uint64_t tokens = (uint64_t)(image.height / m->patch_height) * (image.width / m->patch_width) * times + m->has_cls + m->registers;
     if (image.height > MIM_MAX_IMAGE || image.width > MIM_MAX_IMAGE || tokens > MIM_MAX_TOKENS)
         return fail("%s: images of %" PRIu32 "x%" PRIu32 " are beyond mim's limits (%u pixels a side, %u tokens)", g->cp->path,
                     image.height, image.width, MIM_MAX_IMAGE, MIM_MAX_TOKENS);
-    if ((s->positions.value == MIM_POSITIONS_FIXED || s->bias.value == MIM_BIAS_FIXED) && (image.height != stored.height || image.width != stored.width))
+    if ((s->positions.value == MIM_POSITIONS_FIXED || s->bias.value == MIM_BIAS_FIXED) && stored.from && (image.height != stored.height || image.width != stored.width))
         return fail("%s: its positions are for images of %" PRIu32 "x%" PRIu32 ", not %" PRIu32 "x%" PRIu32 " (%s), and how to "
                     "interpolate them is not known; give --image-size or --positions", g->cp->path, stored.height, stored.width,
                     image.height, image.width, image.from);
@@ -900,7 +1228,8 @@ static int settle_geometry(gathering *g)
         set(&s->edge_over, larger ? 1 : f->picture.edge, f->name);
         set(&s->edge_under, larger ? 1 : f->picture.size, f->name);
     }
-    if (image.height != image.width && s->resize.value == MIM_RESIZE_SHORT_EDGE) {
+    int covers = s->edge_over.from == f->name && s->edge_over.value == s->edge_under.value && family_scheme(f)->family;
+    if (image.height != image.width && s->resize.value == MIM_RESIZE_SHORT_EDGE && !covers) {
         s->resize.from = NULL;
         g->resize_note = "its input is not square";
     }
@@ -926,8 +1255,9 @@ static int ask_for_missing(const gathering *g)
     snprintf(heads + strlen(heads), sizeof heads - strlen(heads), ")");
     snprintf(resize, sizeof resize, "how pictures are resized (%s%s--resize short:EDGE or squash)",
              g->resize_note ? g->resize_note : "", g->resize_note ? ": " : "");
-    ask(text, sizeof text, !s->image_height.from, "size of the pictures (--image-size N or HxW)");
-    ask(text, sizeof text, !s->heads.from, heads);
+    ask(text, sizeof text, !s->frames.from, "number of frames that it was trained with (--frames N)");
+    ask(text, sizeof text, !s->image_height.from && s->frames.from, "size of the pictures (--image-size N or HxW)");
+    ask(text, sizeof text, !s->heads.from && m->inner, heads);
     ask(text, sizeof text, !s->eps.from, "epsilon of the norms (--eps E)");
     ask(text, sizeof text, !s->activation.from, m->gated ? "activation of the gate, which is the first half of a "
         "fused gated MLP (--act silu, gelu, gelu_tanh or quick_gelu)" : "activation (--act gelu, gelu_tanh, quick_gelu or silu)");
@@ -982,10 +1312,13 @@ int settle(settings *s, const configs *c, const wishes *w, const vit *model, con
         s->std[i] = 1;
     default_names(s, cp->path);
     from_family(&g);
+    from_tensors(&g);
     if (from_metadata(&g))
         return 1;
     int timm = c->model.count && model_value(c, "architecture");
-    if (c->model.count && (timm ? from_timm(&g) : from_transformers(&g)))
+    if (c->model.count && (strcmp(model->family->name, "prithvi") == 0 ? from_prithvi(&g) :
+                           strcmp(model->family->name, "galileo") == 0 ? from_galileo(&g) :
+                           timm ? from_timm(&g) : from_transformers(&g)))
         return 1;
     if (c->picture.count && from_preprocessor(&g))
         return 1;
@@ -993,7 +1326,7 @@ int settle(settings *s, const configs *c, const wishes *w, const vit *model, con
         return 1;
     double facts[] = { s->heads.value, m->decoder_dim ? s->decoder_heads.value : 1 };
     for (size_t i = 0; i < 2; i++)
-        if (!(facts[i] >= 1 && facts[i] <= MIM_MAX_HEADS && facts[i] == floor(facts[i])))
+        if (m->inner && !(facts[i] >= 1 && facts[i] <= MIM_MAX_HEADS && facts[i] == floor(facts[i])))
             return fail("%s: %g is not a number of heads; give --%sheads", cp->path, facts[i], i ? "decoder-" : "");
     return 0;
 }

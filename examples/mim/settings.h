@@ -10,8 +10,10 @@
 /* The command line; NULL: not given. */
 typedef struct wishes {
     const char *output, *config, *type, *group, *numerics, *calib, *layout;
-    const char *family, *prefix, *heads, *decoder_heads, *image_size, *eps, *act, *pool, *mean, *std;
+    const char *family, *prefix, *wrapper, *heads, *decoder_heads, *image_size, *eps, *act, *pool, *mean, *std;
     const char *positions, *resize, *filter, *norm_pix, *licence;
+    const char *frames, *groups;
+    const char *window;
     int keep_decoder;
 } wishes;
 

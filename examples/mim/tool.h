@@ -37,7 +37,7 @@ int because(reason *why, const char *format, ...) PRINTF_LIKE(2, 3);
 
 /* A file that appears complete or not at all: written as PATH.part beside it, renamed by out_commit; the part also goes
  * when a signal ends the program. A path that names a device or a pipe is written directly.
- * All return 0, or 1 after fail(). out_discard after any failure removes the part. One at a time. */
+ * All return 0, or 1 after fail(). out_discard after any failure removes the part. Up to 64 at a time. */
 typedef struct out_file {
     FILE *file;
     char *path, *part;
@@ -78,9 +78,15 @@ typedef struct engine {
 int  engine_start(engine *e, const mim_model *model, const mim_session_desc *desc, reason *why);
 void engine_stop(engine *e);
 
-/* Multiply-accumulates of one encode of `patches` patches, without the head: the linear layers and the products of
- * attention at the true token count, from the model's steps and the true sizes of its tensors. */
-uint64_t model_macs(const mim_model *model, uint64_t patches);
+int model_takes_tokens(const mim_model *model);     /* its caller embeds; it has no use for pictures */
+
+/* The grid of patches of an input of this size. */
+mim_grid model_grid(const mim_model *model, uint32_t height, uint32_t width, uint32_t frames);
+
+/* Multiply-accumulates of one encode of such a grid, without the head: the linear layers, convolutions and products of
+ * attention at the true token count, from the model's steps and the true sizes of its tensors; windows that the grid does not
+ * fill count for the tokens they have. */
+uint64_t model_macs(const mim_model *model, mim_grid grid);
 
 const mim_blob_step *model_step(const mim_model *model, uint16_t kind);            /* the encoder's last of its kind, or NULL */
 const mim_blob_tensor *step_tensor(const mim_model *model, const mim_blob_step *step, unsigned slot);  /* or NULL */
@@ -117,7 +123,7 @@ typedef struct source {
     int kind;                         /* SOURCE_... */
 } source;
 
-/* Every image in order. Paths lie in one string, so that a million pictures cost little more than their names. */
+/* Every image in order, or every video: as many pictures one after the other as it has frames. Paths lie in one string, so that a million pictures cost little more than their names. */
 typedef struct inputs {
     source *sources;
     size_t count, room;
@@ -125,13 +131,17 @@ typedef struct inputs {
     size_t names_used, names_room;
     uint64_t images;
     int tolerant;                     /* 1: a picture that cannot be opened is found when its turn comes */
+    uint32_t frames;                  /* given for an input; set before the first is added */
+    uint32_t pending;                 /* pictures of a video that is not complete */
+    uint64_t tokens;                  /* in every input, where the caller embeds; 0: none seen yet */
 } inputs;
 
-/* Resolves pictures, folders, @lists and arrays of (C,H,W) or (N,C,H,W) float32 for this model and input size.
- * 0, or 1 after fail(). */
+/* Resolves pictures, folders, @lists and arrays for this model and input size: float32 of (C,H,W) or (N,C,H,W), of videos
+ * (T,C,H,W) or (N,T,C,H,W), of tokens (T,D) or (N,T,D). 0, or 1 after fail(). */
 int  inputs_add(inputs *all, const char *argument, const mim_model *model, uint32_t height, uint32_t width);
+int  inputs_end(const inputs *all);   /* 0, or 1 after fail(): a video is not complete */
 void inputs_free(inputs *all);
-size_t inputs_find(const inputs *all, uint64_t image);  /* the source that holds it */
+size_t inputs_find(const inputs *all, uint64_t image);  /* the source that holds it, of a video's pictures the first */
 
 /* ---- util.c: the clock ---- */
 double seconds_now(void);             /* monotonic */

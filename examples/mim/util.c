@@ -45,12 +45,24 @@ int because(reason *why, const char *format, ...)
 
 /* ---- output ---- */
 
-static const char *volatile part_at_risk;   /* what a signal has to remove */
+enum { PARTS_MAX = 64 };
+static const char *volatile parts_at_risk[PARTS_MAX];   /* what a signal has to remove */
+
+static void put_at_risk(const char *part, const char *instead_of)
+{
+    for (int i = 0; i < PARTS_MAX; i++)
+        if (parts_at_risk[i] == instead_of) {
+            parts_at_risk[i] = part;
+            return;
+        }
+}
 
 static void remove_part(int number)
 {
-    const char *part = part_at_risk;
-    if (part) unlink(part);
+    for (int i = 0; i < PARTS_MAX; i++) {
+        const char *part = parts_at_risk[i];
+        if (part) unlink(part);
+    }
     signal(number, SIG_DFL);
     raise(number);
 }
@@ -101,7 +113,7 @@ int out_open(out_file *out, const char *path)
         out_discard(out);
         return 1;
     }
-    part_at_risk = out->part;
+    if (out->part) put_at_risk(out->part, NULL);
     return 0;
 }
 
@@ -130,7 +142,7 @@ int out_commit(out_file *out)
         out_discard(out);
         return 1;
     }
-    part_at_risk = NULL;
+    if (out->part) put_at_risk(NULL, out->part);
     free(out->path);
     free(out->part);
     memset(out, 0, sizeof *out);
@@ -140,8 +152,10 @@ int out_commit(out_file *out)
 void out_discard(out_file *out)
 {
     if (out->file) fclose(out->file);
-    if (out->part) unlink(out->part);
-    part_at_risk = NULL;
+    if (out->part) {
+        unlink(out->part);
+        put_at_risk(NULL, out->part);
+    }
     free(out->path);
     free(out->part);
     memset(out, 0, sizeof *out);
@@ -295,25 +309,92 @@ uint64_t model_prefix(const mim_model *model)
     return (uint64_t)model->header->has_cls + model->header->registers;
 }
 
-uint64_t model_macs(const mim_model *model, uint64_t patches)
+int model_takes_tokens(const mim_model *model)
+{
+    return !model->steps[0].tensor[0];
+}
+
+mim_grid model_grid(const mim_model *model, uint32_t height, uint32_t width, uint32_t frames)
+{
+    const mim_blob_header *h = model->header;
+    mim_grid grid = { frames / h->patch_frames * h->groups, height / h->patch_height, width / h->patch_width, 0, h->dim };
+    grid.tokens = (uint32_t)model_prefix(model) + grid.frames * grid.height * grid.width;
+    return grid;
+}
+
+/* Cells of a convolution along n tokens; those that do not overlap cover the grid. */
+static uint32_t cells(uint32_t n, uint32_t kernel, uint32_t stride, uint32_t padding)
+{
+    if (kernel == stride && !padding) return (n + stride - 1) / stride;
+    return n + 2 * padding < kernel ? 0 : (n + 2 * padding - kernel) / stride + 1;
+}
+
+/* Sum of the squares of the parts into which windows divide n tokens. */
+static uint64_t squares(uint32_t n, uint32_t window)
+{
+    uint64_t rest = n % window;
+    return (uint64_t)(n / window) * window * window + rest * rest;
+}
+
+static uint64_t attention_macs(const mim_model *model, const mim_blob_step *step, mim_grid *grid)
+{
+    uint64_t inner = (uint64_t)step->heads * step->head_dim, prefix = model_prefix(model), tokens = grid->tokens, dim = grid->dim;
+    uint64_t next = step_tensor(model, step, 2)->rows, pairs = tokens * tokens, macs = tokens * dim * inner * 3;
+    uint64_t kernel = (uint64_t)step->kernel_height * step->kernel_width, key_height = grid->height, key_width = grid->width;
+    if (step->window) {
+        key_height = step->window_height < grid->height ? step->window_height : grid->height;
+        key_width = step->window_width < grid->width ? step->window_width : grid->width;
+        pairs = squares(grid->height, (uint32_t)key_height) * squares(grid->width, (uint32_t)key_width) * grid->frames;
+    }
+    if (step->tensor[7]) macs += tokens * dim * step_tensor(model, step, 7)->rows;
+    if (step->thin == MIM_THIN_MAX) {
+        grid->height /= step->stride_height;
+        grid->width /= step->stride_width;
+        pairs /= (uint64_t)step->stride_height * step->stride_width;
+    } else if (step->thin == MIM_THIN_CONV) {
+        key_height = cells(grid->height, step->kernel_height, step->key_stride, step->kernel_height / 2u);
+        key_width = cells(grid->width, step->kernel_width, step->key_stride, step->kernel_width / 2u);
+        grid->height = cells(grid->height, step->kernel_height, step->stride_height, step->kernel_height / 2u);
+        grid->width = cells(grid->width, step->kernel_width, step->stride_width, step->kernel_width / 2u);
+        uint64_t queries = prefix + (uint64_t)grid->frames * grid->height * grid->width;
+        uint64_t keys = prefix + (uint64_t)grid->frames * key_height * key_width;
+        pairs = queries * keys;
+        macs += (queries + 2 * keys) * kernel * inner;
+    }
+    grid->tokens = (uint32_t)(prefix + (uint64_t)grid->frames * grid->height * grid->width);
+    grid->dim = (uint32_t)next;
+    if (step->rule == MIM_BIAS_AXES) macs += (grid->tokens - prefix) * (key_height + key_width) * inner;
+    return macs + pairs * inner * 2 + grid->tokens * inner * next;
+}
+
+uint64_t model_macs(const mim_model *model, mim_grid grid)
 {
     /* The blob's limits keep every product below 2^64: 1024 steps of at most 2^14 tokens by 2^13 by 2^16. */
-    uint64_t dim = model->header->dim, tokens = model_prefix(model) + patches, macs = 0;
+    uint64_t prefix = model_prefix(model), patches = grid.tokens - prefix, macs = 0;
     for (uint32_t i = 0; i < model->header->decoder_step; i++) {
         const mim_blob_step *step = &model->steps[i];
-        uint64_t inner = (uint64_t)step->heads * step->head_dim;
-        switch (step->kind) {
-        case MIM_STEP_EMBED:
-            macs += patches * dim * step_tensor(model, step, 0)->columns;
-            break;
-        case MIM_STEP_ATTENTION:
-            macs += tokens * dim * inner * 4 + tokens * tokens * inner * 2;
-            break;
-        case MIM_STEP_MLP:
-            macs += tokens * dim * step_tensor(model, step, 2)->columns * (step->flags & MIM_STEP_GATED ? 3 : 2);
-            break;
-        default:
-            break;
+        const mim_blob_tensor *t = step_tensor(model, step, step->kind == MIM_STEP_EMBED ? 0 : 1);
+        if (step->kind == MIM_STEP_EMBED) {
+            grid.dim = t && model->header->groups == 1 ? t->rows : model->header->dim;
+            macs += t ? patches * grid.dim * t->columns : 0;
+        } else if (step->kind == MIM_STEP_ATTENTION) {
+            macs += attention_macs(model, step, &grid);
+        } else if (step->kind == MIM_STEP_MLP) {
+            const mim_blob_tensor *fc2 = step_tensor(model, step, 2);
+            uint64_t kernel = step->tensor[4] ? (uint64_t)step->kernel_height * step->kernel_width : 0;
+            uint64_t first = (uint64_t)grid.dim * (step->flags & MIM_STEP_GATED ? 2 : 1) + kernel;
+            macs += grid.tokens * (first + fc2->rows) * fc2->columns;
+            macs += step->tensor[5] ? (uint64_t)grid.tokens * grid.dim * fc2->rows : 0;
+            grid.dim = fc2->rows;
+        } else if (step->kind == MIM_STEP_CONV) {
+            uint32_t height = cells(grid.height, step->kernel_height, step->stride_height, step->padding_height);
+            uint32_t width = cells(grid.width, step->kernel_width, step->stride_width, step->padding_width);
+            macs += (uint64_t)grid.frames * height * width * t->rows * t->columns;
+            if (step->flags & MIM_STEP_BRANCH) continue;
+            grid.height = height;
+            grid.width = width;
+            grid.tokens = grid.frames * height * width;
+            grid.dim = t->rows;
         }
     }
     return macs;
@@ -321,7 +402,7 @@ uint64_t model_macs(const mim_model *model, uint64_t patches)
 
 const char *type_name(uint32_t type)
 {
-    return type == MIM_F32 ? "f32" : type == MIM_F16 ? "f16" : type == MIM_Q8 ? "q8" : "unknown";
+    return type == MIM_F32 ? "f32" : type == MIM_F16 ? "f16" : type == MIM_Q8 ? "q8" : type == MIM_Q4 ? "q4" : "unknown";
 }
 
 /* ---- command lines ---- */

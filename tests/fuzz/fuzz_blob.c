@@ -145,7 +145,7 @@ static void try_blob(const uint8_t *blob, size_t bytes)
     CHECK(status == MIM_OK || status == MIM_ERR_CHECKSUM || status == MIM_ERR_RANGE);
     if (!some_use(&model, &desc, &image, visible))
         return;
-    q8 = model.header->type == MIM_Q8;
+    q8 = model.header->type >= MIM_Q8;
     chosen = between(0, MIMP_TABLE - 1);
     for (i = 0; i < MIMP_TABLE; i++) {          /* floats may differ between kernels, so one of them will do */
         results *r = runs ? &other : &one;
@@ -232,18 +232,20 @@ static void change_size(parts *p)
 /* The whole model in another type. */
 static void change_type(parts *p)
 {
-    const uint32_t type = between(MIM_F32, MIM_Q8);
+    const uint32_t type = between(MIM_F32, MIM_Q4);
     uint32_t i;
     p->header.type = type;
     for (i = 0; i < p->header.tensor_count; i++)
         if (p->tensor[i].layout == MIM_PANEL16) {
             const int embed = p->step[0].tensor[0] == i + 1;
-            p->tensor[i].type = (uint8_t)(embed && type == MIM_Q8 ? MIM_F16 : type);
-            p->tensor[i].weight_max = type == MIM_Q8 && !embed ? between(0, 1) ? 63 : 127 : 0;
-            p->tensor[i].input_max = type == MIM_Q8 && !embed ? between(0, 1) ? 127 : 255 : 0;
+            const uint32_t of = embed && type >= MIM_Q8 ? (uint32_t)MIM_F16 : type == MIM_Q4 ? between(MIM_Q8, MIM_Q4) : type;
+            p->tensor[i].type = (uint8_t)of;
+            p->tensor[i].weight_max = of == MIM_Q8 ? between(0, 1) ? 63 : 127 : 0;
+            p->tensor[i].input_max = of >= MIM_Q8 ? between(0, 1) ? 127 : 255 : 0;
+            p->tensor[i].group = (uint8_t)(of == MIM_Q4 ? 32u << between(0, 2) : 0);
         }
     for (i = 0; i < p->header.step_count; i++)
-        p->step[i].key_max = p->step[i].value_max = p->step[i].kind == MIM_STEP_ATTENTION && type == MIM_Q8 ? between(0, 1) ? 63 : 127 : 0;
+        p->step[i].key_max = p->step[i].value_max = p->step[i].kind == MIM_STEP_ATTENTION && type >= MIM_Q8 ? between(0, 1) ? 63 : 127 : 0;
 }
 
 /* Steps taken out, put in twice, or exchanged. */

@@ -17,7 +17,7 @@ import numpy as np
 EMBED, ATTENTION, MLP, NORM, POOL, HEAD, UNMASK = range(1, 8)
 HEADER = struct.Struct("<8sIIQQ28I16f16fQ64s16s16s48s24s64s")
 STEP = struct.Struct("<HH12H7I4f10B10H2sQ16s")
-TENSOR = struct.Struct("<QII5B11s")
+TENSOR = struct.Struct("<QII6B10s")
 FIELDS = ("steps tensors decoder type numerics channels height width patch_height patch_width frames patch_frames groups coordinates "
           "unit_height unit_width dim depth has_cls registers pooled classes decoder_dim norm_pix resize filter edge reserved").split()
 assert (HEADER.size, STEP.size, TENSOR.size) == (512, 128, 32)
@@ -106,7 +106,7 @@ class Model:
 
     def channels(self, step, slot):
         gain, offset = self.plain(step, slot, "<i4")
-        return SimpleNamespace(gain=gain, offset=offset, k=self.tensor(step, slot)[7])
+        return SimpleNamespace(gain=gain, offset=offset, k=self.tensor(step, slot)[8])
 
     def matrix(self, step, slot, rows=None):
         at, n, k = self.tensor(step, slot)[:3]

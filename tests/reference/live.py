@@ -21,6 +21,7 @@ import numpy as np
 from references import (Cae, Eva02, Eva02Clip, Finetuned, Mae, MaskedAutoencoder, OriginalDinov2, OriginalDinov3, SimMim, Timm,
                         Transformers, beit_processor, dinov2_processor, dinov3_processor, generator, load_file, safe_open, torch,
                         vit_processor)
+import pyramids
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.normpath(os.path.join(HERE, "..", ".."))
@@ -117,13 +118,12 @@ def compare(table, tool, model, sizes, kinds=("f32", "f16", "q8"), images=2, out
                     for out in ("cls", "registers", "patches", "pooled", "logits", "attention"):
                         if out in whole and whole[out].numel():
                             check(out, whole[out])
-                    chosen = sorted({1, (model.depth + 1) // 2, model.depth})
-                    for key, norm in (("layers", False), ("normed", True)):
-                        if key in whole:
-                            stack = torch.stack([whole[key][i - 1] for i in chosen], 1)
-                            check("layers:" + ",".join(map(str, chosen)), stack, norm=norm)
-            if outputs:
-                count = height // model.patch[0] * (width // model.patch[1])
+                    for layers in model.layer_names():
+                        for key, norm in (("layers", False), ("normed", True)):
+                            if key in whole:
+                                check(layers, torch.stack([whole[key][int(i) - 1] for i in layers[7:].split(",")], 1), norm=norm)
+            count = model.places(height, width)
+            if outputs and count:
                 keep = rng.permutation(count)[:max(1, count // 4)]
                 check("tokens", model.run(x, keep)["tokens"], keep)
         for kind in kinds[1:]:
@@ -298,11 +298,11 @@ def main():
     if not os.access(arguments.mim, os.X_OK):
         sys.exit(f"live.py: {os.path.relpath(arguments.mim)} is not there; run make first")
     table = Table()
-    for group in (small_models,) if arguments.quick else (small_models, large_models):
+    for group in (small_models, pyramids.live_models, *(() if arguments.quick else (large_models,))):
         for model, sizes in group():
             with tempfile.TemporaryDirectory() as folder:
-                compare(table, Tool(arguments.mim, folder), model, sizes, images=2 if group is small_models else 1,
-                        outputs=group is small_models)
+                compare(table, Tool(arguments.mim, folder), model, sizes, images=1 if group is large_models else 2,
+                        outputs=group is not large_models)
     with tempfile.TemporaryDirectory() as folder:
         shipped(table, Tool(arguments.mim, folder))
     print(f"{table.failed} out of bounds" if table.failed else "all within bounds")

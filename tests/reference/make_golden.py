@@ -16,6 +16,10 @@ from PIL import Image
 from references import (HALF, IMAGENET, Cae, Eva02, Eva02Clip, Finetuned, Mae, OriginalDinov2, OriginalDinov3, SimMim, Timm,
                         Transformers, beit_processor, dinov2_processor, dinov3_processor, generator, vit_processor)
 
+import authors
+import pyramids
+import train_small
+import video
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
@@ -222,7 +226,7 @@ def prepare(path, channels, size, resize, edge, bicubic, mean, std):
 def model_preprocessing(model):
     """How the model's own ecosystem prepares a picture."""
     size = (model.height, model.width)
-    if isinstance(model, Timm):
+    if not isinstance(model, Mae) and not hasattr(model, "preprocessor"):
         cfg = model.net.pretrained_cfg
         how = dict(size=size, bicubic=cfg["interpolation"] == "bicubic", mean=cfg["mean"], std=cfg["std"])
         if cfg["crop_mode"] == "squash":
@@ -270,23 +274,24 @@ def write_model(model, sizes, images, root):
             value = output(results, name)
             if value is None:
                 continue
-            expect = f"{stem}.{name.split(':')[0]}.npy"
+            expect = f"{stem}.{name.replace(':', '') if len(layers) > 1 else name.split(':')[0]}.npy"
             save(os.path.join(folder, expect), value.double().numpy().astype(np.float32))
             lines.append(f"case input={source} out={name.replace('normed', 'layers')} expect={expect}" + size
                          + (f" keep={stem}.keep.npy" if keep is not None else "") + (" norm=1" if "normed" in name else ""))
 
-    layers = "layers:" + ",".join(map(str, sorted({1, max(1, model.depth - 1), model.depth})))
+    layers = model.layer_names()
     patches = ["patches"] * (model.name in BATCHED)
-    everything = ["tokens", layers, "normed:1", "cls", "registers", *patches, "pooled", "logits", "attention", "reconstruct"]
+    everything = ["tokens", *layers, "normed:1", "cls", "registers", *patches, "pooled", "logits", "attention", "reconstruct"]
     for index, (height, width) in enumerate([(model.height, model.width)] + list(sizes)):
         batched = index == 0 and model.name in BATCHED
         rng = generator(model.name, "input", index)
-        x = rng.standard_normal((2 if batched else 1, model.channels, height, width)).astype(np.float32)
+        x = model.sample(rng, 2 if batched else 1, height, width)
         source, stem = f"in{index}.npy", f"out{index}"
         size = f" size={height}x{width}" if index else ""
         save(os.path.join(folder, source), x)
-        cases(x, source, stem, ["tokens", "logits"] if index else everything, size)
-        count = height // model.patch[0] * (width // model.patch[1])
+        # stages have grids of their own, which the size changes
+        cases(x, source, stem, ["tokens", *(layers if index == 1 < len(layers) else []), "logits"] if index else everything, size)
+        count = model.places(height, width)
         if index < 2 and count >= 4:
             # a quarter in random order, as masked autoencoders train; at the trained size one patch alone, too
             some = rng.permutation(count)[:max(2, count // 4)]
@@ -394,8 +399,10 @@ def write_preprocess(folder, pictures_folder):
 def write_all(root):
     torch.set_num_threads(1)
     pictures(os.path.join(root, "pictures"))
-    for model, sizes, images in models():
-        write_model(model, sizes, images, root)
+    for family in (models, authors.golden_models, pyramids.golden_models, train_small.golden_models):
+        for model, sizes, images in family():
+            write_model(model, sizes, images, root)
+    video.write_golden(root)
     folder = os.path.join(root, "resize")
     os.makedirs(folder, exist_ok=True)
     print(f"resize           {write_resize(folder)} resizes, {write_preprocess(folder, os.path.join(root, 'pictures'))} whole preprocessings")

@@ -53,7 +53,7 @@ def spread(net, key, heads, gain=1.0):
     """Fills every parameter so that no part of the arithmetic can hide: norms with spread, all biases,
     signed layer scales, tokens and positions of order one, attention uniform in some heads and sharp in others.
     Models whose positions are relative begin with faint tokens, so that the norms' eps counts."""
-    faint = 0.1 if re.search("dinov3|beit|simmim|data2vec", key) else 1.0
+    faint = 0.1 if re.search("dinov3|beit|simmim$|data2vec", key) else 1.0
     norms = {id(p) for m in net.modules() if isinstance(m, nn.LayerNorm) for p in m.parameters()}
     for name, p in net.named_parameters():
         rng, shape = generator(key, name), tuple(p.shape)
@@ -136,6 +136,18 @@ class Reference:
     def write(self, folder):
         os.makedirs(folder, exist_ok=True)
         save_file(self.state(), os.path.join(folder, self.checkpoint))
+
+    def sample(self, rng, count, height, width):
+        """An input."""
+        return rng.standard_normal((count, self.channels, height, width)).astype(np.float32)
+
+    def layer_names(self):
+        """The outputs of layers to ask for, as cases.txt names them."""
+        return ["layers:" + ",".join(map(str, sorted({1, max(1, self.depth - 1), self.depth})))]
+
+    def places(self, height, width):
+        """How many patches subsets are chosen from; none where the model takes no subsets."""
+        return height // self.patch[0] * (width // self.patch[1])
 
 
 # ---------------------------------------------------------------------------------------- timm

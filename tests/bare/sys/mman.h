@@ -4,7 +4,9 @@
 
 #include <stdint.h>
 #include <stdlib.h>
+#include <unistd.h>
 
+#define sysconf(name) 4096      /* the size of a page */
 #define PROT_NONE 0
 #define PROT_READ 1
 #define PROT_WRITE 2

@@ -1,0 +1,187 @@
+#!/bin/sh
+# test_pyramid.sh BUILD - windows, stages and necks through the tool: what it asks for, what it refuses, what it says, and layers
+# of unequal size. The numbers are golden.sh's.
+LC_ALL=C
+export LC_ALL
+[ $# -eq 1 ] || { echo "usage: test_pyramid.sh BUILD" >&2; exit 2; }
+golden=$(cd "$(dirname "$0")/golden" && pwd)
+case $1 in /*) build=$1 ;; *) build=$PWD/$1 ;; esac
+mim=${MIM:-$build/mim}
+work=$build/test_pyramid.tmp
+rm -rf "$work"
+mkdir -p "$work" && cd "$work" || exit 2
+status=0
+why=
+
+wrong() { why="${why:+$why; }$*"; }
+
+group() {
+    if [ -z "$why" ]; then echo "ok pyramid: $1"; else echo "FAIL pyramid: $1: $why"; status=1; fi
+    why=
+}
+
+# refuse PHRASE ARGUMENTS...: exit status 1 and one line with PHRASE; nothing is written.
+refuse() {
+    phrase=$1
+    shift
+    rm -f out*
+    "$mim" "$@" >stdout 2>stderr
+    code=$?
+    [ $code -eq 1 ] || wrong "exit $code of: $*"
+    [ "$(wc -l <stderr)" -eq 1 ] && grep -q '^mim: ' stderr || wrong "not one line from: $* ($(head -n 2 stderr))"
+    grep -qF -e "$phrase" stderr || wrong "no '$phrase' from: $* ($(cat stderr))"
+    [ ! -s stdout ] || wrong "output on stdout of: $*"
+    [ -z "$(ls out* 2>/dev/null)" ] || wrong "something written by: $*"
+}
+
+# accept PHRASE ARGUMENTS...: exit status 0, PHRASE on stdout.
+accept() {
+    phrase=$1
+    shift
+    "$mim" "$@" >stdout 2>stderr || wrong "failed: $* ($(cat stderr))"
+    [ ! -s stderr ] || wrong "noise from: $* ($(head -n 1 stderr))"
+    [ -z "$phrase" ] || grep -qF -e "$phrase" stdout || wrong "no '$phrase' from: $* ($(cat stdout))"
+}
+
+# bare NAME: the checkpoint without what lies beside it.
+bare() { cp "$golden/$1/model.safetensors" "$1.safetensors"; }
+
+# changed NAME FROM TO: bare, with names of tensors changed, of one length, and the rest as it is.
+changed() { sed "s/$2/$3/g" "$golden/$1/model.safetensors" >"$1.safetensors"; }
+
+picture="--mean .5,.5,.5 --std .5,.5,.5 --resize squash --filter bicubic"
+
+# ---- what is recognised, and what has to be given ----
+
+while read -r name words; do
+    options=$(sed -n 's/^convert //p' "$golden/$name/cases.txt")
+    # shellcheck disable=SC2086 -- options are words
+    accept "$words" convert "$golden/$name/model.safetensors" -o out.mim $options
+done <<'END'
+timm_swin recognised timm's Swin (timm's names, by config.json): 6 blocks in 3 stages (2, 3, 1), 16 to 64 wide
+hf_swin recognised transformers' Swin (transformers' names, by config.json, under 'swin.')
+swin recognised Swin, the authors' release
+simmim_swin recognised SimMIM's Swin, the authors' release
+hf_swinv2 recognised transformers' Swinv2
+timm_sam recognised timm's SAM (timm's names, by config.json): 3 blocks, 32 wide, patches of 4x4x3, windows of 4x4, neck of 24
+sam recognised SAM's image encoder, the authors' release
+hf_sam ignored: of the prompts and masks, beside the image encoder: mask_decoder.
+efficientsam recognised EfficientSAM's image encoder
+hf_hiera_mae recognised transformers' Hiera
+hiera recognised Hiera, the authors' release (timm's names, by widening blocks)
+hiera patches of 7x7x1 4x4 apart, windows of 8x8 and 4x4
+hivit recognised HiViT, the authors' release
+itpn ignored: feature pyramid beside the encoder: align_dim_16to8.weight
+convmae recognised ConvMAE, the authors' release
+mvitv2 recognised MViTv2, the authors' release
+timm_mvitv2 recognised timm's MViTv2
+swin ignored: mask of the shifted windows, computed
+END
+group "recognition"
+
+bare greenmim
+refuse "size of the pictures (--image-size" convert greenmim.safetensors -o out.mim
+accept "recognised GreenMIM's Swin" convert greenmim.safetensors -o out.mim --image-size 24
+bare mixmim
+refuse "give --family mixmim or --family swin" convert mixmim.safetensors -o out.mim
+accept "recognised MixMIM" convert mixmim.safetensors -o out.mim --family mixmim
+accept "recognised Swin, the authors' release" convert mixmim.safetensors -o out.mim --family swin
+bare hiera
+refuse "number of heads (give --heads N)" convert hiera.safetensors -o out.mim --mean .5 --std .5
+bare timm_swinv2
+refuse "give --window N, or N:P" convert timm_swinv2.safetensors -o out.mim --image-size 32 $picture
+accept "windows of 4x4" convert timm_swinv2.safetensors -o out.mim --image-size 32 --window 4 $picture
+accept "windows of 4x4" convert timm_swinv2.safetensors -o out.mim --image-size 32 --window 4:2 $picture
+for value in 0 257 4:0 4: x 4x4 '' 123456789; do
+    refuse "--window" convert timm_swinv2.safetensors -o out.mim --image-size 32 --window "$value" $picture
+done
+bare timm_swin
+refuse "is of a window of 4, not of 3 (option)" convert timm_swin.safetensors -o out.mim --image-size 32 --window 3 $picture
+refuse "are not made of patches of 2x2" convert timm_swin.safetensors -o out.mim --image-size 33 $picture
+bare timm_swin_oblong
+refuse "is not the table of a square window; give --window N" convert timm_swin_oblong.safetensors -o out.mim --image-size 24x32 \
+    --mean .5 --std .5 --resize squash --filter bicubic
+refuse "has no windows of a size to be given" convert "$golden/hivit/model.safetensors" -o out.mim --window 4
+refuse "are not made of mask units of 32x32" convert hiera.safetensors -o out.mim --heads 1 --mean .5 --std .5 --image-size 48
+refuse "the decoder of hiera is not available" convert "$golden/hiera_mae/model.safetensors" -o out.mim --heads 1 --keep-decoder
+refuse "are not those of hf-swin" convert "$golden/swin/model.safetensors" -o out.mim --family hf-swin
+refuse "has no stages, and this file has 3" convert "$golden/swin/model.safetensors" -o out.mim --family vit
+refuse "has no neck; give another --family" convert "$golden/efficientsam/model.safetensors" -o out.mim --family vit
+group "what has to be given"
+
+# ---- damaged names and shapes ----
+
+changed timm_swin 'layers\.1\.blocks' 'layers.6.blocks'
+refuse "has blocks of stage 2, but none of stage 1" convert timm_swin.safetensors -o out.mim --image-size 32 $picture
+changed timm_swin 'layers\.1\.blocks' 'layers.9.blocks'
+refuse "is of stage 9, block 0; mim's limits are 8 stages" convert timm_swin.safetensors -o out.mim --image-size 32 $picture
+changed timm_swin 'layers\.1\.downsample' 'layers.5.downsample'
+refuse "is of no stage: there are 3" convert timm_swin.safetensors -o out.mim --image-size 32 --family timm-swin $picture
+changed swin 'layers\.1\.downsample' 'layers.2.downsample'
+refuse "is of no stage: there are 3" convert swin.safetensors -o out.mim
+changed timm_swin 'layers\.1\.downsample\.norm\.bias' 'layers.1.downsample.morm.bias'
+refuse "holds tensors that this version cannot use: layers.*.downsample.morm.bias" convert timm_swin.safetensors -o out.mim
+changed timm_swin 'layers\.1\.downsample\.norm\.bias' 'layers.2.blocks.0.attn.q_bias'
+refuse "has no bias beside it: RMS norm" convert timm_swin.safetensors -o out.mim --image-size 32 $picture
+changed sam 'neck\.1\.weight' 'nick.1.weight'
+refuse "cannot use: image_encoder.nick.*.weight" convert sam.safetensors -o out.mim
+changed sam 'blocks\.0\.attn\.rel_pos_w' 'blocks.3.attn.rel_pos_w'
+refuse "only some of its encoder blocks have a table of horizontal distances" convert sam.safetensors -o out.mim
+changed sam '"image_encoder\.neck\.2\.weight":{"dtype":"F16","shape":\[16,16,3,3\]' '"image_encoder.neck.2.weight":{"dtype":"F16","shape":[16,36,2,2]'
+refuse "[rows, channels, k, k] with an odd k was expected" convert sam.safetensors -o out.mim
+changed swinv2 '"shape":\[512,2\]' '"shape":[2,512]'
+refuse "is f16 [2, 512]" convert swinv2.safetensors -o out.mim
+changed hiera 'blocks\.1\.proj\.weight' 'blocks.0.proj.weight'
+refuse "'blocks.1.proj.bias' has no weight beside it" convert hiera.safetensors -o out.mim --heads 1 --mean .5 --std .5
+changed timm_mvitv2 'stages\.0\.blocks\.0\.attn\.pool_k' 'stages.0.blocks.0.attn.pool_x'
+refuse "cannot use: stages.*.blocks.*.attn.pool_x.weight" convert timm_mvitv2.safetensors -o out.mim
+changed convmae 'blocks1\.0\.conv1\.weight' 'blocks1.0.conv9.weight'
+refuse "cannot use: blocks1.*.conv9.weight" convert convmae.safetensors -o out.mim --heads 2
+group "damaged names and shapes"
+
+# ---- layers of unequal size ----
+
+shape() { head -c 128 "$1" | tail -n +1 | sed -n "s/.*'shape': (\([^)]*\)).*/\1/p"; }
+"$mim" convert "$golden/timm_swin/model.safetensors" -o swin.mim >/dev/null 2>&1 || wrong "timm_swin cannot be converted"
+in=$golden/timm_swin/in0.npy
+accept "" encode swin.mim "$in" -o out.npy --out layers:1,3
+[ ! -e out.npy ] && [ "$(shape out.1.npy)" = "1, 1, 256, 16" ] && [ "$(shape out.3.npy)" = "1, 1, 16, 64" ] ||
+    wrong "layers 1 and 3: $(ls out*) $(shape out.1.npy); $(shape out.3.npy)"
+cp out.3.npy three.npy
+rm -f out*
+accept "" encode swin.mim "$in" -o out.npy --out layers:3
+cmp -s out.npy three.npy || wrong "layer 3 alone differs"
+accept "" encode swin.mim "$in" "$in" -o plain --out layers:1,2,3
+[ "$(shape plain.2)" = "2, 1, 64, 32" ] || wrong "a name without .npy: $(ls plain*)"
+rm -f out*
+accept "" encode swin.mim "$in" -o out.npy --out layers:3 --norm
+refuse "layer 1 is 16 wide, the final norm 64" encode swin.mim "$in" -o out.npy --out layers:1,3 --norm
+mkdir -p out.2.npy
+rm -rf out.1.npy
+"$mim" encode swin.mim "$in" -o out.npy --out layers:1,2 >stdout 2>stderr && wrong "a folder was written to"
+grep -q "out.2.npy is a folder" stderr && [ ! -e out.1.npy ] && [ ! -e out.1.npy.part ] || wrong "a failure left: $(ls out*); $(cat stderr)"
+rm -rf out*
+refuse "the model has no such output" encode swin.mim "$in" -o out.npy --out attention
+refuse "--keep: the model cannot do without some of its patches" encode swin.mim "$in" -o out.npy --keep "$golden/hivit/out0a.keep.npy"
+"$mim" convert "$golden/hivit/model.safetensors" -o hivit.mim >/dev/null 2>&1 || wrong "hivit cannot be converted"
+accept "" encode hivit.mim "$golden/hivit/in0.npy" -o out.npy --out layers:1,2,3 --keep "$golden/hivit/out0a.keep.npy"
+rm -f out*
+refuse "--size" encode hivit.mim "$golden/hivit/in0.npy" -o out.npy --size 40x48
+group "layers of unequal size"
+
+# ---- info and bench ----
+
+accept "2 x mlp 48 gelu" info hivit.mim
+accept "in windows of 4x4 shifted by 2,2, relative bias 4x4 geometric" info swin.mim
+accept "2: 8x8 tokens, 32 wide" info swin.mim
+accept "merge 2x2 into 32, norm" info swin.mim
+accept "; no subsets" info swin.mim
+accept "subsets are of units of 4x4 patches" info hivit.mim
+accept '{ "grid": [8, 8], "dim": 32, "heads": 2, "window": [4, 4] }' info swin.mim --json
+accept '"unit": [0, 0]' info swin.mim --json
+accept '"macs"' bench swin.mim --json --seconds 0.1
+accept '"macs"' bench hivit.mim --json --seconds 0.1
+group "info and bench"
+
+cd "$build" && rm -rf "$work"
+exit $status
