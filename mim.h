@@ -81,7 +81,7 @@
  *                          as the only results, u8 pictures of the input's size, portable code, and no mim_resize
  *     MIM_NO_STDIO         without mim_load and mim_unload, stdio.h and stdlib.h
  *     MIM_NO_X86           without AVX2 and AVX-512
- *     MIM_NO_AVX512        without AVX-512
+ *     MIM_NO_AVX512        without AVX-512 and AMX
  *     MIM_NO_NEON          without NEON
  *     MIM_NO_DOTPROD       without its dot products
  *     MIM_NO_I8MM          without its matrix products
@@ -131,7 +131,7 @@
  *     integer:  3 T D  +  2 T h  +  28 T                          (scalar: ViT-Ti/16 at 224 in 145 KiB, ViT-S 258, ViT-B 483)
  *
  * at the minimum, where rows are those of one kernel tile (4 to 14); it grows linearly with T.
- * The stack needs about 4 KB, 1.4 KB where there are no floats.
+ * The stack needs about 4 KB, with AMX 6 KB, and 1.4 KB where there are no floats.
  *
  * THREADS
  *
@@ -141,7 +141,9 @@
  *
  * INSTRUCTION SETS
  *
- * scalar (portable C), avx2 (with FMA and F16C), avx512 (with VNNI); on AArch64 neon, dotprod and
+ * scalar (portable C); avx2 (with FMA and F16C), avxvnni (that and AVX-VNNI), avx512bw (without VNNI),
+ * avx512 (with VNNI), amx (that and AMX-INT8; Linux only, where the process asks the system for the
+ * use of it); on AArch64 neon, dotprod and
  * i8mm; on 32-bit Arm neon, in builds with -mfpu=neon or better, for the products alone; in RISC-V
  * builds with -march=rv64gcv or the like (clang 16 and 19 are tried) rvv128, rvv256 and rvv512, for
  * vector registers of so many bits or more; in wasm builds with -msimd128 simd128. The machine is asked where
@@ -600,7 +602,8 @@ typedef void (*mim_task)(void *arg, uint32_t index);
 
 /* Instruction sets. A session uses the best one that the machine has, or the one asked for. */
 enum { MIM_CPU_BEST = 0, MIM_CPU_SCALAR = 1, MIM_CPU_AVX2 = 2, MIM_CPU_AVX512 = 3, MIM_CPU_NEON = 4, MIM_CPU_DOTPROD = 5,
-       MIM_CPU_I8MM = 6, MIM_CPU_SIMD128 = 7, MIM_CPU_RVV128 = 8, MIM_CPU_RVV256 = 9, MIM_CPU_RVV512 = 10, MIM_CPU_COUNT };
+       MIM_CPU_I8MM = 6, MIM_CPU_SIMD128 = 7, MIM_CPU_RVV128 = 8, MIM_CPU_RVV256 = 9, MIM_CPU_RVV512 = 10,
+       MIM_CPU_AVXVNNI = 11, MIM_CPU_AVX512BW = 12, MIM_CPU_AMX = 13, MIM_CPU_COUNT };
 
 typedef struct mim_session_desc {    /* all zero: the size as trained, one thread, everything default */
     uint32_t height, width;          /* input in pixels, multiples of the patch; 0: as trained */
@@ -839,6 +842,9 @@ MIM_API void mim_unload(void *blob);
 #include <immintrin.h>
 #ifdef _MSC_VER
 #include <intrin.h>
+#endif
+#if !defined(MIM_NO_AVX512) && defined(__linux__) && defined(__x86_64__)
+#define MIMP_AMX
 #endif
 #endif
 #if !defined(MIM_NO_NEON) && !defined(MIM_NO_FLOAT) && defined(__arm__) && defined(__ARM_NEON) && !defined(__ARMEB__)
@@ -2019,14 +2025,15 @@ MIMP_AVX2 void mimp_avx2_quads(uint8_t *p, size_t stride, mimp_avx2_i v)
     const __m256i low = _mm256_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
                                          0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
     const __m256i a = _mm256_shuffle_epi8(v.a, low), b = _mm256_shuffle_epi8(v.b, low);
-    int32_t q[4];
-    int j;
-    q[0] = _mm_cvtsi128_si32(_mm256_castsi256_si128(a));
-    q[1] = _mm_cvtsi128_si32(_mm256_extracti128_si256(a, 1));
-    q[2] = _mm_cvtsi128_si32(_mm256_castsi256_si128(b));
-    q[3] = _mm_cvtsi128_si32(_mm256_extracti128_si256(b, 1));
-    for (j = 0; j < 4; j++)
-        MIM_MEMCPY(p + (size_t)j * stride, &q[j], 4);
+    int32_t q;
+    q = _mm_cvtsi128_si32(_mm256_castsi256_si128(a));
+    MIM_MEMCPY(p, &q, 4);
+    q = _mm_cvtsi128_si32(_mm256_extracti128_si256(a, 1));
+    MIM_MEMCPY(p + stride, &q, 4);
+    q = _mm_cvtsi128_si32(_mm256_castsi256_si128(b));
+    MIM_MEMCPY(p + 2 * stride, &q, 4);
+    q = _mm_cvtsi128_si32(_mm256_extracti128_si256(b, 1));
+    MIM_MEMCPY(p + 3 * stride, &q, 4);
 }
 /* Four rows of four floats in each 128 bits (t0 to t3) become four columns of four. */
 #define MIMP_X86_FOUR(r) ((r) < rows ? _mm_loadu_ps(x + (r) * stride + i) : _mm_setzero_ps())
@@ -2076,7 +2083,7 @@ MIMP_AVX2 int32_t mimp_avx2_fold_addi(mimp_avx2_i v)
 #ifndef MIM_NO_AVX512
 /* ---- AVX-512: one register ---- */
 
-#define MIMP_AVX512_ISA "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2"
+#define MIMP_AVX512_ISA "avx512f,avx512bw,avx512dq,avx512vl,avx2"
 #define MIMP_AVX512 MIMP_TARGET(MIMP_AVX512_ISA) MIMP_INLINE
 typedef struct { __m512 a; } mimp_avx512_f;
 typedef struct { __m512i a; } mimp_avx512_i;
@@ -2114,11 +2121,19 @@ MIMP_AVX512 mimp_avx512_f mimp_avx512_convert(mimp_avx512_i v)
 MIMP_AVX512 void mimp_avx512_quads(uint8_t *p, size_t stride, mimp_avx512_i v)
 {
     const __m128i bytes = _mm512_maskz_cvtepi32_epi8(0xffff, v.a);
-    int32_t q[4];
-    int j;
-    _mm_storeu_si128((__m128i *)(void *)q, bytes);
-    for (j = 0; j < 4; j++)
-        MIM_MEMCPY(p + (size_t)j * stride, &q[j], 4);
+    int32_t q;
+    if (stride == 4) {
+        _mm_storeu_si128((__m128i *)(void *)p, bytes);
+        return;
+    }
+    q = _mm_cvtsi128_si32(bytes);
+    MIM_MEMCPY(p, &q, 4);
+    q = _mm_extract_epi32(bytes, 1);
+    MIM_MEMCPY(p + stride, &q, 4);
+    q = _mm_extract_epi32(bytes, 2);
+    MIM_MEMCPY(p + 2 * stride, &q, 4);
+    q = _mm_extract_epi32(bytes, 3);
+    MIM_MEMCPY(p + 3 * stride, &q, 4);
 }
 MIMP_AVX512 void mimp_avx512_columns(float *out, size_t step, const float *x, size_t stride, uint32_t rows, float factor)
 {
@@ -2555,18 +2570,25 @@ typedef struct mimp_quantized {
     ATTRIBUTES static mimp_quantized mimp_##isa##_quantize(uint8_t *out, size_t stride, const float *x, uint32_t n16, \
                                                            uint32_t limit, uint32_t is_signed) \
     { \
-        V(f) low = V(set)(0), high = V(set)(0), rate, shift, bottom, top; \
+        V(f) low = V(set)(0), high = V(set)(0), low2 = low, high2 = high, rate, shift, bottom, top; \
         V(i) sum = V(seti)(0); \
         mimp_quantized q; \
         float lo, hi, range, inverse; \
         uint32_t i; \
-        for (i = 0; i < n16; i += 16) { \
+        for (i = 0; i + 16 < n16; i += 32) {    /* two at a time: the order matters to no bit */ \
+            const V(f) v = V(load)(x + i), u = V(load)(x + i + 16); \
+            low = V(min)(v, low); \
+            low2 = V(min)(u, low2); \
+            high = V(max)(v, high); \
+            high2 = V(max)(u, high2); \
+        } \
+        if (i < n16) { \
             const V(f) v = V(load)(x + i); \
             low = V(min)(v, low); \
             high = V(max)(v, high); \
         } \
-        lo = V(fold_min)(low); \
-        hi = V(fold_max)(high); \
+        lo = V(fold_min)(V(min)(low2, low)); \
+        hi = V(fold_max)(V(max)(high2, high)); \
         if (is_signed) \
             hi = hi > -lo ? hi : -lo, lo = 0; \
         range = hi - lo; \
@@ -2593,7 +2615,8 @@ typedef struct mimp_quantized {
         return q; \
     } \
     \
-    ATTRIBUTES static void mimp_##isa##_finish(float *y, size_t stride, const void *acc, uint32_t rows, const mimp_epilogue *e) \
+    ATTRIBUTES MIMP_INLINE void mimp_##isa##_finish_act(float *y, size_t stride, const void *acc, uint32_t rows, \
+                                                        const mimp_epilogue *e, uint32_t act) \
     { \
         const V(f) zeros = V(set)(0), ones = V(set)(1.0f); \
         const V(f) scale = e->scale ? V(load)(e->scale) : ones, bias = e->bias ? V(load)(e->bias) : zeros; \
@@ -2614,12 +2637,23 @@ typedef struct mimp_quantized {
                 v = V(mul)(v, scale); \
             if (e->bias) \
                 v = V(add)(v, bias); \
-            if (e->act) \
-                v = mimp_##isa##_act(v, e->act); \
+            if (act) \
+                v = mimp_##isa##_act(v, act); \
             if (e->add) \
                 v = V(add)(V(load)(y), v); \
             V(store)(y, v); \
         } \
+    } \
+    \
+    /* The common activations have loops of their own. */ \
+    ATTRIBUTES static void mimp_##isa##_finish(float *y, size_t stride, const void *acc, uint32_t rows, const mimp_epilogue *e) \
+    { \
+        if (!e->act) \
+            mimp_##isa##_finish_act(y, stride, acc, rows, e, 0); \
+        else if (e->act == MIM_GELU_ERF) \
+            mimp_##isa##_finish_act(y, stride, acc, rows, e, MIM_GELU_ERF); \
+        else \
+            mimp_##isa##_finish_act(y, stride, acc, rows, e, e->act); \
     } \
     \
     ATTRIBUTES static float mimp_##isa##_dot(const float *a, const float *b, uint32_t n16) \
@@ -2708,16 +2742,21 @@ typedef struct mimp_quantized {
  * >>kernels: the products
  *
  * A leaf multiplies one tile of packed rows with one panel of 16 channels over the whole of k and
- * leaves raw sums in acc [rows][16]. Rows are packed [k][rows] as floats or [k/4][rows][4] as
- * bytes, panels are the blob's; k is a multiple of 16. Only whole tiles: rows beyond the last are
- * padding. Each table below says how many rows its leaves take.
+ * leaves raw sums in acc [rows][16]. Rows are packed [k][rows] as floats; as bytes [k/4][rows][4] or,
+ * with row_unit, [rows][k rounded up to row_unit], where the panel is 64-byte aligned if the blob is;
+ * panels are the blob's; k is a multiple of 16. Only whole tiles: rows beyond the last are padding.
+ * Each table below says how many rows its leaves take.
  *
  *   tile_f32     float products; may fuse, so its last bits differ between instruction sets
- *   pair_f32     the same over two panels, `step` floats apart, into acc [2][rows][16]; NULL where one is as fast
+ *   pair_f32     the same over two panels, `step` floats apart, into acc [2][rows][16], at least the first `rows` rows;
+ *                NULL where one panel is as fast
  *   tile_plain   the same, never fused, in order of k: the same bits everywhere
  *   tile_q7      bytes, exact if every weight is in -64..63 and every input in 0..127
  *   tile_q8      bytes, exact if every weight is in -64..63 or every input in 0..127
  *   tile_q8_wide bytes, exact for all
+ *   several_q8   tile_q8_wide over several_panels panels, `step` bytes apart, into acc [panel][rows][16], rows and NULL as
+ *                with pair_f32
+ *   enter, leave before and after byte leaves are used with this k; NULL where nothing needs it
  *   unpack_q4    a panel of q4 to what tile_q4 reads, at most 18 k bytes, or to a panel of bytes for tile_q8_wide where
  *                there is no tile_q4; NULL: tile_q4 reads the blob's panel
  *   tile_q4      4-bit weights times their groups' multipliers, exact for all
@@ -2726,15 +2765,18 @@ typedef struct mimp_quantized {
 typedef struct mimp_kernels {
     const char *name;
     uint32_t cpu;
-    uint32_t rows_f32, rows_q8;
+    uint32_t rows_f32, rows_q8, row_unit, several_panels;
 #ifndef MIM_NO_FLOAT
     void (*tile_f32)(float *acc, const float *a, const float *w, size_t k);
-    void (*pair_f32)(float *acc, const float *a, const float *w, size_t k, size_t step);
+    void (*pair_f32)(float *acc, const float *a, const float *w, size_t k, size_t step, uint32_t rows);
     void (*tile_plain)(float *acc, const float *a, const float *w, size_t k);
     void (*tile_q7)(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k);
 #endif
     void (*tile_q8)(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k);
     void (*tile_q8_wide)(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k);
+    void (*several_q8)(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k, size_t step, uint32_t rows);
+    void (*enter)(size_t k);
+    void (*leave)(void);
 #ifndef MIM_NO_FLOAT
     void (*unpack_q4)(uint8_t *out, const uint8_t *panel, size_t k, uint32_t group);
     void (*tile_q4)(int32_t *acc, const uint8_t *a, const uint8_t *panel, size_t k, uint32_t group);
@@ -2752,6 +2794,11 @@ typedef struct mimp_kernels {
 } mimp_kernels;
 
 #define MIMP_MAX_ROWS 16    /* of any leaf */
+#ifdef MIMP_AMX
+#define MIMP_MAX_PANELS 4
+#else
+#define MIMP_MAX_PANELS 2
+#endif
 
 /* An instruction set's row operations, in the order of the table. */
 #define MIMP_ROWS_OF(isa) \
@@ -2810,7 +2857,7 @@ static int32_t mimp_multiplier(const uint8_t *panel, size_t k, uint32_t group, s
     return panel[k * 8 + i / group * 8 + (size_t)(j % 8)] >> (j & 8 ? 4 : 0) & 15;
 }
 
-#ifdef MIMP_NEON
+#if defined(MIMP_NEON) || defined(MIMP_NEON32) || defined(MIMP_SIMD128) || defined(MIMP_RVV)
 /* To bytes: |half - 8| * 15 <= 120. */
 static void mimp_scalar_unpack_q4(uint8_t *out, const uint8_t *panel, size_t k, uint32_t group)
 {
@@ -2854,11 +2901,11 @@ static void mimp_scalar_tile_q4(int32_t *acc, const uint8_t *a, const uint8_t *p
 #endif
 
 static const mimp_kernels mimp_kernels_scalar = {
-    "scalar", MIM_CPU_SCALAR, 4, 4,
+    "scalar", MIM_CPU_SCALAR, 4, 4, 0, 0,
 #ifdef MIM_NO_FLOAT
-    mimp_scalar_tile_q8, mimp_scalar_tile_q8
+    mimp_scalar_tile_q8, mimp_scalar_tile_q8, NULL, NULL, NULL
 #else
-    mimp_scalar_tile_f32, NULL, mimp_scalar_tile_f32, mimp_scalar_tile_q8, mimp_scalar_tile_q8, mimp_scalar_tile_q8,
+    mimp_scalar_tile_f32, NULL, mimp_scalar_tile_f32, mimp_scalar_tile_q8, mimp_scalar_tile_q8, mimp_scalar_tile_q8, NULL, NULL, NULL,
     NULL, MIMP_Q4(mimp_scalar_tile_q4), mimp_scalar_halves,
     MIMP_ROWS_OF(scalar)
 #endif
@@ -2923,8 +2970,10 @@ MIMP_TARGET("avx2") static void mimp_avx2_tile_q8(int32_t *acc, const uint8_t *a
  * products are all alive at once and spill. */
 #ifdef __GNUC__
 #define MIMP_PIN(x) __asm__("" : "+x"(x))
+#define MIMP_PINZ(x) __asm__("" : "+v"(x))
 #else
 #define MIMP_PIN(x) (void)0
+#define MIMP_PINZ(x) (void)0
 #endif
 
 /* Two quads at a time, their products added in 16 bits: 4 * 127 * 64 = 32512 fits. */
@@ -3055,14 +3104,47 @@ MIMP_TARGET("avx2,f16c") static void mimp_avx2_halves(float *out, const uint16_t
 }
 
 static const mimp_kernels mimp_kernels_avx2 = {
-    "avx2", MIM_CPU_AVX2, 6, 4,
-    mimp_avx2_tile_f32, NULL, mimp_avx2_tile_plain, mimp_avx2_tile_q7, mimp_avx2_tile_q8, mimp_avx2_tile_q8_wide,
+    "avx2", MIM_CPU_AVX2, 6, 4, 0, 0,
+    mimp_avx2_tile_f32, NULL, mimp_avx2_tile_plain, mimp_avx2_tile_q7, mimp_avx2_tile_q8, mimp_avx2_tile_q8_wide, NULL, NULL, NULL,
     MIMP_Q4(mimp_avx2_unpack_q4), MIMP_Q4(mimp_avx2_tile_q4), mimp_avx2_halves,
     MIMP_ROWS_OF(avx2)
 };
 
+/* ---- AVX-VNNI: AVX2 with vpdpbusd, 6 x 16 bytes ---- */
+
+/* vpdpbusd adds the four products of a quad in 32 bits: exact for any bytes. Registers as in tile_f32. */
+#define MIMP_AVXVNNI_QUAD(r) \
+    MIM_MEMCPY(&quad, a + 4 * r, 4); \
+    x = _mm256_set1_epi32(quad); \
+    c##r = _mm256_dpbusd_avx_epi32(c##r, x, w0); \
+    d##r = _mm256_dpbusd_avx_epi32(d##r, x, w1);
+MIMP_TARGET("avx2,avxvnni") static void mimp_avxvnni_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
+{
+    __m256i c0, c1, c2, c3, c4, c5, d0, d1, d2, d3, d4, d5, w0, w1, x;
+    int32_t quad;
+    c0 = c1 = c2 = c3 = c4 = c5 = d0 = d1 = d2 = d3 = d4 = d5 = _mm256_setzero_si256();
+    for (; k; k -= 4, a += 24, w += 64) {
+        w0 = _mm256_loadu_si256((const __m256i *)(const void *)w);
+        w1 = _mm256_loadu_si256((const __m256i *)(const void *)(w + 32));
+        MIMP_AVXVNNI_QUAD(0) MIMP_AVXVNNI_QUAD(1) MIMP_AVXVNNI_QUAD(2) MIMP_AVXVNNI_QUAD(3) MIMP_AVXVNNI_QUAD(4) MIMP_AVXVNNI_QUAD(5)
+    }
+    MIMP_AVX2_STOREI(0) MIMP_AVX2_STOREI(1) MIMP_AVX2_STOREI(2) MIMP_AVX2_STOREI(3) MIMP_AVX2_STOREI(4) MIMP_AVX2_STOREI(5)
+}
+
+#ifndef MIM_NO_Q4
+MIMP_TARGET("avx2") static void mimp_avxvnni_unpack_q4(uint8_t *out, const uint8_t *panel, size_t k, uint32_t group)
+{ mimp_avx2_spread_q4(out, panel, k, group, 0); }
+#endif
+
+static const mimp_kernels mimp_kernels_avxvnni = {
+    "avxvnni", MIM_CPU_AVXVNNI, 6, 6, 0, 0,
+    mimp_avx2_tile_f32, NULL, mimp_avx2_tile_plain, mimp_avxvnni_tile_q8, mimp_avxvnni_tile_q8, mimp_avxvnni_tile_q8, NULL, NULL, NULL,
+    MIMP_Q4(mimp_avxvnni_unpack_q4), NULL, mimp_avx2_halves,
+    MIMP_ROWS_OF(avx2)
+};
+
 #ifndef MIM_NO_AVX512
-/* ---- AVX-512 with VNNI: 14 x 16 floats, 14 x 16 bytes ---- */
+/* ---- AVX-512: 14 x 16 floats, 14 x 16 bytes ---- */
 
 #define MIMP_V(x) mimp_avx512_##x
 MIMP_ROW_OPS(avx512, MIMP_V, MIMP_TARGET(MIMP_AVX512_ISA))
@@ -3089,30 +3171,151 @@ MIMP_ROW_OPS(avx512, MIMP_V, MIMP_TARGET(MIMP_AVX512_ISA))
 MIMP_AVX512_TILE_F32(mimp_avx512_tile_f32, MIMP_AVX512_FMA)
 MIMP_AVX512_TILE_F32(mimp_avx512_tile_plain, MIMP_AVX512_MUL)
 
-/* Twenty-eight accumulators: each broadcast serves two products, which one panel alone would not leave time to load for. */
-#define MIMP_AVX512_ZERO2(r) c##r = d##r = _mm512_setzero_ps();
+/* Twenty-eight accumulators: each broadcast serves two products, which one panel alone would not leave time to load for. A
+ * tile that is not full has only as many as it needs. */
+#define MIMP_4(STEP) STEP(0) STEP(1) STEP(2) STEP(3)
+#define MIMP_7(STEP) MIMP_4(STEP) STEP(4) STEP(5) STEP(6)
+#define MIMP_10(STEP) MIMP_7(STEP) STEP(7) STEP(8) STEP(9)
+#define MIMP_AVX512_ZERO2(r) __m512 c##r = _mm512_setzero_ps(), d##r = _mm512_setzero_ps();
 #define MIMP_AVX512_FMA2(r) y = _mm512_set1_ps(a[r]); c##r = _mm512_fmadd_ps(y, x0, c##r); d##r = _mm512_fmadd_ps(y, x1, d##r);
 #define MIMP_AVX512_STORE2(r) _mm512_storeu_ps(acc + 16 * r, c##r); _mm512_storeu_ps(acc + 16 * (14 + r), d##r);
-MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512_pair_f32(float *acc, const float *a, const float *w, size_t k, size_t step)
-{
-    __m512 c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, d0, d1, d2, d3, d4, d5, d6, d7, d8, d9, d10, d11, d12, d13;
-    __m512 x0, x1, y;
-    MIMP_14(MIMP_AVX512_ZERO2)
-    for (; k; k--, a += 14, w += 16) {
-        x0 = _mm512_loadu_ps(w);
-        x1 = _mm512_loadu_ps(w + step);
-        MIMP_14(MIMP_AVX512_FMA2)
+#define MIMP_AVX512_PAIR_F32(ROWS) \
+    { \
+        ROWS(MIMP_AVX512_ZERO2) \
+        for (; k; k--, a += 14, w += 16) { \
+            x0 = _mm512_loadu_ps(w); \
+            x1 = _mm512_loadu_ps(w + step); \
+            ROWS(MIMP_AVX512_FMA2) \
+        } \
+        ROWS(MIMP_AVX512_STORE2) \
     }
-    MIMP_14(MIMP_AVX512_STORE2)
+MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512_pair_f32(float *acc, const float *a, const float *w, size_t k, size_t step,
+                                                              uint32_t rows)
+{
+    __m512 x0, x1, y;
+    if (rows > 10)
+        MIMP_AVX512_PAIR_F32(MIMP_14)
+    else if (rows > 7)
+        MIMP_AVX512_PAIR_F32(MIMP_10)
+    else if (rows > 4)
+        MIMP_AVX512_PAIR_F32(MIMP_7)
+    else
+        MIMP_AVX512_PAIR_F32(MIMP_4)
 }
 
-/* vpdpbusd adds the four products of a quad in 32 bits: exact for any bytes. */
+/* Without VNNI, as AVX2's leaves of these names and for their reasons; 14 rows by one register of weights. */
 #define MIMP_AVX512_ZEROI(r) c##r = _mm512_setzero_si512();
-#define MIMP_AVX512_QUAD(r) MIM_MEMCPY(&quad, a + 4 * r, 4); c##r = _mm512_dpbusd_epi32(c##r, _mm512_set1_epi32(quad), x);
 #define MIMP_AVX512_STOREI(r) _mm512_storeu_si512(acc + 16 * r, c##r);
-MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
+#define MIMP_AVX512_BROADCAST(x, at) MIM_MEMCPY(&quad, at, 4); x = _mm512_set1_epi32(quad);
+#define MIMP_AVX512_WIDEN(r, sum16) c##r = _mm512_add_epi32(c##r, _mm512_madd_epi16(sum16, ones));
+#define MIMP_AVX512BW_QUAD(r) MIMP_AVX512_BROADCAST(x, a + 4 * r) MIMP_AVX512_WIDEN(r, _mm512_maddubs_epi16(x, w0))
+#define MIMP_AVX512BW_OCTET(r) \
+    MIMP_AVX512_BROADCAST(x, a + 4 * r) MIMP_AVX512_BROADCAST(y, a + 56 + 4 * r) \
+    MIMP_AVX512_WIDEN(r, _mm512_add_epi16(_mm512_maddubs_epi16(x, w0), _mm512_maddubs_epi16(y, w1)))
+MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512bw_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
 {
-    __m512i c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, x;
+    const __m512i ones = _mm512_set1_epi16(1);
+    __m512i c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, w0, x;
+    int32_t quad;
+    MIMP_14(MIMP_AVX512_ZEROI)
+    for (; k; k -= 4, a += 56, w += 64) {
+        w0 = _mm512_loadu_si512(w);
+        MIMP_14(MIMP_AVX512BW_QUAD)
+    }
+    MIMP_14(MIMP_AVX512_STOREI)
+}
+MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512bw_tile_q7(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
+{
+    const __m512i ones = _mm512_set1_epi16(1);
+    __m512i c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, w0, w1, x, y;
+    int32_t quad;
+    MIMP_14(MIMP_AVX512_ZEROI)
+    for (; k; k -= 8, a += 112, w += 128) {
+        w0 = _mm512_loadu_si512(w);
+        w1 = _mm512_loadu_si512(w + 64);
+        MIMP_14(MIMP_AVX512BW_OCTET)
+    }
+    MIMP_14(MIMP_AVX512_STOREI)
+}
+
+/* Widened: eight channels of a quad to a register, of which two 32-bit sums each are folded at the end; seven rows at a time. */
+#define MIMP_AVX512_ZERO2I(r) __m512i c##r = _mm512_setzero_si512(), d##r = _mm512_setzero_si512();
+#define MIMP_AVX512BW_WIDE(r) \
+    MIM_MEMCPY(&quad, b + 4 * r, 4); \
+    x = _mm512_cvtepu8_epi16(_mm256_set1_epi32(quad)); \
+    c##r = _mm512_add_epi32(c##r, _mm512_madd_epi16(x, w0)); \
+    d##r = _mm512_add_epi32(d##r, _mm512_madd_epi16(x, w1));
+#define MIMP_AVX512BW_FOLD(r) \
+    _mm512_storeu_si512(acc + 16 * r, _mm512_add_epi32(_mm512_permutex2var_epi32(c##r, even, d##r), _mm512_permutex2var_epi32(c##r, odd, d##r)));
+MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512bw_tile_q8_wide(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
+{
+    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    const __m512i odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+    __m512i w0, w1, x;
+    int32_t quad;
+    uint32_t half;
+    for (half = 0; half < 2; half++, a += 28, acc += 7 * 16) {
+        const uint8_t *b = a;
+        const int8_t *v = w;
+        size_t left = k;
+        MIMP_7(MIMP_AVX512_ZERO2I)
+        for (; left; left -= 4, b += 56, v += 64) {
+            w0 = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(const void *)v));
+            w1 = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(const void *)(v + 32)));
+            MIMP_7(MIMP_AVX512BW_WIDE)
+        }
+        MIMP_7(MIMP_AVX512BW_FOLD)
+    }
+}
+
+#ifndef MIM_NO_Q4
+MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512_unpack_q4(uint8_t *out, const uint8_t *panel, size_t k, uint32_t group)
+{ mimp_avx2_spread_q4(out, panel, k, group, 0); }
+
+/* Fourteen accumulators in 16 bits, as many in 32. */
+#define MIMP_AVX512BW_NIBBLES(r) \
+    MIMP_AVX512_BROADCAST(x, a + 4 * r) \
+    h##r = _mm512_add_epi16(h##r, _mm512_maddubs_epi16(x, w0)); \
+    MIMP_PINZ(h##r);
+#define MIMP_AVX512BW_ZERO16(r) h##r = _mm512_setzero_si512();
+#define MIMP_AVX512BW_FLUSH(r) c##r = _mm512_add_epi32(c##r, _mm512_madd_epi16(h##r, w0));
+MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512bw_tile_q4(int32_t *acc, const uint8_t *a, const uint8_t *w, size_t k, uint32_t group)
+{
+    __m512i c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13;
+    __m512i h0, h1, h2, h3, h4, h5, h6, h7, h8, h9, h10, h11, h12, h13, w0, x;
+    int32_t quad;
+    int j;
+    (void)group;
+    MIMP_14(MIMP_AVX512_ZEROI)
+    for (; k; k -= 32, w += 64) {
+        MIMP_14(MIMP_AVX512BW_ZERO16)
+        for (j = 0; j < 8; j++, a += 56, w += 64) {
+            w0 = _mm512_loadu_si512(w);
+            MIMP_14(MIMP_AVX512BW_NIBBLES)
+        }
+        w0 = _mm512_loadu_si512(w);
+        MIMP_14(MIMP_AVX512BW_FLUSH)
+    }
+    MIMP_14(MIMP_AVX512_STOREI)
+}
+#endif
+
+static const mimp_kernels mimp_kernels_avx512bw = {
+    "avx512bw", MIM_CPU_AVX512BW, 14, 14, 0, 0,
+    mimp_avx512_tile_f32, mimp_avx512_pair_f32, mimp_avx512_tile_plain,
+    mimp_avx512bw_tile_q7, mimp_avx512bw_tile_q8, mimp_avx512bw_tile_q8_wide, NULL, NULL, NULL,
+    MIMP_Q4(mimp_avx2_unpack_q4), MIMP_Q4(mimp_avx512bw_tile_q4), mimp_avx2_halves,
+    MIMP_ROWS_OF(avx512)
+};
+
+/* ---- AVX-512 with VNNI ---- */
+
+/* vpdpbusd adds the four products of a quad in 32 bits: exact for any bytes. Two panels, as in pair_f32. */
+#define MIMP_VNNI_ISA MIMP_AVX512_ISA ",avx512vnni"
+#define MIMP_AVX512_QUAD(r) MIMP_AVX512_BROADCAST(y, a + 4 * r) c##r = _mm512_dpbusd_epi32(c##r, y, x);
+MIMP_TARGET(MIMP_VNNI_ISA) static void mimp_avx512_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
+{
+    __m512i c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, x, y;
     int32_t quad;
     MIMP_14(MIMP_AVX512_ZEROI)
     for (; k; k -= 4, a += 56, w += 64) {
@@ -3122,17 +3325,120 @@ MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512_tile_q8(int32_t *acc, const
     MIMP_14(MIMP_AVX512_STOREI)
 }
 
-#ifndef MIM_NO_Q4
-MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512_unpack_q4(uint8_t *out, const uint8_t *panel, size_t k, uint32_t group)
-{ mimp_avx2_spread_q4(out, panel, k, group, 0); }
-#endif
+#define MIMP_AVX512_QUAD2(r) \
+    MIMP_AVX512_BROADCAST(y, a + 4 * r) c##r = _mm512_dpbusd_epi32(c##r, y, x0); d##r = _mm512_dpbusd_epi32(d##r, y, x1);
+#define MIMP_AVX512_STORE2I(r) _mm512_storeu_si512(acc + 16 * r, c##r); _mm512_storeu_si512(acc + 16 * (14 + r), d##r);
+#define MIMP_AVX512_PAIR_Q8(ROWS) \
+    { \
+        ROWS(MIMP_AVX512_ZERO2I) \
+        for (; k; k -= 4, a += 56, w += 64) { \
+            x0 = _mm512_loadu_si512(w); \
+            x1 = _mm512_loadu_si512(w + step); \
+            ROWS(MIMP_AVX512_QUAD2) \
+        } \
+        ROWS(MIMP_AVX512_STORE2I) \
+    }
+MIMP_TARGET(MIMP_VNNI_ISA) static void mimp_avx512_pair_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k, size_t step,
+                                                           uint32_t rows)
+{
+    __m512i x0, x1, y;
+    int32_t quad;
+    if (rows > 10)
+        MIMP_AVX512_PAIR_Q8(MIMP_14)
+    else if (rows > 7)
+        MIMP_AVX512_PAIR_Q8(MIMP_10)
+    else if (rows > 4)
+        MIMP_AVX512_PAIR_Q8(MIMP_7)
+    else
+        MIMP_AVX512_PAIR_Q8(MIMP_4)
+}
 
 static const mimp_kernels mimp_kernels_avx512 = {
-    "avx512", MIM_CPU_AVX512, 14, 14,
-    mimp_avx512_tile_f32, mimp_avx512_pair_f32, mimp_avx512_tile_plain, mimp_avx512_tile_q8, mimp_avx512_tile_q8, mimp_avx512_tile_q8,
+    "avx512", MIM_CPU_AVX512, 14, 14, 0, 2,
+    mimp_avx512_tile_f32, mimp_avx512_pair_f32, mimp_avx512_tile_plain,
+    mimp_avx512_tile_q8, mimp_avx512_tile_q8, mimp_avx512_tile_q8, mimp_avx512_pair_q8, NULL, NULL,
     MIMP_Q4(mimp_avx512_unpack_q4), NULL, mimp_avx2_halves,
     MIMP_ROWS_OF(avx512)
 };
+
+#ifdef MIMP_AMX
+/* ---- AMX: 16 x 16 bytes, four panels at a time ---- */
+
+/* tdpbusd multiplies 16 rows of 64 bytes with 64 rows of a panel, which is its second operand as it lies in the blob, in 16
+ * cycles; a load takes 8, but twice that where lines are split. Tiles 0 to 3 are sums, 4 rows, 5 a panel; 6 and 7 the same for
+ * what k leaves over after 64s. */
+#define MIMP_AMX_ISA MIMP_AVX512_ISA ",amx-tile,amx-int8"
+MIMP_TARGET(MIMP_AMX_ISA) static void mimp_amx_enter(size_t k)
+{
+    uint8_t config[64];
+    size_t t;
+    MIM_MEMSET(config, 0, sizeof config);
+    config[0] = 1;
+    for (t = 0; t < 8; t++) {
+        config[16 + 2 * t] = 64;                    /* bytes of a row, 16 bits each */
+        config[48 + t] = 16;                        /* rows */
+    }
+    if (k % 64) {
+        config[16 + 2 * 6] = (uint8_t)(k % 64);
+        config[48 + 7] = (uint8_t)(k % 64 / 4);
+    }
+    __asm__ volatile("" : : "r"(config) : "memory");         /* the intrinsic does not tell the compiler that it reads all of it */
+    _tile_loadconfig(config);
+}
+
+MIMP_TARGET(MIMP_AMX_ISA) static void mimp_amx_leave(void) { _tile_release(); }
+
+#define MIMP_AMX_STEP(sum, rows, panel, at) \
+    _tile_loadd(panel, at, 64); \
+    _tile_dpbusd(sum, rows, panel);
+#define MIMP_AMX_FOUR(rows, panel) \
+    _tile_loadd(rows, a, stride); \
+    MIMP_AMX_STEP(0, rows, panel, w) MIMP_AMX_STEP(1, rows, panel, w + step) \
+    MIMP_AMX_STEP(2, rows, panel, w + 2 * step) MIMP_AMX_STEP(3, rows, panel, w + 3 * step)
+MIMP_TARGET(MIMP_AMX_ISA) static void mimp_amx_four_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k, size_t step,
+                                                      uint32_t rows)
+{
+    const size_t stride = (k + 63) & ~(size_t)63;
+    (void)rows;
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (; k >= 64; k -= 64, a += 64, w += 1024) {
+        MIMP_AMX_FOUR(4, 5)
+    }
+    if (k) {
+        MIMP_AMX_FOUR(6, 7)
+    }
+    _tile_stored(0, acc, 64);
+    _tile_stored(1, acc + 256, 64);
+    _tile_stored(2, acc + 512, 64);
+    _tile_stored(3, acc + 768, 64);
+}
+
+MIMP_TARGET(MIMP_AMX_ISA) static void mimp_amx_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
+{
+    const size_t stride = (k + 63) & ~(size_t)63;
+    _tile_zero(0);
+    for (; k >= 64; k -= 64, a += 64, w += 1024) {
+        _tile_loadd(4, a, stride);
+        MIMP_AMX_STEP(0, 4, 5, w)
+    }
+    if (k) {
+        _tile_loadd(6, a, stride);
+        MIMP_AMX_STEP(0, 6, 7, w)
+    }
+    _tile_stored(0, acc, 64);
+}
+
+static const mimp_kernels mimp_kernels_amx = {
+    "amx", MIM_CPU_AMX, 14, 16, 64, 4,
+    mimp_avx512_tile_f32, mimp_avx512_pair_f32, mimp_avx512_tile_plain,
+    mimp_amx_tile_q8, mimp_amx_tile_q8, mimp_amx_tile_q8, mimp_amx_four_q8, mimp_amx_enter, mimp_amx_leave,
+    MIMP_Q4(mimp_avx512_unpack_q4), NULL, mimp_avx2_halves,
+    MIMP_ROWS_OF(avx512)
+};
+#endif
 #endif
 #endif
 
@@ -3149,13 +3455,13 @@ static const mimp_kernels mimp_kernels_avx512 = {
  * are exact. Eight products to a umull and a uadalp; each has one pipe on most cores. */
 #define MIMP_NEON_PAIRS(r, x) \
     c##r##0 = vpadalq_u16(c##r##0, vmull_u8(vget_low_u8(w0), vget_low_u8(x))); \
-    c##r##1 = vpadalq_u16(c##r##1, vmull_u8(vget_high_u8(w0), vget_high_u8(x))); \
+    c##r##1 = vpadalq_u16(c##r##1, vmull_high_u8(w0, x)); \
     c##r##2 = vpadalq_u16(c##r##2, vmull_u8(vget_low_u8(w1), vget_low_u8(x))); \
-    c##r##3 = vpadalq_u16(c##r##3, vmull_u8(vget_high_u8(w1), vget_high_u8(x))); \
+    c##r##3 = vpadalq_u16(c##r##3, vmull_high_u8(w1, x)); \
     c##r##4 = vpadalq_u16(c##r##4, vmull_u8(vget_low_u8(w2), vget_low_u8(x))); \
-    c##r##5 = vpadalq_u16(c##r##5, vmull_u8(vget_high_u8(w2), vget_high_u8(x))); \
+    c##r##5 = vpadalq_u16(c##r##5, vmull_high_u8(w2, x)); \
     c##r##6 = vpadalq_u16(c##r##6, vmull_u8(vget_low_u8(w3), vget_low_u8(x))); \
-    c##r##7 = vpadalq_u16(c##r##7, vmull_u8(vget_high_u8(w3), vget_high_u8(x)));
+    c##r##7 = vpadalq_u16(c##r##7, vmull_high_u8(w3, x));
 #define MIMP_NEON_STOREI(to, low, high, off) \
     vst1q_s32(to, vreinterpretq_s32_u32(vsubq_u32(vcombine_u32(vpadd_u32(vget_low_u32(low), vget_high_u32(low)), \
                                                                vpadd_u32(vget_low_u32(high), vget_high_u32(high))), off)));
@@ -3219,8 +3525,8 @@ static void mimp_neon32_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w,
 }
 
 static const mimp_kernels mimp_kernels_neon32 = {
-    "neon", MIM_CPU_NEON, 4, 4,
-    mimp_neon32_tile_f32, NULL, mimp_scalar_tile_f32, mimp_neon32_tile_q8, mimp_neon32_tile_q8, mimp_neon32_tile_q8,
+    "neon", MIM_CPU_NEON, 4, 4, 0, 0,
+    mimp_neon32_tile_f32, NULL, mimp_scalar_tile_f32, mimp_neon32_tile_q8, mimp_neon32_tile_q8, mimp_neon32_tile_q8, NULL, NULL, NULL,
     MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_scalar_halves,
     MIMP_ROWS_OF(scalar)
 };
@@ -3290,8 +3596,8 @@ static void mimp_neon_halves(float *out, const uint16_t *in, size_t n)
 }
 
 static const mimp_kernels mimp_kernels_neon = {
-    "neon", MIM_CPU_NEON, 4, 4,
-    mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_neon_tile_q8, mimp_neon_tile_q8, mimp_neon_tile_q8,
+    "neon", MIM_CPU_NEON, 4, 4, 0, 0,
+    mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_neon_tile_q8, mimp_neon_tile_q8, mimp_neon_tile_q8, NULL, NULL, NULL,
     MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_neon_halves,
     MIMP_ROWS_OF(neon)
 };
@@ -3336,8 +3642,8 @@ MIMP_TARGET("arch=armv8.2-a+dotprod") static void mimp_dotprod_tile_q8(int32_t *
 }
 
 static const mimp_kernels mimp_kernels_dotprod = {
-    "dotprod", MIM_CPU_DOTPROD, 4, 8,
-    mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_dotprod_tile_q8, mimp_dotprod_tile_q8, mimp_dotprod_tile_q8,
+    "dotprod", MIM_CPU_DOTPROD, 4, 8, 0, 0,
+    mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_dotprod_tile_q8, mimp_dotprod_tile_q8, mimp_dotprod_tile_q8, NULL, NULL, NULL,
     MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_neon_halves,
     MIMP_ROWS_OF(neon)
 };
@@ -3381,8 +3687,8 @@ MIMP_TARGET("arch=armv8.2-a+i8mm") static void mimp_i8mm_tile_q8(int32_t *acc, c
 }
 
 static const mimp_kernels mimp_kernels_i8mm = {
-    "i8mm", MIM_CPU_I8MM, 4, 8,
-    mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_i8mm_tile_q8, mimp_i8mm_tile_q8, mimp_i8mm_tile_q8,
+    "i8mm", MIM_CPU_I8MM, 4, 8, 0, 0,
+    mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_i8mm_tile_q8, mimp_i8mm_tile_q8, mimp_i8mm_tile_q8, NULL, NULL, NULL,
     MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_neon_halves,
     MIMP_ROWS_OF(neon)
 };
@@ -3461,8 +3767,8 @@ static void mimp_simd128_halves(float *out, const uint16_t *in, size_t n)
 }
 
 static const mimp_kernels mimp_kernels_simd128 = {
-    "simd128", MIM_CPU_SIMD128, 4, 4,
-    mimp_simd128_tile_f32, NULL, mimp_simd128_tile_f32, mimp_simd128_tile_q8, mimp_simd128_tile_q8, mimp_simd128_tile_q8,
+    "simd128", MIM_CPU_SIMD128, 4, 4, 0, 0,
+    mimp_simd128_tile_f32, NULL, mimp_simd128_tile_f32, mimp_simd128_tile_q8, mimp_simd128_tile_q8, mimp_simd128_tile_q8, NULL, NULL, NULL,
     MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_simd128_halves,
     MIMP_ROWS_OF(simd128)
 };
@@ -3561,20 +3867,20 @@ MIMP_RVV_HALVES16(mimp_rvv256_halves, m2, m1, b16)
 MIMP_RVV_HALVES16(mimp_rvv512_halves, m1, mf2, b32)
 
 static const mimp_kernels mimp_kernels_rvv128 = {
-    "rvv128", MIM_CPU_RVV128, 6, 4,
-    mimp_rvv128_tile_f32, NULL, mimp_rvv128_tile_plain, mimp_rvv128_tile_q8, mimp_rvv128_tile_q8, mimp_rvv128_tile_q8,
+    "rvv128", MIM_CPU_RVV128, 6, 4, 0, 0,
+    mimp_rvv128_tile_f32, NULL, mimp_rvv128_tile_plain, mimp_rvv128_tile_q8, mimp_rvv128_tile_q8, mimp_rvv128_tile_q8, NULL, NULL, NULL,
     MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_rvv128_halves,
     MIMP_ROWS_OF(rvv128)
 };
 static const mimp_kernels mimp_kernels_rvv256 = {
-    "rvv256", MIM_CPU_RVV256, 8, 8,
-    mimp_rvv256_tile_f32, NULL, mimp_rvv256_tile_plain, mimp_rvv256_tile_q8, mimp_rvv256_tile_q8, mimp_rvv256_tile_q8,
+    "rvv256", MIM_CPU_RVV256, 8, 8, 0, 0,
+    mimp_rvv256_tile_f32, NULL, mimp_rvv256_tile_plain, mimp_rvv256_tile_q8, mimp_rvv256_tile_q8, mimp_rvv256_tile_q8, NULL, NULL, NULL,
     MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_rvv256_halves,
     MIMP_ROWS_OF(rvv256)
 };
 static const mimp_kernels mimp_kernels_rvv512 = {
-    "rvv512", MIM_CPU_RVV512, 8, 8,
-    mimp_rvv512_tile_f32, NULL, mimp_rvv512_tile_plain, mimp_rvv512_tile_q8, mimp_rvv512_tile_q8, mimp_rvv512_tile_q8,
+    "rvv512", MIM_CPU_RVV512, 8, 8, 0, 0,
+    mimp_rvv512_tile_f32, NULL, mimp_rvv512_tile_plain, mimp_rvv512_tile_q8, mimp_rvv512_tile_q8, mimp_rvv512_tile_q8, NULL, NULL, NULL,
     MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_rvv512_halves,
     MIMP_ROWS_OF(rvv512)
 };
@@ -3584,9 +3890,14 @@ static const mimp_kernels mimp_kernels_rvv512 = {
 
 static const mimp_kernels *const mimp_table[] = {
 #ifdef MIMP_X86
+#ifdef MIMP_AMX
+    &mimp_kernels_amx,
+#endif
 #ifndef MIM_NO_AVX512
     &mimp_kernels_avx512,
+    &mimp_kernels_avx512bw,
 #endif
+    &mimp_kernels_avxvnni,
     &mimp_kernels_avx2,
 #endif
 #ifdef MIMP_I8MM
@@ -3614,14 +3925,14 @@ static const mimp_kernels *const mimp_table[] = {
 #define MIMP_TABLE (sizeof mimp_table / sizeof *mimp_table)
 
 #ifdef MIMP_X86
-static void mimp_cpuid(uint32_t leaf, uint32_t r[4])
+static void mimp_cpuid(uint32_t leaf, uint32_t part, uint32_t r[4])
 {
 #ifdef _MSC_VER
     int v[4];
-    __cpuidex(v, (int)leaf, 0);
+    __cpuidex(v, (int)leaf, (int)part);
     r[0] = (uint32_t)v[0], r[1] = (uint32_t)v[1], r[2] = (uint32_t)v[2], r[3] = (uint32_t)v[3];
 #else
-    __asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(leaf), "c"(0u));
+    __asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(leaf), "c"(part));
 #endif
 }
 
@@ -3661,25 +3972,49 @@ static int mimp_arm_extension(uint32_t cpu)
 }
 #endif
 
+#ifdef MIMP_X86
+/* Linux gives a process the large state of the tiles when it asks: arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILE_DATA). */
+static int mimp_amx_permitted(void)
+{
+#ifdef MIMP_AMX
+    long result = 158;
+    __asm__ volatile("syscall" : "+a"(result) : "D"(0x1023L), "S"(18L) : "rcx", "r11", "memory");
+    return result == 0;
+#else
+    return 0;
+#endif
+}
+#endif
+
 /* Whether the machine and its operating system run this level. */
 static int mimp_available(uint32_t cpu)
 {
 #ifdef MIMP_X86
-    if (cpu == MIM_CPU_AVX2 || cpu == MIM_CPU_AVX512) {
-        const uint32_t fma_osxsave_avx_f16c = 1u << 12 | 1u << 27 | 1u << 28 | 1u << 29;
-        const uint32_t f_dq_bw_vl = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31, vnni = 1u << 11;
-        uint32_t r[4], state;
-        mimp_cpuid(0, r);
+    if (cpu == MIM_CPU_AVX2 || cpu == MIM_CPU_AVXVNNI || cpu == MIM_CPU_AVX512BW || cpu == MIM_CPU_AVX512 || cpu == MIM_CPU_AMX) {
+        const uint32_t fma_osxsave_avx_f16c = 1u << 12 | 1u << 27 | 1u << 28 | 1u << 29, avx2 = 1u << 5, vnni = 1u << 11;
+        const uint32_t f_dq_bw_vl = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31, amx_tile_int8 = 1u << 24 | 1u << 25, avxvnni = 1u << 4;
+        uint32_t r[4], more[4], state;
+        mimp_cpuid(0, 0, r);
         if (r[0] < 7)
             return 0;
-        mimp_cpuid(1, r);
+        mimp_cpuid(1, 0, r);
         if ((r[2] & fma_osxsave_avx_f16c) != fma_osxsave_avx_f16c)
             return 0;
         state = mimp_xcr0();
-        mimp_cpuid(7, r);
-        if ((state & 6) != 6 || !(r[1] & 1u << 5))
+        mimp_cpuid(7, 0, r);
+        if ((state & 6) != 6 || !(r[1] & avx2))
             return 0;
-        return cpu == MIM_CPU_AVX2 || ((state & 0xe6) == 0xe6 && (r[1] & f_dq_bw_vl) == f_dq_bw_vl && (r[2] & vnni));
+        if (cpu == MIM_CPU_AVX2)
+            return 1;
+        if (cpu == MIM_CPU_AVXVNNI) {
+            mimp_cpuid(7, 1, more);
+            return r[0] >= 1 && (more[0] & avxvnni);
+        }
+        if ((state & 0xe6) != 0xe6 || (r[1] & f_dq_bw_vl) != f_dq_bw_vl)
+            return 0;
+        if (cpu != MIM_CPU_AMX)
+            return cpu == MIM_CPU_AVX512BW || (r[2] & vnni);
+        return (state & 0x60000) == 0x60000 && (r[3] & amx_tile_int8) == amx_tile_int8 && mimp_amx_permitted();
     }
 #endif
 #if defined(MIMP_DOTPROD) || defined(MIMP_I8MM)
@@ -4233,6 +4568,28 @@ static int mimp_input_strip(mimp_input *in, uint32_t gy)
  * >>products: a crew of tasks, packed rows, panels and the work around a leaf
  * ===================================================================================== */
 
+/* How a tile of bytes of k columns is packed. */
+typedef struct mimp_packing {
+    size_t row, quad, tile;         /* bytes from row to row, from four k of a row to the next, and of a tile */
+} mimp_packing;
+
+static mimp_packing mimp_packing_of(const mimp_kernels *kernels, uint32_t k)
+{
+    mimp_packing p;
+    p.row = kernels->row_unit ? mimp_up(k, kernels->row_unit) : 4;
+    p.quad = kernels->row_unit ? 4 : 4 * kernels->rows_q8;
+    p.tile = kernels->rows_q8 * (kernels->row_unit ? p.row : k);
+    return p;
+}
+
+/* Room for what the leaves read: aligned as they like it, if the arena is. */
+static void *mimp_take_tiles(mimp_arena *arena, const mimp_kernels *kernels, uint64_t bytes)
+{
+    if (kernels->row_unit)
+        arena->used = (arena->used + 63) & ~(uint64_t)63;
+    return mimp_take(arena, bytes);
+}
+
 /* What every parallel piece of work knows. Work is shared out by task number: no counters, no locks. */
 typedef struct mimp_crew {
     const mim_session *session;
@@ -4261,7 +4618,7 @@ static void mimp_crew_memory(mimp_crew *crew, mimp_arena *arena, const mim_sessi
     crew->kernels = s->kernels;
     crew->tasks = s->desc.threads;
     crew->scratch_bytes = (bytes + 63) & ~(uint64_t)63;
-    crew->scratch = (uint8_t *)mimp_take(arena, crew->scratch_bytes * crew->tasks);
+    crew->scratch = (uint8_t *)mimp_take_tiles(arena, s->kernels, crew->scratch_bytes * crew->tasks);
 }
 
 #ifndef MIM_NO_FLOAT
@@ -4288,7 +4645,7 @@ static void mimp_block_shape(mimp_block *b, const mimp_kernels *kernels, const m
     b->limit = m->input_max;
     b->tile_rows = b->bytes ? kernels->rows_q8 : kernels->rows_f32;
     b->k = m->k;
-    b->tile_bytes = (size_t)b->tile_rows * b->k * (b->bytes ? 1 : 4);
+    b->tile_bytes = b->bytes ? mimp_packing_of(kernels, b->k).tile : (size_t)b->tile_rows * b->k * 4;
 }
 
 /* Room for `rows` rows of input to matrix m. */
@@ -4298,7 +4655,7 @@ static mimp_block mimp_block_memory(mimp_arena *arena, const mimp_kernels *kerne
     uint32_t tiles;
     mimp_block_shape(&b, kernels, m);
     tiles = (rows + b.tile_rows - 1) / b.tile_rows;
-    b.data = (uint8_t *)mimp_take(arena, (uint64_t)b.tile_bytes * tiles);
+    b.data = (uint8_t *)mimp_take_tiles(arena, kernels, (uint64_t)b.tile_bytes * tiles);
     b.scale = b.bytes ? mimp_floats(arena, (uint64_t)tiles * b.tile_rows) : NULL;
     b.zero = b.bytes ? (int32_t *)mimp_take(arena, (uint64_t)tiles * b.tile_rows * 4) : NULL;
     return b;
@@ -4330,11 +4687,12 @@ static void mimp_block_put(const mimp_block *b, const mimp_kernels *kernels, uin
     const uint32_t at = r % b->tile_rows;
     uint32_t i;
     if (b->bytes) {
-        const mimp_quantized q = kernels->quantize(tile + 4 * at, 4 * b->tile_rows, x, n16, b->limit, 0);
+        const mimp_packing packed = mimp_packing_of(kernels, b->k);
+        const mimp_quantized q = kernels->quantize(tile + at * packed.row, packed.quad, x, n16, b->limit, 0);
         b->scale[r] = q.scale;
         b->zero[r] = q.zero;
         for (i = n16; i < b->k; i += 4)
-            MIM_MEMSET(tile + (size_t)i * b->tile_rows + 4 * at, 0, 4);
+            MIM_MEMSET(tile + at * packed.row + i / 4 * packed.quad, 0, 4);
     } else {
         kernels->pack((float *)(void *)tile, b->tile_rows, x, stride, rows, n16, 1.0f);
         MIM_MEMSET(tile + (size_t)n16 * b->tile_rows * 4, 0, (size_t)(b->k - n16) * b->tile_rows * 4);
@@ -4350,8 +4708,8 @@ static size_t mimp_rows_bytes(const mimp_kernels *kernels, const mimp_matrix *m)
 }
 
 typedef union mimp_tile {
-    float f[2 * MIMP_MAX_ROWS * 16];
-    int32_t i[2 * MIMP_MAX_ROWS * 16];
+    float f[MIMP_MAX_PANELS * MIMP_MAX_ROWS * 16];
+    int32_t i[MIMP_MAX_PANELS * MIMP_MAX_ROWS * 16];
 } mimp_tile;
 
 /* Which leaf a product takes. */
@@ -4382,16 +4740,21 @@ static mimp_operand mimp_operand_of(const void *at, size_t k, uint32_t count, in
     return w;
 }
 
-/* One tile by panel p, or by p and the next, raw; returns how many. */
-static uint32_t mimp_product(const mimp_kernels *kernels, mimp_tile *acc, const uint8_t *a, const mimp_operand *w, uint32_t p)
+/* One tile, of which `rows` rows are wanted, by panel p, or by it and the next, raw; returns how many. */
+static uint32_t mimp_product(const mimp_kernels *kernels, mimp_tile *acc, const uint8_t *a, uint32_t rows, const mimp_operand *w,
+                             uint32_t p)
 {
     const uint8_t *panel = w->at + p * w->bytes;
     const float *af = (const float *)(const void *)a, *wf = (const float *)(const void *)panel;
     const int8_t *wb = (const int8_t *)panel;
+    if (w->kind >= MIMP_BYTES_NARROW && w->kind <= MIMP_BYTES_WIDE && kernels->several_q8 && w->count - p >= kernels->several_panels) {
+        kernels->several_q8(acc->i, a, wb, w->k, w->bytes, rows);
+        return kernels->several_panels;
+    }
     switch (w->kind) {
     case MIMP_FLOATS:
         if (w->count - p > 1 && kernels->pair_f32) {
-            kernels->pair_f32(acc->f, af, wf, w->k, w->bytes / 4);
+            kernels->pair_f32(acc->f, af, wf, w->k, w->bytes / 4, rows);
             return 2;
         }
         kernels->tile_f32(acc->f, af, wf, w->k);
@@ -4405,7 +4768,19 @@ static uint32_t mimp_product(const mimp_kernels *kernels, mimp_tile *acc, const 
     return 1;
 }
 
-/* One tile of packed rows by panels, each through the epilogue: y[r * stride + channel]. e is that of the first panel; the
+static void mimp_enter(const mimp_kernels *kernels, const mimp_operand *w)
+{
+    if (kernels->enter && w->kind > MIMP_FLOATS_PLAIN)
+        kernels->enter(w->k);
+}
+
+static void mimp_leave(const mimp_kernels *kernels, const mimp_operand *w)
+{
+    if (kernels->leave && w->kind > MIMP_FLOATS_PLAIN)
+        kernels->leave();
+}
+
+/* One tile of packed rows by panels, between mimp_enter and mimp_leave, each through the epilogue: y[r * stride + channel]. e is that of the first panel; the
  * rest follow 16 channels on. */
 static void mimp_tile_panels(const mimp_kernels *kernels, const uint8_t *a, uint32_t tile_rows, uint32_t rows, const mimp_operand *w,
                              float *y, size_t stride, mimp_epilogue e)
@@ -4414,7 +4789,7 @@ static void mimp_tile_panels(const mimp_kernels *kernels, const uint8_t *a, uint
     uint32_t p = 0, end;
     while (p < w->count) {
         const float *raw = acc.f;
-        end = p + mimp_product(kernels, &acc, a, w, p);
+        end = p + mimp_product(kernels, &acc, a, rows, w, p);
         for (; p < end; p++, y += 16, raw += tile_rows * 16) {
             kernels->finish(y, stride, raw, rows, &e);
             e.scale = e.scale ? e.scale + 16 : NULL;
@@ -4485,6 +4860,7 @@ static void mimp_panels(const mimp_kernels *kernels, const mimp_matrix *m, uint3
     e.scale = m->scale ? m->scale + channel : NULL;
     e.sum = m->sum ? m->sum + channel : NULL;
     e.bias = m->bias + channel;
+    mimp_enter(kernels, &w);
     for (t = 0; t < rows; t += a->tile_rows) {
         if (a->bytes) {
             e.factor = a->scale + t;
@@ -4493,6 +4869,7 @@ static void mimp_panels(const mimp_kernels *kernels, const mimp_matrix *m, uint3
         mimp_tile_panels(kernels, a->data + t / a->tile_rows * a->tile_bytes, a->tile_rows, mimp_min(a->tile_rows, rows - t), &w,
                          y + t * stride, stride, e);
     }
+    mimp_leave(kernels, &w);
 }
 
 /* Rows into a block, through a gate and a norm where there are such. */
@@ -5374,15 +5751,15 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
     a->group = mimp_min(run->s->group_heads, s->heads);
     a->tile_rows = a->bytes ? kernels->rows_q8 : kernels->rows_f32;
     a->tiles = (a->queries + a->tile_rows - 1) / a->tile_rows;
-    a->tile_bytes = (uint64_t)a->tile_rows * a->width * (a->bytes ? 1 : 4);
+    a->tile_bytes = a->bytes ? mimp_packing_of(kernels, a->width).tile : (uint64_t)a->tile_rows * a->width * 4;
     a->q_bytes = a->tile_bytes * a->tiles * a->windows;
     a->k_bytes = (uint64_t)a->windows * a->keys16 * a->width * (a->bytes ? 1 : 4);
     /* the block first holds the tokens, later the outputs: room for the wider */
     a->block = mimp_block_memory(arena, kernels, a->qkv.k > a->proj.k ? &a->qkv : &a->proj, (uint32_t)rows);
     a->out = mimp_floats(arena, (uint64_t)a->windows * a->queries * s->heads * a->width);
-    a->q = (uint8_t *)mimp_take(arena, a->q_bytes * a->group);
-    a->k = (uint8_t *)mimp_take(arena, a->k_bytes * a->group);
-    a->v = (uint8_t *)mimp_take(arena, a->k_bytes * a->group);
+    a->q = (uint8_t *)mimp_take_tiles(arena, kernels, a->q_bytes * a->group);
+    a->k = (uint8_t *)mimp_take_tiles(arena, kernels, a->k_bytes * a->group);
+    a->v = (uint8_t *)mimp_take_tiles(arena, kernels, a->k_bytes * a->group);
     if (a->bytes) {
         const uint64_t q_rows = (uint64_t)a->windows * a->tiles * a->tile_rows, k_rows = (uint64_t)a->windows * a->keys16;
         a->q_scale = mimp_floats(arena, q_rows * a->group);
@@ -5422,7 +5799,7 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
     if (s->thin == MIM_THIN_CONV)                    /* and what becomes of it */
         stage += (uint64_t)mimp_max(a->queries, a->keys) * a->width * 4;
     stage += mimp_unpacked_bytes(kernels, &a->qkv);
-    scores = (uint64_t)a->tile_rows * a->keys16 * (a->bytes ? 5 : 8);
+    scores = (uint64_t)a->tile_rows * a->keys16 * (a->bytes ? 4 : 8) + (a->bytes ? mimp_packing_of(kernels, a->keys16).tile : 0);
     if (stage < scores)
         stage = scores;
     if (stage < mimp_unpacked_bytes(kernels, &a->proj))
@@ -5755,6 +6132,7 @@ static void mimp_pack_q(const mimp_attention *a, uint32_t head, const float *x)
 {
     const uint32_t rows = a->tile_rows, width = a->width, prefix = a->run->s->prefix, flags = a->step->flags;
     const float scale = a->step->qk_norm == MIM_QK_UNIT ? 1.0f : a->step->scale;
+    const mimp_packing packed = mimp_packing_of(a->crew.kernels, width);
     uint8_t *q = a->q + (size_t)(head * a->q_bytes);
     uint32_t w, t;
     for (w = 0; w < a->windows; w++, q += a->tiles * a->tile_bytes) {
@@ -5779,7 +6157,7 @@ static void mimp_pack_q(const mimp_attention *a, uint32_t head, const float *x)
         }
         MIM_MEMSET(q + (size_t)((a->tiles - 1) * a->tile_bytes), 0, (size_t)a->tile_bytes);
         for (t = 0; t < a->queries; t++) {
-            const mimp_quantized z = a->crew.kernels->quantize(q + (size_t)(t / rows * a->tile_bytes) + 4 * (t % rows), 4 * rows,
+            const mimp_quantized z = a->crew.kernels->quantize(q + (size_t)(t / rows * a->tile_bytes) + t % rows * packed.row, packed.quad,
                                                                window + (size_t)t * width, width, 255, 0);
             a->q_scale[at + t] = z.scale * scale;
             a->q_zero[at + t] = z.zero;
@@ -5892,12 +6270,12 @@ static void mimp_attention_parts(void *arg, uint32_t index)
 /* ---- scores and outputs ---- */
 
 static void mimp_attention_put(const mimp_attention *a, uint32_t head, uint32_t token, const float *scores, const uint8_t *p,
-                               uint32_t stride, float factor)
+                               size_t quad, float factor)
 {
     float *to = a->run->out->attention + ((size_t)(a->first + head) * a->keys + mimp_row_out(a->run, token)) * a->keys;
     uint32_t j;
     for (j = 0; j < a->keys; j++) {
-        const float v = (a->bytes ? (float)p[(size_t)(j / 4) * stride + j % 4] : scores[j]) * factor;
+        const float v = (a->bytes ? (float)p[j / 4 * quad + j % 4] : scores[j]) * factor;
         mimp_copy_out(to + mimp_row_out(a->run, j), &v, 1);
     }
 }
@@ -5914,6 +6292,7 @@ static void mimp_attention_tile(const mimp_attention *a, uint32_t head, uint32_t
     uint8_t *p = (uint8_t *)(scores + (size_t)rows * k16);      /* exp(scores), packed for the second product */
     const size_t stride = (size_t)a->step->heads * width;
     float *out = a->out + ((size_t)window * a->queries + first) * stride + (size_t)(a->first + head) * width;
+    const mimp_packing packed = mimp_packing_of(kernels, k16);
     float factor[MIMP_MAX_ROWS];
     mimp_operand w;
     mimp_epilogue e;
@@ -5930,13 +6309,15 @@ static void mimp_attention_tile(const mimp_attention *a, uint32_t head, uint32_t
     for (r = 0; e.add && r < valid; r++)
         mimp_bias_row(a, head, window, first + r, scores + (size_t)r * k16);
     w = mimp_operand_of(k, width, k16 / 16, a->bytes ? mimp_bytes_kind(a->step->key_max, 255) : MIMP_FLOATS);
+    mimp_enter(kernels, &w);
     mimp_tile_panels(kernels, q, rows, valid, &w, scores, k16, e);
+    mimp_leave(kernels, &w);
     for (r = 0; r < valid; r++) {
         float *row = scores + (size_t)r * k16;
-        const float sum = kernels->softmax(row, a->keys, k16, a->bytes ? p + 4 * r : NULL, 4 * rows);
+        const float sum = kernels->softmax(row, a->keys, k16, a->bytes ? p + r * packed.row : NULL, packed.quad);
         factor[r] = 1.0f / sum;
         if (a->run->out->attention && a->step == a->run->last_attention)
-            mimp_attention_put(a, head, first + r, row, p + 4 * r, 4 * rows, factor[r]);
+            mimp_attention_put(a, head, first + r, row, p + r * packed.row, packed.quad, factor[r]);
     }
     if (!a->bytes)
         kernels->pack((float *)(void *)p, rows, scores, k16, valid, k16, 1.0f);
@@ -5946,7 +6327,9 @@ static void mimp_attention_tile(const mimp_attention *a, uint32_t head, uint32_t
     e.scale = a->bytes ? a->v_scale + at * width : NULL;
     e.add = a->step->flags & MIM_STEP_ADD_QUERY;
     w = mimp_operand_of(v, k16, width / 16, a->bytes ? mimp_bytes_kind(a->step->value_max, 255) : MIMP_FLOATS);
+    mimp_enter(kernels, &w);
     mimp_tile_panels(kernels, p, rows, valid, &w, out, stride, e);
+    mimp_leave(kernels, &w);
 }
 
 static void mimp_attention_tiles(void *arg, uint32_t index)
@@ -6429,10 +6812,11 @@ MIMP_INLINE int32_t mimp_requantized(const mimp_channels *c, uint32_t d, int32_t
 
 /* ---- bytes in, tiles of int32 out ---- */
 
-/* Rows of bytes packed for a leaf: [tile][k/4][rows][4]. */
+/* Rows of bytes packed for a leaf. */
 typedef struct mimp_bytes {
     uint8_t *data;
     uint32_t rows, k;               /* of a tile */
+    mimp_packing packed;
 } mimp_bytes;
 
 static mimp_bytes mimp_bytes_memory(mimp_arena *arena, const mimp_kernels *kernels, uint32_t k, uint32_t rows)
@@ -6440,30 +6824,31 @@ static mimp_bytes mimp_bytes_memory(mimp_arena *arena, const mimp_kernels *kerne
     mimp_bytes b;
     b.rows = kernels->rows_q8;
     b.k = k;
-    b.data = (uint8_t *)mimp_take(arena, (uint64_t)mimp_tiles(b.rows, rows) * b.rows * k);
+    b.packed = mimp_packing_of(kernels, k);
+    b.data = (uint8_t *)mimp_take_tiles(arena, kernels, (uint64_t)mimp_tiles(b.rows, rows) * b.packed.tile);
     return b;
 }
 
-static uint8_t *mimp_bytes_tile(const mimp_bytes *b, uint32_t row) { return b->data + (size_t)(row / b->rows) * b->rows * b->k; }
+static uint8_t *mimp_bytes_tile(const mimp_bytes *b, uint32_t row) { return b->data + row / b->rows * b->packed.tile; }
 
 /* Where column c of a row is. */
 MIMP_INLINE uint8_t *mimp_byte_at(const mimp_bytes *b, uint32_t row, uint32_t c)
 {
-    return mimp_bytes_tile(b, row) + (size_t)(c / 4) * 4 * b->rows + 4 * (row % b->rows) + c % 4;
+    return mimp_bytes_tile(b, row) + c / 4 * b->packed.quad + row % b->rows * b->packed.row + c % 4;
 }
 
 /* Clears the tile that holds the last of `rows` rows, if it is not full. */
 static void mimp_bytes_end(const mimp_bytes *b, uint32_t rows)
 {
     if (rows % b->rows)
-        MIM_MEMSET(mimp_bytes_tile(b, rows), 0, (size_t)b->rows * b->k);
+        MIM_MEMSET(mimp_bytes_tile(b, rows), 0, b->packed.tile);
 }
 
 /* Row x of n int16, normalised or not, as the bytes of a row. */
 static void mimp_bytes_put(const mimp_bytes *b, uint32_t row, const int16_t *x, uint32_t n, const mimp_channels *c, uint64_t variance)
 {
     uint8_t *to = mimp_byte_at(b, row, 0);
-    const size_t step = 4 * (size_t)b->rows;
+    const size_t step = b->packed.quad;
     mimp_moments m;
     uint32_t d;
     if (variance) {
@@ -6477,12 +6862,16 @@ static void mimp_bytes_put(const mimp_bytes *b, uint32_t row, const int16_t *x, 
         to[d / 4 * step + d % 4] = 0;
 }
 
-typedef void (*mimp_leaf)(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k);
-
-/* The leaf for bytes 0..255 and weights of at most weight_max. */
-static mimp_leaf mimp_leaf_of(const mimp_kernels *kernels, uint32_t weight_max)
+/* acc [rows][16] = one tile of bytes times `panels` panels of weights of at most weight_max; acc goes on from panel to panel. */
+static void mimp_multiply(const mimp_kernels *kernels, int32_t *acc, const uint8_t *a, const void *w, uint32_t k, uint32_t weight_max, uint32_t panels)
 {
-    return weight_max > 63 ? kernels->tile_q8_wide : kernels->tile_q8;
+    const int8_t *panel = (const int8_t *)w;
+    if (kernels->enter)
+        kernels->enter(k);
+    for (; panels; panels--, acc += 16 * kernels->rows_q8, panel += 16 * (size_t)k)
+        (weight_max > 63 ? kernels->tile_q8_wide : kernels->tile_q8)(acc, a, panel, k);
+    if (kernels->leave)
+        kernels->leave();
 }
 
 /* acc [rows][16] + offset, times rate: sixteen channels of a tile at the scale of what follows. */
@@ -6497,7 +6886,7 @@ static void mimp_rescale(int32_t *acc, uint32_t rows, const int32_t *offset, con
 /* The tile that begins at a row, times panel p. */
 static void mimp_panel(const mimp_kernels *kernels, int32_t *acc, const mimp_bytes *a, uint32_t row, const mimp_matrix *m, uint32_t p)
 {
-    mimp_leaf_of(kernels, m->weight_max)(acc, mimp_bytes_tile(a, row), (const int8_t *)(m->panels + p * m->panel_bytes), m->k);
+    mimp_multiply(kernels, acc, mimp_bytes_tile(a, row), m->panels + p * m->panel_bytes, m->k, m->weight_max, 1);
     mimp_rescale(acc, a->rows, m->offset + 16 * (size_t)p, m->rate + 16 * (size_t)p);
 }
 
@@ -6567,14 +6956,14 @@ static void mimp_integer_project(void *arg, uint32_t index)
     const mimp_integer_embed *e = (const mimp_integer_embed *)arg;
     const mimp_run *run = e->run;
     const mimp_matrix *m = &e->matrix;
-    const mimp_leaf leaf = mimp_leaf_of(e->crew.kernels, m->weight_max);
     const uint32_t panels = m->n / 32, unit = e->block.rows, n = unit * 16;
     int32_t *acc = (int32_t *)(void *)mimp_scratch_bytes(&e->crew, index);
     uint32_t p, r, i;
     for (p = index; p < panels; p += e->crew.tasks)
         for (r = 0; r < e->rows; r += unit) {
-            leaf(acc, mimp_bytes_tile(&e->block, r), (const int8_t *)(m->panels + p * m->panel_bytes), m->k);
-            leaf(acc + n, mimp_bytes_tile(&e->block, r), (const int8_t *)(m->panels + (panels + p) * m->panel_bytes), m->k);
+            const uint8_t *tile = mimp_bytes_tile(&e->block, r);
+            mimp_multiply(e->crew.kernels, acc, tile, m->panels + p * m->panel_bytes, m->k, m->weight_max, 1);
+            mimp_multiply(e->crew.kernels, acc + n, tile, m->panels + (panels + p) * m->panel_bytes, m->k, m->weight_max, 1);
             for (i = 0; i < n; i++)
                 acc[i] = (int32_t)(127 * (uint32_t)acc[i] + (uint32_t)acc[n + i]);
             mimp_rescale(acc, unit, m->offset + 16 * (size_t)p, m->rate + 16 * (size_t)p);
@@ -6679,8 +7068,8 @@ static void mimp_integer_attention_memory(mimp_integer_attention *a, mimp_run *r
     a->keys16 = mimp_up(run->tokens, 16);
     a->width = mimp_up(s->head_dim, 16);
     a->group = mimp_min(run->s->group_heads, s->heads);
-    a->k = (uint8_t *)mimp_take(&run->arena, (uint64_t)a->group * a->keys16 * a->width);
-    a->v = (uint8_t *)mimp_take(&run->arena, (uint64_t)a->group * a->keys16 * a->width);
+    a->k = (uint8_t *)mimp_take_tiles(&run->arena, run->s->kernels, (uint64_t)a->group * a->keys16 * a->width);
+    a->v = (uint8_t *)mimp_take_tiles(&run->arena, run->s->kernels, (uint64_t)a->group * a->keys16 * a->width);
     a->k_sum = (int32_t *)mimp_take(&run->arena, (uint64_t)a->group * a->keys16 * 4);
     a->out = mimp_bytes_memory(&run->arena, run->s->kernels, a->proj.k, run->tokens);
     mimp_integer_rows_memory(&tasks, a, run->s->kernels);
@@ -6761,7 +7150,8 @@ static uint32_t mimp_integer_softmax(const mimp_integer_attention *a, const mimp
 {
     const uint32_t unit = t->p.rows, n = a->run->tokens;
     int32_t *s = t->scores + 16 * (size_t)r, top = INT32_MIN;
-    uint8_t *to = t->p.data + 4 * r;
+    uint8_t *to = t->p.data + r * t->p.packed.row;
+    const size_t quad = t->p.packed.quad;
     uint32_t j, sum = 0;
     for (j = 0; j < n; j++) {
         int32_t *at = s + (size_t)(j / 16) * unit * 16 + j % 16;
@@ -6772,11 +7162,11 @@ static uint32_t mimp_integer_softmax(const mimp_integer_attention *a, const mimp
         const uint32_t distance = (uint32_t)top - (uint32_t)s[(size_t)(j / 16) * unit * 16 + j % 16];
         const uint32_t step = (uint32_t)(((uint64_t)distance * octaves + ((uint64_t)1 << 31)) >> 32);
         const uint8_t p = mimp_exp[mimp_min(step, 255)];
-        to[(size_t)(j / 4) * 4 * unit + j % 4] = p;
+        to[j / 4 * quad + j % 4] = p;
         sum += p;
     }
     for (; j < a->keys16; j++)
-        to[(size_t)(j / 4) * 4 * unit + j % 4] = 0;
+        to[j / 4 * quad + j % 4] = 0;
     return sum;
 }
 
@@ -6801,9 +7191,7 @@ static void mimp_integer_head(const mimp_integer_attention *a, const mimp_intege
     const int32_t *k_sum = a->k_sum + (size_t)head * a->keys16;
     int32_t share[MIMP_MAX_ROWS];
     uint32_t p, i, j;
-    for (p = 0; p < a->keys16 / 16; p++)
-        mimp_leaf_of(a->crew.kernels, a->step->key_max)(t->scores + (size_t)p * unit * 16, mimp_bytes_tile(&t->q, r),
-                                                        k + (size_t)p * 16 * a->width, a->width);
+    mimp_multiply(a->crew.kernels, t->scores, mimp_bytes_tile(&t->q, r), k, a->width, a->step->key_max, a->keys16 / 16);
     for (i = 0; i < rows; i++) {
         const uint32_t sum = mimp_integer_softmax(a, t, i, k_sum, a->octaves[at]);
         share[i] = (int32_t)((a->share[at] + sum / 2) / sum);
@@ -6813,7 +7201,7 @@ static void mimp_integer_head(const mimp_integer_attention *a, const mimp_intege
 #endif
     }
     for (p = 0; p < a->width / 16; p++) {
-        mimp_leaf_of(a->crew.kernels, a->step->value_max)(t->acc, t->p.data, v + (size_t)p * a->keys16 * 16, a->keys16);
+        mimp_multiply(a->crew.kernels, t->acc, t->p.data, v + (size_t)p * a->keys16 * 16, a->keys16, a->step->value_max, 1);
         for (i = 0; i < rows; i++)
             for (j = 0; j < 16 && 16 * p + j < hd; j++) {
                 const int32_t four = (int32_t)(4 * (uint32_t)t->acc[16 * i + j]);
@@ -6828,7 +7216,7 @@ static void mimp_integer_queries(void *arg, uint32_t index)
     const mimp_integer_rows t = mimp_integer_rows_of(a, index);
     const uint32_t unit = t.bytes.rows, panels = a->width / 16, heads = mimp_min(a->group, a->step->heads - a->first);
     uint32_t first, head, p, r, i, j;
-    MIM_MEMSET(t.p.data, 0, (size_t)unit * a->keys16);
+    MIM_MEMSET(t.p.data, 0, t.p.packed.tile);
     for (first = index * a->tile; first < a->run->tokens; first += a->crew.tasks * a->tile) {
         const uint32_t rows = mimp_integer_fill(a, &t.bytes, first);
         for (head = 0; head < heads; head++) {
@@ -6868,7 +7256,7 @@ static void mimp_integer_attention_run(mimp_run *run, const mim_blob_step *s)
     size_t panels;
     mimp_integer_attention_memory(&a, run, s);
     panels = (size_t)a.group * a.keys16 * a.width;
-    MIM_MEMSET(a.out.data, 0, (size_t)mimp_tiles(unit, run->tokens) * unit * a.out.k);       /* columns and rows that nothing else sets */
+    MIM_MEMSET(a.out.data, 0, mimp_tiles(unit, run->tokens) * a.out.packed.tile);       /* columns and rows that nothing else sets */
     for (a.first = 0; a.first < s->heads; a.first += a.group) {
         MIM_MEMSET(a.k, 0, panels);
         MIM_MEMSET(a.v, 0, panels);
@@ -6929,7 +7317,7 @@ static void mimp_integer_mlp_task(void *arg, uint32_t index)
     arena.base = mimp_scratch_bytes(&m->crew, index);
     acc = mimp_integer_hidden(&arena, m, kernels, &bytes, &hidden);
     unit = bytes.rows;
-    MIM_MEMSET(hidden.data, 0, (size_t)mimp_tiles(unit, m->tile) * unit * hidden.k);
+    MIM_MEMSET(hidden.data, 0, mimp_tiles(unit, m->tile) * hidden.packed.tile);
     for (first = index * m->tile; first < run->tokens; first += m->crew.tasks * m->tile) {
         const uint32_t rows = mimp_min(m->tile, run->tokens - first);
         int16_t *x = run->stream + (size_t)first * run->dim;

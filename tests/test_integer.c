@@ -370,6 +370,23 @@ static int begin(mim_session *s, const mim_model *model, mim_session_desc d, gua
     return CHECK(mim_begin(s, model, &d, &m) == MIM_OK);
 }
 
+/* Leaves whose rows lie one after the other, and which must be entered and left, as AMX's: on any machine. */
+static int inside;
+static void enter(size_t k) { (void)k; CHECK(!inside++); }
+static void leave(void) { CHECK(!--inside); }
+static void tile_rows(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
+{
+    const size_t row = (k + 63) / 64 * 64;
+    size_t r, i, j;
+    CHECK(inside);
+    for (r = 0; r < 16; r++)
+        for (j = 0; j < 16; j++) {
+            acc[16 * r + j] = 0;
+            for (i = 0; i < k; i++)
+                acc[16 * r + j] += a[row * r + i] * w[(i / 4 * 16 + j) * 4 + i % 4];
+        }
+}
+
 static void test_bits(uint32_t rounds, uint32_t wild)
 {
     static results first, again;
@@ -447,6 +464,28 @@ static void test_bits(uint32_t rounds, uint32_t wild)
                 CHECK_THAT(status == MIM_OK && guard_intact(&g), "%s on %s", mim_status_string(status), mim_cpu_name(cpu));
                 CHECK_THAT(!begun++ || !memcmp(&first, &again, sizeof first), "other bits on %s, setting %u", mim_cpu_name(cpu), size);
             }
+        {
+            static mimp_kernels others;
+            mim_session_desc d;
+            mim_session s;
+            memset(&d, 0, sizeof d);
+            d.cpu = MIM_CPU_SCALAR;
+            d.decoder = f.decoder_dim != 0;
+            others = mimp_kernels_scalar;
+            others.rows_q8 = 16;
+            others.row_unit = 64;
+            others.tile_q8 = others.tile_q8_wide = tile_rows;
+            others.enter = enter;
+            others.leave = leave;
+            if (begin(&s, &model, d, &g, 0, 0)) {
+                mim_memory m;
+                s.kernels = &others;
+                s.tile_rows = s.group_heads = 1;
+                m.bytes = (size_t)mimp_plan_bytes(&s);
+                s.arena = (uint8_t *)guard_high(&g, m.bytes, 64);
+                CHECK(encode(&s, &image, &again, round % 2) == MIM_OK && guard_intact(&g) && !memcmp(&first, &again, sizeof first));
+            }
+        }
         /* floats are integers times the scale, and attention sums to 1 */
         for (i = 0; i < t * f.dim; i++) {
             const float scale = f.norm ? 0.001f : 0.01f;

@@ -78,26 +78,40 @@ static int8_t weight_of(int pattern, uint32_t i, int lo, int hi)
     }
 }
 
+/* Where byte i of row r lies in a packed tile. */
+static size_t byte_at(const mimp_kernels *k, uint32_t columns, uint32_t r, uint32_t i)
+{
+    return k->row_unit ? (size_t)r * ((columns + k->row_unit - 1) / k->row_unit * k->row_unit) + i
+        : (size_t)(i / 4) * 4 * k->rows_q8 + 4 * r + i % 4;
+}
+
+static size_t tile_bytes(const mimp_kernels *k, uint32_t columns) { return byte_at(k, columns, k->rows_q8 - 1, columns - 1) + 1; }
+
+static void enter(const mimp_kernels *k, size_t columns) { if (k->enter) k->enter(columns); }
+static void leave(const mimp_kernels *k) { if (k->leave) k->leave(); }
+
 typedef void (*bytes_leaf)(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k);
 
 static void bytes_product(const mimp_kernels *k, bytes_leaf leaf, uint32_t columns, int pattern, int input_max, int lo, int hi)
 {
     const uint32_t rows = k->rows_q8;
-    uint8_t *a = (uint8_t *)guard_high(&ga, (size_t)columns * rows, 1);
+    uint8_t *a = (uint8_t *)guard_high(&ga, tile_bytes(k, columns), 1);
     int8_t *w = (int8_t *)guard_high(&gw, (size_t)columns * 16, 1);
     int32_t *acc = (int32_t *)guard_high(&gy, (size_t)rows * 64, 4);
     uint32_t r, j, i;
     memset(acc, 0xff, (size_t)rows * 64);
-    for (i = 0; i < columns * rows; i++)
+    for (i = 0; i < tile_bytes(k, columns); i++)
         a[i] = (uint8_t)(pattern < 4 ? (uint32_t)input_max : between(0, (uint32_t)input_max));
     for (i = 0; i < columns * 16; i++)
         w[i] = weight_of(pattern, i, lo, hi);
+    enter(k, columns);
     leaf(acc, a, w, columns);
+    leave(k);
     for (r = 0; r < rows; r++)
         for (j = 0; j < 16; j++) {
             int64_t sum = 0;
             for (i = 0; i < columns; i++)
-                sum += (int32_t)a[i / 4 * 4 * rows + 4 * r + i % 4] * w[i / 4 * 64 + 4 * j + i % 4];
+                sum += (int32_t)a[byte_at(k, columns, r, i)] * w[i / 4 * 64 + 4 * j + i % 4];
             CHECK_THAT(acc[r * 16 + j] == sum, "%s: %u columns, pattern %d, inputs to %d, weights %d..%d: %d, not %d", k->name, columns,
                        pattern, input_max, lo, hi, acc[r * 16 + j], (int)sum);
         }
@@ -120,12 +134,12 @@ static void q4_product(const mimp_kernels *k, uint32_t columns, uint32_t step, i
     const uint32_t rows = k->rows_q8;
     const size_t size = columns * 8 + (columns + step - 1) / step * 8;
     const size_t unpacked = k->tile_q4 ? columns * 18 : columns * 16;
-    uint8_t *a = (uint8_t *)guard_high(&ga, (size_t)columns * rows, 1), *panel = (uint8_t *)guard_high(&gw, size, 1);
+    uint8_t *a = (uint8_t *)guard_high(&ga, tile_bytes(k, columns), 1), *panel = (uint8_t *)guard_high(&gw, size, 1);
     int32_t *acc = (int32_t *)guard_high(&gy, (size_t)rows * 64, 4);
     const uint8_t *w = panel;
     uint32_t r, j, i;
     memset(acc, 0xff, (size_t)rows * 64);
-    for (i = 0; i < columns * rows; i++)
+    for (i = 0; i < tile_bytes(k, columns); i++)
         a[i] = (uint8_t)(pattern ? between(0, 255) : 255);
     for (i = 0; i < size; i++)                  /* the least and the greatest weights by the greatest multiplier, or anything */
         panel[i] = (uint8_t)(pattern == 2 ? between(0, 255) : i >= columns * 8 ? 0xff : pattern == 1 ? 0xff : 0);
@@ -135,17 +149,19 @@ static void q4_product(const mimp_kernels *k, uint32_t columns, uint32_t step, i
         CHECK(guard_intact(&gz));
         w = out;
     }
+    enter(k, columns);
     if (k->tile_q4)
         k->tile_q4(acc, a, w, columns, step);
     else
         k->tile_q8_wide(acc, a, (const int8_t *)w, columns);
+    leave(k);
     for (r = 0; r < rows; r++)
         for (j = 0; j < 16; j++) {
             int64_t sum = 0;
             for (i = 0; i < columns; i++) {
                 const int half = panel[i / 8 * 64 + 4 * j + i % 4] >> (i / 4 % 2 * 4) & 15;
                 const int multiplier = panel[columns * 8 + i / step * 8 + j % 8] >> (j / 8 * 4) & 15;
-                sum += (half - 8) * multiplier * a[i / 4 * 4 * rows + 4 * r + i % 4];
+                sum += (half - 8) * multiplier * a[byte_at(k, columns, r, i)];
             }
             CHECK_THAT(acc[r * 16 + j] == sum, "%s: %u columns in groups of %u, pattern %d: %d, not %d", k->name, columns, step, pattern,
                        acc[r * 16 + j], (int)sum);
@@ -163,6 +179,35 @@ static void test_tile_q4(const mimp_kernels *k)
                 q4_product(k, columns, step, pattern);
             q4_product(k, pattern == 2 ? 3072 : MIM_MAX_COLUMNS, step, pattern);
         }
+}
+
+/* Panels that lie apart: the bits of tile_q8_wide. */
+static void test_several_q8(const mimp_kernels *k)
+{
+    const uint32_t rows = k->rows_q8, panels = k->several_panels;
+    uint32_t columns, p, i, r;
+    for (columns = 16; columns <= 336 && k->several_q8; columns += 16) {
+        const size_t step = (size_t)columns * 16 + 64, tile = (size_t)rows * 16;
+        uint8_t *a = (uint8_t *)guard_high(&ga, tile_bytes(k, columns), 1);
+        int8_t *w = (int8_t *)guard_high(&gw, (panels - 1) * step + (size_t)columns * 16, 1);
+        int32_t *acc = (int32_t *)guard_high(&gy, panels * tile * 4, 4), *one = (int32_t *)guard_high(&gz, tile * 4, 4);
+        CHECK(panels <= MIMP_MAX_PANELS && rows <= MIMP_MAX_ROWS);
+        for (i = 0; i < tile_bytes(k, columns); i++)
+            a[i] = (uint8_t)any32();
+        for (i = 0; i < (panels - 1) * step + (size_t)columns * 16; i++)
+            w[i] = (int8_t)any32();
+        enter(k, columns);
+        for (r = 1; r <= rows; r++) {
+            memset(acc, 0xff, panels * tile * 4);
+            k->several_q8(acc, a, w, columns, step, r);
+            for (p = 0; p < panels; p++) {
+                k->tile_q8_wide(one, a, w + p * step, columns);
+                CHECK_THAT(memcmp(one, acc + p * tile, r * 64) == 0, "%s: %u columns, panel %u of %u rows differs", k->name, columns, p, r);
+            }
+        }
+        leave(k);
+        CHECK(guard_intact(&gy) && guard_intact(&gz));
+    }
 }
 
 static void test_tile_q8(const mimp_kernels *k)
@@ -227,10 +272,13 @@ static void float_product(const mimp_kernels *k, uint32_t columns, int kind)
         acc = (float *)guard_high(&gy, tile * 8, 4);
         for (i = 0; i < 2; i++)
             memcpy(two + i * step, w + 5 * i, (size_t)columns * 64);
-        k->pair_f32(acc, a, two, columns, step);
-        for (i = 0; i < 2; i++) {
-            k->tile_f32(one, a, two + i * step, columns);
-            SAME(acc + i * tile, one, tile, "pair_f32");
+        for (r = 1; r <= k->rows_f32; r++) {
+            k->pair_f32(acc, a, two, columns, step, r);
+            for (i = 0; i < 2; i++) {
+                k->tile_f32(one, a, two + i * step, columns);
+                SAME(acc + i * tile, one, r * 16, "pair_f32");
+            }
+            memset(acc, 0xff, tile * 8);
         }
         CHECK(guard_intact(&gy));
     }
@@ -670,6 +718,7 @@ int main(int argc, char **argv)
     each("tile_q4, unpack_q4: exact for any blob", test_tile_q4);
     each("tile_q8: exact within its ranges", test_tile_q8);
     each("tile_q8_wide: exact for any bytes", test_tile_q8_wide);
+    each("several_q8: bits of as many tiles", test_several_q8);
     each("tile_plain: bits of its definition; tile_f32: close; pair_f32: bits of two tiles", test_tile_float);
     each("halves: all of them", test_halves);
     each("pack", test_pack);

@@ -90,119 +90,94 @@ static uint64_t peak_portable_q8(uint32_t rounds)
 
 #ifdef BENCH_X86
 
-#define ZERO_Y(i) __m256i c##i = _mm256_setzero_si256();
-#define KEEP_Y(i) PIN("x", c##i);
-
-__attribute__((target("avx2,fma")))
-static uint64_t peak_avx2_f32(uint32_t rounds)
-{
-#define ZERO(i) __m256 c##i = _mm256_setzero_ps();
-#define STEP(i) c##i = _mm256_fmadd_ps(a, b, c##i);
-    __m256 a = _mm256_set1_ps(0.5f), b = a;
-    EIGHT(ZERO) EIGHT(KEEP_Y)
-    for (uint32_t r = 0; r < rounds; r++) {
-        PIN("x", a);
-        EIGHT(STEP)
+/* One loop for each width of register: c0 to c7 are the accumulators, a and b stay as they are. */
+#define PEAK_LOOP(name, isa, vector, constraint, zero, one, step, last, operations) \
+    __attribute__((target(isa))) static uint64_t name(uint32_t rounds) \
+    { \
+        vector a = one, b = one, c0 = zero, c1 = zero, c2 = zero, c3 = zero, c4 = zero, c5 = zero, c6 = zero, c7 = zero; \
+        EIGHT(KEEP_##constraint) \
+        for (uint32_t r = 0; r < rounds; r++) { \
+            EIGHT(step) \
+            last \
+        } \
+        EIGHT(KEEP_##constraint) \
+        PIN(#constraint, b); \
+        return (uint64_t)rounds * 8 * (operations); \
     }
-    EIGHT(KEEP_Y)
-#undef ZERO
-#undef STEP
-    return (uint64_t)rounds * 8 * 8 * 2;
-}
+#define KEEP_x(i) PIN("x", c##i);
+#define KEEP_v(i) PIN("v", c##i);
 
-__attribute__((target("avx2")))
-static uint64_t peak_avx2_maddubs(uint32_t rounds)
-{
-#define STEP(i) PIN("x", a); c##i = _mm256_add_epi32(c##i, _mm256_madd_epi16(_mm256_maddubs_epi16(a, b), ones));
-    __m256i a = _mm256_set1_epi8(3), b = a, ones = _mm256_set1_epi16(1);
-    EIGHT(ZERO_Y) EIGHT(KEEP_Y)
-    for (uint32_t r = 0; r < rounds; r++) { EIGHT(STEP) }
-    EIGHT(KEEP_Y)
-#undef STEP
-    return (uint64_t)rounds * 8 * 32 * 2;
-}
+#define FMA_Y(i) c##i = _mm256_fmadd_ps(a, b, c##i);
+#define FMA_Z(i) c##i = _mm512_fmadd_ps(a, b, c##i);
+PEAK_LOOP(peak_avx2_f32, "avx2,fma", __m256, x, _mm256_setzero_ps(), _mm256_set1_ps(0.5f), FMA_Y, PIN("x", a);, 8 * 2)
+PEAK_LOOP(peak_avx512_f32, "avx512f", __m512, v, _mm512_setzero_ps(), _mm512_set1_ps(0.5f), FMA_Z, PIN("v", a);, 16 * 2)
 
-__attribute__((target("avx2")))
-static uint64_t peak_avx2_maddubs2(uint32_t rounds)
-{
-#define STEP(i) PIN("x", a); PIN("x", b); \
-    c##i = _mm256_add_epi32(c##i, _mm256_madd_epi16(_mm256_add_epi16(_mm256_maddubs_epi16(a, w), _mm256_maddubs_epi16(b, w)), ones));
-    __m256i a = _mm256_set1_epi8(3), b = a, w = a, ones = _mm256_set1_epi16(1);
-    EIGHT(ZERO_Y) EIGHT(KEEP_Y)
-    for (uint32_t r = 0; r < rounds; r++) { EIGHT(STEP) }
-    EIGHT(KEEP_Y)
-#undef STEP
-    return (uint64_t)rounds * 8 * 64 * 2;
-}
+#define DOT_Y(i) c##i = _mm256_dpbusd_avx_epi32(c##i, a, b);
+#define DOT_Z(i) c##i = _mm512_dpbusd_epi32(c##i, a, b);
+PEAK_LOOP(peak_avxvnni_dpbusd, "avx2,avxvnni", __m256i, x, _mm256_setzero_si256(), _mm256_set1_epi8(3), DOT_Y, PIN("x", a);, 32 * 2)
+PEAK_LOOP(peak_avx512_dpbusd, "avx512f,avx512bw,avx512vnni", __m512i, v, _mm512_setzero_si512(), _mm512_set1_epi8(3), DOT_Z,
+          PIN("v", a);, 64 * 2)
 
-/* Eight products are added in 16 bits; widening them and adding that up is a ninth step, to sums that stay in memory as the
- * leaf's do. */
-__attribute__((target("avx2")))
-static uint64_t peak_avx2_maddubs8(uint32_t rounds)
-{
-#define STEP(i) PIN("x", a); c##i = _mm256_add_epi16(c##i, _mm256_maddubs_epi16(a, b)); PIN("x", c##i);
-#define FLUSH(i) sums[i] = _mm256_add_epi32(sums[i], _mm256_madd_epi16(c##i, b)); c##i = _mm256_setzero_si256();
-    __m256i a = _mm256_set1_epi8(3), b = a, sums[8];
-    memset(sums, 0, sizeof sums);
-    EIGHT(ZERO_Y)
-    for (uint32_t r = 0; r < rounds; r++) {
-        for (int k = 0; k < 8; k++) { EIGHT(STEP) }
-        EIGHT(FLUSH)
-        PIN("m", sums);
+/* Two bytes at a time, four in 16 bits, or any bytes in 16 bits from the start; a serves as the ones. */
+#define MADDUBS(i, reg, w) PIN(#reg, a); c##i = w##_add_epi32(c##i, w##_madd_epi16(w##_maddubs_epi16(a, b), a));
+#define MADDUBS2(i, reg, w) PIN(#reg, a); PIN(#reg, b); \
+    c##i = w##_add_epi32(c##i, w##_madd_epi16(w##_add_epi16(w##_maddubs_epi16(a, a), w##_maddubs_epi16(b, a)), a));
+#define MADD(i, reg, w) PIN(#reg, a); c##i = w##_add_epi32(c##i, w##_madd_epi16(a, b));
+#define MADDUBS_Y(i) MADDUBS(i, x, _mm256)
+#define MADDUBS_Z(i) MADDUBS(i, v, _mm512)
+#define MADDUBS2_Y(i) MADDUBS2(i, x, _mm256)
+#define MADDUBS2_Z(i) MADDUBS2(i, v, _mm512)
+#define MADD_Y(i) MADD(i, x, _mm256)
+#define MADD_Z(i) MADD(i, v, _mm512)
+#define BW "avx512f,avx512bw"
+PEAK_LOOP(peak_avx2_maddubs, "avx2", __m256i, x, _mm256_setzero_si256(), _mm256_set1_epi8(3), MADDUBS_Y, , 32 * 2)
+PEAK_LOOP(peak_avx512_maddubs, BW, __m512i, v, _mm512_setzero_si512(), _mm512_set1_epi8(3), MADDUBS_Z, , 64 * 2)
+PEAK_LOOP(peak_avx2_maddubs2, "avx2", __m256i, x, _mm256_setzero_si256(), _mm256_set1_epi8(3), MADDUBS2_Y, , 64 * 2)
+PEAK_LOOP(peak_avx512_maddubs2, BW, __m512i, v, _mm512_setzero_si512(), _mm512_set1_epi8(3), MADDUBS2_Z, , 128 * 2)
+PEAK_LOOP(peak_avx2_madd, "avx2", __m256i, x, _mm256_setzero_si256(), _mm256_set1_epi16(3), MADD_Y, , 16 * 2)
+PEAK_LOOP(peak_avx512_madd, BW, __m512i, v, _mm512_setzero_si512(), _mm512_set1_epi16(3), MADD_Z, , 32 * 2)
+
+/* Eight products are added in 16 bits; then vpmaddwd and an addition to sums in memory, as in the leaf. */
+#define NIBBLES(i, reg, w) PIN(#reg, a); c##i = w##_add_epi16(c##i, w##_maddubs_epi16(a, b)); PIN(#reg, c##i);
+#define NIBBLES_Y(i) NIBBLES(i, x, _mm256)
+#define NIBBLES_Z(i) NIBBLES(i, v, _mm512)
+#define FLUSH_Y(i) sums[i] = _mm256_add_epi32(sums[i], _mm256_madd_epi16(c##i, b)); c##i = _mm256_setzero_si256();
+#define FLUSH_Z(i) sums[i] = _mm512_add_epi32(sums[i], _mm512_madd_epi16(c##i, b)); c##i = _mm512_setzero_si512();
+#define PEAK_NIBBLES(name, isa, vector, w, suffix, z) \
+    __attribute__((target(isa))) static uint64_t name(uint32_t rounds) \
+    { \
+        vector a = w##_set1_epi8(3), b = a, c0 = z, c1 = z, c2 = z, c3 = z, c4 = z, c5 = z, c6 = z, c7 = z, sums[8]; \
+        memset(sums, 0, sizeof sums); \
+        for (uint32_t r = 0; r < rounds; r++) { \
+            for (int k = 0; k < 8; k++) { EIGHT(NIBBLES_##suffix) } \
+            EIGHT(FLUSH_##suffix) \
+            PIN("m", sums); \
+        } \
+        return (uint64_t)rounds * 8 * 8 * sizeof(vector) * 2; \
     }
-    EIGHT(KEEP_Y)
-#undef STEP
-#undef FLUSH
-    return (uint64_t)rounds * 8 * 8 * 32 * 2;
-}
+PEAK_NIBBLES(peak_avx2_maddubs8, "avx2", __m256i, _mm256, Y, _mm256_setzero_si256())
+PEAK_NIBBLES(peak_avx512_maddubs8, BW, __m512i, _mm512, Z, _mm512_setzero_si512())
 
-__attribute__((target("avx2")))
-static uint64_t peak_avx2_madd(uint32_t rounds)
+/* Four sums of 16 x 16 by 64, as they come out of the leaf's own configuration; the library has asked for permission. */
+#if defined(__linux__) && defined(__x86_64__)
+#define BENCH_AMX
+__attribute__((target("amx-tile,amx-int8")))
+static uint64_t peak_amx(uint32_t rounds)
 {
-#define STEP(i) PIN("x", a); c##i = _mm256_add_epi32(c##i, _mm256_madd_epi16(a, b));
-    __m256i a = _mm256_set1_epi16(3), b = a;
-    EIGHT(ZERO_Y) EIGHT(KEEP_Y)
-    for (uint32_t r = 0; r < rounds; r++) { EIGHT(STEP) }
-    EIGHT(KEEP_Y)
-#undef STEP
-    return (uint64_t)rounds * 8 * 16 * 2;
-}
-
-#define KEEP_Z(i) PIN("v", c##i);
-
-__attribute__((target("avx512f")))
-static uint64_t peak_avx512_f32(uint32_t rounds)
-{
-#define ZERO(i) __m512 c##i = _mm512_setzero_ps();
-#define STEP(i) c##i = _mm512_fmadd_ps(a, b, c##i);
-    __m512 a = _mm512_set1_ps(0.5f), b = a;
-    EIGHT(ZERO) EIGHT(KEEP_Z)
+    uint8_t config[64] = { 1 };
+    for (int t = 0; t < 8; t++) config[16 + 2 * t] = 64, config[48 + t] = 16;
+    __asm__ volatile("" : : "r"(config) : "memory");
+    _tile_loadconfig(config);
     for (uint32_t r = 0; r < rounds; r++) {
-        PIN("v", a);
-        EIGHT(STEP)
+        _tile_dpbusd(0, 4, 5);
+        _tile_dpbusd(1, 4, 5);
+        _tile_dpbusd(2, 4, 5);
+        _tile_dpbusd(3, 4, 5);
     }
-    EIGHT(KEEP_Z)
-#undef ZERO
-#undef STEP
-    return (uint64_t)rounds * 8 * 16 * 2;
+    _tile_release();
+    return (uint64_t)rounds * 4 * 16 * 16 * 64 * 2;
 }
-
-__attribute__((target("avx512f,avx512bw,avx512vnni")))
-static uint64_t peak_avx512_dpbusd(uint32_t rounds)
-{
-#define ZERO(i) __m512i c##i = _mm512_setzero_si512();
-#define STEP(i) c##i = _mm512_dpbusd_epi32(c##i, a, b);
-    __m512i a = _mm512_set1_epi8(3), b = a;
-    EIGHT(ZERO) EIGHT(KEEP_Z)
-    for (uint32_t r = 0; r < rounds; r++) {
-        PIN("v", a);
-        EIGHT(STEP)
-    }
-    EIGHT(KEEP_Z)
-#undef ZERO
-#undef STEP
-    return (uint64_t)rounds * 8 * 64 * 2;
-}
+#endif
 
 #endif /* BENCH_X86 */
 
@@ -287,9 +262,22 @@ static const peak peaks[] = {
     { MIM_CPU_AVX2, MIM_Q8, 0, 0, "vpmaddubsw, vpmaddwd, vpaddd", peak_avx2_maddubs },
     { MIM_CPU_AVX2, MIM_Q4, 0, 0, "eight of vpmaddubsw, vpaddw; vpmaddwd, vpaddd", peak_avx2_maddubs8 },
     { MIM_CPU_AVX2, 0, 0, 0, "vfmadd231ps ymm", peak_avx2_f32 },
+    { MIM_CPU_AVXVNNI, MIM_Q8, 0, 0, "vpdpbusd ymm", peak_avxvnni_dpbusd },
+    { MIM_CPU_AVXVNNI, MIM_Q4, 0, 0, "vpdpbusd ymm", peak_avxvnni_dpbusd },
+    { MIM_CPU_AVXVNNI, 0, 0, 0, "vfmadd231ps ymm", peak_avx2_f32 },
+    { MIM_CPU_AVX512BW, MIM_Q8, 127, 255, "vpmaddwd, vpaddd zmm", peak_avx512_madd },
+    { MIM_CPU_AVX512BW, MIM_Q8, 63, 127, "two vpmaddubsw, vpaddw, vpmaddwd, vpaddd zmm", peak_avx512_maddubs2 },
+    { MIM_CPU_AVX512BW, MIM_Q8, 0, 0, "vpmaddubsw, vpmaddwd, vpaddd zmm", peak_avx512_maddubs },
+    { MIM_CPU_AVX512BW, MIM_Q4, 0, 0, "eight of vpmaddubsw, vpaddw; vpmaddwd, vpaddd zmm", peak_avx512_maddubs8 },
+    { MIM_CPU_AVX512BW, 0, 0, 0, "vfmadd231ps zmm", peak_avx512_f32 },
     { MIM_CPU_AVX512, MIM_Q8, 0, 0, "vpdpbusd zmm", peak_avx512_dpbusd },
     { MIM_CPU_AVX512, MIM_Q4, 0, 0, "vpdpbusd zmm", peak_avx512_dpbusd },
     { MIM_CPU_AVX512, 0, 0, 0, "vfmadd231ps zmm", peak_avx512_f32 },
+#ifdef BENCH_AMX
+    { MIM_CPU_AMX, MIM_Q8, 0, 0, "tdpbusd", peak_amx },
+    { MIM_CPU_AMX, MIM_Q4, 0, 0, "tdpbusd", peak_amx },
+    { MIM_CPU_AMX, 0, 0, 0, "vfmadd231ps zmm", peak_avx512_f32 },
+#endif
 #endif
 #ifdef BENCH_NEON
 #ifdef BENCH_DOTS

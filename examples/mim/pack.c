@@ -333,7 +333,7 @@ static double group_error(const float *w, uint32_t n, float step)
 static double group_multiplier(const float *w, uint32_t n, float top, float unit, uint32_t *multiplier)
 {
     uint32_t first = (uint32_t)(top / (9 * unit)), last = (uint32_t)(top / (5.5f * unit)) + 1;
-    double best = INFINITY;
+    double best = HUGE_VAL;
     first = first < 1 ? 1 : first > 15 ? 15 : first;
     last = last > 15 ? 15 : last;
     for (uint32_t m = first; m <= last; m++) {
@@ -353,7 +353,7 @@ static int32_t pack_row_q4(uint8_t *panel, uint32_t group, uint32_t lane, uint32
     enum { TRIES = 16, GROUPS = MIM_MAX_COLUMNS / 32 };
     uint32_t groups = (k + group - 1) / group, multiplier[GROUPS], trial[GROUPS];
     float top[GROUPS], most = 0;
-    double best = INFINITY, product = 0, square = 0;
+    double best = HUGE_VAL, product = 0, square = 0;
     int32_t sum = 0;
     for (uint32_t g = 0; g < groups; g++) {
         top[g] = 0;

@@ -119,6 +119,7 @@ static int try_convert(const uint8_t *data, size_t bytes, const configs *c)
     checkpoint cp;
     measures m;
     settings s;
+    static const number_kind kinds[] = { { MIM_F32, 0, 0 }, { MIM_F16, 0, 0 }, { MIM_Q8, 255, 0 }, { MIM_Q8, 127, 0 }, { MIM_Q4, 255, 32 } };
     const wishes none = { .output = "out.mim" };
     const family *wanted = NULL;
     const char *from;
@@ -131,7 +132,7 @@ static int try_convert(const uint8_t *data, size_t bytes, const configs *c)
         list_names(names, sizeof names, &cp, recognised.ignored, NULL, 1);
         if (!keep) vit_drop_decoder(&recognised, &cp, "decoder");
         failed = measure(&m, &recognised, &cp, keep) || settle(&s, c, &none, &recognised, &cp, &m) ||
-                 build(&planned, &recognised, &cp, &m, &s, MIM_F32 + (uint32_t)(bytes >> 1) % 3) || plan_write(&planned, "out.mim");
+                 build(&planned, &recognised, &cp, &m, &s, &kinds[(bytes >> 1) % (sizeof kinds / sizeof *kinds)]) || plan_write(&planned, "out.mim");
     }
     vit_free(&recognised);
     checkpoint_close(&cp);
