@@ -6,6 +6,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 build=$(mkdir -p "$1" && cd "$1" && pwd)
 examples=$(dirname "$here")/examples
 model=$examples/models/mae-cifar10-d128l6.q8.mim
+integer=$examples/models/mae-cifar10-d128l6.integer.mim
 status=0
 
 # target NAME LEVELS TYPES COMPILER RUNNER FLAGS...: builds the tests for a machine and, with `on`, runs them there
@@ -78,8 +79,9 @@ on() {
     {
         has=$($4 "$programs/levels" "$model" 2>&1 | sed 's/ $//')
         if [ -z "$2" ] || [ "$has" = "$2" ]; then echo "ok levels: $has; the others are refused"; else echo "FAIL levels: $has, not $2"; fi
-        [ "$accuracy" = no ] ||
-            $4 "$programs/test_accuracy" "$model" "$examples/images/small" "$here/expected/shipped-tokens.npy" "$here/expected/hashes.txt" 2
+        [ "$accuracy" = no ] || for one in "$model" "$integer"; do
+            $4 "$programs/test_accuracy" "$one" "$examples/images/small" "$here/expected/shipped-tokens.npy" "$here/expected/hashes.txt" 2
+        done
         $4 "$programs/test_kernels" brief
         # shellcheck disable=SC2086 -- words
         [ -z "$3" ] || GOLDEN=$golden sh "$here/golden.sh" "$build" "$3" ${4:-env} "$programs/test_golden" || echo "FAIL golden models"

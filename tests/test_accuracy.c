@@ -102,10 +102,10 @@ int main(int argc, char **argv)
     if (!count || fread(reference, 2, count * per_picture, f) != count * per_picture || fgetc(f) != EOF)
         return failed("the reference tokens are not of these pictures; run tests/reference/shipped.py");
     fclose(f);
-    snprintf(key, sizeof key, "shipped");
+    snprintf(key, sizeof key, m.header->numerics == MIM_NUMERICS_INTEGER ? "shipped-integer" : "shipped");
     if (argc == 6) {
         count = mimp_min(count, (uint32_t)strtoul(argv[5], NULL, 10));
-        snprintf(key, sizeof key, "shipped-%u", count);
+        snprintf(key + strlen(key), sizeof key - strlen(key), "-%u", count);
     }
     first = (float *)malloc(count * per_picture * 4);
     again = (float *)malloc(count * per_picture * 4);
@@ -186,7 +186,7 @@ int main(int argc, char **argv)
         snprintf(text, sizeof text, "hash %016llx, recorded %016llx: the bits have changed", hash, recorded);
         return failed(text);
     }
-    printf("ok accuracy of the shipped model (%u pictures, %u variants with the same bits, token cosine mean %.6f, minimum %.6f)\n",
-           count, variants, sum, least);
+    printf("ok accuracy of the %s model (%u pictures, %u variants with the same bits, token cosine mean %.6f, minimum %.6f)\n",
+           m.header->numerics == MIM_NUMERICS_INTEGER ? "shipped integer" : "shipped", count, variants, sum, least);
     return 0;
 }

@@ -245,8 +245,11 @@ for value in 16 33 '' 32x; do stated "none of 32, 64, 128" --type q4 --group "$v
 for value in q8 q7 f32; do stated "only q4 has groups" --type $value --group 32; done
 stated "only q4 has groups" --group 32
 for value in 32 64 128; do accept "wrote out.mim: q4" good/stated.safetensors -o out.mim --type q4 --group $value; done
-stated "--numerics integer: not available in this version" --numerics integer
-stated "--calib pictures: not available in this version" --calib pictures
+stated "none of float, integer" --numerics fixed
+stated "--numerics integer needs --calib FOLDER" --numerics integer
+stated "leave out --type f16" --numerics integer --type f16 --calib pictures
+stated "--calib is for --numerics integer" --calib pictures
+stated "none: cannot open" --numerics integer --calib none
 stated "--layout helium: not available in this version" --layout helium
 accept "wrote" good/stated.safetensors -o out.mim --numerics float
 stated "no family 'resnet'" --family resnet

@@ -1,4 +1,5 @@
 /* convert.c - `mim convert`: a published checkpoint becomes a blob. */
+#include "integer.h"
 #include "settings.h"
 
 #include <inttypes.h>
@@ -16,6 +17,9 @@ static const char usage[] =
     "  -o OUT.mim                 the blob to write\n"
     "  --type f32|f16|q8|q7|q4    kind of numbers of the matrices (f32); q7: q8 with inputs of 7 bits, faster on AVX2\n"
     "  --group 32|64|128          q4: columns that share a scale (32)\n"
+    "  --numerics float|integer   what a q8 blob computes in between its products (float); integer runs without a floating-point\n"
+    "                             unit, has scales that pictures are needed for, and does plain transformers only\n"
+    "  --calib FOLDER             those pictures: 24 to 48 of the kind that the model will see\n"
     "  --config FILE              the configuration, where it is not config.json beside the checkpoint\n"
     "  --keep-decoder             keep a masked autoencoder's decoder, for `mim reconstruct`\n"
     "  --licence TEXT             licence of the weights, recorded in the blob\n"
@@ -47,7 +51,7 @@ static const char usage[] =
     "  --norm-pix yes|no          the decoder predicts pixels normalised patch by patch\n";
 
 /* Values of options that are settled, but come later. */
-static int check_available(const wishes *w, number_kind *n)
+static int check_available(const wishes *w, number_kind *n, int *integer)
 {
     static const struct { const char *name; number_kind as; } types[] = {
         { "f32", { MIM_F32, 0, 0 } }, { "f16", { MIM_F16, 0, 0 } }, { "q8", { MIM_Q8, 255, 0 } }, { "q7", { MIM_Q8, 127, 0 } },
@@ -69,10 +73,17 @@ static int check_available(const wishes *w, number_kind *n)
         return fail("--group: '%.64s' is none of 32, 64, 128", w->group);
     if (w->group)
         n->group = (uint8_t)(32u << group);
-    if (w->numerics && strcmp(w->numerics, "float") != 0)
-        return fail("--numerics %.64s: not available in this version", w->numerics);
-    if (w->calib)
-        return fail("--calib %.64s: not available in this version", w->calib);
+    *integer = w->numerics && strcmp(w->numerics, "integer") == 0;
+    if (w->numerics && !*integer && strcmp(w->numerics, "float") != 0)
+        return fail("--numerics: '%.64s' is none of float, integer", w->numerics);
+    if (*integer && w->type && strcmp(w->type, "q8") != 0)
+        return fail("--numerics integer makes q8 blobs; leave out --type %.64s", w->type);
+    if (*integer && !w->calib)
+        return fail("--numerics integer needs --calib FOLDER, with 24 to 48 pictures of the kind that the model will see");
+    if (!*integer && w->calib)
+        return fail("--calib is for --numerics integer; other blobs find their scales as they run");
+    if (*integer)
+        *n = types[0].as;                 /* f32 is what is run over the pictures, and then quantized */
     if (w->layout)
         return fail("--layout %.64s: not available in this version", w->layout);
     return 0;
@@ -237,7 +248,8 @@ static void print_written(const plan *p, const char *output, const vit *model, c
         say(text, sizeof text, value, s->decoder_heads.from);
         say(text, sizeof text, h->norm_pix ? "normalised pixels" : "plain pixels", s->norm_pix.from);
     }
-    printf("wrote %s: %s, %" PRIu64 " bytes%s\n", output, type_name(h->type), h->bytes, text);
+    printf("wrote %s: %s%s, %" PRIu64 " bytes%s\n", output, type_name(h->type),
+           h->numerics == MIM_NUMERICS_INTEGER ? ", integer numerics" : "", h->bytes, text);
 }
 
 static void print_ignored(const vit *model, const checkpoint *cp)
@@ -264,7 +276,7 @@ typedef struct work {
     plan *plan;
 } work;
 
-static int convert(work *k, const wishes *w, const char *path, const number_kind *n)
+static int convert(work *k, const wishes *w, const char *path, const number_kind *n, int integer)
 {
     const family *wanted;
     const char *from;
@@ -282,7 +294,14 @@ static int convert(work *k, const wishes *w, const char *path, const number_kind
     if (!w->keep_decoder)
         vit_drop_decoder(k->model, &k->cp, "decoder, not kept");
     if (measure(&m, k->model, &k->cp, w->keep_decoder) || settle(&s, &k->found, w, k->model, &k->cp, &m) ||
-        build(k->plan, k->model, &k->cp, &m, &s, n) || check_output(&k->cp, w->output) || plan_write(k->plan, w->output))
+        build(k->plan, k->model, &k->cp, &m, &s, n) || check_output(&k->cp, w->output))
+        return 1;
+    if (integer) {
+        mim_blob_header written;
+        if (integer_write(k->plan, w->calib, w->output, &written))
+            return 1;
+        k->plan->header = written;
+    } else if (plan_write(k->plan, w->output))
         return 1;
     print_recognised(k->model, &k->cp, &m, &s, k->plan);
     print_written(k->plan, w->output, k->model, &m, &s);
@@ -304,7 +323,7 @@ int cmd_convert(int argc, char **argv)
         { "--frames", &w.frames, NULL }, { "--groups", &w.groups, NULL }, { "--window", &w.window, NULL }, { "--norm-pix", &w.norm_pix, NULL },
         { "--licence", &w.licence, NULL }, { "--keep-decoder", NULL, &w.keep_decoder },
     };
-    int positional;
+    int positional, integer = 0;
     number_kind n = {0};
     int parsed = parse_options(argc, argv, options, sizeof options / sizeof *options, usage, &positional);
     if (parsed != PARSED)
@@ -313,14 +332,14 @@ int cmd_convert(int argc, char **argv)
         return fail("convert: give one checkpoint, not %d; see `mim convert --help`", positional);
     if (!w.output)
         return fail("convert: name the blob to write with -o OUT.mim");
-    if (check_available(&w, &n))
+    if (check_available(&w, &n, &integer))
         return 1;
     const uint16_t one = 1;
     if (*(const uint8_t *)&one == 0)
         return fail("convert: blobs are little-endian, this machine is not; convert on another");
 
     work k = {0};
-    int failed = convert(&k, &w, argv[1], &n);
+    int failed = convert(&k, &w, argv[1], &n, integer);
     if (k.model)
         vit_free(k.model);
     free(k.model);

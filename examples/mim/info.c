@@ -16,7 +16,7 @@ static const char usage[] =
 
 static const char *numerics_name(uint32_t numerics)
 {
-    return numerics == MIM_NUMERICS_FLOAT ? "float" : "unknown";
+    return numerics == MIM_NUMERICS_INTEGER ? "integer" : numerics == MIM_NUMERICS_FLOAT ? "float" : "unknown";
 }
 
 static const char *filter_name(uint32_t filter)
@@ -316,7 +316,8 @@ static void print_mean(const char *label, const float *values, uint32_t count)
     for (uint32_t c = 0; c < count; c++) printf("%s%.6g", c ? " " : "", (double)values[c]);
 }
 
-static void print_text(const mim_model *model, const char *cpu, const mim_memory *need, uint32_t heads, const layers *sizes)
+static void print_text(const mim_model *model, const char *cpu, const mim_memory *need, const mim_memory *scalar, uint32_t heads,
+                       const layers *sizes)
 {
     const mim_blob_header *h = model->header;
     const mim_blob_step *embed = positioned_step(model), *pool = model_step(model, MIM_STEP_POOL);
@@ -371,7 +372,8 @@ static void print_text(const mim_model *model, const char *cpu, const mim_memory
     printf("%-16s%.3f G multiply-accumulates %s\n", "work", 1e-9 * (double)model_macs(model, grid),
            h->frames > 1 ? "a video" : model_takes_tokens(model) ? "an input" : "an image");
     printf("%-16s%" PRIu64 " bytes\n", "blob", h->bytes);
-    printf("%-16s%zu bytes at least; up to %zu, more is faster\n", "arena", need->bytes, need->useful);
+    printf("%-16s%zu bytes at least; up to %zu, more is faster; %zu at least in portable code\n", "arena", need->bytes, need->useful,
+           scalar->bytes);
     printf("%-16s%s here; this build knows", "cpu", cpu);
     for (uint32_t level = MIM_CPU_SCALAR; level < MIM_CPU_COUNT; level++)
         if (mim_cpu_name(level)) printf(" %s", mim_cpu_name(level));
@@ -433,7 +435,8 @@ static void print_json_layers(const layers *sizes)
     printf("\n  ],\n");
 }
 
-static void print_json(const mim_model *model, const char *cpu, const mim_memory *need, uint32_t heads, const layers *sizes)
+static void print_json(const mim_model *model, const char *cpu, const mim_memory *need, const mim_memory *scalar, uint32_t heads,
+                       const layers *sizes)
 {
     const mim_blob_header *h = model->header;
     const mim_blob_step *embed = positioned_step(model), *pool = model_step(model, MIM_STEP_POOL);
@@ -487,6 +490,7 @@ static void print_json(const mim_model *model, const char *cpu, const mim_memory
     json_number("blob_bytes", h->bytes);
     json_number("arena_bytes", need->bytes);
     json_number("arena_max_bytes", need->useful);
+    json_number("arena_scalar_bytes", scalar->bytes);
     printf("  \"cpu\": \"%s\"\n}\n", cpu);
 }
 
@@ -500,12 +504,17 @@ int cmd_info(int argc, char **argv)
 
     mim_model model;
     in_file blob;
-    mim_memory need;
+    mim_memory need, scalar;
+    mim_session_desc portable;
     engine e;
     reason why;
     memset(&e, 0, sizeof e);
     if (model_open(&model, &blob, argv[1])) return 1;
+    memset(&portable, 0, sizeof portable);
+    portable.cpu = MIM_CPU_SCALAR;
     mim_status status = mim_plan(&model, NULL, &need);
+    if (status == MIM_OK)
+        status = mim_plan(&model, &portable, &scalar);
     int failed = status != MIM_OK ? fail("%s: %s", argv[1], mim_status_string(status))
                : engine_start(&e, &model, NULL, &why) ? fail("%s: %s", argv[1], why.text) : 0;
     if (!failed) {
@@ -513,8 +522,8 @@ int cmd_info(int argc, char **argv)
         uint32_t heads = attention ? attention->heads : 0;
         layers sizes;
         find_layers(&sizes, &e.session);
-        if (json) print_json(&model, e.session.cpu, &need, heads, &sizes);
-        else print_text(&model, e.session.cpu, &need, heads, &sizes);
+        if (json) print_json(&model, e.session.cpu, &need, &scalar, heads, &sizes);
+        else print_text(&model, e.session.cpu, &need, &scalar, heads, &sizes);
     }
     engine_stop(&e);
     in_close(&blob);

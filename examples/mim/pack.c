@@ -118,7 +118,7 @@ static int read_distances(const rows *r, uint32_t head, uint32_t columns, float 
 }
 
 /* Row n: columns floats and its bias. Sizes were verified when the plan was made. */
-static int read_row(const rows *r, uint32_t n, uint32_t columns, float *row, float *bias)
+int plan_row(const rows *r, uint32_t n, uint32_t columns, float *row, float *bias)
 {
     const part *p = &r->part[0];
     uint32_t padded = round_up(r->head_dim, 16);
@@ -429,6 +429,16 @@ static void plan_tensor(plan *p, mim_blob_step *step, unsigned slot, uint32_t co
     step->tensor[slot] = (uint16_t)(index + 1);
 }
 
+void plan_ready(plan *p, mim_blob_step *step, unsigned slot, const mim_blob_tensor *t, const void *data)
+{
+    uint32_t index = p->header.tensor_count++;
+    p->tensors[index] = *t;
+    memset(&p->rows[index], 0, sizeof p->rows[index]);
+    p->rows[index].kind = ROWS_READY;
+    p->rows[index].ready = data;
+    step->tensor[slot] = (uint16_t)(index + 1);
+}
+
 void plan_plain(plan *p, mim_blob_step *step, unsigned slot, uint32_t count, uint32_t columns, const rows *from)
 {
     plan_tensor(p, step, slot, count, columns, from, 0);
@@ -443,7 +453,7 @@ static int write_plain(out_file *out, const mim_blob_tensor *t, const rows *r, f
 {
     float bias;
     for (uint32_t n = 0; n < t->rows; n++)
-        if (read_row(r, n, t->columns, row, &bias) || out_write(out, row, t->columns * sizeof *row))
+        if (plan_row(r, n, t->columns, row, &bias) || out_write(out, row, t->columns * sizeof *row))
             return 1;
     return 0;
 }
@@ -458,7 +468,7 @@ static int write_panels(out_file *out, const mim_blob_tensor *t, const rows *r, 
     for (uint32_t n = 0; n < n16; n++) {
         biases[n] = 0;
         if (n < t->rows) {
-            if (read_row(r, n, t->columns, row, &biases[n]))
+            if (plan_row(r, n, t->columns, row, &biases[n]))
                 return 1;
         } else {
             memset(row, 0, k * sizeof *row);
@@ -498,8 +508,9 @@ static int write_blob(plan *p, out_file *out)
     for (uint32_t i = 0; i < p->header.tensor_count && !failed; i++) {
         const mim_blob_tensor *t = &p->tensors[i];
         failed = out_write(out, zeros, (size_t)(t->at - at)) ||
-                 (t->layout == MIM_PLAIN ? write_plain(out, t, &p->rows[i], row)
-                                         : write_panels(out, t, &p->rows[i], row, panel, scales, sums, biases));
+                 (p->rows[i].kind == ROWS_READY ? out_write(out, p->rows[i].ready, (size_t)mim_tensor_bytes(t))
+                  : t->layout == MIM_PLAIN ? write_plain(out, t, &p->rows[i], row)
+                                           : write_panels(out, t, &p->rows[i], row, panel, scales, sums, biases));
         at = t->at + mim_tensor_bytes(t);
     }
     free(row);

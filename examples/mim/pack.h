@@ -35,7 +35,8 @@ enum rows_kind {
     ROWS_SCALES,       /* the factors of cosines: exp(part[0]), 100 at most */
     ROWS_DISTANCES,    /* one head's column of a bias that an MLP, part[0] and part[1], makes of distances */
     ROWS_DISTANCE_MLP, /* that MLP: weights of y, of x, biases, then each head's, padded to 16s */
-    ROWS_DISTANCE_INPUTS   /* its inputs for windows of 1, 2, 3... */
+    ROWS_DISTANCE_INPUTS,  /* its inputs for windows of 1, 2, 3... */
+    ROWS_READY         /* the tensor's data as it goes into the blob */
 };
 
 /* How the numbers of a row that belong to a cell of tokens lie in the file; in a blob they lie by rows. */
@@ -59,6 +60,7 @@ typedef struct rows {
     uint32_t width;               /*   of that grid; or channels that a number of a date has */
     const vit *of;                /*   and of which model: groups, vectors */
     const uint8_t *channel_group, *channel_place;       /* group of a channel, and its place in it */
+    const void *ready;            /* READY */
 } rows;
 
 typedef struct plan {
@@ -77,6 +79,12 @@ mim_blob_step *plan_step(plan *p, uint16_t kind);
 /* Appends a tensor to the step's slot: PLAIN f32, or PANEL16 of the plan's type (of a quantized blob's EMBED: f16). */
 void plan_plain(plan *p, mim_blob_step *step, unsigned slot, uint32_t count, uint32_t columns, const rows *from);
 void plan_matrix(plan *p, mim_blob_step *step, unsigned slot, uint32_t count, uint32_t columns, const rows *from);
+
+/* Appends a tensor that is ready: its record (but `at`) and its data, which must outlive the plan. */
+void plan_ready(plan *p, mim_blob_step *step, unsigned slot, const mim_blob_tensor *t, const void *data);
+
+/* Row n of a tensor of a plan, and of a matrix its bias. 0, or 1 after fail(). */
+int  plan_row(const rows *r, uint32_t n, uint32_t columns, float *row, float *bias);
 
 /* Completes the header (counts, sizes), writes the blob and opens what was written with mim_open. 0, or 1 after fail(). */
 int  plan_write(plan *p, const char *path);

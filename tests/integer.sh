@@ -1,0 +1,52 @@
+#!/bin/sh
+# integer.sh BUILD - `mim convert --numerics integer` on golden models: what is plain converts and stays near its f32, what is not is
+# refused by name; and, with Python and numpy, all of it again by an independent oracle.
+set -u
+here=$(dirname "$0")
+build=$1
+mim=$build/mim
+out=$build/integer
+pictures=$here/../examples/images/small
+status=0
+mkdir -p "$out"
+fail() { echo "FAIL $*"; status=1; }
+
+blobs=$here/../examples/models/mae-cifar10-d128l6.integer.mim
+for name in mae mae_finetuned hf_mae hf_vit hf_vit_cls hf_msn hf_ijepa timm_cls timm_avg timm_gap timm_reg4 dinov2 dinov2_reg hf_dinov2; do
+    dir=$here/golden/$name
+    checkpoint=$(sed -n 's/^checkpoint //p' "$dir/cases.txt")
+    options=$(sed -n 's/^convert //p' "$dir/cases.txt")
+    blob=$out/$name.integer.mim
+    # shellcheck disable=SC2086 -- options are words
+    if ! message=$("$mim" convert "$dir/${checkpoint:-model.safetensors}" -o "$blob" --numerics integer --calib "$pictures" $options 2>&1); then
+        case $message in
+        *.pth*) echo "skip integer $name: ${message#mim: }" ;;
+        *) fail "integer $name: $message" ;;
+        esac
+        continue
+    fi
+    blobs="$blobs $blob"
+    echo "ok integer $name converts"
+done
+
+for pair in "timm_beit cannot do relative position bias" "dinov3 cannot do rotary positions" "dinov2_giant cannot do a gated MLP" \
+            "timm_wide takes 13 channels, which no picture has"; do
+    name=${pair%% *}
+    options=$(sed -n 's/^convert //p' "$here/golden/$name/cases.txt")
+    checkpoint=$(sed -n 's/^checkpoint //p' "$here/golden/$name/cases.txt")
+    # shellcheck disable=SC2086 -- options are words
+    message=$("$mim" convert "$here/golden/$name/${checkpoint:-model.safetensors}" -o "$out/refused.mim" --numerics integer --calib "$pictures" $options 2>&1)
+    if [ $? -eq 1 ] && [ ! -e "$out/refused.mim" ] && echo "$message" | grep -qF "${pair#* }"; then
+        echo "ok integer $name is refused by name"
+    else
+        fail "integer $name: '${pair#* }' was to be said: $message"
+    fi
+done
+
+if python3 -c 'import numpy' 2>/dev/null; then
+    # shellcheck disable=SC2086 -- a list
+    python3 "$here/reference/integer.py" "$mim" $blobs || status=1
+else
+    echo "skip integer oracle: needs python3 with numpy"
+fi
+exit $status

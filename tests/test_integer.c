@@ -1,0 +1,641 @@
+/* test_integer - integer numerics: the primitives against exact arithmetic, the memory that is promised, and models of random
+ * numbers, sane and not, that must give the same bits on every instruction set, for any number of threads and any arena. */
+#define MIM_IMPLEMENTATION
+#include "../mim.h"
+#include "check.h"
+#include "threads.h"
+
+/* ---- primitives ---- */
+
+static uint64_t any64(void)
+{
+    const uint64_t high = any32();
+    return high << 32 | any32();
+}
+
+static void test_rsqrt(void)
+{
+    uint32_t i, h, r;
+    double worst = 0;
+    group("integer: 1 / sqrt within 2^-23");
+    for (i = 0; i < 400000; i++) {
+        const uint64_t v = i < 1000 ? i + 1 : i < 2000 ? ((uint64_t)1 << 62) - 1 - i : (any64() >> 2 >> between(0, 61)) + 1;
+        double error;
+        if (v >= (uint64_t)1 << 62)
+            continue;
+        r = mimp_rsqrt(v, &h);
+        error = fabs(ldexp((double)r, (int)h - 61) * sqrt((double)v) - 1);
+        worst = error > worst ? error : worst;
+        if (!CHECK_THAT(r <= 1u << 30 && error < 1.2e-7, "1 / sqrt(%llu): %u 2^(%u - 61), error %g", (unsigned long long)v, r, h, error))
+            return;
+    }
+}
+
+/* Against the exact mean and, for the root, long double. */
+static void test_normalise(void)
+{
+    static const uint32_t dims[] = { 1, 2, 3, 48, 64, 128, 192, 384, 768, 1000, 4096, 16384 };
+    static int16_t x[16384];
+    uint32_t d, kind, round, i, a, q;
+    group("integer: rows less their mean, by their deviation");
+    for (d = 0; d < sizeof dims / sizeof *dims; d++)
+        for (kind = 0; kind < 6; kind++)
+            for (round = 0; round < 3; round++) {
+                const uint32_t n = dims[d];
+                uint64_t variance;
+                int64_t sum = 0;
+                long double squares = 0, deviation;
+                mimp_moments m;
+                mimp_norm_bits(n, &a, &q);
+                variance = (uint64_t)1 << (4 + 2 * q > 2 * a ? 4 + 2 * q - 2 * a : 0);
+                variance = round == 1 ? variance * 1000 : round == 2 ? (uint64_t)1 << 60 : variance;
+                for (i = 0; i < n; i++) {
+                    x[i] = (int16_t)(kind == 0 ? 0 : kind == 1 ? (i == n / 2 ? 32767 : 0) : kind == 2 ? (i % 2 ? 32767 : -32768)
+                                     : kind == 3 ? -32768 : kind == 4 ? (int)between(0, 65535) - 32768 : (int)between(0, 20) - 10);
+                    sum += x[i];
+                }
+                for (i = 0; i < n; i++) {
+                    const long double t = (long double)((int64_t)n * x[i] - sum);
+                    squares += t * t;
+                }
+                deviation = sqrtl(squares / (long double)n + (long double)variance);
+                m = mimp_moments_of(x, n, variance);
+                for (i = 0; i < n; i++) {
+                    const long double exact = (long double)((int64_t)n * x[i] - sum) / deviation * (long double)(1u << q);
+                    const int32_t t = mimp_normalised(&m, x[i]);
+                    /* half a step, the root's error, and what the shift of the product leaves off */
+                    const long double allowed = 0.5L + fabsl(exact) * 1.3e-7L + 1.0L / (1u << (m.shift < 30 ? m.shift : 30)) + 1e-6L;
+                    if (!CHECK_THAT(t >= -32768 && t <= 32767 && fabsl((long double)t - exact) <= allowed,
+                                    "%u numbers, kind %u: %d, exactly %Lf", n, kind, t, exact))
+                        return;
+                }
+            }
+}
+
+static void test_small(void)
+{
+    uint32_t i;
+    group("integer: rounding, clamping and the table of the exponential");
+    for (i = 0; i < 100000; i++) {
+        const int32_t a = (int32_t)any32(), b = (int32_t)(any32() >> 1);
+        const long double exact = (long double)a * (long double)b / 4294967296.0L;
+        CHECK((long double)mimp_scaled(a, b) == floorl(exact + 0.5L));
+        CHECK((long double)mimp_high(a, b) == floorl(exact));
+        CHECK(mimp_short(a) == (a < -32768 ? -32768 : a > 32767 ? 32767 : a));
+    }
+    CHECK(mimp_scaled(INT32_MIN, INT32_MIN) == 1 << 30 && mimp_scaled(1, 1 << 30) == 0 && mimp_scaled(2, 1 << 30) == 1 && mimp_scaled(-2, 1 << 30) == 0);
+    for (i = 0; i < 256; i++)
+        CHECK_THAT(mimp_exp[i] == floor(255 * pow(2, -9.0 * i / 255) + 0.5), "entry %u of the exponential", i);
+}
+
+/* ---- blobs ---- */
+
+typedef struct shape {
+    uint32_t image, patch, channels, dim, heads, head_dim, hidden, depth, cls, registers, pool, pool_norm, norm, classes;
+    uint32_t decoder_dim, decoder_heads, weight_max, wild;      /* wild: contents without sense */
+} shape;
+
+static uint8_t *blob;
+static size_t room, bytes;
+
+static mim_blob_header *header(void) { return (mim_blob_header *)(void *)blob; }
+static mim_blob_step *step(uint32_t i) { return (mim_blob_step *)(void *)(blob + sizeof(mim_blob_header)) + i; }
+
+typedef struct draft {
+    const shape *s;
+    mim_blob_step step[64];
+    mim_blob_tensor tensor[512];
+    uint8_t role[512];
+    uint32_t steps, tensors;
+} draft;
+
+enum { MATRIX, GAINS, NUMBERS, HEADS, CURVE, FACTORS };
+
+static mim_blob_step *add_step(draft *d, uint32_t kind)
+{
+    mim_blob_step *s = &d->step[d->steps++];
+    memset(s, 0, sizeof *s);
+    s->kind = (uint16_t)kind;
+    return s;
+}
+
+static void add(draft *d, mim_blob_step *s, uint32_t slot, uint32_t role, uint32_t rows, uint32_t columns)
+{
+    mim_blob_tensor *t = &d->tensor[d->tensors];
+    memset(t, 0, sizeof *t);
+    t->rows = rows;
+    t->columns = columns;
+    t->type = role == MATRIX ? MIM_Q8 : role == GAINS || role == HEADS ? MIM_I32 : MIM_I16;
+    t->layout = role == MATRIX ? MIM_PANEL16 : MIM_PLAIN;
+    t->weight_max = (uint8_t)(role == MATRIX ? d->s->weight_max : 0);
+    t->input_max = role == MATRIX ? 255 : 0;
+    t->shift = (uint8_t)(role == GAINS ? (s->kind == MIM_STEP_NORM || s->kind == MIM_STEP_POOL ? 15 : between(8, 18)) : 0);
+    d->role[d->tensors++] = (uint8_t)role;
+    s->tensor[slot] = (uint16_t)d->tensors;
+}
+
+static void set_variance(mim_blob_step *s, uint32_t n)
+{
+    uint32_t a, q;
+    mimp_norm_bits(n, &a, &q);
+    s->variance = ((uint64_t)1 << (4 + 2 * q > 2 * a ? 4 + 2 * q - 2 * a : 0)) + between(0, 10000);
+}
+
+static void add_blocks(draft *d, uint32_t dim, uint32_t heads, uint32_t depth, uint32_t tap)
+{
+    const shape *f = d->s;
+    const uint32_t padded = mimp_up(f->head_dim, 16);
+    mim_blob_step *s;
+    uint32_t i;
+    for (i = 0; i < depth; i++) {
+        s = add_step(d, MIM_STEP_ATTENTION);
+        s->heads = heads;
+        s->head_dim = f->head_dim;
+        s->key_max = s->value_max = (uint8_t)f->weight_max;
+        set_variance(s, dim);
+        add(d, s, 0, GAINS, 2, dim);
+        add(d, s, 1, MATRIX, heads * padded * 3, dim);
+        add(d, s, 2, MATRIX, dim, heads * f->head_dim);
+        add(d, s, 6, HEADS, 2, heads);
+        s = add_step(d, MIM_STEP_MLP);
+        s->flags = (uint16_t)tap;
+        set_variance(s, dim);
+        add(d, s, 0, GAINS, 2, dim);
+        add(d, s, 1, MATRIX, f->hidden, dim);
+        add(d, s, 2, MATRIX, dim, f->hidden);
+        add(d, s, 4, CURVE, 1, 1024);
+        add(d, s, 5, FACTORS, 1, f->hidden);
+    }
+}
+
+static void add_norm(draft *d, uint32_t dim)
+{
+    mim_blob_step *s = add_step(d, MIM_STEP_NORM);
+    s->scale = 0.001f;
+    set_variance(s, dim);
+    add(d, s, 0, GAINS, 2, dim);
+}
+
+static void fill(const draft *d, uint32_t i, uint8_t *data)
+{
+    const mim_blob_tensor *t = &d->tensor[i];
+    const uint32_t n16 = mimp_up(t->rows, 16), k32 = mimp_up(t->columns, 32), wild = d->s->wild;
+    const uint64_t size = mim_tensor_bytes(t);
+    int32_t *words = (int32_t *)(void *)data;
+    uint16_t *shorts = (uint16_t *)(void *)data;
+    uint64_t j;
+    if (d->role[i] == MATRIX) {
+        int32_t *rate = (int32_t *)(void *)(data + (size_t)n16 * k32), *sum = rate + n16, *bias = sum + n16;
+        uint32_t n, k;
+        for (n = 0; n < t->rows; n++) {
+            for (k = 0; k < t->columns; k++) {
+                const int32_t w = (int32_t)between(0, 2 * t->weight_max) - t->weight_max;
+                data[((size_t)(n / 16) * k32 + k / 4 * 4) * 16 + n % 16 * 4 + k % 4] = (uint8_t)w;
+                sum[n] += w;
+            }
+            rate[n] = wild ? (int32_t)any32() : (int32_t)(4294967296.0 / (60.0 * sqrt((double)t->columns) * between(10, 60)));
+            bias[n] = wild ? (int32_t)any32() : -128 * sum[n] + (int32_t)between(0, 4000) - 2000;
+        }
+        return;
+    }
+    for (j = 0; j < size / 4 && t->type == MIM_I32; j++)
+        words[j] = wild ? (int32_t)any32() : d->role[i] == HEADS ? (int32_t)(j < t->columns ? between(1u << 16, 1u << 22) : between(1u << 28, 0xf0000000u))
+            : j < t->columns ? (int32_t)between(1, 30000) : (int32_t)(128u << t->shift) + (int32_t)between(0, 1u << t->shift);
+    for (j = 0; j < size / 2 && t->type == MIM_I16; j++)
+        shorts[j] = (uint16_t)(wild || d->role[i] != NUMBERS ? any32() : between(0, 4000) - 2000u);
+}
+
+static void make(const shape *f)
+{
+    static draft d;
+    const uint32_t side = f->image / f->patch, prefix = f->cls + f->registers, pixels = f->channels * f->patch * f->patch;
+    const uint32_t pooled = f->pool == MIM_POOL_CLS_MEAN ? 2 * f->dim : f->dim;
+    mim_blob_step *s;
+    mim_blob_header *h;
+    uint64_t at;
+    uint32_t i;
+    memset(&d, 0, sizeof d);
+    d.s = f;
+    s = add_step(&d, MIM_STEP_EMBED);
+    s->rule = MIM_POSITIONS_FIXED;
+    s->stored_frames = 1;
+    s->stored_height = s->stored_width = side;
+    s->kernel_height = s->kernel_width = (uint16_t)f->patch;
+    s->scale = 0.01f;
+    add(&d, s, 0, MATRIX, 2 * mimp_up(f->dim, 16), pixels);
+    if (prefix)
+        add(&d, s, 1, NUMBERS, prefix, f->dim);
+    add(&d, s, 2, NUMBERS, side * side, f->dim);
+    add_blocks(&d, f->dim, f->heads, f->depth, MIM_STEP_TAP);
+    if (f->norm)
+        add_norm(&d, f->dim);
+    s = add_step(&d, MIM_STEP_POOL);
+    s->rule = f->pool;
+    s->scale = 0.002f;
+    if (f->pool_norm) {
+        set_variance(s, pooled);
+        add(&d, s, 0, GAINS, 2, pooled);
+    }
+    if (f->classes) {
+        s = add_step(&d, MIM_STEP_HEAD);
+        s->scale = 0.003f;
+        add(&d, s, 0, MATRIX, f->classes, pooled);
+        add(&d, s, 1, GAINS, 2, pooled);
+    }
+    i = d.steps;
+    if (f->decoder_dim) {
+        s = add_step(&d, MIM_STEP_UNMASK);
+        s->rule = MIM_POSITIONS_FIXED;
+        s->stored_frames = 1;
+        s->stored_height = s->stored_width = side;
+        s->scale = 0.01f;
+        add(&d, s, 0, MATRIX, f->decoder_dim, f->dim);
+        add(&d, s, 1, NUMBERS, 1, f->decoder_dim);
+        if (prefix)
+            add(&d, s, 2, NUMBERS, prefix, f->decoder_dim);
+        add(&d, s, 3, NUMBERS, side * side, f->decoder_dim);
+        add(&d, s, 4, GAINS, 2, f->dim);
+        add_blocks(&d, f->decoder_dim, f->decoder_heads, 1, 0);
+        add_norm(&d, f->decoder_dim);
+        s = add_step(&d, MIM_STEP_PREDICT);
+        s->scale = 0.004f;
+        add(&d, s, 0, MATRIX, pixels, f->decoder_dim);
+        add(&d, s, 1, GAINS, 2, f->decoder_dim);
+    }
+    at = sizeof *h + d.steps * sizeof *d.step + d.tensors * sizeof *d.tensor;
+    for (i = 0; i < d.tensors; i++) {
+        d.tensor[i].at = (at + 63) / 64 * 64;
+        at = d.tensor[i].at + mim_tensor_bytes(&d.tensor[i]);
+    }
+    bytes = (size_t)at;
+    if (bytes > room) {
+        free(blob);
+        room = (bytes + 63) / 64 * 64;
+        if (posix_memalign((void **)&blob, 64, room))
+            exit(2);
+    }
+    memset(blob, 0, bytes);
+    h = header();
+    memcpy(h->magic, MIM_BLOB_MAGIC, 8);
+    h->version = MIM_BLOB_VERSION;
+    h->header_bytes = sizeof *h;
+    h->bytes = bytes;
+    h->step_count = h->decoder_step = d.steps;
+    for (i = 1; i < d.steps; i++)
+        if (d.step[i].kind == MIM_STEP_UNMASK)
+            h->decoder_step = i;
+    h->tensor_count = d.tensors;
+    h->type = MIM_Q8;
+    h->numerics = MIM_NUMERICS_INTEGER;
+    h->channels = f->channels;
+    h->image_height = h->image_width = h->resize_edge = f->image;
+    h->patch_height = h->patch_width = f->patch;
+    h->frames = h->patch_frames = h->groups = h->unit_height = h->unit_width = 1;
+    h->dim = f->dim;
+    h->depth = f->depth;
+    h->has_cls = f->cls;
+    h->registers = f->registers;
+    h->pooled_dim = pooled;
+    h->classes = f->classes;
+    h->decoder_dim = f->decoder_dim;
+    h->resize = MIM_RESIZE_SHORT_EDGE;
+    h->resize_filter = MIM_BICUBIC;
+    for (i = 0; i < f->channels; i++) {
+        h->mean[i] = 0.45f;
+        h->std[i] = 0.25f;
+    }
+    memcpy(blob + sizeof *h, d.step, d.steps * sizeof *d.step);
+    memcpy(blob + sizeof *h + d.steps * sizeof *d.step, d.tensor, d.tensors * sizeof *d.tensor);
+    for (i = 0; i < d.tensors; i++)
+        fill(&d, i, blob + d.tensor[i].at);
+    h->checksum = mim_checksum(blob, bytes);
+}
+
+/* ---- memory ---- */
+
+static void test_memory(void)
+{
+    static const struct { const char *name; shape s; size_t most; } models[] = {
+        { "the shipped model's shape at 32x32", { 32, 4, 3, 128, 4, 32, 512, 2, 1, 0, MIM_POOL_CLS, 0, 1, 0, 0, 0, 63, 0 }, 36 * 1024 },
+        { "ViT-Ti/16 at 224", { 224, 16, 3, 192, 3, 64, 768, 2, 1, 0, MIM_POOL_CLS, 0, 1, 0, 0, 0, 63, 0 }, 150 * 1024 },
+        { "ViT-S/16 at 224", { 224, 16, 3, 384, 6, 64, 1536, 2, 1, 0, MIM_POOL_CLS, 0, 1, 0, 0, 0, 63, 0 }, 270 * 1024 },
+        { "ViT-B/16 at 224", { 224, 16, 3, 768, 12, 64, 3072, 1, 1, 0, MIM_POOL_CLS, 0, 1, 0, 0, 0, 63, 0 }, 510 * 1024 },
+    };
+    uint32_t i;
+    group("integer: the memory that is promised");
+    for (i = 0; i < sizeof models / sizeof *models; i++) {
+        mim_session_desc d;
+        mim_memory need;
+        mim_model model;
+        memset(&d, 0, sizeof d);
+        d.cpu = MIM_CPU_SCALAR;
+        make(&models[i].s);
+        CHECK_THAT(mim_open(&model, blob, bytes) == MIM_OK, "%s: %s", models[i].name, model.fault);
+        CHECK(mim_plan(&model, &d, &need) == MIM_OK);
+        if (CHECK_THAT(need.bytes <= models[i].most, "%s: %zu bytes, promised %zu", models[i].name, need.bytes, models[i].most) && getenv("VERBOSE"))
+            printf("ok integer: %s in %zu bytes, up to %zu\n", models[i].name, need.bytes, need.useful);
+    }
+}
+
+/* ---- the same bits everywhere ---- */
+
+typedef struct results {
+    int16_t tokens[80 * 160], pooled[320], logits[16], layers[2 * 80 * 160], prediction[64 * 256];
+    float f_tokens[80 * 160], f_pooled[320], f_logits[16], f_attention[8 * 80 * 80], f_layers[2 * 80 * 160], f_prediction[64 * 256];
+} results;
+
+static mim_status encode(mim_session *s, const mim_image *image, results *r, uint32_t norm)
+{
+    static const uint32_t layers[] = { 1, 2 };
+    const mim_blob_header *h = s->model->header;
+    mim_integers n;
+    mim_output out;
+    memset(r, 0, sizeof *r);
+    memset(&n, 0, sizeof n);
+    memset(&out, 0, sizeof out);
+    n.tokens = r->tokens, n.pooled = r->pooled, n.logits = h->classes ? r->logits : NULL, n.layers = r->layers, n.prediction = r->prediction;
+    out.tokens = r->f_tokens, out.pooled = r->f_pooled, out.logits = h->classes ? r->f_logits : NULL, out.attention = r->f_attention;
+    out.layers = r->f_layers, out.layer = layers, out.layer_count = 2, out.layer_norm = norm;
+    out.integers = &n;
+    return s->desc.decoder ? mim_reconstruct(s, image, &out, r->f_prediction) : mim_encode(s, image, &out);
+}
+
+static int begin(mim_session *s, const mim_model *model, mim_session_desc d, guard *g, uint32_t size, int low)
+{
+    mim_memory m;
+    if (!CHECK(mim_plan(model, &d, &m) == MIM_OK))
+        return 0;
+    m.bytes = size == 0 ? m.bytes : size == 1 ? m.useful : m.bytes + (m.useful - m.bytes) / between(2, 5);
+    m.base = low ? guard_low(g, m.bytes) : guard_high(g, m.bytes, 16);
+    return CHECK(mim_begin(s, model, &d, &m) == MIM_OK);
+}
+
+/* Leaves whose rows lie one after the other, and which must be entered and left, as AMX's: on any machine. */
+static int inside;
+static void enter(size_t k) { (void)k; CHECK(!inside++); }
+static void leave(void) { CHECK(!--inside); }
+static void tile_rows(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
+{
+    const size_t row = (k + 63) / 64 * 64;
+    size_t r, i, j;
+    CHECK(inside);
+    for (r = 0; r < 16; r++)
+        for (j = 0; j < 16; j++) {
+            acc[16 * r + j] = 0;
+            for (i = 0; i < k; i++)
+                acc[16 * r + j] += a[row * r + i] * w[(i / 4 * 16 + j) * 4 + i % 4];
+        }
+}
+
+static void test_bits(uint32_t rounds, uint32_t wild)
+{
+    static results first, again;
+    static uint8_t pixels[64 * 64 * 3];
+    static guard g;
+    uint32_t round, cpu, size, i;
+    group(wild ? "integer: contents without sense, the same bits" : "integer: the same bits everywhere");
+    for (round = 0; round < rounds; round++) {
+        shape f;
+        uint32_t side, visible[64], count, t;
+        mim_model model;
+        mim_image image;
+        mim_status status;
+        int begun = 0;
+        memset(&f, 0, sizeof f);
+        f.wild = wild;
+        f.weight_max = between(0, 1) ? 63 : 127;
+        f.channels = between(0, 3) ? 3 : 1;
+        f.patch = between(1, 5);
+        side = between(1, 8);
+        f.image = side * f.patch;
+        f.heads = between(1, 4);
+        f.head_dim = between(1, 40);
+        f.dim = between(1, 160);
+        f.hidden = between(1, 200);
+        f.depth = 2;
+        f.cls = between(0, 1);
+        f.registers = between(0, 3);
+        f.norm = between(0, 2) != 0;
+        f.pool = f.cls ? between(MIM_POOL_CLS, MIM_POOL_CLS_MEAN) : between(MIM_POOL_MEAN_PATCHES, MIM_POOL_MEAN_ALL);
+        f.pool_norm = between(0, 1);
+        f.classes = between(0, 1) ? between(1, 16) : 0;
+        f.decoder_dim = between(0, 1) ? between(1, 100) : 0;
+        f.decoder_heads = between(1, 3);
+        make(&f);
+        status = mim_open(&model, blob, bytes);
+        if (!CHECK_THAT(status == MIM_OK, "%s (%s)", mim_status_string(status), model.fault))
+            continue;
+        if (!f.wild)
+            CHECK_THAT(mim_verify(&model) == MIM_OK, "%s", model.fault);
+        for (i = 0; i < sizeof pixels; i++)
+            pixels[i] = (uint8_t)any32();
+        for (i = 0; i < side * side; i++)
+            visible[i] = i;
+        for (i = side * side; i-- > 1; ) {
+            const uint32_t j = between(0, i), kept = visible[i];
+            visible[i] = visible[j];
+            visible[j] = kept;
+        }
+        count = between(1, side * side);
+        memset(&image, 0, sizeof image);
+        image.format = f.channels == 1 ? MIM_GRAY8 : MIM_RGB8;
+        image.width = image.height = f.image;
+        image.pixels = pixels;
+        if (between(0, 1)) {
+            image.visible = visible;
+            image.visible_count = count;
+        } else
+            count = side * side;
+        t = f.cls + f.registers + count;
+        for (cpu = MIM_CPU_SCALAR; cpu < MIM_CPU_COUNT; cpu++)
+            for (size = 0; size < 4 && mimp_choose(cpu); size++) {
+                mim_session_desc d;
+                mim_session s;
+                results *to = begun ? &again : &first;
+                memset(&d, 0, sizeof d);
+                d.cpu = cpu;
+                d.threads = size == 3 ? 3 : 1;
+                d.parallel = threads;
+                d.decoder = f.decoder_dim != 0;
+                d.visible_max = image.visible && size & 1 ? count : 0;
+                if (!begin(&s, &model, d, &g, size == 3 ? between(0, 2) : size, (int)between(0, 1)))
+                    continue;
+                status = encode(&s, &image, to, round % 2);
+                CHECK_THAT(status == MIM_OK && guard_intact(&g), "%s on %s", mim_status_string(status), mim_cpu_name(cpu));
+                CHECK_THAT(!begun++ || !memcmp(&first, &again, sizeof first), "other bits on %s, setting %u", mim_cpu_name(cpu), size);
+            }
+        {
+            static mimp_kernels others;
+            mim_session_desc d;
+            mim_session s;
+            memset(&d, 0, sizeof d);
+            d.cpu = MIM_CPU_SCALAR;
+            d.decoder = f.decoder_dim != 0;
+            others = mimp_kernels_scalar;
+            others.rows_q8 = 16;
+            others.row_unit = 64;
+            others.tile_q8 = others.tile_q8_wide = tile_rows;
+            others.enter = enter;
+            others.leave = leave;
+            if (begin(&s, &model, d, &g, 0, 0)) {
+                mim_memory m;
+                s.kernels = &others;
+                s.tile_rows = s.group_heads = 1;
+                m.bytes = (size_t)mimp_plan_bytes(&s);
+                s.arena = (uint8_t *)guard_high(&g, m.bytes, 64);
+                CHECK(encode(&s, &image, &again, round % 2) == MIM_OK && guard_intact(&g) && !memcmp(&first, &again, sizeof first));
+            }
+        }
+        /* floats are integers times the scale, and attention sums to 1 */
+        for (i = 0; i < t * f.dim; i++) {
+            const float scale = f.norm ? 0.001f : 0.01f;
+            CHECK(first.f_tokens[i] == (float)first.tokens[i] * scale);
+            CHECK(first.f_layers[i] == (float)first.layers[i] * (round % 2 ? scale : 0.01f));
+        }
+        for (i = 0; i < header()->pooled_dim; i++)
+            CHECK(first.f_pooled[i] == (float)first.pooled[i] * 0.002f);
+        for (i = 0; i < f.classes; i++)
+            CHECK(first.f_logits[i] == (float)first.logits[i] * 0.003f);
+        for (i = 0; f.decoder_dim && i < side * side * f.channels * f.patch * f.patch; i++)
+            CHECK(first.f_prediction[i] == (float)first.prediction[i] * 0.004f);
+        for (i = 0; i < f.heads * t; i++) {
+            double sum = 0;
+            uint32_t j;
+            for (j = 0; j < t; j++)
+                sum += (double)first.f_attention[(size_t)i * t + j];
+            CHECK_THAT(fabs(sum - 1) < 1e-4, "a row of the attention sums to %g", sum);
+        }
+        if (f.pool == MIM_POOL_CLS && !f.pool_norm)
+            CHECK(!memcmp(first.pooled, first.tokens, f.dim * 2));
+        /* pixels normalised by the caller come back as the bytes that they are of */
+        if (!image.visible) {
+            static float planes[3 * 64 * 64];
+            mim_session_desc d;
+            mim_session s;
+            uint32_t x, c;
+            for (c = 0; c < f.channels; c++)
+                for (x = 0; x < f.image * f.image; x++)
+                    planes[c * f.image * f.image + x] = ((float)pixels[x * f.channels + c] / 255.0f - 0.45f) / 0.25f;
+            image.format = MIM_PLANES;
+            image.pixels = planes;
+            memset(&d, 0, sizeof d);
+            d.decoder = f.decoder_dim != 0;
+            if (begin(&s, &model, d, &g, 0, 0))
+                CHECK(encode(&s, &image, &again, round % 2) == MIM_OK && !memcmp(&first, &again, sizeof first));
+        }
+    }
+}
+
+/* ---- what is refused ---- */
+
+static const shape plain = { 12, 3, 3, 40, 2, 20, 50, 2, 1, 1, MIM_POOL_CLS, 1, 1, 5, 24, 1, 63, 0 };
+
+static int stop(void *user, uint32_t done, uint32_t total) { (void)total; return done == *(uint32_t *)user; }
+
+static void test_refusals(void)
+{
+    static guard g;
+    static results r;
+    static uint8_t pixels[12 * 12 * 3];
+    static float floats[400];
+    mim_model model;
+    mim_session_desc d;
+    mim_session s;
+    mim_image image;
+    mim_memory need;
+    mim_output out;
+    mim_integers n;
+    uint32_t i, abort_at = 3;
+    group("integer: what is refused");
+    make(&plain);
+    if (!CHECK(mim_open(&model, blob, bytes) == MIM_OK))
+        return;
+    memset(&d, 0, sizeof d);
+    d.height = 15;
+    CHECK(mim_plan(&model, &d, &need) == MIM_ERR_SIZE);
+    memset(&d, 0, sizeof d);
+    d.progress = stop;
+    d.user = &abort_at;
+    memset(&image, 0, sizeof image);
+    image.width = image.height = 12;
+    image.pixels = pixels;
+    if (begin(&s, &model, d, &g, 0, 0)) {
+        CHECK(encode(&s, &image, &r, 0) == MIM_ERR_ABORTED);
+        abort_at = 100;
+        CHECK(encode(&s, &image, &r, 0) == MIM_OK);
+        memset(&out, 0, sizeof out);
+        out.tokens = floats;
+        CHECK(mim_encode_tokens(&s, floats, NULL, 1, &out) == MIM_ERR_UNSUPPORTED);
+        image.width = 11;
+        CHECK(encode(&s, &image, &r, 0) == MIM_ERR_SIZE);
+        image.width = 12;
+        memset(&n, 0, sizeof n);
+        memset(&out, 0, sizeof out);
+        out.integers = &n;
+        n.layers = r.layers;
+        CHECK(mim_encode(&s, &image, &out) == MIM_ERR_ARGUMENT);
+        CHECK(mim_reconstruct(&s, &image, &out, NULL) == MIM_ERR_ARGUMENT);
+    }
+    /* every byte of the header's structure, of the steps and of the directory, in turn and at random: refused, or it runs */
+    for (i = 32; i < sizeof(mim_blob_header) + header()->step_count * sizeof(mim_blob_step) + header()->tensor_count * sizeof(mim_blob_tensor); i++) {
+        uint8_t kept;
+        mim_status status;
+        if (i == offsetof(mim_blob_header, mean))
+            i = sizeof(mim_blob_header);         /* numbers and texts, which other tests know */
+        kept = blob[i];
+        blob[i] = (uint8_t)(i % 2 ? between(0, 255) : kept ^ 1u << between(0, 7));
+        status = mim_open(&model, blob, bytes);
+        memset(&d, 0, sizeof d);
+        if (status == MIM_OK && mim_plan(&model, &d, &need) == MIM_OK && need.bytes < 1 << 20 && begin(&s, &model, d, &g, 0, 0)) {
+            image.width = s.width, image.height = s.height;
+            status = s.width * s.height <= 144 && s.model->header->channels <= 3 ? encode(&s, &image, &r, 0) : MIM_OK;
+            CHECK_THAT(guard_intact(&g), "byte %u: wrote outside", i);
+        } else if (status != MIM_OK)
+            CHECK_THAT(model.fault && model.fault[0], "byte %u: no fault is named", i);
+        blob[i] = kept;
+    }
+    CHECK(mim_open(&model, blob, bytes) == MIM_OK);
+    for (i = 0; i < header()->step_count; i++) {
+        const mim_blob_step kept = *step(i);
+        if (!kept.variance)
+            continue;
+        step(i)->variance = 0;
+        CHECK(mim_open(&model, blob, bytes) == MIM_ERR_STEP && !strcmp(model.fault, "variance"));
+        step(i)->variance = ((uint64_t)1 << 60) + 1;
+        CHECK(mim_open(&model, blob, bytes) == MIM_ERR_STEP && !strcmp(model.fault, "variance"));
+        *step(i) = kept;
+    }
+    header()->type = MIM_F32;
+    CHECK(mim_open(&model, blob, bytes) == MIM_ERR_HEADER);
+    header()->type = MIM_Q8;
+
+    group("integer: what mim_verify finds");
+    for (i = 0; i < 3; i++) {
+        int32_t *word;
+        CHECK(mim_open(&model, blob, bytes) == MIM_OK && mim_verify(&model) == MIM_OK);
+        word = (int32_t *)(void *)(blob + model.tensors[step(1)->tensor[i == 0 ? 0 : i == 1 ? 1 : 6] - 1].at);
+        if (i == 1)
+            word += mimp_up(2 * mimp_up(20, 16) * 3, 16) * 64 / 4;
+        {
+            const int32_t kept = *word;
+            *word = i == 0 ? 32768 : -1;
+            header()->checksum = mim_checksum(blob, bytes);
+            CHECK_THAT(mim_verify(&model) == MIM_ERR_RANGE, "case %u", i);
+            *word = kept;
+            header()->checksum = mim_checksum(blob, bytes);
+        }
+    }
+}
+
+int main(void)
+{
+    const char *stride = getenv("MIM_TEST_STRIDE");
+    test_small();
+    test_rsqrt();
+    test_normalise();
+    test_memory();
+    test_bits(stride ? 8 : 40, 0);
+    test_bits(stride ? 8 : 40, 1);
+    test_refusals();
+    return finish();
+}
