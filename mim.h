@@ -146,13 +146,13 @@
  *
  * scalar (portable C); avx2 (with FMA and F16C), avxvnni (that and AVX-VNNI), avx512bw (without VNNI),
  * avx512 (with VNNI), amx (that and AMX-INT8; Linux only, where the process asks the system for the
- * use of it); on AArch64 neon, dotprod and
- * i8mm; on 32-bit Arm neon, in builds with -mfpu=neon or better, for the products alone; in RISC-V
- * builds with -march=rv64gcv or the like (clang 16 and 19 are tried) rvv128, rvv256 and rvv512, for
- * vector registers of so many bits or more; in wasm builds with -msimd128 simd128. The machine is asked where
- * it must be: by CPUID and XCR0, by getauxval on Linux, by sysctlbyname on Apple's systems;
- * elsewhere, and freestanding, dotprod and i8mm need a -march that has them. desc.cpu names one; one
- * that the machine lacks is an error, not a fallback. session.cpu says which is in use.
+ * use of it); on AArch64 neon, dotprod and i8mm; on 32-bit Arm neon, in builds with -mfpu=neon or
+ * better, for the products alone; in RISC-V builds with -march=rv64gcv or the like (clang 16 and 19
+ * are tried) rvv128, rvv256 and rvv512, for vector registers of so many bits or more; in wasm builds
+ * with -msimd128 simd128. The machine is asked where it must be: by CPUID and XCR0, by getauxval on
+ * Linux, by sysctlbyname on Apple's systems; elsewhere, and freestanding, dotprod and i8mm need a
+ * -march that has them. desc.cpu names one; one that the machine lacks is an error, not a fallback.
+ * session.cpu says which is in use.
  *
  * ACCURACY AND DETERMINISM
  *
@@ -201,9 +201,9 @@
  *
  * REVISIONS
  *
- *     0.1.0   ViT encoders with absolute, relative and rotary positions; f32, f16, q8; scalar, AVX2,
- *             AVX-512, NEON with dotprod and i8mm, RVV 1.0, wasm SIMD128; resize; MAE decoder;
- *             integer numerics
+ *     0.1.0   ViT encoders with absolute, relative and rotary positions; windows, pyramids, video,
+ *             tokens of the caller; f32, f16, q8, q4; integer numerics; scalar, AVX2, AVX-VNNI,
+ *             AVX-512, AMX, NEON with dotprod and i8mm, RVV 1.0, wasm SIMD128; resize; MAE decoder
  */
 #ifndef MIM_H
 #define MIM_H
