@@ -274,7 +274,7 @@ static void test_preprocessing(void)
         for (c = 0; c < channels; c++)
             for (y = 0; y < h; y++)
                 for (x = 0; x < w; x++) {
-                    const float *a = in.strip + ((size_t)y * channels + c) * w + x, *b = expected + ((size_t)c * h + y) * w + x;
+                    const float *a = (const float *)(const void *)in.strip + ((size_t)y * channels + c) * w + x, *b = expected + ((size_t)c * h + y) * w + x;
                     CHECK_THAT(memcmp(a, b, 4) == 0, "%s to %s: channel %u, row %u, column %u is %.9g, not %.9g", input, expect, c, y, x,
                                (double)*a, (double)*b);
                 }
