@@ -4116,19 +4116,35 @@ typedef struct mimp_window {
     uint32_t first, n;
 } mimp_window;
 
+/* a / b in 2^-bits, rounded down, for quotients that fit and b < 2^63: bit by bit, as there is hardly a microcontroller that divides
+ * 64 bits. */
+static uint64_t mimp_quotient(uint64_t a, uint64_t b, uint32_t bits)
+{
+    uint64_t q = 0;
+    for (; b <= a / 2; b *= 2)
+        bits++;
+    for (bits++; bits; bits--) {
+        q *= 2;
+        if (a >= b) {
+            a -= b;
+            q++;
+        }
+        a *= 2;
+    }
+    return q;
+}
+
 /* A sample's middle is at (2 j + 1) / 2, the target's at (2 i + 1) from / (2 to), and a unit is a sample or, shrinking, from / to. */
 static mimp_window mimp_window_at(uint32_t i, uint32_t from, uint32_t to, uint32_t filter)
 {
-    const int64_t middle = (2 * (int64_t)i + 1) * from, most = mimp_max(from, to), reach = (filter == MIM_BICUBIC ? 4 : 2) * most;
+    const uint64_t twice = 2 * (uint64_t)to, most = mimp_max(from, to), reach = (filter == MIM_BICUBIC ? 4 : 2) * most;
+    const uint64_t middle = (2 * (uint64_t)i + 1) * from, end = mimp_quotient(middle + to + reach, twice, 0);
     mimp_window w;
-    int64_t first, end;
-    w.step = 2 * (int64_t)to;
-    w.unit = 2 * most;
-    first = middle + to > reach ? (middle + to - reach) / w.step : 0;
-    end = (middle + to + reach) / w.step;
-    w.first = (uint32_t)first;
-    w.n = (uint32_t)((end < from ? end : from) - first);
-    w.at = (2 * first + 1) * to - middle;
+    w.first = middle + to > reach ? (uint32_t)mimp_quotient(middle + to - reach, twice, 0) : 0;
+    w.n = (end < from ? (uint32_t)end : from) - w.first;
+    w.at = (int64_t)((2 * (uint64_t)w.first + 1) * to) - (int64_t)middle;
+    w.step = (int64_t)twice;
+    w.unit = (int64_t)(2 * most);
     return w;
 }
 
@@ -4141,10 +4157,10 @@ static int64_t mimp_weight(const mimp_window *w, uint32_t j, uint32_t filter)
     u = u < 0 ? -u : u;
     if (filter == MIM_BILINEAR)
         return u < d ? d - u : 0;
-    for (; d > (int64_t)1 << 18; d /= 2)
-        u /= 2;
+    for (; d > (int64_t)1 << 18; d >>= 1)
+        u >>= 1;
     v = u < d ? (3 * u - 5 * d) * u * u + 2 * d * d * d : u < 2 * d ? ((5 * d - u) * u - 8 * d * d) * u + 4 * d * d * d : 0;
-    return d > (int64_t)1 << 15 ? v / 64 : v;
+    return d > (int64_t)1 << 15 ? v >> 6 : v;
 }
 #endif
 
@@ -4152,26 +4168,15 @@ static int64_t mimp_weight(const mimp_window *w, uint32_t j, uint32_t filter)
 /* Most samples that a window can have, at a scale of num / den; an axis of `from` has no more. */
 static uint32_t mimp_taps(uint64_t num, uint64_t den, uint32_t from, uint32_t filter)
 {
-    const uint64_t most = ((filter == MIM_BICUBIC ? 4 : 2) * (num < den ? den : num) + den - 1) / den;
+    const uint64_t most = mimp_quotient((filter == MIM_BICUBIC ? 4 : 2) * (num < den ? den : num) + den - 1, den, 0);
     return most < from ? (uint32_t)most : from;
 }
 
-/* w / sum in 2^-22, halves away from 0, for |w| < 2 sum < 2^63: bit by bit, as there is hardly a core that divides 64 bits. */
+/* w / sum in 2^-22, halves away from 0, for |w| < 2^24 sum and sum < 2^62. */
 static int32_t mimp_share(int64_t w, int64_t sum)
 {
-    uint64_t rest = (uint64_t)(w < 0 ? -w : w);
-    const uint64_t by = (uint64_t)sum;
-    int32_t q = 0, bit;
-    for (bit = 23; bit; bit--) {
-        q *= 2;
-        if (rest >= by) {
-            rest -= by;
-            q++;
-        }
-        rest *= 2;
-    }
-    q += rest >= by;
-    return w < 0 ? -q : q;
+    const int32_t k = (int32_t)((mimp_quotient((uint64_t)(w < 0 ? -w : w), (uint64_t)sum, 23) + 1) / 2);
+    return w < 0 ? -k : k;
 }
 
 /* One weight at least is not 0, and what is negative of a window is a small part of it. */
@@ -4356,20 +4361,16 @@ MIMP_PUBLIC mim_status mim_resize(void *dst, uint32_t dst_width, uint32_t dst_he
 static void mimp_fit(const mim_blob_header *h, uint32_t height, uint32_t width, uint32_t src_h, uint32_t src_w,
                      uint32_t *new_h, uint32_t *new_w)
 {
-    const uint64_t edge = h->resize_edge, base = mimp_min(h->image_height, h->image_width);
+    const uint32_t edge = h->resize_edge, base = mimp_min(h->image_height, h->image_width);
     *new_h = height;
     *new_w = width;
     if (h->resize == MIM_RESIZE_SHORT_EDGE) {
-        const uint64_t eh = height * edge / base, ew = width * edge / base;
-        if ((uint64_t)src_w * eh <= (uint64_t)src_h * ew) {
-            const uint64_t v = ew * src_h / src_w;
-            *new_w = (uint32_t)ew;
-            *new_h = (uint32_t)(v > 0xffffffffu ? 0xffffffffu : v);
-        } else {
-            const uint64_t v = eh * src_w / src_h;
-            *new_h = (uint32_t)eh;
-            *new_w = (uint32_t)(v > 0xffffffffu ? 0xffffffffu : v);
-        }
+        const uint32_t eh = height * edge / base, ew = width * edge / base;     /* of 2^28 at most */
+        const int high = (uint64_t)src_w * eh <= (uint64_t)src_h * ew;
+        const uint64_t v = mimp_quotient((uint64_t)(high ? ew : eh) * (high ? src_h : src_w), high ? src_w : src_h, 0);
+        const uint32_t longer = (uint32_t)(v > 0xffffffffu ? 0xffffffffu : v);
+        *new_h = high ? longer : eh;
+        *new_w = high ? ew : longer;
     }
 }
 
@@ -4434,13 +4435,14 @@ static void mimp_input_memory(mimp_input *in, mimp_arena *arena, const mim_sessi
         z->taps_y = mimp_taps(sh, in->height, sh, z->filter);
         if (h->resize == MIM_RESIZE_SHORT_EDGE) {
             /* The scale of the covering side; the other side's is rounded down to whole pixels, so a little more. */
-            const uint64_t base = mimp_min(h->image_height, h->image_width);
-            const uint64_t eh = in->height * (uint64_t)h->resize_edge / base, ew = in->width * (uint64_t)h->resize_edge / base;
-            const uint64_t least = eh < ew ? eh : ew, less = least > 1 ? least - 1 : 1, more = least > 1 ? least : 2;
-            const uint64_t num = (sw * eh < sh * ew ? sw : sh) * more, den = (sw * eh < sh * ew ? ew : eh) * less;
+            const uint32_t base = mimp_min(h->image_height, h->image_width);
+            const uint32_t eh = in->height * h->resize_edge / base, ew = in->width * h->resize_edge / base;
+            const uint32_t least = mimp_min(eh, ew), less = least > 1 ? least - 1 : 1, more = least > 1 ? least : 2;
+            const int wide = (uint64_t)sw * eh >= (uint64_t)sh * ew;
+            const uint64_t num = (uint64_t)(wide ? sh : sw) * more, den = (uint64_t)(wide ? eh : ew) * less;
             z->taps_x = mimp_taps(num, den, sw, z->filter);
             z->taps_y = mimp_taps(num, den, sh, z->filter);
-            full_w = (uint32_t)ew;
+            full_w = ew;
         }
         z->ring_width = mimp_max(in->width, mimp_min(sw, full_w + sh / 2));   /* vertical first: src_w - w < (src_h - h) / 2 */
         mimp_resizer_memory(z, arena);
