@@ -615,6 +615,7 @@ typedef struct mim_session_desc {    /* all zero: the size as trained, one threa
     uint32_t source_width;           /*   pictures come in the input's size */
     uint32_t visible_max;            /* longest list of visible patches (mask units); 0: all patches */
     uint32_t decoder;                /* 1: room for mim_reconstruct */
+    uint32_t split;                  /* 1: memory in two regions, see mim_memory */
     uint32_t threads;                /* tasks that parallel runs at once, 1..64; 0: 1 */
     uint32_t cpu;                    /* MIM_CPU_...; one that the machine lacks is an error */
     void (*parallel)(void *user, mim_task task, void *arg, uint32_t count);
@@ -629,6 +630,9 @@ typedef struct mim_memory {
     void  *base;                     /* mim_begin: the arena, 16-byte aligned, owned by the caller */
     size_t bytes;                    /* mim_plan: the exact minimum; mim_begin: what base points to */
     size_t useful;                   /* mim_plan: more than this makes nothing faster */
+    void  *slow;                     /* with desc.split: a second region, 16-byte aligned, for what is gone through once a step: the */
+    size_t slow_bytes;               /*   stream of tokens and what attention gives. mim_plan: exactly what it takes, no less and no
+                                          more; all else is in base, which is then to be the faster memory */
 } mim_memory;
 
 /* One encoder at work: a model, an input size and an arena. For one thread at a time. */
@@ -640,12 +644,12 @@ typedef struct mim_session {
     uint32_t prefix;                 /* CLS and registers */
     uint32_t tokens;                 /* prefix + all patches, as embedded; mim_shape says what becomes of them */
     const char *cpu;                 /* name of the instruction set in use */
-    size_t arena_bytes;              /* of the arena in use */
+    size_t arena_bytes;              /* of the arena in use; slow memory not counted */
     /* private */
     const mim_model *model;
     const struct mimp_kernels *kernels;
     mim_session_desc desc;
-    uint8_t *arena;
+    uint8_t *arena, *slow;
     uint32_t tile_rows;              /* token rows worked on at a time */
     uint32_t group_heads;            /* heads whose keys and values are held at a time */
 } mim_session;
@@ -755,7 +759,7 @@ MIM_API const char *mim_status_string(mim_status status);
 /* Name of a CPU level ("scalar", "avx2"...), or NULL if this build does not know it. Available or not: mim_plan says. */
 MIM_API const char *mim_cpu_name(uint32_t cpu);
 
-#ifndef MIM_NO_FLOAT
+#ifndef MIM_NO_RESIZE
 /* The preprocessing's resize, by itself: u8 pixels, 1 or 3 channels interleaved, bit-identical to Pillow's
  * Image.resize(filter). scratch: mim_resize_bytes() bytes, 16-byte aligned. dst: (dst_height, dst_width, channels), tight.
  * Errors: ARGUMENT, LIMIT. */
@@ -4105,64 +4109,98 @@ static float *mimp_floats(mimp_arena *arena, uint64_t n)
 {
     return (float *)mimp_take(arena, n * 4);
 }
+#endif
 
 /* =======================================================================================
  * >>resize: Pillow's two passes over u8 pixels, a row at a time
  *
  * Pillow 13 (libImaging/Resample.c) filters one axis, rounds to bytes, then the other: columns
- * first, unless the height shrinks by more than twice what the width does. Weights are doubles,
- * normalised and rounded to 22 bits. Here source rows come in order and go, filtered along x (or
- * not, in the second case), into a ring of as many rows as an output row needs.
+ * first, unless the height shrinks by more than twice what the width does. Weights are normalised
+ * and rounded to 22 bits; Pillow has them in doubles, here they are exact fractions until then. Source
+ * rows come in order and go, filtered along x (or not, in the second case), into a ring of as many
+ * rows as an output row needs.
  * ===================================================================================== */
 
-/* The window of one axis of an antialiased resampling: target i of `to` takes n samples from `first` on. */
+#if !defined(MIM_NO_RESIZE) || !defined(MIM_NO_FLOAT)
+/* The window of one axis of an antialiased resampling: target i of `to` takes n samples from `first` on. Sample j of them lies
+ * (at + j step) / unit of the filter's units from the middle. */
 typedef struct mimp_window {
-    double center, stretch;
+    int64_t at, step, unit;
     uint32_t first, n;
 } mimp_window;
 
+/* a / b in 2^-bits, rounded down, for quotients that fit and b < 2^63: bit by bit, as there is hardly a microcontroller that divides
+ * 64 bits. */
+static uint64_t mimp_quotient(uint64_t a, uint64_t b, uint32_t bits)
+{
+    uint64_t q = 0;
+    for (; b <= a / 2; b *= 2)
+        bits++;
+    for (bits++; bits; bits--) {
+        q *= 2;
+        if (a >= b) {
+            a -= b;
+            q++;
+        }
+        a *= 2;
+    }
+    return q;
+}
+
+/* A sample's middle is at (2 j + 1) / 2, the target's at (2 i + 1) from / (2 to), and a unit is a sample or, shrinking, from / to. */
 static mimp_window mimp_window_at(uint32_t i, uint32_t from, uint32_t to, uint32_t filter)
 {
-    const double scale = (double)from / (double)to;
+    const uint64_t twice = 2 * (uint64_t)to, most = mimp_max(from, to), reach = (filter == MIM_BICUBIC ? 4 : 2) * most;
+    const uint64_t middle = (2 * (uint64_t)i + 1) * from, end = mimp_quotient(middle + to + reach, twice, 0);
     mimp_window w;
-    double support, end;
-    w.stretch = scale < 1.0 ? 1.0 : scale;
-    support = (filter == MIM_BICUBIC ? 2.0 : 1.0) * w.stretch;
-    w.center = ((double)i + 0.5) * scale;
-    w.first = w.center - support + 0.5 > 0 ? (uint32_t)(w.center - support + 0.5) : 0;
-    end = w.center + support + 0.5;
-    w.n = (end > (double)from ? from : (uint32_t)end) - w.first;
+    w.first = middle + to > reach ? (uint32_t)mimp_quotient(middle + to - reach, twice, 0) : 0;
+    w.n = (end < from ? (uint32_t)end : from) - w.first;
+    w.at = (int64_t)((2 * (uint64_t)w.first + 1) * to) - (int64_t)middle;
+    w.step = (int64_t)twice;
+    w.unit = (int64_t)(2 * most);
     return w;
 }
 
-static double mimp_weight(const mimp_window *w, uint32_t j, uint32_t filter)
+/* The filter at sample j, times the same number for all: what makes it whole, 2 unit^3 for BICUBIC (a = -0.5). With a unit over 2^15, from
+ * 16384 samples on, six bits less, so that sums stay below 2^62; beyond 2^18, which takes strips that become longer than 131072, u is
+ * rounded. */
+static int64_t mimp_weight(const mimp_window *w, uint32_t j, uint32_t filter)
 {
-    double x = ((double)j + (double)w->first - w->center + 0.5) * (1.0 / w->stretch);
-    if (x < 0)
-        x = -x;
+    int64_t u = w->at + j * w->step, d = w->unit, v;
+    u = u < 0 ? -u : u;
     if (filter == MIM_BILINEAR)
-        return x < 1 ? 1.0 - x : 0.0;
-    return x < 1 ? (1.5 * x - 2.5) * x * x + 1.0 : x < 2 ? (((x - 5.0) * x + 8.0) * x - 4.0) * -0.5 : 0.0;
+        return u < d ? d - u : 0;
+    for (; d > (int64_t)1 << 18; d >>= 1)
+        u >>= 1;
+    v = u < d ? (3 * u - 5 * d) * u * u + 2 * d * d * d : u < 2 * d ? ((5 * d - u) * u - 8 * d * d) * u + 4 * d * d * d : 0;
+    return d > (int64_t)1 << 15 ? v >> 6 : v;
 }
+#endif
 
-/* Most samples that a window over an axis of `from` can have. */
-static uint32_t mimp_taps(double scale, uint32_t from, uint32_t filter)
+#ifndef MIM_NO_RESIZE
+/* Most samples that a window can have, at a scale of num / den; an axis of `from` has no more. */
+static uint32_t mimp_taps(uint64_t num, uint64_t den, uint32_t from, uint32_t filter)
 {
-    const double support = (filter == MIM_BICUBIC ? 2.0 : 1.0) * (scale < 1 ? 1 : scale);
-    const uint32_t whole = (uint32_t)support;
-    return mimp_min((whole + (support > (double)whole)) * 2 + 1, from);
+    const uint64_t most = mimp_quotient((filter == MIM_BICUBIC ? 4 : 2) * (num < den ? den : num) + den - 1, den, 0);
+    return most < from ? (uint32_t)most : from;
 }
 
+/* w / sum in 2^-22, halves away from 0, for |w| < 2^24 sum and sum < 2^62. */
+static int32_t mimp_part(int64_t w, int64_t sum)
+{
+    const int32_t k = (int32_t)((mimp_quotient((uint64_t)(w < 0 ? -w : w), (uint64_t)sum, 23) + 1) / 2);
+    return w < 0 ? -k : k;
+}
+
+/* One weight at least is not 0, and what is negative of a window is a small part of it. */
 static void mimp_coefficients(int32_t *k, const mimp_window *w, uint32_t filter)
 {
-    double sum = 0;
+    int64_t sum = 0;
     uint32_t j;
     for (j = 0; j < w->n; j++)
         sum += mimp_weight(w, j, filter);
-    for (j = 0; j < w->n; j++) {
-        const double v = (sum != 0 ? mimp_weight(w, j, filter) / sum : mimp_weight(w, j, filter)) * 4194304.0;
-        k[j] = (int32_t)(v < 0 ? v - 0.5 : v + 0.5);
-    }
+    for (j = 0; j < w->n; j++)
+        k[j] = mimp_part(mimp_weight(w, j, filter), sum);
 }
 
 static uint8_t mimp_clip(int32_t v)
@@ -4199,8 +4237,8 @@ static void mimp_resizer_shape(mimp_resizer *z)
 {
     const int64_t dy = (int64_t)z->src_height - z->height, dx = (int64_t)z->src_width - z->width;
     z->vertical_first = dy > 0 && dy > 2 * dx;
-    z->taps_x = mimp_taps((double)z->src_width / (double)z->width, z->src_width, z->filter);
-    z->taps_y = mimp_taps((double)z->src_height / (double)z->height, z->src_height, z->filter);
+    z->taps_x = mimp_taps(z->src_width, z->width, z->src_width, z->filter);
+    z->taps_y = mimp_taps(z->src_height, z->height, z->src_height, z->filter);
     z->ring_width = z->vertical_first ? z->src_width : z->out_width;
     z->next = 0;
 }
@@ -4330,26 +4368,22 @@ MIMP_PUBLIC mim_status mim_resize(void *dst, uint32_t dst_width, uint32_t dst_he
  * >>input: from the caller's picture to rows, normalised where the model computes in floats
  * ===================================================================================== */
 
-#ifndef MIM_NO_FLOAT
+#ifndef MIM_NO_RESIZE
 /* Size of the resized picture before the crop, for a picture of w x h. SHORT_EDGE: the edge, given for the trained
  * size, grows with the input; for inputs that are not square it is the size that just covers both sides. */
 static void mimp_fit(const mim_blob_header *h, uint32_t height, uint32_t width, uint32_t src_h, uint32_t src_w,
                      uint32_t *new_h, uint32_t *new_w)
 {
-    const uint64_t edge = h->resize_edge, base = mimp_min(h->image_height, h->image_width);
+    const uint32_t edge = h->resize_edge, base = mimp_min(h->image_height, h->image_width);
     *new_h = height;
     *new_w = width;
     if (h->resize == MIM_RESIZE_SHORT_EDGE) {
-        const uint64_t eh = height * edge / base, ew = width * edge / base;
-        if ((uint64_t)src_w * eh <= (uint64_t)src_h * ew) {
-            const uint64_t v = ew * src_h / src_w;
-            *new_w = (uint32_t)ew;
-            *new_h = (uint32_t)(v > 0xffffffffu ? 0xffffffffu : v);
-        } else {
-            const uint64_t v = eh * src_w / src_h;
-            *new_h = (uint32_t)eh;
-            *new_w = (uint32_t)(v > 0xffffffffu ? 0xffffffffu : v);
-        }
+        const uint32_t eh = height * edge / base, ew = width * edge / base;     /* of 2^28 at most */
+        const int high = (uint64_t)src_w * eh <= (uint64_t)src_h * ew;
+        const uint64_t v = mimp_quotient((uint64_t)(high ? ew : eh) * (high ? src_h : src_w), high ? src_w : src_h, 0);
+        const uint32_t longer = (uint32_t)(v > 0xffffffffu ? 0xffffffffu : v);
+        *new_h = high ? longer : eh;
+        *new_w = high ? ew : longer;
     }
 }
 
@@ -4374,9 +4408,11 @@ typedef struct mimp_input {
     uint8_t *colors;                /* one source row in the model's channels */
     uint8_t *line;                  /* one input row in bytes */
     uint8_t *strip;                 /* [rows][channels][width] */
-#ifndef MIM_NO_FLOAT
+#ifndef MIM_NO_RESIZE
     uint32_t resized;
     mimp_resizer resizer;
+#endif
+#ifndef MIM_NO_FLOAT
     float   *table;                 /* [channels][256]: a byte, normalised */
 #endif
 } mimp_input;
@@ -4399,28 +4435,28 @@ static void mimp_input_memory(mimp_input *in, mimp_arena *arena, const mim_sessi
 #endif
     in->colors = (uint8_t *)mimp_take(arena, (uint64_t)widest * in->channels);
     in->line = (uint8_t *)mimp_take(arena, (uint64_t)in->width * in->channels);
-#ifndef MIM_NO_FLOAT
+#ifndef MIM_NO_RESIZE
     if (desc->source_width) {
         const mim_blob_header *h = in->header;
         mimp_resizer *z = &in->resizer;
         const uint32_t sh = desc->source_height, sw = desc->source_width;
-        double sx = (double)sw / in->width, sy = (double)sh / in->height;
         uint32_t full_w = in->width;
-        if (h->resize == MIM_RESIZE_SHORT_EDGE) {
-            /* The scale of the covering side; the other side's is rounded down to whole pixels, so a little more. */
-            const uint64_t base = mimp_min(h->image_height, h->image_width);
-            const double eh = (double)(in->height * (uint64_t)h->resize_edge / base);
-            const double ew = (double)(in->width * (uint64_t)h->resize_edge / base);
-            const double s = (double)sw / ew < (double)sh / eh ? (double)sw / ew : (double)sh / eh;
-            const double least = eh < ew ? eh : ew;
-            sx = sy = s * (least > 1 ? least / (least - 1) : 2);
-            full_w = (uint32_t)ew;
-        }
         z->filter = h->resize_filter;
         z->channels = in->channels;
         z->out_width = in->width;
-        z->taps_x = mimp_taps(sx, sw, z->filter);
-        z->taps_y = mimp_taps(sy, sh, z->filter);
+        z->taps_x = mimp_taps(sw, in->width, sw, z->filter);
+        z->taps_y = mimp_taps(sh, in->height, sh, z->filter);
+        if (h->resize == MIM_RESIZE_SHORT_EDGE) {
+            /* The scale of the covering side; the other side's is rounded down to whole pixels, so a little more. */
+            const uint32_t base = mimp_min(h->image_height, h->image_width);
+            const uint32_t eh = in->height * h->resize_edge / base, ew = in->width * h->resize_edge / base;
+            const uint32_t least = mimp_min(eh, ew), less = least > 1 ? least - 1 : 1, more = least > 1 ? least : 2;
+            const int wide = (uint64_t)sw * eh >= (uint64_t)sh * ew;
+            const uint64_t num = (uint64_t)(wide ? sh : sw) * more, den = (uint64_t)(wide ? eh : ew) * less;
+            z->taps_x = mimp_taps(num, den, sw, z->filter);
+            z->taps_y = mimp_taps(num, den, sh, z->filter);
+            full_w = ew;
+        }
         z->ring_width = mimp_max(in->width, mimp_min(sw, full_w + sh / 2));   /* vertical first: src_w - w < (src_h - h) / 2 */
         mimp_resizer_memory(z, arena);
     }
@@ -4471,9 +4507,11 @@ static mim_status mimp_input_start(mimp_input *in, const mim_session_desc *desc)
     uint32_t resized = 0;
     in->next = 0;
 #ifdef MIM_NO_FLOAT
-    (void)desc;
     if (image->format == MIM_PLANES)
         return MIM_ERR_UNSUPPORTED;
+#endif
+#ifdef MIM_NO_RESIZE
+    (void)desc;
 #else
     resized = in->resized = image->format != MIM_PLANES && !image->exact && desc->source_width;
 #endif
@@ -4492,6 +4530,8 @@ static mim_status mimp_input_start(mimp_input *in, const mim_session_desc *desc)
             for (v = 0; v < 256; v++)
                 in->table[c * 256 + v] = ((float)v / 255.0f - in->header->mean[c]) / in->header->std[c];
     }
+#endif
+#ifndef MIM_NO_RESIZE
     if (resized) {
         mimp_resizer *z = &in->resizer;
         uint32_t nh, nw;
@@ -4556,6 +4596,8 @@ static int mimp_input_row(mimp_input *in, uint32_t y, uint8_t *to)
 #ifndef MIM_NO_FLOAT
     if (in->image->format == MIM_PLANES)
         return mimp_input_planes(in, y, to);
+#endif
+#ifndef MIM_NO_RESIZE
     if (in->resized) {
         if (mimp_resize_row(&in->resizer, y, line, mimp_pull_colors, in))
             return 1;
@@ -5111,7 +5153,8 @@ typedef struct mimp_run {
     const mim_output *out;
     mimp_sink tokens_to, cls_to, registers_to, patches_to, pooled_to, logits_to, prediction_to;
     mimp_sink layer_to;             /* where the next layer goes */
-    mimp_arena arena;
+    mimp_arena arena;               /* what a step works with */
+    mimp_arena *slow, second;       /* what lasts from step to step, and what attention gives: the same arena, or a second */
     mim_grid grid;                  /* where all tokens would stand, now */
     uint32_t unit_height, unit_width;           /* tokens to a mask unit, now; 0: the model has none */
     uint32_t patches;               /* of the whole input */
@@ -5301,7 +5344,7 @@ static double mimp_axis_weight(const mimp_axis *a, uint32_t j)
     const double d = a->fraction, x = j == 0 ? 1 + d : j == 1 ? d : j == 2 ? 1 - d : 2 - d;
     switch (a->rule) {
     case MIM_POSITIONS_CUBIC_ANTIALIAS:
-        return mimp_weight(&a->window, j, MIM_BICUBIC) / a->sum;
+        return (double)mimp_weight(&a->window, j, MIM_BICUBIC) / a->sum;
     case MIM_POSITIONS_CUBIC:       /* cubic convolution, a = -0.75 */
     case MIM_POSITIONS_CORNERS:
         return j == 1 || j == 2 ? (1.25 * x - 2.25) * x * x + 1 : ((-0.75 * x + 3.75) * x - 6) * x + 3;
@@ -5335,7 +5378,7 @@ static mimp_axis mimp_axis_of(const mim_blob_step *s, uint32_t i, uint32_t store
         a.first = (int32_t)a.window.first;
         a.n = a.window.n;
         for (j = 0; j < a.n; j++)
-            a.sum += mimp_weight(&a.window, j, MIM_BICUBIC);
+            a.sum += (double)mimp_weight(&a.window, j, MIM_BICUBIC);
     } else if (a.rule != MIM_POSITIONS_FIXED) {
         if (a.rule == MIM_POSITIONS_LINEAR && at < 0)
             at = 0;
@@ -5673,7 +5716,7 @@ static void mimp_conv_memory(mimp_conv *e, mimp_run *run, const mim_blob_step *s
     mimp_advance(run->model, s, &e->grid);
     e->tokens = run->unit_height ? run->tokens / (s->stride_height * s->stride_width) : e->grid.tokens;
     e->place = (uint16_t *)mimp_take(&run->arena, (uint64_t)e->tokens * 2);
-    e->y = s->flags & MIM_STEP_BRANCH ? run->branch : mimp_floats(&run->arena, (uint64_t)e->tokens * mimp_up(e->grid.dim, 16));
+    e->y = s->flags & MIM_STEP_BRANCH ? run->branch : mimp_floats(run->slow, (uint64_t)e->tokens * mimp_up(e->grid.dim, 16));
     mimp_project_memory(&e->to, run, s, 1, s->tensor[2] || s->activation);
 }
 
@@ -5845,7 +5888,7 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
     a->q_bytes = a->tile_bytes * a->tiles * a->windows;
     a->k_bytes = (uint64_t)a->windows * a->keys16 * a->width * (a->bytes ? 1 : 4);
     a->block = mimp_block_memory(arena, kernels, &a->qkv, (uint32_t)rows);
-    a->out = mimp_floats(arena, (uint64_t)a->windows * a->queries * s->heads * a->width);
+    a->out = mimp_floats(run->slow, (uint64_t)a->windows * a->queries * s->heads * a->width);
     a->q = (uint8_t *)mimp_take_tiles(arena, kernels, a->q_bytes * a->group);
     a->k = (uint8_t *)mimp_take_tiles(arena, kernels, a->k_bytes * a->group);
     a->v = (uint8_t *)mimp_take_tiles(arena, kernels, a->k_bytes * a->group);
@@ -5881,7 +5924,7 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
     if (a->shape.shift_y || a->shape.shift_x)
         a->region = (uint8_t *)mimp_take(arena, rows);
     if (s->thin || s->tensor[7])
-        a->y = mimp_floats(arena, (uint64_t)a->after * mimp_up(a->grid.dim, 16));
+        a->y = mimp_floats(run->slow, (uint64_t)a->after * mimp_up(a->grid.dim, 16));
     if (s->tensor[7])
         a->raw = mimp_floats(arena, (uint64_t)mimp_tile_of(run) * a->proj.n);
     stage = (rows + 15) / 16 * 16 * a->width * 4;
@@ -6657,7 +6700,7 @@ static void mimp_mlp_memory(mimp_mlp *m, mimp_run *run, const mim_blob_step *s)
         m->hidden = mimp_floats(&run->arena, (uint64_t)run->tokens * m->fc1.n);
     if (s->tensor[5]) {
         m->shortcut = mimp_matrix_of(run->model, s->tensor[5]);
-        m->y = mimp_floats(&run->arena, (uint64_t)run->tokens * m->shortcut.n);
+        m->y = mimp_floats(run->slow, (uint64_t)run->tokens * m->shortcut.n);
     }
     mimp_mlp_own(&own, m, run->s->kernels);
     mimp_crew_memory(&m->crew, &run->arena, run->s, own.high);
@@ -7228,7 +7271,7 @@ static void mimp_integer_attention_memory(mimp_integer_attention *a, mimp_run *r
     a->k = (uint8_t *)mimp_take_tiles(&run->arena, run->s->kernels, (uint64_t)a->group * a->keys16 * a->width);
     a->v = (uint8_t *)mimp_take_tiles(&run->arena, run->s->kernels, (uint64_t)a->group * a->keys16 * a->width);
     a->k_sum = (int32_t *)mimp_take(&run->arena, (uint64_t)a->group * a->keys16 * 4);
-    a->out = mimp_bytes_memory(&run->arena, run->s->kernels, a->proj.k, run->tokens);
+    a->out = mimp_bytes_memory(run->slow, run->s->kernels, a->proj.k, run->tokens);
     mimp_integer_rows_memory(&tasks, a, run->s->kernels);
     mimp_crew_memory(&a->crew, &run->arena, run->s, tasks.high);
 }
@@ -7729,6 +7772,7 @@ static void mimp_run_memory(mimp_run *run)
     uint64_t stream = 0, branch = 0, places = 0, tokens = 0, widest = 0;
     mimp_run way;
     uint32_t i;
+    run->slow = run->s->desc.split ? &run->second : &run->arena;
     run->patches = run->s->grid_frames * run->s->grid_height * run->s->grid_width;
     run->unit_height = h->unit_height;
     run->unit_width = h->unit_width;
@@ -7755,19 +7799,19 @@ static void mimp_run_memory(mimp_run *run)
         if (tokens < way.planned)
             tokens = way.planned;
     }
-    run->place = (uint16_t *)mimp_take(&run->arena, h->unit_height ? (uint64_t)run->patches / (h->unit_height * h->unit_width) * 2 : 0);
-    run->patch = (uint16_t *)mimp_take(&run->arena, (tokens - run->s->prefix) * 2);
+    run->place = (uint16_t *)mimp_take(run->slow, h->unit_height ? (uint64_t)run->patches / (h->unit_height * h->unit_width) * 2 : 0);
+    run->patch = (uint16_t *)mimp_take(run->slow, (tokens - run->s->prefix) * 2);
     if (MIMP_INTEGER(h)) {
-        run->pooled_stream = (int16_t *)mimp_take(&run->arena, (uint64_t)h->pooled_dim * 2);
-        run->stream = (int16_t *)mimp_take(&run->arena, tokens * h->dim * 2);
+        run->pooled_stream = (int16_t *)mimp_take(run->slow, (uint64_t)h->pooled_dim * 2);
+        run->stream = (int16_t *)mimp_take(run->slow, tokens * h->dim * 2);
         return;
     }
 #ifndef MIM_NO_FLOAT
-    run->where = (uint16_t *)mimp_take(&run->arena, (places - run->s->prefix) * 2);
-    run->pooled = mimp_floats(&run->arena, mimp_up(h->pooled_dim, 16));
-    run->row = mimp_floats(&run->arena, widest);
-    run->branch = branch ? mimp_floats(&run->arena, branch) : NULL;
-    run->x = mimp_floats(&run->arena, stream);
+    run->where = (uint16_t *)mimp_take(run->slow, (places - run->s->prefix) * 2);
+    run->pooled = mimp_floats(run->slow, mimp_up(h->pooled_dim, 16));
+    run->row = mimp_floats(run->slow, widest);
+    run->branch = branch ? mimp_floats(run->slow, branch) : NULL;
+    run->x = mimp_floats(run->slow, stream);
 #endif
 }
 
@@ -7793,11 +7837,11 @@ static void mimp_step_memory(mimp_run *run, const mim_blob_step *s)
 static void *mimp_decoder_stream(mimp_run *run)
 {
     const uint64_t rows = run->s->prefix + run->patches, dim = run->model->header->decoder_dim;
-    return mimp_take(&run->arena, MIMP_INTEGER(run->model->header) ? rows * dim * 2 : rows * mimp_up((uint32_t)dim, 16) * 4);
+    return mimp_take(run->slow, MIMP_INTEGER(run->model->header) ? rows * dim * 2 : rows * mimp_up((uint32_t)dim, 16) * 4);
 }
 
-/* The exact memory of a session, by laying out each step in an arena that only counts. */
-static uint64_t mimp_plan_bytes(const mim_session *s)
+/* The exact memory of a session, of its slow region too, by laying out each step in arenas that only count. */
+static uint64_t mimp_plan_bytes(const mim_session *s, uint64_t *slow)
 {
     const mim_blob_header *h = s->model->header;
     const uint32_t end = s->desc.decoder ? h->step_count : h->decoder_step;
@@ -7808,15 +7852,16 @@ static uint64_t mimp_plan_bytes(const mim_session *s)
     run.s = s;
     run.model = s->model;
     mimp_run_memory(&run);
-    behind = run.arena.used;
+    behind = run.slow->used;
     for (i = 0; i < end; i++) {
         const mim_blob_step *step = &s->model->steps[i];
-        run.arena.used = behind;
+        run.arena.used = 0;
+        run.slow->used = behind;
         if (step->kind == MIM_STEP_EMBED)
             mimp_follow(&run, step);
         if (step->kind == MIM_STEP_UNMASK) {
             mimp_decoder_stream(&run);
-            behind = run.arena.used;
+            behind = run.slow->used;
         }
         if (MIMP_INTEGER(h))
             mimp_integer_memory(&run, step);
@@ -7827,6 +7872,7 @@ static uint64_t mimp_plan_bytes(const mim_session *s)
         if (step->kind != MIM_STEP_EMBED)
             mimp_follow(&run, step);
     }
+    *slow = run.second.high;
     return run.arena.high;
 }
 
@@ -7871,10 +7917,10 @@ static mim_status mimp_prepare(mim_session *s, const mim_model *model, const mim
     s->width = s->desc.width ? s->desc.width : h->image_width;
     s->frames = s->desc.frames ? s->desc.frames : h->frames;
     s->prefix = h->has_cls + h->registers;
-    if (s->desc.threads > MIM_MAX_THREADS || !s->desc.source_height != !s->desc.source_width
+    if (s->desc.threads > MIM_MAX_THREADS || s->desc.split > 1 || !s->desc.source_height != !s->desc.source_width
         || s->desc.source_height > 65535 || s->desc.source_width > 65535)
         return MIM_ERR_ARGUMENT;
-#ifdef MIM_NO_FLOAT
+#ifdef MIM_NO_RESIZE
     if (s->desc.source_width)
         return MIM_ERR_UNSUPPORTED;
 #endif
@@ -7916,16 +7962,17 @@ static uint32_t mimp_most_heads(const mim_model *model, uint32_t threads)
     return most;
 }
 
-static uint64_t mimp_bytes_with(mim_session *s, uint32_t tile_rows, uint32_t group_heads)
+/* Slow memory depends on neither. */
+static uint64_t mimp_bytes_with(mim_session *s, uint32_t tile_rows, uint32_t group_heads, uint64_t *slow)
 {
     s->tile_rows = tile_rows;
     s->group_heads = group_heads;
-    return mimp_plan_bytes(s);
+    return mimp_plan_bytes(s, slow);
 }
 
 MIMP_PUBLIC mim_status mim_plan(const mim_model *model, const mim_session_desc *desc, mim_memory *need)
 {
-    uint64_t least, useful;
+    uint64_t least, useful, slow;
     mim_session s;
     mim_status status;
     if (!need)
@@ -7934,11 +7981,12 @@ MIMP_PUBLIC mim_status mim_plan(const mim_model *model, const mim_session_desc *
     status = mimp_prepare(&s, model, desc);
     if (status)
         return status;
-    least = mimp_bytes_with(&s, 1, 1);
-    if (least > mimp_most_memory)
+    least = mimp_bytes_with(&s, 1, 1, &slow);
+    if (least > mimp_most_memory || slow > mimp_most_memory)
         return MIM_ERR_LIMIT;
-    useful = mimp_bytes_with(&s, mimp_most_rows(model), mimp_most_heads(model, s.desc.threads));
+    useful = mimp_bytes_with(&s, mimp_most_rows(model), mimp_most_heads(model, s.desc.threads), &slow);
     need->bytes = (size_t)least;
+    need->slow_bytes = (size_t)slow;
     need->useful = (size_t)(useful > mimp_most_memory ? mimp_most_memory : useful);
     return MIM_OK;
 }
@@ -7949,17 +7997,18 @@ MIMP_PUBLIC mim_status mim_begin(mim_session *session, const mim_model *model, c
     mim_session s;
     mim_status status;
     uint32_t rows, heads;
+    uint64_t slow;
     if (!session)
         return MIM_ERR_ARGUMENT;
     MIM_MEMSET(session, 0, sizeof *session);
     status = mimp_prepare(&s, model, desc);
     if (status)
         return status;
-    if (!given || !given->base)
+    if (!given || !given->base || (s.desc.split && !given->slow))
         return MIM_ERR_ARGUMENT;
-    if ((uintptr_t)given->base & 15)
+    if ((uintptr_t)given->base & 15 || (s.desc.split && (uintptr_t)given->slow & 15))
         return MIM_ERR_ALIGNMENT;
-    if (mimp_bytes_with(&s, 1, 1) > given->bytes)
+    if (mimp_bytes_with(&s, 1, 1, &slow) > given->bytes || slow > (s.desc.split ? given->slow_bytes : 0))
         return MIM_ERR_MEMORY;
     status = mimp_check_ranges(model);
     if (status)
@@ -7968,14 +8017,15 @@ MIMP_PUBLIC mim_status mim_begin(mim_session *session, const mim_model *model, c
      * integers rows come first: they spare weights, heads only norms. */
     rows = mimp_most_rows(model);
     heads = mimp_most_heads(model, s.desc.threads);
-    while (MIMP_INTEGER(model->header) && mimp_bytes_with(&s, rows, 1) > given->bytes)
+    while (MIMP_INTEGER(model->header) && mimp_bytes_with(&s, rows, 1, &slow) > given->bytes)
         rows--;
-    while (mimp_bytes_with(&s, MIMP_INTEGER(model->header) ? rows : 1, heads) > given->bytes)
+    while (mimp_bytes_with(&s, MIMP_INTEGER(model->header) ? rows : 1, heads, &slow) > given->bytes)
         heads--;
-    while (mimp_bytes_with(&s, rows, heads) > given->bytes)
+    while (mimp_bytes_with(&s, rows, heads, &slow) > given->bytes)
         rows--;
-    s.arena_bytes = (size_t)mimp_plan_bytes(&s);
+    s.arena_bytes = (size_t)mimp_plan_bytes(&s, &slow);
     s.arena = (uint8_t *)given->base;
+    s.slow = s.desc.split ? (uint8_t *)given->slow : NULL;
     *session = s;
     return MIM_OK;
 }
@@ -8147,14 +8197,15 @@ static mim_status mimp_walk(mimp_run *run)
     const uint32_t last_layer = mimp_wanted(run->layer_to) ? out->layer[out->layer_count - 1] : 0;
     const uint32_t end = predicts ? h->step_count : h->decoder_step;
     void *decoder = NULL;
-    uint64_t behind = run->arena.used;
+    uint64_t behind = run->slow->used;
     mim_status status = MIM_OK;
     uint32_t i;
     for (i = 0; i < end; i++) {
         const mim_blob_step *s = &run->model->steps[i];
         if (!features && run->taps == last_layer)
             break;
-        run->arena.used = behind;
+        run->arena.used = 0;
+        run->slow->used = behind;
         MIM_STAGE(MIM_STAGE_REST);
         if (s->kind == MIM_STEP_EMBED)
             mimp_follow(run, s);
@@ -8162,7 +8213,7 @@ static mim_status mimp_walk(mimp_run *run)
             mimp_put_features(run);
         if (s->kind == MIM_STEP_UNMASK) {
             decoder = mimp_decoder_stream(run);
-            behind = run->arena.used;
+            behind = run->slow->used;
         }
         if (s->kind == MIM_STEP_HEAD && !mimp_wanted(run->logits_to))
             ;
@@ -8244,6 +8295,7 @@ static mim_status mimp_encode(mim_session *s, const mim_image *image, const floa
     run.out = out;
     run.embed = s->model->steps;
     run.arena.base = s->arena;
+    run.second.base = s->slow;
     for (i = 0; i < s->model->header->decoder_step; i++) {
         if (s->model->steps[i].kind == MIM_STEP_ATTENTION)
             run.last_attention = &s->model->steps[i];
