@@ -7549,11 +7549,10 @@ static void mimp_integer_put(const mimp_run *run, mimp_sink to, const int16_t *x
     if (norm) {
         c = mimp_channels_of(run->model, norm->tensor[0]);
         m = mimp_moments_of(x, run->dim, norm->variance);
-        for (d = 0; d < run->dim; d++)
-            mimp_put_value(to, d, mimp_short(mimp_requantized(&c, d, mimp_normalised(&m, x[d]))), norm);
-    } else
-        for (d = 0; d < run->dim; d++)
-            mimp_put_value(to, d, x[d], of);
+        of = norm;
+    }
+    for (d = 0; d < run->dim; d++)
+        mimp_put_value(to, d, norm ? mimp_short(mimp_requantized(&c, d, mimp_normalised(&m, x[d]))) : x[d], of);
 }
 
 static void mimp_integer_pool(mimp_run *run, const mim_blob_step *s)
@@ -7939,7 +7938,7 @@ static uint32_t mimp_most_heads(const mim_model *model)
 }
 
 /* Slow memory depends on neither. */
-static uint64_t mimp_bytes_with(mim_session *s, uint32_t tile_rows, uint32_t group_heads, uint64_t *slow)
+MIMP_CALLED uint64_t mimp_bytes_with(mim_session *s, uint32_t tile_rows, uint32_t group_heads, uint64_t *slow)
 {
     s->tile_rows = tile_rows;
     s->group_heads = group_heads;
