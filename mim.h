@@ -78,7 +78,9 @@
  *     MIM_STATIC           all functions static: a private copy in this file
  *     MIM_API              what precedes public declarations (dllexport and the like)
  *     MIM_NO_FLOAT         without a floating-point instruction: for integer blobs alone (others are refused), with mim_output.integers
- *                          as the only results, u8 pictures of the input's size, portable code, and no mim_resize
+ *                          as the only results, u8 pictures, and portable code
+ *     MIM_NO_RESIZE        without mim_resize, and pictures come in the input's size
+ *     MIM_NO_DECODER       without mim_reconstruct, and blobs that carry a decoder, which mim_open then refuses
  *     MIM_NO_STDIO         without mim_load and mim_unload, stdio.h and stdlib.h
  *     MIM_NO_X86           without AVX2 and AVX-512
  *     MIM_NO_AVX512        without AVX-512 and AMX
@@ -93,7 +95,9 @@
  *                          profiler's clock (as in `mim bench --profile`); with desc.parallel, in
  *                          every thread. Without it there is no code at all
  *
- * None changes a struct or a result. libm is never used: square root, exp and erf are here.
+ * None changes a struct or a result. libm is never used: square root, exp and erf are here. What they leave of the code, and of the
+ * stack, `make size` measures: on a Cortex-M4 (gcc 12, -Os) 16 KB without floats, 4 bits, resize and decoder, 19 KB without floats
+ * alone, 78 KB of everything.
  * Freestanding: -ffreestanding -DMIM_NO_STDIO, and memcpy, memset, memcmp from anywhere.
  *
  * INPUT
@@ -103,7 +107,9 @@
  * squashed), filtered like Pillow 13's Image.resize to the bit, cropped in the middle as
  * torchvision does, divided by 255, less the mean, by the deviation. With image.exact, or in a
  * session planned without a source size, the picture must have the input's size and is not
- * resized. Float planes are taken as they are. Rows may come from a callback, one at a time.
+ * resized. Float planes are taken as they are. Rows may come from a callback, one at a time, or lie
+ * anywhere, a camera's buffer for one: of a picture the arena holds as many rows as a patch has, and where it is
+ * resized as many as the filter reaches over, never the whole of it.
  *
  * OUTPUT
  *
@@ -133,8 +139,14 @@
  *
  *     integer:  3 T D  +  2 T h  +  28 T                          (scalar: ViT-Ti/16 at 224 in 145 KiB, ViT-S 258, ViT-B 483)
  *
- * at the minimum, where rows are those of one kernel tile (4 to 14); it grows linearly with T.
- * The stack needs about 4 KB, with AMX 6 KB, and 1.4 KB where there are no floats.
+ * at the minimum, where rows are those of one kernel tile (4 to 14); it grows linearly with T. With all that
+ * is useful, up to 256 rows are worked on at a time, and of an integer blob's weights each is read once.
+ *
+ * Where memory is of two kinds (TCM and SRAM, SRAM and PSRAM), desc.split plans for two regions. The slow one holds what a step goes
+ * through from end to end, the stream of tokens and the output of attention (integer: 3 T D and a little); the fast one keys,
+ * values, tiles and scratch (integer: 32 KB at least for ViT-Ti/16 at 224, 34 KB for ViT-B). Both sizes are exact, results the same.
+ *
+ * The stack needs up to 12 KB, and 1.5 KB where there are no floats.
  *
  * THREADS
  *
@@ -745,6 +757,7 @@ MIM_API mim_status mim_encode_tokens(mim_session *session, const float *tokens, 
  * family's: see examples/. */
 MIM_API const float *mim_table(const mim_model *model, uint32_t *rows);
 
+#ifndef MIM_NO_DECODER
 /* Encodes the visible patches and predicts all (masked autoencoders that kept their decoder).
  * prediction: (patches, frames*ph*pw*channels), per patch in the order frame, y, x, channel; in the model's normalised
  * pixels, or per patch normalised where header.norm_pix says so; NULL if output->integers has one. output may be NULL. The
@@ -752,6 +765,7 @@ MIM_API const float *mim_table(const mim_model *model, uint32_t *rows);
  * Errors: as mim_encode. */
 MIM_API mim_status mim_reconstruct(mim_session *session, const mim_image *image, const mim_output *output,
                                    float *prediction);
+#endif
 
 /* Text for a status: what is wrong and what to do. Never NULL. */
 MIM_API const char *mim_status_string(mim_status status);
@@ -761,7 +775,7 @@ MIM_API const char *mim_cpu_name(uint32_t cpu);
 
 #ifndef MIM_NO_RESIZE
 /* The preprocessing's resize, by itself: u8 pixels, 1 or 3 channels interleaved, bit-identical to Pillow's
- * Image.resize(filter). scratch: mim_resize_bytes() bytes, 16-byte aligned. dst: (dst_height, dst_width, channels), tight.
+ * Image.resize(filter), but that weights are exact before they are rounded (of 364 million, one came out 2^-22 apart). scratch: mim_resize_bytes() bytes, 16-byte aligned. dst: (dst_height, dst_width, channels), tight.
  * Errors: ARGUMENT, LIMIT. */
 MIM_API size_t mim_resize_bytes(uint32_t dst_width, uint32_t dst_height, uint32_t src_width, uint32_t src_height,
                                 uint32_t channels, uint32_t filter);
@@ -8409,6 +8423,7 @@ MIMP_PUBLIC mim_status mim_encode_tokens(mim_session *session, const float *toke
     return mimp_encode(session, NULL, tokens, visible, count, output, 0, NULL);
 }
 
+#ifndef MIM_NO_DECODER
 MIMP_PUBLIC mim_status mim_reconstruct(mim_session *session, const mim_image *image, const mim_output *output, float *prediction)
 {
     mim_output none;
@@ -8423,6 +8438,7 @@ MIMP_PUBLIC mim_status mim_reconstruct(mim_session *session, const mim_image *im
     MIM_MEMSET(&none, 0, sizeof none);
     return mimp_encode(session, image, NULL, image->visible, image->visible_count, output ? output : &none, 1, prediction);
 }
+#endif
 
 MIMP_PUBLIC const float *mim_table(const mim_model *model, uint32_t *rows)
 {
