@@ -83,10 +83,22 @@ fuzz:                        ## hostile pictures, arrays, checkpoints and blobs 
 	$(B)/fuzz_container $(FUZZ_SECONDS)s 1 $(filter-out $(REFUSED),$(CONTAINERS))
 	$(B)/fuzz_blob $(FUZZ_ROUNDS)
 
+firmware:                    ## bare-metal images (examples/firmware) for the boards whose compiler is here
+	@$(MAKE) --no-print-directory -C examples/firmware OUT=$(abspath $(B))/firmware
+
+firmware-run: firmware       ## run them under QEMU
+	@$(MAKE) --no-print-directory -s -C examples/firmware run OUT=$(abspath $(B))/firmware
+
+targets:                     ## the same bits of quantized models on every machine that can be emulated here, microcontrollers too
+	@sh tests/run.sh "sh tests/cross.sh $(B) bits"
+
+package:                     ## folders for ESP-IDF, Zephyr, Arduino, PlatformIO and CMSIS in build/package (URL=... of the project)
+	@sh examples/packaging/package.sh $(B)/package tests/golden/trained_tiny/integer.mim $(URL)
+
 clean:                       ## remove build/
 	rm -rf $(B)
 
 help:                        ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
-.PHONY: all demo test bench reference sanitize fuzz clean help
+.PHONY: all demo test bench reference sanitize fuzz firmware firmware-run targets package clean help

@@ -7016,6 +7016,7 @@ static mim_status mimp_integer_embed_run(mimp_run *run, const mim_blob_step *s)
     uint32_t place, gy, token = first;
     mimp_integer_embed e;
     mim_status status;
+    MIM_STAGE(MIM_STAGE_EMBED);
     mimp_integer_embed_memory(&e, run, s);
     status = mimp_input_start(&e.input, &run->s->desc);
     if (status)
@@ -7118,6 +7119,7 @@ static uint32_t mimp_integer_fill(const mimp_integer_attention *a, const mimp_by
     const mimp_run *run = a->run;
     const uint32_t rows = mimp_min(a->tile, run->tokens - first);
     uint32_t r;
+    MIM_STAGE(MIM_STAGE_PACK);
     mimp_bytes_end(bytes, rows);
     for (r = 0; r < rows; r++)
         mimp_bytes_put(bytes, r, run->stream + (size_t)(first + r) * run->dim, run->dim, &a->input, a->step->variance);
@@ -7134,6 +7136,7 @@ static void mimp_integer_keys(void *arg, uint32_t index)
     uint32_t first, head, p, r, i, j;
     for (first = index * a->tile; first < a->run->tokens; first += a->crew.tasks * a->tile) {
         const uint32_t rows = mimp_integer_fill(a, &t.bytes, first);
+        MIM_STAGE(MIM_STAGE_QKV);
         for (head = 0; head < heads; head++) {
             uint8_t *k = a->k + (size_t)head * a->keys16 * a->width, *v = a->v + (size_t)head * a->keys16 * a->width;
             int32_t *sum = a->k_sum + (size_t)head * a->keys16 + first;
@@ -7227,7 +7230,9 @@ static void mimp_integer_head(const mimp_integer_attention *a, const mimp_intege
     const int32_t *k_sum = a->k_sum + (size_t)head * a->keys16;
     int32_t share[MIMP_MAX_ROWS];
     uint32_t p, i, j;
+    MIM_STAGE(MIM_STAGE_SCORES);
     mimp_multiply(a->crew.kernels, t->scores, mimp_bytes_tile(&t->q, r), k, a->width, a->step->key_max, a->keys16 / 16);
+    MIM_STAGE(MIM_STAGE_SOFTMAX);
     for (i = 0; i < rows; i++) {
         const uint32_t sum = mimp_integer_softmax(a, t, i, k_sum, a->octaves[at]);
         share[i] = (int32_t)((a->share[at] + sum / 2) / sum);
@@ -7236,6 +7241,7 @@ static void mimp_integer_head(const mimp_integer_attention *a, const mimp_intege
             mimp_integer_weights(a, t, i, at, token + i, sum);
 #endif
     }
+    MIM_STAGE(MIM_STAGE_VALUES);
     for (p = 0; p < a->width / 16; p++) {
         mimp_multiply(a->crew.kernels, t->acc, t->p.data, v + (size_t)p * a->keys16 * 16, a->keys16, a->step->value_max, 1);
         for (i = 0; i < rows; i++)
@@ -7256,6 +7262,7 @@ static void mimp_integer_queries(void *arg, uint32_t index)
     for (first = index * a->tile; first < a->run->tokens; first += a->crew.tasks * a->tile) {
         const uint32_t rows = mimp_integer_fill(a, &t.bytes, first);
         for (head = 0; head < heads; head++) {
+            MIM_STAGE(MIM_STAGE_QKV);
             for (p = 0; p < panels; p++)
                 for (r = 0; r < rows; r += unit) {
                     mimp_panel(a->crew.kernels, t.acc, &t.bytes, r, &a->qkv, (a->first + head) * 3 * panels + p);
@@ -7277,6 +7284,7 @@ static void mimp_integer_outputs(void *arg, uint32_t index)
     const mimp_run *run = a->run;
     const uint32_t unit = a->out.rows;
     uint32_t first, p, r;
+    MIM_STAGE(MIM_STAGE_PROJECTION);
     for (first = index * a->tile; first < run->tokens; first += a->crew.tasks * a->tile)
         for (p = 0; p < a->proj.n / 16; p++)
             for (r = first; r < mimp_min(first + a->tile, run->tokens); r += unit) {
@@ -7357,9 +7365,11 @@ static void mimp_integer_mlp_task(void *arg, uint32_t index)
     for (first = index * m->tile; first < run->tokens; first += m->crew.tasks * m->tile) {
         const uint32_t rows = mimp_min(m->tile, run->tokens - first);
         int16_t *x = run->stream + (size_t)first * run->dim;
+        MIM_STAGE(MIM_STAGE_PACK);
         mimp_bytes_end(&bytes, rows);
         for (r = 0; r < rows; r++)
             mimp_bytes_put(&bytes, r, x + (size_t)r * run->dim, run->dim, &m->input, m->step->variance);
+        MIM_STAGE(MIM_STAGE_MLP);
         for (p = 0; p < m->fc1.n / 16; p++)
             for (r = 0; r < rows; r += unit) {
                 const uint32_t n = mimp_min(16, m->hidden - 16 * p);
