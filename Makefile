@@ -47,7 +47,8 @@ $(B)/test_%: tests/test_%.c $(wildcard tests/*.h) mim.h Makefile
 test: $(B)/mim $(B)/demo $(B)/presto $(B)/galileo $(TESTS:%=$(B)/test_%) $(B)/test_golden $(B)/test_accuracy   ## everything that a C compiler and a shell can check
 	@sh tests/run.sh $(TESTS:%=$(B)/test_%) "sh tests/golden.sh $(B)" "$(B)/test_accuracy $(MODEL) examples/images/small tests/expected/shipped-tokens.npy tests/expected/hashes.txt" \
 	    "$(B)/test_accuracy $(INTEGER) examples/images/small tests/expected/shipped-tokens.npy tests/expected/hashes.txt" \
-	    "sh tests/test_convert.sh $(B)" "sh tests/test_pyramid.sh $(B)" "sh tests/test_video.sh $(B)" "sh tests/test_tool.sh $(B) $(MODEL)" "sh tests/compile.sh" "sh tests/readme.sh" "sh tests/cross.sh $(B)" "sh tests/nofloat.sh $(B)" "sh tests/integer.sh $(B)"
+	    "sh tests/test_convert.sh $(B)" "sh tests/test_pyramid.sh $(B)" "sh tests/test_video.sh $(B)" "sh tests/test_tool.sh $(B) $(MODEL)" "sh tests/compile.sh" "sh tests/readme.sh" "sh tests/cross.sh $(B)" "sh tests/nofloat.sh $(B)" "sh tests/integer.sh $(B)" \
+	    "$(MAKE) --no-print-directory -s firmware-run | grep -v '^    '" "sh tests/targets/damaged.sh $(B)" "sh tests/packaging.sh $(B)"
 
 bench: $(B)/mim              ## speed: the shipped model; with Python, ViT-Ti, S and B beside onnxruntime, OpenVINO and torch
 	$(B)/mim bench $(MODEL)
@@ -89,8 +90,8 @@ firmware:                    ## bare-metal images (examples/firmware) for the bo
 firmware-run: firmware       ## run them under QEMU
 	@$(MAKE) --no-print-directory -s -C examples/firmware run OUT=$(abspath $(B))/firmware
 
-targets:                     ## the same bits of quantized models on every machine that can be emulated here, microcontrollers too
-	@sh tests/run.sh "sh tests/cross.sh $(B) bits"
+targets: $(B)/mim            ## the same bits of quantized models on every machine that can be emulated here, microcontrollers too
+	@sh tests/run.sh "sh tests/cross.sh $(B) bits" "sh tests/targets/damaged.sh $(B)"
 
 package:                     ## folders for ESP-IDF, Zephyr, Arduino, PlatformIO and CMSIS in build/package (URL=... of the project)
 	@sh examples/packaging/package.sh $(B)/package tests/golden/trained_tiny/integer.mim $(URL)

@@ -797,8 +797,8 @@ MIM_API void mim_unload(void *blob);
 #if defined(__FAST_MATH__)
 #error "mim.h: -ffast-math breaks the promise of equal bits; leave it off for this file"
 #endif
-#include <float.h>
-#if !defined(MIM_NO_FLOAT) && defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0
+#include <float.h>                      /* 16: halves, too, in their own precision */
+#if !defined(MIM_NO_FLOAT) && defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0 && FLT_EVAL_METHOD != 16
 #error "mim.h: float expressions must be evaluated as float (32-bit x86: -msse2 -mfpmath=sse; s390x: -fexcess-precision=fast)"
 #endif
 
