@@ -806,6 +806,18 @@ MIM_API void mim_unload(void *blob);
 #error "mim.h: float expressions must be evaluated as float (32-bit x86: -msse2 -mfpmath=sse; s390x: -fexcess-precision=fast)"
 #endif
 
+/* What a build leaves out is code that it cannot come to. */
+#ifdef MIM_NO_DECODER
+#define MIMP_DECODER 0
+#else
+#define MIMP_DECODER 1
+#endif
+#if defined(MIM_NO_WINDOWS) || defined(MIM_NO_FLOAT)
+#define MIMP_WINDOWS 0
+#else
+#define MIMP_WINDOWS 1
+#endif
+
 /* Whether a blob computes in integers; a build without floats knows no others. */
 #ifdef MIM_NO_FLOAT
 #define MIMP_INTEGER(header) 1
@@ -853,9 +865,11 @@ MIM_API void mim_unload(void *blob);
 #if defined(__GNUC__)
 #define MIMP_TARGET(isa) __attribute__((target(isa)))
 #define MIMP_INLINE static inline __attribute__((always_inline))
+#define MIMP_CALLED static __attribute__((noinline))    /* from many places that are not often come to */
 #else
 #define MIMP_TARGET(isa)
 #define MIMP_INLINE static inline
+#define MIMP_CALLED static
 #endif
 
 #if !defined(MIM_NO_X86) && !defined(MIM_NO_FLOAT) && (defined(__x86_64__) || defined(__i386__) || defined(_M_X64) || defined(_M_IX86))
@@ -1009,21 +1023,21 @@ static size_t mimp_q4_panel_bytes(size_t k, uint32_t group)
 
 MIMP_PUBLIC uint64_t mim_tensor_bytes(const mim_blob_tensor *t)
 {
-    uint64_t n, k;
+    uint32_t n, k;
     if (!t || !t->rows || !t->columns || t->columns > MIM_MAX_COLUMNS || t->rows > MIM_MAX_ROWS)
         return 0;
     if (t->layout == MIM_PLAIN)
-        return (uint64_t)t->rows * t->columns * (t->type == MIM_F32 || t->type == MIM_I32 ? 4 : t->type == MIM_I16 ? 2 : 0);
+        return (uint64_t)t->rows * (t->columns * (t->type == MIM_F32 || t->type == MIM_I32 ? 4 : t->type == MIM_I16 ? 2 : 0));
     if (t->layout != MIM_PANEL16)
         return 0;
     n = mimp_up(t->rows, 16);
     k = mimp_up(t->columns, 32);
     switch (t->type) {
-    case MIM_F32: return n * k * 4 + n * 4;
-    case MIM_F16: return n * k * 2 + n * 8;
-    case MIM_Q8:  return n * k + n * 12;
+    case MIM_F32: return (uint64_t)n * (4 * k + 4);
+    case MIM_F16: return (uint64_t)n * (2 * k + 8);
+    case MIM_Q8:  return (uint64_t)n * (k + 12);
     case MIM_Q4:  return t->group == 32 || t->group == 64 || t->group == 128
-                      ? n / 16 * mimp_q4_panel_bytes((size_t)k, t->group) + n * 12 : 0;
+                      ? (uint64_t)(n / 16) * (mimp_q4_panel_bytes(k, t->group) + 16 * 12) : 0;
     default:      return 0;
     }
 }
@@ -1106,7 +1120,7 @@ static const float *mimp_plain(const mim_model *model, uint32_t index)
     return (const float *)mimp_numbers(model, index);
 }
 
-static mim_status mimp_fault(mim_model *model, mim_status status, size_t at, const char *what)
+MIMP_CALLED mim_status mimp_fault(mim_model *model, mim_status status, size_t at, const char *what)
 {
     MIM_MEMSET(model, 0, sizeof *model);
     model->fault_at = at;
@@ -1132,8 +1146,37 @@ static int mimp_text(const char *s, size_t n)
     return i < n && mimp_zero(s + i, n - i);
 }
 
+/* Fields are named by where they are: there are many checks, and this keeps each small. */
+static const char *mimp_name(const char *names, uint32_t n)
+{
+    for (; n; n--)
+        while (*names++)
+            ;
+    return names;
+}
+
+#define MIMP_HEADER_FIELDS(X) \
+    X(magic) X(version) X(header_bytes) X(bytes) X(step_count) X(tensor_count) X(decoder_step) X(type) X(numerics) X(channels) X(image_height) \
+    X(image_width) X(patch_height) X(patch_width) X(frames) X(patch_frames) X(groups) X(coordinates) X(unit_height) X(unit_width) X(dim) \
+    X(depth) X(has_cls) X(registers) X(pooled_dim) X(classes) X(decoder_dim) X(norm_pix) X(resize) X(resize_filter) X(resize_edge) X(reserved0) \
+    X(mean) X(std) X(name) X(family) X(method) X(source) X(licence) X(reserved)
+
+MIMP_CALLED mim_status mimp_header_fault(mim_model *model, mim_status status, size_t field)
+{
+#define MIMP_AT(field) (uint16_t)offsetof(mim_blob_header, field),
+#define MIMP_NAME(field) #field "\0"
+    static const uint16_t at[] = { MIMP_HEADER_FIELDS(MIMP_AT) };
+    static const char names[] = MIMP_HEADER_FIELDS(MIMP_NAME);
+#undef MIMP_NAME
+#undef MIMP_AT
+    uint32_t i = 0;
+    while (at[i] != field && i + 1 < sizeof at / sizeof *at)
+        i++;
+    return mimp_fault(model, status, field, mimp_name(names, i));
+}
+
 #define MIMP_REQUIRE(condition, status, field) \
-    do { if (!(condition)) return mimp_fault(model, status, offsetof(mim_blob_header, field), #field); } while (0)
+    do { if (!(condition)) return mimp_header_fault(model, status, offsetof(mim_blob_header, field)); } while (0)
 #define MIMP_REQUIRE_IN(field, lo, hi) MIMP_REQUIRE(mimp_in(h->field, lo, hi), MIM_ERR_HEADER, field)
 
 static mim_status mimp_verify_header(mim_model *model, const mim_blob_header *h, size_t bytes)
@@ -1158,6 +1201,8 @@ static mim_status mimp_verify_header(mim_model *model, const mim_blob_header *h,
     if (h->type == MIM_Q4)
         return mimp_fault(model, MIM_ERR_UNSUPPORTED, offsetof(mim_blob_header, type), "4-bit weights (MIM_NO_Q4)");
 #endif
+    if (!MIMP_DECODER && h->decoder_step != h->step_count)
+        return mimp_fault(model, MIM_ERR_UNSUPPORTED, offsetof(mim_blob_header, decoder_step), "a decoder (MIM_NO_DECODER)");
     MIMP_REQUIRE_IN(numerics, MIM_NUMERICS_FLOAT, MIM_NUMERICS_INTEGER);
 #ifdef MIM_NO_FLOAT
     MIMP_REQUIRE(h->numerics == MIM_NUMERICS_INTEGER, MIM_ERR_UNSUPPORTED, numerics);
@@ -1251,9 +1296,40 @@ static mim_status mimp_verify_tensors(mim_model *model, const mim_blob_header *h
     return MIM_OK;
 }
 
-static mim_status mimp_step_fault(mim_model *model, mim_status status, uint32_t step, size_t field, const char *what)
+/* Which fields of a step belong together: a kind of step has a group or leaves it zero. */
+enum { MIMP_HAS_RULE = 1, MIMP_HAS_ACTIVATION = 2, MIMP_HAS_FRAMES = 4, MIMP_HAS_GRID = 8, MIMP_HAS_HEADS = 16, MIMP_HAS_KERNEL = 32,
+       MIMP_HAS_STRIDE = 64, MIMP_HAS_PADDING = 128, MIMP_HAS_KEY_STRIDE = 256, MIMP_HAS_OFFSET = 512, MIMP_HAS_WINDOW = 1024,
+       MIMP_HAS_SCALE = 2048, MIMP_HAS_VARIANCE = 4096, MIMP_HAS_ALL = 8192 };
+
+#define MIMP_STEP_FIELDS(X) \
+    X(kind, ALL) X(flags, ALL) X(tensor, ALL) X(eps, ALL) X(key_max, ALL) X(value_max, ALL) X(rule, RULE) X(activation, ACTIVATION) \
+    X(heads, HEADS) X(head_dim, HEADS) X(stored_frames, FRAMES) X(stored_height, GRID) X(stored_width, GRID) X(scale, SCALE) \
+    X(variance, VARIANCE) X(position_offset, OFFSET) X(mask, WINDOW) X(rotary, HEADS) X(rotary_grid, HEADS) X(qk_norm, HEADS) \
+    X(window, HEADS) X(roll_padded, WINDOW) X(thin, HEADS) X(key_stride, KEY_STRIDE) X(window_height, WINDOW) X(window_width, WINDOW) \
+    X(shift_height, WINDOW) X(shift_width, WINDOW) X(kernel_height, KERNEL) X(kernel_width, KERNEL) X(stride_height, STRIDE) \
+    X(stride_width, STRIDE) X(padding_height, PADDING) X(padding_width, PADDING)
+
+static const struct { uint8_t at, bytes; uint16_t of; } mimp_step_fields[] = {
+#define MIMP_FIELD(field, of) { (uint8_t)offsetof(mim_blob_step, field), (uint8_t)sizeof ((mim_blob_step *)0)->field, MIMP_HAS_##of },
+    MIMP_STEP_FIELDS(MIMP_FIELD)
+#undef MIMP_FIELD
+};
+
+MIMP_CALLED mim_status mimp_step_fault(mim_model *model, mim_status status, uint32_t step, size_t field, const char *what)
 {
     return mimp_fault(model, status, sizeof(mim_blob_header) + step * sizeof(mim_blob_step) + field, what);
+}
+
+/* The same for one of its fields. */
+MIMP_CALLED mim_status mimp_field_fault(mim_model *model, mim_status status, uint32_t step, size_t field)
+{
+#define MIMP_NAME(field, of) #field "\0"
+    static const char names[] = MIMP_STEP_FIELDS(MIMP_NAME);
+#undef MIMP_NAME
+    uint32_t i = 0;
+    while (mimp_step_fields[i].at != field && i + 1 < sizeof mimp_step_fields / sizeof *mimp_step_fields)
+        i++;
+    return mimp_step_fault(model, status, step, field, mimp_name(names, i));
 }
 
 /* One slot of a step: there, or not, as wanted, and of the layout, shape and type wanted. */
@@ -1280,24 +1356,6 @@ static uint32_t mimp_cells(uint32_t n, uint32_t kernel, uint32_t stride, uint32_
     return n + 2 * padding < kernel ? 0 : (n + 2 * padding - kernel) / stride + 1;
 }
 
-/* Which fields of a step belong together: a kind of step has a group or leaves it zero. */
-enum { MIMP_HAS_RULE = 1, MIMP_HAS_ACTIVATION = 2, MIMP_HAS_FRAMES = 4, MIMP_HAS_GRID = 8, MIMP_HAS_HEADS = 16, MIMP_HAS_KERNEL = 32,
-       MIMP_HAS_STRIDE = 64, MIMP_HAS_PADDING = 128, MIMP_HAS_KEY_STRIDE = 256, MIMP_HAS_OFFSET = 512, MIMP_HAS_WINDOW = 1024,
-       MIMP_HAS_SCALE = 2048, MIMP_HAS_VARIANCE = 4096 };
-
-static const struct { uint8_t at, bytes; uint16_t of; const char *name; } mimp_step_fields[] = {
-#define MIMP_FIELD(field, of) { (uint8_t)offsetof(mim_blob_step, field), (uint8_t)sizeof ((mim_blob_step *)0)->field, MIMP_HAS_##of, #field }
-    MIMP_FIELD(rule, RULE), MIMP_FIELD(activation, ACTIVATION), MIMP_FIELD(heads, HEADS), MIMP_FIELD(head_dim, HEADS),
-    MIMP_FIELD(stored_frames, FRAMES), MIMP_FIELD(stored_height, GRID), MIMP_FIELD(stored_width, GRID),
-    MIMP_FIELD(scale, SCALE), MIMP_FIELD(variance, VARIANCE), MIMP_FIELD(position_offset, OFFSET), MIMP_FIELD(mask, WINDOW), MIMP_FIELD(rotary, HEADS),
-    MIMP_FIELD(rotary_grid, HEADS), MIMP_FIELD(qk_norm, HEADS), MIMP_FIELD(window, HEADS), MIMP_FIELD(roll_padded, WINDOW),
-    MIMP_FIELD(thin, HEADS), MIMP_FIELD(key_stride, KEY_STRIDE), MIMP_FIELD(window_height, WINDOW),
-    MIMP_FIELD(window_width, WINDOW), MIMP_FIELD(shift_height, WINDOW), MIMP_FIELD(shift_width, WINDOW),
-    MIMP_FIELD(kernel_height, KERNEL), MIMP_FIELD(kernel_width, KERNEL), MIMP_FIELD(stride_height, STRIDE),
-    MIMP_FIELD(stride_width, STRIDE), MIMP_FIELD(padding_height, PADDING), MIMP_FIELD(padding_width, PADDING)
-#undef MIMP_FIELD
-};
-
 /* What all steps have in common: indices into the directory, no slots but the used, no fields but those of its groups. */
 static mim_status mimp_verify_step(mim_model *model, const mim_blob_header *h, uint32_t i, uint32_t used, uint32_t fields)
 {
@@ -1305,10 +1363,10 @@ static mim_status mimp_verify_step(mim_model *model, const mim_blob_header *h, u
     uint32_t j;
     for (j = 0; j < sizeof s->tensor / sizeof *s->tensor; j++)
         if (!(used >> j & 1) && s->tensor[j])
-            return mimp_step_fault(model, MIM_ERR_STEP, i, offsetof(mim_blob_step, tensor), "tensor");
+            return mimp_field_fault(model, MIM_ERR_STEP, i, offsetof(mim_blob_step, tensor));
     for (j = 0; j < sizeof mimp_step_fields / sizeof *mimp_step_fields; j++)
-        if (!(fields & mimp_step_fields[j].of) && !mimp_zero((const uint8_t *)s + mimp_step_fields[j].at, mimp_step_fields[j].bytes))
-            return mimp_step_fault(model, MIM_ERR_STEP, i, mimp_step_fields[j].at, mimp_step_fields[j].name);
+        if (!((fields | MIMP_HAS_ALL) & mimp_step_fields[j].of) && !mimp_zero((const uint8_t *)s + mimp_step_fields[j].at, mimp_step_fields[j].bytes))
+            return mimp_field_fault(model, MIM_ERR_STEP, i, mimp_step_fields[j].at);
     if (s->reserved0 || !mimp_zero(s->reserved1, sizeof s->reserved1) || !mimp_zero(s->reserved, sizeof s->reserved))
         return mimp_step_fault(model, MIM_ERR_RESERVED, i, offsetof(mim_blob_step, reserved), "reserved");
     return MIM_OK;
@@ -1324,7 +1382,7 @@ static mim_status mimp_verify_indices(mim_model *model, const mim_blob_header *h
 }
 
 #define MIMP_STEP_REQUIRE(condition, field) \
-    do { if (!(condition)) return mimp_step_fault(model, MIM_ERR_STEP, i, offsetof(mim_blob_step, field), #field); } while (0)
+    do { if (!(condition)) return mimp_field_fault(model, MIM_ERR_STEP, i, offsetof(mim_blob_step, field)); } while (0)
 #define MIMP_SLOT_OF(slot, needed, type, layout, rows, columns) \
     do { used |= 1u << (slot); \
          status = mimp_verify_slot(model, tensors, i, s, slot, needed, type, layout, rows, columns); \
@@ -1356,7 +1414,7 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
 
     for (i = 0; i < h->step_count; i++) {
         const mim_blob_step *s = &steps[i];
-        const int decoder = i >= h->decoder_step, first = i == 0 || i == h->decoder_step;
+        const int decoder = MIMP_DECODER && i >= h->decoder_step, first = i == 0 || i == h->decoder_step;
         const int block = s->kind == MIM_STEP_ATTENTION || s->kind == MIM_STEP_MLP;
         const int positioned = s->kind == MIM_STEP_EMBED || s->kind == MIM_STEP_UNMASK || s->kind == MIM_STEP_CONV;
         const int quantized_attention = s->kind == MIM_STEP_ATTENTION && mimp_is_quantized(h->type);
@@ -1630,96 +1688,110 @@ static void mimp_norm_bits(uint32_t n, uint32_t *a, uint32_t *q)
     *q = 15 - (bits + 1) / 2;
 }
 
+/* The tensors of an integer blob's steps: their kinds of numbers and their sizes, which are looked up in a table of those of the step. */
+enum { MIMP_WEIGHTS, MIMP_GAINS, MIMP_TABLE_16, MIMP_MAY_LACK = 4 };
+enum { MIMP_1, MIMP_2, MIMP_1024, MIMP_DIM, MIMP_NEXT, MIMP_BOTH_HALVES, MIMP_PIXELS, MIMP_PREFIX, MIMP_PLACES, MIMP_QKV, MIMP_INNER, MIMP_HEADS,
+       MIMP_HIDDEN, MIMP_POOLED, MIMP_CLASSES, MIMP_SIZES };
+
+static const struct { uint8_t kind, slot, numbers, rows, columns; } mimp_integer_slots[] = {
+    { MIM_STEP_EMBED, 0, MIMP_WEIGHTS, MIMP_BOTH_HALVES, MIMP_PIXELS },
+    { MIM_STEP_EMBED, 1, MIMP_TABLE_16 | MIMP_MAY_LACK, MIMP_PREFIX, MIMP_DIM },
+    { MIM_STEP_EMBED, 2, MIMP_TABLE_16, MIMP_PLACES, MIMP_DIM },
+    { MIM_STEP_ATTENTION, 0, MIMP_GAINS, MIMP_2, MIMP_DIM },
+    { MIM_STEP_ATTENTION, 1, MIMP_WEIGHTS, MIMP_QKV, MIMP_DIM },
+    { MIM_STEP_ATTENTION, 2, MIMP_WEIGHTS, MIMP_DIM, MIMP_INNER },
+    { MIM_STEP_ATTENTION, 6, MIMP_GAINS, MIMP_2, MIMP_HEADS },
+    { MIM_STEP_MLP, 0, MIMP_GAINS, MIMP_2, MIMP_DIM },
+    { MIM_STEP_MLP, 1, MIMP_WEIGHTS, MIMP_HIDDEN, MIMP_DIM },
+    { MIM_STEP_MLP, 2, MIMP_WEIGHTS, MIMP_DIM, MIMP_HIDDEN },
+    { MIM_STEP_MLP, 4, MIMP_TABLE_16, MIMP_1, MIMP_1024 },
+    { MIM_STEP_MLP, 5, MIMP_TABLE_16, MIMP_1, MIMP_HIDDEN },
+    { MIM_STEP_NORM, 0, MIMP_GAINS, MIMP_2, MIMP_DIM },
+    { MIM_STEP_POOL, 0, MIMP_GAINS | MIMP_MAY_LACK, MIMP_2, MIMP_POOLED },
+    { MIM_STEP_HEAD, 0, MIMP_WEIGHTS, MIMP_CLASSES, MIMP_POOLED },
+    { MIM_STEP_HEAD, 1, MIMP_GAINS, MIMP_2, MIMP_POOLED },
+    { MIM_STEP_UNMASK, 0, MIMP_WEIGHTS, MIMP_NEXT, MIMP_DIM },
+    { MIM_STEP_UNMASK, 1, MIMP_TABLE_16, MIMP_1, MIMP_NEXT },
+    { MIM_STEP_UNMASK, 2, MIMP_TABLE_16 | MIMP_MAY_LACK, MIMP_PREFIX, MIMP_NEXT },
+    { MIM_STEP_UNMASK, 3, MIMP_TABLE_16, MIMP_PLACES, MIMP_NEXT },
+    { MIM_STEP_UNMASK, 4, MIMP_GAINS, MIMP_2, MIMP_DIM },
+    { MIM_STEP_PREDICT, 0, MIMP_WEIGHTS, MIMP_PIXELS, MIMP_DIM },
+    { MIM_STEP_PREDICT, 1, MIMP_GAINS, MIMP_2, MIMP_DIM }
+};
+
 /* The grammar of an integer blob's steps. Shapes, shifts and variances are all that its arithmetic needs to be defined. */
 static mim_status mimp_verify_integer_steps(mim_model *model, const mim_blob_header *h)
 {
     const mim_blob_step *steps = (const mim_blob_step *)(const void *)((const uint8_t *)h + sizeof *h);
     const mim_blob_tensor *tensors = (const mim_blob_tensor *)(const void *)(steps + h->step_count);
-    const uint32_t prefix = h->has_cls + h->registers, pixels = h->channels * h->patch_height * h->patch_width;
-    const uint32_t gh = h->image_height / h->patch_height, gw = h->image_width / h->patch_width;
-    uint32_t i, depth = 0, dim = h->dim;
+    uint32_t size[MIMP_SIZES], i, j, depth = 0;
     int pooled = 0, headed = 0, normed = 0, predicted = 0;
-
-#define MIMP_MATRIX(slot, rows, columns) \
-    do { MIMP_SLOT_OF(slot, 1, MIM_Q8, MIM_PANEL16, rows, columns); \
-         if (tensors[s->tensor[slot] - 1].input_max != 255) \
-             return mimp_step_fault(model, MIM_ERR_TENSOR, i, offsetof(mim_blob_step, tensor) + (slot) * 2, "input_max"); } while (0)
-#define MIMP_TABLE_OF(slot, needed, type, rows, columns) MIMP_SLOT_OF(slot, needed, type, MIM_PLAIN, rows, columns)
-
     MIMP_REQUIRE(h->frames == 1 && h->groups == 1 && !h->coordinates, MIM_ERR_HEADER, frames);
     MIMP_REQUIRE_IN(unit_height, 0, 1);
     MIMP_REQUIRE_IN(unit_width, 0, 1);
+    MIM_MEMSET(size, 0, sizeof size);
+    size[MIMP_1] = 1;
+    size[MIMP_2] = 2;
+    size[MIMP_1024] = 1024;
+    size[MIMP_DIM] = h->dim;
+    size[MIMP_NEXT] = h->decoder_dim;
+    size[MIMP_BOTH_HALVES] = 2 * mimp_up(h->dim, 16);
+    size[MIMP_PIXELS] = h->channels * h->patch_height * h->patch_width;
+    size[MIMP_PREFIX] = h->has_cls + h->registers;
+    size[MIMP_PLACES] = (h->image_height / h->patch_height) * (h->image_width / h->patch_width);
+    size[MIMP_POOLED] = h->pooled_dim;
+    size[MIMP_CLASSES] = h->classes;
     for (i = 0; i < h->step_count; i++) {
         const mim_blob_step *s = &steps[i];
-        const int decoder = i >= h->decoder_step, first = i == 0 || i == h->decoder_step;
+        const int decoder = MIMP_DECODER && i >= h->decoder_step, first = i == 0 || i == h->decoder_step;
         const int block = s->kind == MIM_STEP_ATTENTION || s->kind == MIM_STEP_MLP, attention = s->kind == MIM_STEP_ATTENTION;
-        uint32_t used = 0, fields = MIMP_HAS_SCALE, normalizes = block || s->kind == MIM_STEP_NORM ? dim : 0, a, q;
+        uint32_t used = 0, fields = MIMP_HAS_SCALE, normalizes = block || s->kind == MIM_STEP_NORM ? size[MIMP_DIM] : 0, a, q;
         mim_status status = mimp_verify_indices(model, h, s, i);
         if (status)
             return status;
         MIMP_STEP_REQUIRE(first == (s->kind == MIM_STEP_EMBED || s->kind == MIM_STEP_UNMASK), kind);
         MIMP_STEP_REQUIRE(!(block && (normed || pooled)) && !predicted, kind);
-        switch (s->kind) {
-        case MIM_STEP_EMBED:
-        case MIM_STEP_UNMASK: {
-            const uint32_t table = decoder ? 3 : 2, next = decoder ? h->decoder_dim : dim;
+        if (first) {
             fields |= MIMP_HAS_RULE | MIMP_HAS_FRAMES | MIMP_HAS_GRID;
-            MIMP_STEP_REQUIRE(decoder == (s->kind == MIM_STEP_UNMASK), kind);
-            MIMP_STEP_REQUIRE(!decoder || (pooled && h->unit_height && h->unit_width), kind);
             MIMP_STEP_REQUIRE(s->rule == MIM_POSITIONS_FIXED, rule);
             MIMP_STEP_REQUIRE(s->stored_frames == 1, stored_frames);
-            MIMP_STEP_REQUIRE(s->stored_height == gh, stored_height);
-            MIMP_STEP_REQUIRE(s->stored_width == gw, stored_width);
-            MIMP_TABLE_OF(table, 1, MIM_I16, gh * gw, next);
-            if (decoder) {
-                normed = pooled = 0;
-                MIMP_MATRIX(0, next, dim);
-                MIMP_TABLE_OF(1, 1, MIM_I16, 1, next);
-                MIMP_TABLE_OF(2, 0, MIM_I16, prefix, next);
-                MIMP_TABLE_OF(4, 1, MIM_I32, 2, dim);
-                dim = next;
-                break;
-            }
+            MIMP_STEP_REQUIRE(s->stored_height == h->image_height / h->patch_height, stored_height);
+            MIMP_STEP_REQUIRE(s->stored_width == h->image_width / h->patch_width, stored_width);
+        }
+        switch (s->kind) {
+        case MIM_STEP_EMBED:
             fields |= MIMP_HAS_KERNEL;
+            MIMP_STEP_REQUIRE(!decoder, kind);
             MIMP_STEP_REQUIRE(s->kernel_height == h->patch_height, kernel_height);
             MIMP_STEP_REQUIRE(s->kernel_width == h->patch_width, kernel_width);
-            MIMP_MATRIX(0, 2 * mimp_up(dim, 16), pixels);
-            MIMP_STEP_REQUIRE((prefix != 0) == (s->tensor[1] != 0), tensor);
-            MIMP_TABLE_OF(1, 0, MIM_I16, prefix, dim);
+            MIMP_STEP_REQUIRE((size[MIMP_PREFIX] != 0) == (s->tensor[1] != 0), tensor);
             break;
-        }
-        case MIM_STEP_ATTENTION: {
-            const uint32_t padded = mimp_up(mimp_min(s->head_dim, MIM_MAX_HEAD_DIM), 16);
+        case MIM_STEP_UNMASK:
+            MIMP_STEP_REQUIRE(decoder && pooled && h->unit_height && h->unit_width, kind);
+            normed = pooled = 0;
+            break;
+        case MIM_STEP_ATTENTION:
             fields = MIMP_HAS_HEADS;
             MIMP_STEP_REQUIRE(mimp_in(s->heads, 1, MIM_MAX_HEADS), heads);
             MIMP_STEP_REQUIRE(mimp_in(s->head_dim, 1, MIM_MAX_HEAD_DIM), head_dim);
-            MIMP_STEP_REQUIRE(s->heads * padded <= MIM_MAX_HIDDEN, heads);
+            MIMP_STEP_REQUIRE(s->heads * mimp_up(s->head_dim, 16) <= MIM_MAX_HIDDEN, heads);
             MIMP_STEP_REQUIRE(!s->rotary, rotary);
             MIMP_STEP_REQUIRE(!s->rotary_grid, rotary_grid);
             MIMP_STEP_REQUIRE(!s->qk_norm, qk_norm);
             MIMP_STEP_REQUIRE(!s->window, window);
             MIMP_STEP_REQUIRE(!s->thin, thin);
-            MIMP_TABLE_OF(0, 1, MIM_I32, 2, dim);
-            MIMP_MATRIX(1, s->heads * padded * 3, dim);
-            MIMP_MATRIX(2, dim, s->heads * s->head_dim);
-            MIMP_TABLE_OF(6, 1, MIM_I32, 2, s->heads);
+            size[MIMP_HEADS] = s->heads;
+            size[MIMP_INNER] = s->heads * s->head_dim;
+            size[MIMP_QKV] = s->heads * mimp_up(s->head_dim, 16) * 3;
             break;
-        }
-        case MIM_STEP_MLP: {
-            const uint32_t hidden = s->tensor[2] ? tensors[s->tensor[2] - 1].columns : 1;
+        case MIM_STEP_MLP:
             fields = 0;
-            if (hidden > MIM_MAX_HIDDEN)
+            size[MIMP_HIDDEN] = s->tensor[2] ? tensors[s->tensor[2] - 1].columns : 1;
+            if (size[MIMP_HIDDEN] > MIM_MAX_HIDDEN)
                 return mimp_step_fault(model, MIM_ERR_LIMIT, i, offsetof(mim_blob_step, tensor) + 4, "hidden units");
-            MIMP_TABLE_OF(0, 1, MIM_I32, 2, dim);
-            MIMP_MATRIX(1, hidden, dim);
-            MIMP_MATRIX(2, dim, hidden);
-            MIMP_TABLE_OF(4, 1, MIM_I16, 1, 1024);
-            MIMP_TABLE_OF(5, 1, MIM_I16, 1, hidden);
             break;
-        }
         case MIM_STEP_NORM:
             MIMP_STEP_REQUIRE(!normed && !pooled, kind);
-            MIMP_TABLE_OF(0, 1, MIM_I32, 2, dim);
             normed = 1;
             break;
         case MIM_STEP_POOL:
@@ -1727,26 +1799,37 @@ static mim_status mimp_verify_integer_steps(mim_model *model, const mim_blob_hea
             MIMP_STEP_REQUIRE(!decoder && !pooled, kind);
             MIMP_STEP_REQUIRE(mimp_in(s->rule, MIM_POOL_CLS, MIM_POOL_CLS_MEAN), rule);
             MIMP_STEP_REQUIRE(h->has_cls || (s->rule != MIM_POOL_CLS && s->rule != MIM_POOL_CLS_MEAN), rule);
-            MIMP_STEP_REQUIRE(h->pooled_dim == (s->rule == MIM_POOL_CLS_MEAN ? 2 * dim : dim), rule);
-            MIMP_TABLE_OF(0, 0, MIM_I32, 2, h->pooled_dim);
+            MIMP_STEP_REQUIRE(h->pooled_dim == (s->rule == MIM_POOL_CLS_MEAN ? 2 : 1) * h->dim, rule);
             normalizes = s->tensor[0] ? h->pooled_dim : 0;
             pooled = 1;
             break;
         case MIM_STEP_HEAD:
             MIMP_STEP_REQUIRE(!decoder && pooled && !headed && h->classes, kind);
-            MIMP_MATRIX(0, h->classes, h->pooled_dim);
-            MIMP_TABLE_OF(1, 1, MIM_I32, 2, h->pooled_dim);
             headed = 1;
             break;
         case MIM_STEP_PREDICT:
             MIMP_STEP_REQUIRE(decoder && normed, kind);
-            MIMP_MATRIX(0, pixels, dim);
-            MIMP_TABLE_OF(1, 1, MIM_I32, 2, dim);
             predicted = 1;
             break;
         default:
             MIMP_STEP_REQUIRE(0, kind);
         }
+        for (j = 0; j < sizeof mimp_integer_slots / sizeof *mimp_integer_slots; j++) {
+            const uint32_t slot = mimp_integer_slots[j].slot, numbers = mimp_integer_slots[j].numbers & 3u;
+            if (mimp_integer_slots[j].kind != s->kind)
+                continue;
+            used |= 1u << slot;
+            status = mimp_verify_slot(model, tensors, i, s, slot, !(mimp_integer_slots[j].numbers & MIMP_MAY_LACK),
+                                      numbers == MIMP_WEIGHTS ? MIM_Q8 : numbers == MIMP_GAINS ? MIM_I32 : MIM_I16,
+                                      numbers == MIMP_WEIGHTS ? MIM_PANEL16 : MIM_PLAIN, size[mimp_integer_slots[j].rows],
+                                      size[mimp_integer_slots[j].columns]);
+            if (status)
+                return status;
+            if (numbers == MIMP_WEIGHTS && tensors[s->tensor[slot] - 1].input_max != 255)
+                return mimp_step_fault(model, MIM_ERR_TENSOR, i, offsetof(mim_blob_step, tensor) + slot * 2, "input_max");
+        }
+        if (s->kind == MIM_STEP_UNMASK)
+            size[MIMP_DIM] = size[MIMP_NEXT];
         MIMP_STEP_REQUIRE(!(s->flags & ~(block && !decoder ? (uint32_t)MIM_STEP_TAP : 0u)), flags);
         MIMP_STEP_REQUIRE(!mimp_bits(s->eps), eps);
         MIMP_STEP_REQUIRE(!(fields & MIMP_HAS_SCALE) || mimp_positive(s->scale), scale);
@@ -1770,8 +1853,6 @@ static mim_status mimp_verify_integer_steps(mim_model *model, const mim_blob_hea
     MIMP_REQUIRE(depth == h->depth, MIM_ERR_HEADER, depth);
     MIMP_REQUIRE(predicted == (h->decoder_dim != 0), MIM_ERR_HEADER, decoder_dim);
     return MIM_OK;
-#undef MIMP_TABLE_OF
-#undef MIMP_MATRIX
 }
 #undef MIMP_SLOT_OF
 #undef MIMP_STEP_REQUIRE
@@ -2778,7 +2859,7 @@ typedef struct mimp_quantized {
  * ===================================================================================== */
 
 typedef struct mimp_kernels {
-    const char *name;
+    char name[12];                  /* itself, no pointer: a linker could not leave out the strings of mim_status_string */
     uint32_t cpu;
     uint32_t rows_f32, rows_q8, row_unit, several_panels;
 #ifndef MIM_NO_FLOAT
@@ -5109,16 +5190,24 @@ static void mimp_linear(const mimp_crew *crew, const mimp_matrix *m, const mimp_
 
 /* Where a result goes: floats, or int16 of an integer blob, or both; or nowhere. */
 typedef struct mimp_sink {
-    float *floats;
     int16_t *integers;
+#ifndef MIM_NO_FLOAT
+    float *floats;
+#endif
 } mimp_sink;
 
+#ifdef MIM_NO_FLOAT
+static int mimp_wanted(mimp_sink to) { return to.integers != NULL; }
+#else
 static int mimp_wanted(mimp_sink to) { return to.floats || to.integers; }
+#endif
 
 static mimp_sink mimp_sink_at(mimp_sink to, size_t at)
 {
-    to.floats = to.floats ? to.floats + at : NULL;
     to.integers = to.integers ? to.integers + at : NULL;
+#ifndef MIM_NO_FLOAT
+    to.floats = to.floats ? to.floats + at : NULL;
+#endif
     return to;
 }
 
@@ -5216,6 +5305,8 @@ static int mimp_advance(const mim_model *model, const mim_blob_step *s, mim_grid
     const uint32_t prefix = h->has_cls + h->registers;
     switch (s->kind) {
     case MIM_STEP_CONV:
+        if (!MIMP_WINDOWS)
+            return 0;
         grid->height = mimp_cells(grid->height, s->kernel_height, s->stride_height, s->padding_height);
         grid->width = mimp_cells(grid->width, s->kernel_width, s->stride_width, s->padding_width);
         grid->dim = model->tensors[s->tensor[1] - 1].rows;
@@ -5234,7 +5325,10 @@ static int mimp_advance(const mim_model *model, const mim_blob_step *s, mim_grid
             return 0;
         break;
     case MIM_STEP_ATTENTION: {
-        const mimp_windows w = mimp_windows_of(s, grid);
+        mimp_windows w;
+        if (!MIMP_WINDOWS)
+            break;
+        w = mimp_windows_of(s, grid);
         if ((uint64_t)w.down * w.height * w.across * w.width > 4 * MIM_MAX_TOKENS)
             return 0;
         if (s->rule != MIM_BIAS_NONE && grid->frames > 1)
@@ -5256,7 +5350,8 @@ static int mimp_advance(const mim_model *model, const mim_blob_step *s, mim_grid
         break;
     }
     case MIM_STEP_MLP:
-        grid->dim = model->tensors[s->tensor[2] - 1].rows;
+        if (MIMP_WINDOWS)
+            grid->dim = model->tensors[s->tensor[2] - 1].rows;
         break;
     default: ;
     }
@@ -5273,7 +5368,7 @@ static void mimp_follow(mimp_run *run, const mim_blob_step *s)
     if (s->flags & MIM_STEP_BRANCH)
         return;
     mimp_advance(run->model, s, &run->grid);
-    if (run->unit_height && (s->kind == MIM_STEP_CONV || s->thin == MIM_THIN_MAX)) {
+    if (MIMP_WINDOWS && run->unit_height && (s->kind == MIM_STEP_CONV || s->thin == MIM_THIN_MAX)) {
         run->unit_height /= s->stride_height;
         run->unit_width /= s->stride_width;
     }
@@ -7626,7 +7721,7 @@ static void mimp_integer_linear_memory(mimp_integer_linear *l, mimp_run *run, co
 static void mimp_integer_result(const mimp_integer_linear *l, uint32_t row, uint32_t c, int32_t value)
 {
     const uint32_t prefix = l->run->s->prefix;
-    if (l->step->kind == MIM_STEP_UNMASK) {
+    if (MIMP_DECODER && l->step->kind == MIM_STEP_UNMASK) {
         int16_t *y = l->y + (size_t)(row < prefix ? row : prefix + l->run->patch[row - prefix]) * l->columns + c;
         *y = mimp_short(*y + mimp_clamp(value, -65536, 65535));
     } else
@@ -7724,7 +7819,10 @@ static mim_status mimp_integer_run(mimp_run *run, const mim_blob_step *s, void *
                               mimp_channels_of(run->model, s->tensor[0]), s->variance);
         break;
     case MIM_STEP_POOL:      mimp_integer_pool(run, s); break;
-    case MIM_STEP_UNMASK:    mimp_integer_unmask(run, s, (int16_t *)decoder); break;
+    case MIM_STEP_UNMASK:
+        if (MIMP_DECODER)
+            mimp_integer_unmask(run, s, (int16_t *)decoder);
+        break;
     default:                 mimp_integer_linear_run(run, s);    /* HEAD, PREDICT */
     }
     return MIM_OK;
@@ -7764,7 +7862,7 @@ static void mimp_run_memory(mimp_run *run)
     way = *run;
     for (i = 0; i < h->decoder_step; i++) {
         const mim_blob_step *s = &run->model->steps[i];
-        if (s->flags & MIM_STEP_BRANCH) {
+        if (MIMP_WINDOWS && s->flags & MIM_STEP_BRANCH) {
             mim_grid grid = way.grid;
             mimp_advance(run->model, s, &grid);
             if (branch < (uint64_t)grid.tokens * mimp_up(grid.dim, 16))
@@ -7808,7 +7906,10 @@ static void mimp_step_memory(mimp_run *run, const mim_blob_step *s)
     case MIM_STEP_MLP:       mimp_mlp_memory(&u.mlp, run, s); break;
     case MIM_STEP_HEAD:      mimp_head_memory(&u.head, run, s); break;
     case MIM_STEP_UNMASK:
-    case MIM_STEP_PREDICT:   mimp_unmask_memory(&u.unmask, run, s); break;
+    case MIM_STEP_PREDICT:
+        if (MIMP_DECODER)
+            mimp_unmask_memory(&u.unmask, run, s);
+        break;
     default: ;
     }
 }
@@ -7840,7 +7941,7 @@ static uint64_t mimp_plan_bytes(const mim_session *s, uint64_t *slow)
         run.slow->used = behind;
         if (step->kind == MIM_STEP_EMBED)
             mimp_follow(&run, step);
-        if (step->kind == MIM_STEP_UNMASK) {
+        if (MIMP_DECODER && step->kind == MIM_STEP_UNMASK) {
             mimp_decoder_stream(&run);
             behind = run.slow->used;
         }
@@ -7867,14 +7968,14 @@ static mim_status mimp_grid_fits(const mim_session *s)
     for (i = 0; i < end; i++) {
         const mim_blob_step *step = &s->model->steps[i];
         side = grid;
-        if (!mimp_advance(s->model, step, step->flags & MIM_STEP_BRANCH ? &side : &grid))
+        if (!mimp_advance(s->model, step, MIMP_WINDOWS && step->flags & MIM_STEP_BRANCH ? &side : &grid))
             return MIM_ERR_SIZE;
-        if (step->flags & MIM_STEP_BRANCH) {
+        if (MIMP_WINDOWS && step->flags & MIM_STEP_BRANCH) {
             if (branch.tokens && MIM_MEMCMP(&branch, &side, sizeof side))
                 return MIM_ERR_SIZE;
             branch = side;
         }
-        if (step->flags & MIM_STEP_JOIN && MIM_MEMCMP(&branch, &grid, sizeof grid))
+        if (MIMP_WINDOWS && step->flags & MIM_STEP_JOIN && MIM_MEMCMP(&branch, &grid, sizeof grid))
             return MIM_ERR_SIZE;
     }
     return MIM_OK;
@@ -8133,7 +8234,7 @@ static mim_status mimp_check_output(const mim_session *s, const mim_blob_step *l
                 || 2 * step->padding_height + 1 != step->kernel_height || 2 * step->padding_width + 1 != step->kernel_width))
                 return MIM_ERR_MISSING;
     }
-    for (i = 0; layers && out->layer_norm && i < out->layer_count; i++)
+    for (i = 0; MIMP_WINDOWS && layers && out->layer_norm && i < out->layer_count; i++)
         if (mim_shape(s, out->layer[i], &grid) || grid.dim != h->dim)
             return MIM_ERR_MISSING;                      /* the last norm is of another width */
     return MIM_OK;
@@ -8158,8 +8259,14 @@ static mim_status mimp_step_run(mimp_run *run, const mim_blob_step *s, void *dec
             mimp_copy_out(run->pooled_to.floats, run->pooled, run->model->header->pooled_dim);
         break;
     case MIM_STEP_HEAD:      mimp_head_run(run, s); break;
-    case MIM_STEP_UNMASK:    mimp_unmask_run(run, s, (float *)decoder); break;
-    case MIM_STEP_PREDICT:   mimp_predict_run(run, s); break;
+    case MIM_STEP_UNMASK:
+        if (MIMP_DECODER)
+            mimp_unmask_run(run, s, (float *)decoder);
+        break;
+    case MIM_STEP_PREDICT:
+        if (MIMP_DECODER)
+            mimp_predict_run(run, s);
+        break;
     default: ;
     }
     return MIM_OK;
@@ -8175,7 +8282,7 @@ static mim_status mimp_walk(mimp_run *run)
     const int features = predicts || mimp_wanted(run->tokens_to) || mimp_wanted(run->cls_to) || mimp_wanted(run->registers_to)
         || mimp_wanted(run->patches_to) || mimp_wanted(run->pooled_to) || mimp_wanted(run->logits_to) || out->attention;
     const uint32_t last_layer = mimp_wanted(run->layer_to) ? out->layer[out->layer_count - 1] : 0;
-    const uint32_t end = predicts ? h->step_count : h->decoder_step;
+    const uint32_t end = MIMP_DECODER && predicts ? h->step_count : h->decoder_step;
     void *decoder = NULL;
     uint64_t behind = run->slow->used;
     mim_status status = MIM_OK;
@@ -8191,7 +8298,7 @@ static mim_status mimp_walk(mimp_run *run)
             mimp_follow(run, s);
         if (s->kind == MIM_STEP_POOL && (i + 1 == h->step_count || s[1].kind != MIM_STEP_NORM))
             mimp_put_features(run);
-        if (s->kind == MIM_STEP_UNMASK) {
+        if (MIMP_DECODER && s->kind == MIM_STEP_UNMASK) {
             decoder = mimp_decoder_stream(run);
             behind = run->slow->used;
         }
@@ -8219,8 +8326,12 @@ static mim_status mimp_walk(mimp_run *run)
 static mimp_sink mimp_sink_of(float *floats, int16_t *integers)
 {
     mimp_sink sink;
-    sink.floats = floats;
     sink.integers = integers;
+#ifdef MIM_NO_FLOAT
+    (void)floats;
+#else
+    sink.floats = floats;
+#endif
     return sink;
 }
 
