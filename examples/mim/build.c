@@ -118,9 +118,9 @@ static int measure_patches(measures *m, const vit *model, const checkpoint *cp)
     const part *top = model->top;
     const tensor *patch = top[PATCH].weight;
     const enum made made = family_scheme(model->family)->made;
-    const int video = made == MADE_NUMBER_WAVES || made == MADE_FRAME_WAVES || made == MADE_TURNS;
+    const int video = made == MADE_NUMBER_WAVES || made == MADE_FRAME_WAVES || made == MADE_TURNS || model->layout.frame_stride;
     const uint32_t rank = video ? 5 : 4;
-    m->patch_frames = m->patch_height = m->patch_width = m->kernel_height = m->kernel_width = m->channels = m->groups = 1;
+    m->patch_frames = m->kernel_frames = m->patch_height = m->patch_width = m->kernel_height = m->kernel_width = m->channels = m->groups = 1;
     if (made == MADE_VECTORS) {
         if (patch->rank < 2 || within(cp, "dim", patch->shape[0], MIM_MAX_DIM))
             return patch->rank < 2 ? wrong_shape(patch, "[dim, ...]") : 1;
@@ -140,7 +140,7 @@ static int measure_patches(measures *m, const vit *model, const checkpoint *cp)
         return 1;
     m->dim = (uint32_t)patch->shape[0];
     m->channels = (uint32_t)patch->shape[1];
-    m->patch_frames = (uint32_t)frames;
+    m->patch_frames = m->kernel_frames = (uint32_t)frames;
     m->patch_height = (uint32_t)size[0];
     m->patch_width = (uint32_t)size[1];
     if (made == MADE_GROUPS) {
@@ -166,6 +166,11 @@ static int measure_patches(measures *m, const vit *model, const checkpoint *cp)
         m->patch_height = m->patch_width = model->layout.stride;
         if (m->kernel_height < m->patch_height || m->kernel_width < m->patch_width || m->kernel_height % 2 == 0 || m->kernel_width % 2 == 0)
             return wrong_shape(patch, "[dim, channels, k, k] with an odd k of more than the stride");
+    }
+    if (model->layout.frame_stride) {                 /* half of them, rounded down, lie before its own */
+        m->patch_frames = model->layout.frame_stride;
+        if (m->kernel_frames < m->patch_frames || m->kernel_frames - m->patch_frames != m->kernel_frames / 2)
+            return wrong_shape(patch, "[dim, channels, 3, height, width]");
     }
     return within(cp, "the size of a patch", (uint64_t)m->channels * frames * size[0] * size[1], MIM_MAX_COLUMNS) ||
            is_vector(top[PATCH].bias, m->dim) || (top[PATCH_NORM].weight && is_norm(&top[PATCH_NORM], m->dim));
@@ -894,6 +899,7 @@ int build(plan *p, const vit *model, const checkpoint *cp, const measures *m, co
     step->kernel_width = (uint16_t)m->kernel_width;
     step->padding_height = (uint16_t)(m->kernel_height > m->patch_height ? m->kernel_height / 2 : 0);
     step->padding_width = (uint16_t)(m->kernel_width > m->patch_width ? m->kernel_width / 2 : 0);
+    step->padding_frames = (uint8_t)(m->kernel_frames - m->patch_frames);
     step->activation = model->layout.activation;
     step->rule = (uint32_t)s->positions.value;
     if (top[POSITIONS].weight && !m->positions_last && own->made == MADE_FRAME_WAVES) {

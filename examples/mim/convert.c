@@ -157,11 +157,13 @@ static void print_recognised(const vit *model, const checkpoint *cp, const measu
         printf(", patches of %" PRIu32 "x%" PRIu32 "x%" PRIu32, m->kernel_height, m->kernel_width, m->channels);
     if (m->kernel_height != m->patch_height || m->kernel_width != m->patch_width)
         printf(" %" PRIu32 "x%" PRIu32 " apart", m->patch_height, m->patch_width);
+    if (m->patch_frames > 1)
+        printf(" in %" PRIu32 " frames", m->kernel_frames);
+    if (m->kernel_frames != m->patch_frames)
+        printf(" %" PRIu32 " apart", m->patch_frames);
     print_windows(&p->header, p->steps);
     if (m->dim != m->width)
         printf(", neck of %" PRIu32, m->dim);
-    if (m->patch_frames > 1)
-        printf(" in %" PRIu32 " frames", m->patch_frames);
     if (m->groups > 1)
         printf(" in %" PRIu32 " groups of channels", m->groups);
     if (m->coordinates)

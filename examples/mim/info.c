@@ -87,6 +87,8 @@ static void describe_bias(char line[LINE], const mim_blob_step *step)
     static const char *const rules[] = { "", "for this grid only", "linear", "geometric", "along each axis", "cropped", "of distances" };
     if (step->rule == MIM_BIAS_NONE || step->rule >= sizeof rules / sizeof *rules)
         snprintf(line, LINE, "none");
+    else if (step->stored_frames)
+        snprintf(line, LINE, "%" PRIu32 "x%" PRIu32 "x%" PRIu32 " %s", step->stored_frames, step->stored_height, step->stored_width, rules[step->rule]);
     else
         snprintf(line, LINE, "%" PRIu32 "x%" PRIu32 " %s", step->stored_height, step->stored_width, rules[step->rule]);
 }
@@ -129,9 +131,12 @@ static void describe_attention(char line[LINE], const mim_model *model, const mi
     }
     if (step->qk_norm) add(line, step->qk_norm == MIM_QK_UNIT ? ", cosines" : ", norms of queries and keys");
     if (step->thin == MIM_THIN_MAX) add(line, ", largest query of %ux%u", (unsigned)step->stride_height, (unsigned)step->stride_width);
-    if (step->thin == MIM_THIN_CONV)
-        add(line, ", convolutions of %ux%u, queries %u apart, keys %u apart", (unsigned)step->kernel_height, (unsigned)step->kernel_width,
+    if (step->thin == MIM_THIN_CONV) {
+        add(line, ", convolutions of ");
+        if (step->kernel_frames > 1) add(line, "%ux", (unsigned)step->kernel_frames);
+        add(line, "%ux%u, queries %u apart, keys %u apart", (unsigned)step->kernel_height, (unsigned)step->kernel_width,
             (unsigned)step->stride_height, (unsigned)step->key_stride);
+    }
     if (step->tensor[5]) add(line, ", inner norm");
     if (step->flags & MIM_STEP_POST_NORM) add(line, ", norm behind");
     if (step->tensor[7]) add(line, ", into %" PRIu32, step_tensor(model, step, 7)->rows);
