@@ -17,6 +17,7 @@ from references import (HALF, IMAGENET, Cae, Eva02, Eva02Clip, Finetuned, Mae, O
                         Transformers, beit_processor, dinov2_processor, dinov3_processor, generator, vit_processor)
 
 import authors
+import ggufs
 import pyramids
 import train_small
 import video
@@ -399,7 +400,7 @@ def write_preprocess(folder, pictures_folder):
 def write_all(root):
     torch.set_num_threads(1)
     pictures(os.path.join(root, "pictures"))
-    for family in (models, authors.golden_models, pyramids.golden_models, train_small.golden_models):
+    for family in (models, authors.golden_models, ggufs.golden_models, pyramids.golden_models, train_small.golden_models):
         for model, sizes, images in family():
             write_model(model, sizes, images, root)
     video.write_golden(root)
