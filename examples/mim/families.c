@@ -652,7 +652,7 @@ static const family families[] = {
       0, 0, MIM_POOL_MEAN_ALL, MIM_POSITIONS_NONE, 0, 1, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, PLAIN },
     /* Their names are those of MAE and BEiT, with others beside them. */
     { "ibot", "iBOT or AttMask, the authors' release", "iBOT", "timm", NULL,
-      { "masked_embed|*.masked_embed|head.last_layer2.weight_g", "!decoder_embed.weight", NULL },
+      { "masked_embed|*.masked_embed|head.last_layer2.weight_g", "!decoder_embed.weight", "!layers.0.downsample.reduction.weight", NULL },
       1e-6f, MIM_GELU_ERF, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0.1f, 0,
       imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, joint_sizes, NO_DECODER, PLAIN },
     { "msn", "MSN, the authors' release", "MSN", "timm", NULL, { "fc.fc1.weight", "cls_token", NULL },
@@ -722,6 +722,11 @@ static const family families[] = {
       { "layers.0.downsample.reduction.weight", "decoder.0.weight", NULL },
       1e-5f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
       imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, NULL, NO_DECODER, BIAS(MIM_BIAS_GEOMETRIC) },
+    /* its teacher alone has Swin's names */
+    { "ibot-swin", "iBOT's Swin, the authors' release", "iBOT", "timm", NULL,
+      { "layers.0.downsample.reduction.weight", "masked_embed|*.masked_embed|head.last_layer2.weight_g", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, NULL, NO_DECODER, BIAS(MIM_BIAS_FIXED) },
     { "greenmim", "GreenMIM's Swin, the authors' release", "GreenMIM", "timm", NULL,
       { "layers.0.downsample.reduction.weight", "decoder_embed.weight", "!absolute_pos_embed", NULL },
       1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
@@ -889,6 +894,7 @@ const vector_row *family_vectors(const family *f) { return naming_vectors(f->nam
 static const struct { const char *families; layout layout; } layouts[] = {
     { " swin simmim-swin timm-swin ", { .window = MIM_WINDOW_FIT, .shifts = 1, .mask = 100, .eps = 1e-5f } },
     { " greenmim ", { .window = MIM_WINDOW_FIT, .shifts = 1, .mask = 100, .eps = 1e-6f, .by_rows = 1 } },
+    { " ibot-swin ", { .window = MIM_WINDOW_FIXED, .shifts = 1, .roll_padded = 1, .mask = 100, .frozen = 1, .eps = 1e-6f } },
     { " mixmim ", { .window = MIM_WINDOW_FIT, .eps = 1e-5f } },
     { " hf-swin ", { .window = MIM_WINDOW_SQUARE, .shifts = 1, .roll_padded = 1, .mask = 100, .eps = 1e-5f } },
     { " swinv2 timm-swinv2 ", { .window = MIM_WINDOW_FIT, .shifts = 1, .mask = 100, .eps = 1e-5f, .post_norm = 1 } },

@@ -232,6 +232,11 @@ static int windows_of_table(windows *w, const vit *model, const checkpoint *cp, 
         return fail("%s: '%s' is of a window of %" PRIu32 ", not of %" PRIu32 " (%s)", cp->path, table->name, w->height, w->side,
                     s->window.from);
     w->shift = w->side / 2;
+    if (model->layout.frozen) {
+        uint32_t pixels = (uint32_t)(s->trained_height.from ? s->trained_height.value : s->image_height.value);
+        if (side_at(pixels / m->patch_height, stage, 1) <= w->side)
+            w->shift = 0;
+    }
     return 0;
 }
 
