@@ -366,8 +366,12 @@ mkdir qk
 cp "$(golden timm_qk_norm)" qk
 # shellcheck disable=SC2086
 accept "heads 2 (tensors)" qk -o out.mim $(echo "$all" | sed "s/--heads 2//")
+refuse "such as that of cae, and only those of plain MAEs can be kept" "$(golden cae)" -o out.mim --heads 2 --keep-decoder
+refuse "such as that of bootmae, and only those of plain MAEs" "$(golden bootmae)" -o out.mim --heads 2 --keep-decoder
+refuse "such as that of localmim, and only those of plain MAEs" "$(golden localmim)" -o out.mim --heads 2 --keep-decoder
+refuse "such as that of simmim, and only those of plain MAEs" "$(golden simmim)" -o out.mim --heads 2 --keep-decoder
 refuse "holds a decoder in which masked tokens alone attend" "$(golden milan)" -o out.mim --heads 2 --keep-decoder
-refuse "decoder_pred.weight' is f16 [32, 16]; [48, 16] was expected" "$(golden sdae)" -o out.mim --heads 2 --keep-decoder --decoder-heads 2 --norm-pix no
+refuse "decoder_pred.weight' gives 32 numbers for each patch, not its 48 pixels" "$(golden sdae)" -o out.mim --heads 2 --keep-decoder --decoder-heads 2 --norm-pix no
 for name in ibot msn cmae milan localmim dmae; do
     refuse "not in the file: number of heads (give --heads N" "$(golden $name)" -o out.mim
 done

@@ -103,7 +103,9 @@ refuse "is not the table of a square window; give --window N" convert timm_swin_
     --mean .5 --std .5 --resize squash --filter bicubic
 refuse "has no windows of a size to be given" convert "$golden/hivit/model.safetensors" -o out.mim --window 4
 refuse "are not made of mask units of 32x32" convert hiera.safetensors -o out.mim --heads 1 --mean .5 --std .5 --image-size 48
-refuse "the decoder of hiera is not available" convert "$golden/hiera_mae/model.safetensors" -o out.mim --heads 1 --keep-decoder
+refuse "such as that of hiera, and only those of plain MAEs can be kept" convert "$golden/hiera_mae/model.safetensors" -o out.mim --heads 1 --keep-decoder
+refuse "such as that of convmae, and only those of plain MAEs" convert "$golden/convmae_mae/model.safetensors" -o out.mim --heads 2 --keep-decoder
+refuse "has no decoder to keep" convert "$golden/swin/model.safetensors" -o out.mim --keep-decoder
 refuse "are not those of hf-swin" convert "$golden/swin/model.safetensors" -o out.mim --family hf-swin
 refuse "has no stages, and this file has 3" convert "$golden/swin/model.safetensors" -o out.mim --family vit
 refuse "has no neck; give another --family" convert "$golden/efficientsam/model.safetensors" -o out.mim --family vit

@@ -381,12 +381,6 @@ static int measure_decoder(measures *m, const vit *model, const checkpoint *cp)
     const part *top = model->top;
     uint32_t no_height = 0, no_width = 0;
     block_measure first, block;
-    if (model->layout.known)
-        return fail("%s: the decoder of %s is not available in this version (--keep-decoder)", cp->path, model->family->name);
-    if (model->no_decoder)
-        return fail("%s: holds a %s; leave out --keep-decoder", cp->path, model->no_decoder);
-    if (!top[DECODER_EMBED].weight && !model->decoder_depth && !family_scheme(model->family)->family)
-        return fail("%s: has no decoder to keep (--keep-decoder)", cp->path);
     if (vit_check_decoder(model, cp))
         return 1;
     for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
@@ -400,10 +394,15 @@ static int measure_decoder(measures *m, const vit *model, const checkpoint *cp)
     if (within(cp, "the decoder's width", embed->shape[0], MIM_MAX_DIM))
         return 1;
     m->decoder_dim = (uint32_t)embed->shape[0];
+    uint64_t pixels = (uint64_t)m->patch_height * m->patch_width * m->channels;
+    const tensor *predict = top[DECODER_PREDICT].weight;
+    if (predict->rank == 2 && predict->shape[0] != pixels && predict->shape[1] == m->decoder_dim)
+        return fail("%s: '%s' gives %" PRIu64 " numbers for each patch, not its %" PRIu64 " pixels, and only the decoders of plain MAEs "
+                    "can be kept; leave out --keep-decoder", cp->path, predict->name, predict->shape[0], pixels);
     if (is_linear(&top[DECODER_EMBED], m->decoder_dim, m->dim) || is_rows(top[MASK_TOKEN].weight, 1, m->decoder_dim) ||
         measure_positions(cp, top[DECODER_POSITIONS].weight, m->decoder_dim, 0, &m->decoder_position_rows, &no_height, &no_width) ||
         is_norm(&top[DECODER_NORM], m->decoder_dim) ||
-        is_linear(&top[DECODER_PREDICT], (uint64_t)m->patch_height * m->patch_width * m->channels, m->decoder_dim))
+        is_linear(&top[DECODER_PREDICT], pixels, m->decoder_dim))
         return 1;
     for (uint32_t i = 0; i < model->decoder_depth; i++) {
         if (model->decoder[i][RELATIVE_BIAS].weight)

@@ -1962,15 +1962,18 @@ int vit_recognise(vit *model, const checkpoint *cp, const family *wanted, const 
 int vit_check_decoder(const vit *model, const checkpoint *cp)
 {
     const part *norm = &model->top[DECODER_NORM];
+    int kept = (model->top[DECODER_EMBED].weight || model->decoder_depth) && !model->layout.known && !family_scheme(model->family)->family;
+    if (model->no_decoder)
+        return fail("%s: holds a %s; leave out --keep-decoder", cp->path, model->no_decoder);
     for (size_t i = 0; i < cp->count; i++)
-        if (model->ignored[i] == windowed_reason)
-            return fail("%s: '%s' is of a decoder with windows, which this version cannot keep (--keep-decoder)", cp->path,
-                        cp->tensors[i].name);
+        if (model->ignored[i] && (model->ignored[i] == windowed_reason || (!kept && strstr(cp->tensors[i].name, "decod"))))
+            return fail("%s: '%s' is of a decoder such as that of %s, and only those of plain MAEs can be kept; leave out --keep-decoder",
+                        cp->path, cp->tensors[i].name, model->family->name);
+    if (!kept)
+        return fail("%s: has no decoder to keep (--keep-decoder)", cp->path);
     if (!norm->weight != !norm->bias)
         return fail("%s: '%s' is only half of a norm: RMS norm is not available in this version", cp->path,
                     (norm->weight ? norm->weight : norm->bias)->name);
-    if (family_scheme(model->family)->family)
-        return fail("%s: the decoder of %s cannot be kept in this version (--keep-decoder)", cp->path, model->family->name);
     return check_blocks(cp, model->decoder, model->decoder_depth, NULL, "decoder");
 }
 

@@ -90,7 +90,8 @@ static void describe_bias(char line[LINE], const mim_blob_step *step)
     else if (step->stored_frames)
         snprintf(line, LINE, "%" PRIu32 "x%" PRIu32 "x%" PRIu32 " %s", step->stored_frames, step->stored_height, step->stored_width, rules[step->rule]);
     else
-        snprintf(line, LINE, "%" PRIu32 "x%" PRIu32 " %s", step->stored_height, step->stored_width, rules[step->rule]);
+        snprintf(line, LINE, "%" PRIu32 "x%" PRIu32 " %s", step->stored_height, step->stored_width,
+                 step->rule == MIM_BIAS_FIXED && step->window ? "for this window only" : rules[step->rule]);
 }
 
 static void describe_rotary(char line[LINE], const mim_blob_step *step)
