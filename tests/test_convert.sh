@@ -72,9 +72,9 @@ while IFS='|' read -r file form phrase pool; do
     done
 done <<'END'
 mae|mae|recognised the MAE authors' release|--pool cls
-mae|mae|decoder of 1 blocks|--pool cls --keep-decoder --decoder-heads 2 --norm-pix no
+mae|mae|decoder of 1 block,|--pool cls --keep-decoder --decoder-heads 2 --norm-pix no
 hf-mae|mae|recognised transformers' ViTMAE|--pool cls
-hf-mae|mae|decoder of 1 blocks|--pool cls --keep-decoder --decoder-heads 2 --norm-pix yes
+hf-mae|mae|decoder of 1 block,|--pool cls --keep-decoder --decoder-heads 2 --norm-pix yes
 vit|vit|recognised names that timm and the MAE authors share|--pool cls
 hf-vit|vit|recognised transformers' ViT (|--pool cls
 hf-vit-modules|vit|recognised transformers' ViT (|--pool cls
