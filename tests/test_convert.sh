@@ -313,6 +313,28 @@ else
     group "every tensor of every container"
 fi
 
+# What GGUF says beside its tensors.
+gguf=$(cd "$(dirname "$golden")" && pwd)
+mkdir said
+said() { sed "s/$2/$3/" "$gguf/$1/model.gguf" >said/model.gguf; }        # of one length
+accept "heads 2 (GGUF); eps 1e-05 (GGUF); quick_gelu (GGUF)" "$gguf/gguf_clip/model.gguf" -o out.mim --resize squash --filter bilinear
+accept "ignored: of the language model beside it: mm." "$gguf/gguf_clip/model.gguf" -o out.mim --resize squash --filter bilinear
+accept "heads 3 (GGUF); eps 1e-06 (dinov2)" "$gguf/gguf_dinov2/model.gguf" -o out.mim --image-size 28
+accept "image 224x224 (dinov2)" "$gguf/gguf_dinov2/model.gguf" -o out.mim
+refuse "activation (--act gelu" "$gguf/gguf_clip_gelu/model.gguf" -o out.mim --resize squash --filter bicubic
+refuse "how pictures are resized" "$gguf/gguf_clip/model.gguf" -o out.mim --filter bilinear
+said gguf_clip image_size patch_size
+refuse "clip.vision.patch_size is 24, the tensors say 4; the two are not of the same model" said/model.gguf -o out.mim
+said gguf_clip image_std image_stx
+refuse "mean of the pixels" said/model.gguf -o out.mim --resize squash --filter bilinear
+said gguf_clip attention.head_count attention.head_counx
+refuse "number of heads (give --heads N" said/model.gguf -o out.mim --resize squash --filter bilinear
+said gguf_clip v.post_ln.bias v.pre_ln.abias
+refuse "v.pre_ln.abias (norm before the blocks)" said/model.gguf -o out.mim --resize squash --filter bilinear
+said gguf_dinov2 num_hidden_layers num_hidden_layerx
+accept "heads 3 (GGUF)" said/model.gguf -o out.mim --image-size 28
+group "what GGUF says of itself"
+
 # The name of a file is written into its blob.
 mkdir same
 cp "$golden/vit.safetensors" same/model
