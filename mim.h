@@ -336,8 +336,8 @@ enum { MIM_GELU_ERF = 1, MIM_GELU_TANH = 2, MIM_GELU_QUICK = 3, MIM_SILU = 4 };
  * grid. FIXED: none is allowed. LINEAR: the part of the table that belongs to patches is
  * taken as an image of (2 height - 1) x (2 width - 1) and resized, two samples an axis, clamped at the border. GEOMETRIC:
  * the stored distances are laid out from the middle in steps of 1, q, q^2..., q such that they span the new grid (BEiT's
- * rule, with timm's linear interpolation between them). AXES: the query itself times a vector for the distance along y and
- * one for that along x (ViTDet, MViTv2); on another grid or window each table is resized as a line, like LINEAR. CROP: a table whose distances stay what they are; a smaller window reads its
+ * rule, with timm's linear interpolation between them). AXES: the query itself times a vector for the distance along y, one for
+ * that along x (ViTDet, MViTv2), and in videos one for that in time; on another grid or window each table is resized as a line, like LINEAR. CROP: a table whose distances stay what they are; a smaller window reads its
  * middle (Swin V2). DISTANCES: they are relative to the window; for another one an MLP makes its table, 16 sigmoid(MLP(y, x)). */
 enum { MIM_BIAS_NONE = 0, MIM_BIAS_FIXED = 1, MIM_BIAS_LINEAR = 2, MIM_BIAS_GEOMETRIC = 3, MIM_BIAS_AXES = 4, MIM_BIAS_CROP = 5,
        MIM_BIAS_DISTANCES = 6 };
@@ -353,7 +353,7 @@ enum { MIM_WINDOW_NONE = 0, MIM_WINDOW_FIXED = 1, MIM_WINDOW_FIT = 2, MIM_WINDOW
 enum { MIM_QK_NONE = 0, MIM_QK_LAYER_NORM = 1, MIM_QK_UNIT = 2 };
 
 /* How attention thins out its queries (and keys and values): the largest of each cell (Hiera), or a convolution of each channel and a
- * norm (MViTv2). */
+ * norm (MViTv2); never in time. */
 enum { MIM_THIN_NONE = 0, MIM_THIN_MAX = 1, MIM_THIN_CONV = 2 };
 
 /* Rotary embedding: what is rotated against what (channels 2i and 2i + 1, or c and c + head_dim / 2), and the coordinates
@@ -438,14 +438,15 @@ enum {
                                3 [relative position bias (heads x M)], M = (2 stored_height - 1)(2 stored_width - 1), and 3
                                  more with CLS: row (yq - yk + stored_height - 1) (2 stored_width - 1) + (xq - xk +
                                  stored_width - 1) for patches, then CLS to patch, patch to CLS, CLS to CLS; AXES:
-                                 ((2 stored_height - 1) + (2 stored_width - 1) x P), rows y and then x, at distance + stored - 1
+                                 ((2 stored_height - 1) + (2 stored_width - 1) [+ (2 stored_frames - 1)] x P), rows y, x, then
+                                 time, at distance + stored - 1
                                4 [rotary (2 x head_dim)]: per channel the angle of one unit of its coordinate, and which
                                  coordinate that is: 1 y, 2 x, 3 frame, 0 none. Patches only; prefix tokens are not rotated
                                5 [norm2 (2 x heads*head_dim)]
                                6 [norm of q and k: LAYER_NORM (4 x head_dim): q's weight, bias, k's; UNIT (1 x heads) in place of scale]
                                7 [shortcut (dim x D)]: x becomes the largest of each cell of shortcut(norm(x)), without it of x, before
                                  += proj (MAX with twice the width and no shortcut: then the mean of each cell of x); MAX: cells of the stride's size; CONV: one larger, around the token, if the stride is not 1
-                               8 [thinning by CONV (3*kernel*kernel x P)]: q's, k's and v's kernels, 9 [their norms (6 x head_dim)]
+                               8 [thinning by CONV (3*frames*kernel*kernel x P)]: q's, k's and v's kernels, 9 [their norms (6 x head_dim)]
                                10 [DISTANCES: MLP (3 + heads x hidden)]: weights of y, of x, biases, and of relu each head's; hidden is a
                                  multiple of 16; 11 [its inputs (W x 2 W - 1)], W the larger side of window_height and _width: row n - 1
                                  for a window of n, at distance + n - 1
@@ -508,7 +509,7 @@ typedef struct mim_blob_step {       /* 128 bytes */
     uint32_t activation;             /* MLP: MIM_GELU_..., MIM_SILU; EMBED, CONV and MLP with a convolution: 0, too: none */
     uint32_t heads;                  /* ATTENTION */
     uint32_t head_dim;               /* ATTENTION: before padding */
-    uint32_t stored_frames;          /* EMBED: 1, or as many as there are positions for */
+    uint32_t stored_frames;          /* EMBED: 1, or as many as there are positions for; AXES: of the table in time, 0: none */
     uint32_t stored_height;          /* grid in patches of the stored positions, of the relative bias or of MIM_GRID_SCALED */
     uint32_t stored_width;
     float    eps;                    /* of the layer norms, > 0 where it has one */
@@ -524,13 +525,14 @@ typedef struct mim_blob_step {       /* 128 bytes */
     uint8_t  roll_padded;            /* ATTENTION with a shift: 0, 1 */
     uint8_t  thin;                   /* ATTENTION: MIM_THIN_... */
     uint8_t  key_stride;             /* ATTENTION, MIM_THIN_CONV: tokens from key to key; else 0 */
-    uint8_t  reserved0;
+    uint8_t  kernel_frames;          /* ATTENTION, MIM_THIN_CONV: of the kernels, in tokens; else 0 */
     uint16_t window_height, window_width;      /* ATTENTION: tokens; 0 without windows */
     uint16_t shift_height, shift_width;        /* ATTENTION: tokens, less than the window */
     uint16_t kernel_height, kernel_width;      /* EMBED: pixels; CONV, MLP with a convolution, ATTENTION that thins: tokens */
     uint16_t stride_height, stride_width;      /* CONV, ATTENTION that thins: tokens */
     uint16_t padding_height, padding_width;    /* EMBED, CONV: zeros before the first; otherwise half the kernel is understood */
-    uint8_t  reserved1[2];
+    uint8_t  padding_frames;         /* EMBED: frames before its own that a tubelet takes, too, zeros before the first */
+    uint8_t  reserved1;
     uint64_t variance;               /* integer blobs: eps of the norm, times (dim / scale)^2; at least 2^(4 + 2q - 2a), at most 2^60,
                                         where dim 2^a < 2^16 is the most that is, and q = 15 - (15 - a + 1) / 2 */
     uint8_t  reserved[16];
@@ -682,7 +684,8 @@ typedef struct mim_image {
     int    (*read_row)(void *user, uint32_t y, void *row);
                                      /* writes row y, tight (PLANES: of every channel, one after the other); rows are asked
                                         for in ascending order; non-zero aborts. Frame n's rows begin at n * height; those
-                                        of the frames of one tubelet are asked for by turns; all again for each group of channels */
+                                        of the frames of one tubelet are asked for by turns; all again for each group of channels,
+                                        and those of a frame that two tubelets share for each */
     void    *user;                   /* handed to read_row */
     const uint32_t *visible;         /* patches (mask units) to encode, raster indices (frame, y, x) without duplicates; NULL: all */
     uint32_t visible_count;
@@ -1305,9 +1308,9 @@ enum { MIMP_HAS_RULE = 1, MIMP_HAS_ACTIVATION = 2, MIMP_HAS_FRAMES = 4, MIMP_HAS
     X(kind, ALL) X(flags, ALL) X(tensor, ALL) X(eps, ALL) X(key_max, ALL) X(value_max, ALL) X(rule, RULE) X(activation, ACTIVATION) \
     X(heads, HEADS) X(head_dim, HEADS) X(stored_frames, FRAMES) X(stored_height, GRID) X(stored_width, GRID) X(scale, SCALE) \
     X(variance, VARIANCE) X(position_offset, OFFSET) X(mask, WINDOW) X(rotary, HEADS) X(rotary_grid, HEADS) X(qk_norm, HEADS) \
-    X(window, HEADS) X(roll_padded, WINDOW) X(thin, HEADS) X(key_stride, KEY_STRIDE) X(window_height, WINDOW) X(window_width, WINDOW) \
-    X(shift_height, WINDOW) X(shift_width, WINDOW) X(kernel_height, KERNEL) X(kernel_width, KERNEL) X(stride_height, STRIDE) \
-    X(stride_width, STRIDE) X(padding_height, PADDING) X(padding_width, PADDING)
+    X(window, HEADS) X(roll_padded, WINDOW) X(thin, HEADS) X(key_stride, KEY_STRIDE) X(kernel_frames, KEY_STRIDE) X(window_height, WINDOW) \
+    X(window_width, WINDOW) X(shift_height, WINDOW) X(shift_width, WINDOW) X(kernel_height, KERNEL) X(kernel_width, KERNEL) X(stride_height, STRIDE) \
+    X(stride_width, STRIDE) X(padding_height, PADDING) X(padding_width, PADDING) X(padding_frames, PADDING)
 
 static const struct { uint8_t at, bytes; uint16_t of; } mimp_step_fields[] = {
 #define MIMP_FIELD(field, of) { (uint8_t)offsetof(mim_blob_step, field), (uint8_t)sizeof ((mim_blob_step *)0)->field, MIMP_HAS_##of },
@@ -1356,6 +1359,9 @@ static uint32_t mimp_cells(uint32_t n, uint32_t kernel, uint32_t stride, uint32_
     return n + 2 * padding < kernel ? 0 : (n + 2 * padding - kernel) / stride + 1;
 }
 
+/* Frames that a patch is projected from. */
+static uint32_t mimp_tubelet(const mim_blob_header *h, const mim_blob_step *s) { return h->patch_frames + s->padding_frames; }
+
 /* What all steps have in common: indices into the directory, no slots but the used, no fields but those of its groups. */
 static mim_status mimp_verify_step(mim_model *model, const mim_blob_header *h, uint32_t i, uint32_t used, uint32_t fields)
 {
@@ -1367,7 +1373,7 @@ static mim_status mimp_verify_step(mim_model *model, const mim_blob_header *h, u
     for (j = 0; j < sizeof mimp_step_fields / sizeof *mimp_step_fields; j++)
         if (!((fields | MIMP_HAS_ALL) & mimp_step_fields[j].of) && !mimp_zero((const uint8_t *)s + mimp_step_fields[j].at, mimp_step_fields[j].bytes))
             return mimp_field_fault(model, MIM_ERR_STEP, i, mimp_step_fields[j].at);
-    if (s->reserved0 || !mimp_zero(s->reserved1, sizeof s->reserved1) || !mimp_zero(s->reserved, sizeof s->reserved))
+    if (s->reserved1 || !mimp_zero(s->reserved, sizeof s->reserved))
         return mimp_step_fault(model, MIM_ERR_RESERVED, i, offsetof(mim_blob_step, reserved), "reserved");
     return MIM_OK;
 }
@@ -1447,7 +1453,7 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
         }
         switch (s->kind) {
         case MIM_STEP_EMBED: {
-            const uint64_t columns = (uint64_t)h->channels * h->patch_frames * s->kernel_height * s->kernel_width;
+            const uint64_t columns = (uint64_t)h->channels * mimp_tubelet(h, s) * s->kernel_height * s->kernel_width;
             fields |= MIMP_HAS_ACTIVATION | MIMP_HAS_KERNEL | MIMP_HAS_PADDING;
             MIMP_STEP_REQUIRE(!decoder, kind);
             MIMP_STEP_REQUIRE(s->activation <= MIM_SILU, activation);
@@ -1458,6 +1464,7 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
                               padding_height);
             MIMP_STEP_REQUIRE(mimp_in(s->padding_width, (s->kernel_width - h->patch_width + 1) / 2, (s->kernel_width - 1u) / 2),
                               padding_width);
+            MIMP_STEP_REQUIRE(mimp_tubelet(h, s) <= MIM_MAX_PATCH_FRAMES && !(s->padding_frames && h->groups > 1), padding_frames);
             MIMP_SLOT(0, 0, MIM_PANEL16, h->groups > 1 ? h->groups * mimp_up(next, 16) : next, columns);
             MIMP_STEP_REQUIRE((prefix != 0) == (s->tensor[1] != 0), tensor);
             MIMP_SLOT(1, 0, MIM_PLAIN, prefix, next);
@@ -1476,6 +1483,7 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             const uint64_t cell = (uint64_t)s->kernel_height * s->kernel_width * dim;
             fields |= MIMP_HAS_ACTIVATION | MIMP_HAS_KERNEL | MIMP_HAS_STRIDE | MIMP_HAS_PADDING;
             MIMP_STEP_REQUIRE(!decoder && !prefix, kind);
+            MIMP_STEP_REQUIRE(!s->padding_frames, padding_frames);
             MIMP_STEP_REQUIRE(s->activation <= MIM_SILU, activation);
             MIMP_STEP_REQUIRE(mimp_in(s->kernel_height, 1, MIM_MAX_KERNEL), kernel_height);
             MIMP_STEP_REQUIRE(mimp_in(s->kernel_width, 1, MIM_MAX_KERNEL), kernel_width);
@@ -1515,8 +1523,11 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             const uint32_t padded = mimp_up(mimp_min(s->head_dim, MIM_MAX_HEAD_DIM), 16);
             const uint64_t inner = (uint64_t)s->heads * s->head_dim;
             const uint64_t high = 2 * (uint64_t)s->stored_height - 1, wide = 2 * (uint64_t)s->stored_width - 1;
+            const uint64_t deep = s->stored_frames ? 2 * (uint64_t)s->stored_frames - 1 : 0;
             const int grid = s->rule != MIM_BIAS_NONE || s->rotary_grid == MIM_GRID_SCALED, axes = s->rule == MIM_BIAS_AXES;
+            const int single = h->frames == h->patch_frames && h->groups == 1;
             fields = MIMP_HAS_RULE | MIMP_HAS_HEADS | MIMP_HAS_SCALE | (grid ? (uint32_t)MIMP_HAS_GRID : 0u)
+                | (axes && !s->window ? (uint32_t)MIMP_HAS_FRAMES : 0u)
                 | (s->window ? (uint32_t)MIMP_HAS_WINDOW : 0u)
                 | (s->thin ? (uint32_t)MIMP_HAS_KERNEL | MIMP_HAS_STRIDE : 0u)
                 | (s->thin == MIM_THIN_CONV ? (uint32_t)MIMP_HAS_KEY_STRIDE : 0u);
@@ -1526,7 +1537,8 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             MIMP_STEP_REQUIRE(s->qk_norm <= MIM_QK_UNIT && (s->qk_norm != MIM_QK_NONE) == (s->tensor[6] != 0), qk_norm);
             MIMP_STEP_REQUIRE(mimp_finite(s->scale) && (s->qk_norm != MIM_QK_UNIT || mimp_bits(s->scale) == 0), scale);
             MIMP_STEP_REQUIRE(s->rule <= MIM_BIAS_DISTANCES && (s->rule != MIM_BIAS_NONE) == (s->tensor[3] != 0), rule);
-            MIMP_STEP_REQUIRE(s->rule == MIM_BIAS_NONE || (!h->registers && h->frames == h->patch_frames && h->groups == 1), rule);
+            MIMP_STEP_REQUIRE(s->rule == MIM_BIAS_NONE || (!h->registers && (single || (axes && !s->window && h->groups == 1))), rule);
+            MIMP_STEP_REQUIRE(!axes || s->stored_frames <= MIM_MAX_FRAMES, stored_frames);
             MIMP_STEP_REQUIRE(s->rotary <= MIM_ROTARY_HALVES && (s->rotary != MIM_ROTARY_NONE) == (s->tensor[4] != 0), rotary);
             MIMP_STEP_REQUIRE(s->rotary ? s->rotary_grid >= MIM_GRID_INDEX && s->rotary_grid <= MIM_GRID_CENTERED
                                         : s->rotary_grid == 0, rotary_grid);
@@ -1566,24 +1578,25 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
                 unit_height /= s->stride_height;
                 unit_width /= s->stride_width;
             } else if (s->thin == MIM_THIN_CONV) {
-                MIMP_STEP_REQUIRE(!s->window && !s->rotary && !h->unit_height && h->frames == h->patch_frames && h->groups == 1, thin);
+                MIMP_STEP_REQUIRE(!s->window && !s->rotary && !h->unit_height && h->groups == 1, thin);
                 MIMP_STEP_REQUIRE(s->rule == MIM_BIAS_NONE || axes, rule);
                 MIMP_STEP_REQUIRE(s->kernel_height <= MIM_MAX_KERNEL && s->kernel_height % 2 == 1, kernel_height);
                 MIMP_STEP_REQUIRE(s->kernel_width == s->kernel_height, kernel_width);
                 MIMP_STEP_REQUIRE(mimp_in(s->stride_height, 1, MIM_MAX_KERNEL), stride_height);
                 MIMP_STEP_REQUIRE(s->stride_width == s->stride_height, stride_width);
                 MIMP_STEP_REQUIRE(mimp_in(s->key_stride, 1, MIM_MAX_KERNEL), key_stride);
+                MIMP_STEP_REQUIRE(s->kernel_frames <= MIM_MAX_KERNEL && s->kernel_frames % 2 == 1, kernel_frames);
             }
             MIMP_STEP_REQUIRE((s->thin == MIM_THIN_CONV) == (s->tensor[8] != 0) && !s->tensor[8] == !s->tensor[9], tensor);
             MIMP_SLOT(0, 1, MIM_PLAIN, 2, s->flags & MIM_STEP_POST_NORM ? next : dim);
             MIMP_SLOT(1, 1, MIM_PANEL16, (uint64_t)s->heads * padded * 3, dim);
             MIMP_SLOT(2, 1, MIM_PANEL16, next, inner);
-            MIMP_SLOT(3, 0, MIM_PLAIN, axes ? high + wide : s->heads, axes ? padded : high * wide + (h->has_cls ? 3 : 0));
+            MIMP_SLOT(3, 0, MIM_PLAIN, axes ? high + wide + deep : s->heads, axes ? padded : high * wide + (h->has_cls ? 3 : 0));
             MIMP_SLOT(4, 0, MIM_PLAIN, 2, s->head_dim);
             MIMP_SLOT(5, 0, MIM_PLAIN, 2, inner);
             MIMP_SLOT(6, 0, MIM_PLAIN, s->qk_norm == MIM_QK_UNIT ? 1 : 4, s->qk_norm == MIM_QK_UNIT ? s->heads : s->head_dim);
             MIMP_SLOT(7, 0, MIM_PANEL16, next, dim);
-            MIMP_SLOT(8, 0, MIM_PLAIN, 3 * (uint64_t)s->kernel_height * s->kernel_width, padded);
+            MIMP_SLOT(8, 0, MIM_PLAIN, 3 * (uint64_t)s->kernel_frames * s->kernel_height * s->kernel_width, padded);
             MIMP_SLOT(9, 0, MIM_PLAIN, 6, s->head_dim);
             if (s->tensor[10]) {
                 const uint32_t hidden = s->tensor[10] <= h->tensor_count ? tensors[s->tensor[10] - 1].columns : 0;
@@ -4467,6 +4480,7 @@ typedef struct mimp_input {
     uint32_t channels;              /* of the model */
     uint32_t rows, padding;         /* of a strip: pixels of a patch's kernel, zeros above the first */
     uint32_t frame;
+    uint32_t absent;                /* there is no such frame: its rows are zeros */
     uint32_t next;                  /* row of the picture that the strip has not seen */
     uint32_t integer;               /* the strip is of bytes as they are; else of floats, normalised */
     uint8_t *raw;                   /* one row as the callback gives it */
@@ -4693,7 +4707,7 @@ static int mimp_input_strip(mimp_input *in, uint32_t gy)
         MIM_MEMCPY(in->strip + i * row, in->strip + (i + ph) * row, row);
     for (y = keep; y < in->rows; y++) {
         const uint32_t at = gy * ph + y;                /* less the padding */
-        if (at < in->padding || at - in->padding >= in->height)
+        if (in->absent || at < in->padding || at - in->padding >= in->height)
             MIM_MEMSET(in->strip + y * row, 0, row);
         else if (mimp_input_row(in, in->next++, in->strip + y * row))
             return 1;
@@ -5331,7 +5345,7 @@ static int mimp_advance(const mim_model *model, const mim_blob_step *s, mim_grid
         w = mimp_windows_of(s, grid);
         if ((uint64_t)w.down * w.height * w.across * w.width > 4 * MIM_MAX_TOKENS)
             return 0;
-        if (s->rule != MIM_BIAS_NONE && grid->frames > 1)
+        if (s->rule != MIM_BIAS_NONE && (s->rule != MIM_BIAS_AXES || s->window) && grid->frames > 1)
             return 0;
         if (s->rule == MIM_BIAS_FIXED && (w.height != s->stored_height || w.width != s->stored_width))
             return 0;
@@ -5648,13 +5662,15 @@ static void mimp_project_rows(const mimp_project *e, const mimp_matrix *m, uint3
 typedef struct mimp_embed {
     mimp_project to;
     mimp_input input[MIM_MAX_PATCH_FRAMES];     /* of each frame of a tubelet */
+    uint32_t frames;                /* of a tubelet */
 } mimp_embed;
 
 static void mimp_embed_memory(mimp_embed *e, mimp_run *run, const mim_blob_step *s)
 {
     uint32_t f;
     mimp_project_memory(&e->to, run, s, 0, s->tensor[3] || s->activation);
-    for (f = 0; f < run->model->header->patch_frames && s->tensor[0]; f++) {
+    e->frames = mimp_tubelet(run->model->header, s);
+    for (f = 0; f < e->frames && s->tensor[0]; f++) {
         mimp_input *in = &e->input[f];
         MIM_MEMSET(in, 0, sizeof *in);
         in->header = run->model->header;
@@ -5671,7 +5687,7 @@ static void mimp_embed_memory(mimp_embed *e, mimp_run *run, const mim_blob_step 
 /* The pixels of a patch from the strips, in the order channel, frame, y, x. Where patches overlap, a hidden one's pixels are zeros. */
 static void mimp_embed_patch(const mimp_run *run, const mimp_embed *e, const mim_blob_step *s, uint32_t place, float *to)
 {
-    const uint32_t ph = run->model->header->patch_height, pw = run->model->header->patch_width, frames = run->model->header->patch_frames;
+    const uint32_t ph = run->model->header->patch_height, pw = run->model->header->patch_width, frames = e->frames;
     const uint32_t channels = e->input[0].channels, width = e->input[0].width, wide = s->kernel_width;
     const uint32_t top = place / run->grid.width * ph, at = place % run->grid.width * pw, left = at < s->padding_width ? s->padding_width - at : 0, from = at + left - s->padding_width;
     const uint32_t n = mimp_min(wide - left, width - from);
@@ -5696,7 +5712,7 @@ static mim_status mimp_embed_run(mimp_run *run, const mim_blob_step *s)
     const mim_blob_header *h = run->model->header;
     const float *prefix = mimp_plain(run->model, s->tensor[1]), *table = mimp_plain(run->model, s->tensor[2]);
     const uint32_t gw = run->grid.width, area = run->grid.height * gw, tile = mimp_tile_of(run);
-    const uint32_t n16 = mimp_up(h->channels * h->patch_frames * s->kernel_height * s->kernel_width, 16);
+    const uint32_t n16 = mimp_up(h->channels * mimp_tubelet(h, s) * s->kernel_height * s->kernel_width, 16), before = s->padding_frames;
     uint32_t frame, place, f, token = run->s->prefix, end, rows;
     mimp_matrix matrix;
     mimp_embed e;
@@ -5709,8 +5725,10 @@ static mim_status mimp_embed_run(mimp_run *run, const mim_blob_step *s)
     MIM_MEMSET(e.to.rows, 0, mimp_rows_bytes(run->s->kernels, &e.to.matrix));
     for (frame = 0; frame < run->grid.frames; frame++) {
         matrix = h->groups > 1 ? mimp_matrix_part(&e.to.matrix, frame * (uint32_t)(run->stride / 16), (uint32_t)(run->stride / 16)) : e.to.matrix;
-        for (f = 0; f < h->patch_frames; f++) {
-            e.input[f].frame = h->groups > 1 ? 0 : frame * h->patch_frames + f;
+        for (f = 0; f < e.frames; f++) {
+            const uint32_t at = h->groups > 1 ? 0 : frame * h->patch_frames + f;
+            e.input[f].absent = at < before;
+            e.input[f].frame = at < before ? 0 : at - before;
             status = mimp_input_start(&e.input[f], &run->s->desc);
             if (status)
                 return status;
@@ -5719,7 +5737,7 @@ static mim_status mimp_embed_run(mimp_run *run, const mim_blob_step *s)
             end++;
         for (place = rows = 0; place < area; place++) {
             if (place % gw == 0)
-                for (f = 0; f < h->patch_frames; f++)
+                for (f = 0; f < e.frames; f++)
                     if (mimp_input_strip(&e.input[f], place / gw))
                         return MIM_ERR_ABORTED;
             if (token + rows == end || run->patch[token + rows - run->s->prefix] != frame * area + place)
@@ -5863,7 +5881,8 @@ typedef struct mimp_attention {
     uint32_t rows;                  /* of a window, tokens and zeros */
     uint32_t queries, keys, keys16; /* of a window, after thinning; rounded up to 16 */
     mim_grid grid;                  /* of the queries: of the tokens afterwards */
-    uint32_t key_height, key_width; /* grid of the keys of a window */
+    uint32_t key_frames, key_height, key_width; /* grid of the keys of a window */
+    uint32_t axis_keys;             /* rows, columns and, where there is a table in time, frames of keys */
     uint32_t after;                 /* tokens afterwards */
     uint32_t width;                 /* of a head, padded */
     uint32_t group, first;          /* heads at a time; first of this group */
@@ -5876,11 +5895,11 @@ typedef struct mimp_attention {
     float   *q_scale, *k_scale, *v_scale;       /* per head: [windows * tiles * rows], [windows * keys16], [windows * width] */
     int32_t *q_zero, *k_sum;
     float   *out;                   /* (windows * queries, heads * width) */
-    float   *bias;                  /* (heads, 2 height - 1, 2 width - 1) of a window, and three for CLS; AXES: the two tables; or NULL */
+    float   *bias;                  /* (heads, 2 height - 1, 2 width - 1) of a window, and three for CLS; AXES: its tables; or NULL */
     int32_t *offset;                /* [rows]: where a key's row of the bias lies, less its query's */
     float   *units;                 /* hidden units of the MLP of DISTANCES */
-    float   *axes;                  /* per head of the group: (windows * queries, key_height + key_width): what a query gives each row
-                                       and column of keys */
+    float   *axes;                  /* per head of the group: (windows * queries, axis_keys): what a query gives each row, column and
+                                       frame of keys */
     float   *turn_y, *turn_x, *turn_t;          /* (places along an axis, 2, head_dim): cosines, sines; NULL: none */
     uint32_t *order;                /* [windows * rows]: the token of a row, or MIMP_NO_ROW; NULL: row = token */
     uint32_t *cell;                 /* [windows * rows]: MAX: the query that a row's becomes part of */
@@ -5931,6 +5950,7 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
     mimp_advance(run->model, s, &a->grid);
     a->windows = 1;
     a->rows = a->queries = a->keys = a->after = run->tokens;
+    a->key_frames = s->window ? 1 : run->grid.frames;
     a->key_height = a->shape.height;
     a->key_width = a->shape.width;
     if (s->window) {
@@ -5944,8 +5964,9 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
         a->queries = a->after = a->grid.tokens;
         a->key_height = mimp_cells(run->grid.height, s->kernel_height, s->key_stride, s->kernel_height / 2);
         a->key_width = mimp_cells(run->grid.width, s->kernel_width, s->key_stride, s->kernel_width / 2);
-        a->keys = prefix + a->key_height * a->key_width;
+        a->keys = prefix + a->key_frames * a->key_height * a->key_width;
     }
+    a->axis_keys = a->key_height + a->key_width + (s->stored_frames ? a->key_frames : 0);
     rows = (uint64_t)a->windows * a->rows;
     a->keys16 = mimp_up(a->keys, 16);
     a->width = mimp_up(s->head_dim, 16);
@@ -5972,8 +5993,9 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
     }
     if (s->rule == MIM_BIAS_AXES) {
         a->bias = mimp_floats(arena, (uint64_t)(mimp_axis_rows(s->thin ? a->grid.height : a->shape.height, a->key_height)
-                                                + mimp_axis_rows(s->thin ? a->grid.width : a->shape.width, a->key_width)) * a->width);
-        a->axes = mimp_floats(arena, (uint64_t)a->windows * a->queries * (a->key_height + a->key_width) * a->group);
+                                                + mimp_axis_rows(s->thin ? a->grid.width : a->shape.width, a->key_width)
+                                                + (s->stored_frames ? mimp_axis_rows(a->key_frames, a->key_frames) : 0)) * a->width);
+        a->axes = mimp_floats(arena, (uint64_t)a->windows * a->queries * a->axis_keys * a->group);
     } else if (s->rule) {
         a->bias = mimp_floats(arena, (uint64_t)s->heads * mimp_bias_rows(a));
         a->offset = (int32_t *)mimp_take(arena, (uint64_t)a->rows * 4);
@@ -6156,9 +6178,15 @@ static void mimp_axes_prepare(mimp_attention *a)
     const uint32_t high = mimp_axis_rows(s->thin ? a->grid.height : a->shape.height, a->key_height);
     const uint32_t wide = mimp_axis_rows(s->thin ? a->grid.width : a->shape.width, a->key_width);
     const float *table = mimp_plain(a->run->model, s->tensor[3]);
-    mimp_axes_resize(table, 2 * s->stored_height - 1, a->bias, high, a->width);
-    mimp_axes_resize(table + (size_t)(2 * s->stored_height - 1) * a->width, 2 * s->stored_width - 1, a->bias + (size_t)high * a->width,
-                     wide, a->width);
+    float *to = a->bias;
+    mimp_axes_resize(table, 2 * s->stored_height - 1, to, high, a->width);
+    table += (size_t)(2 * s->stored_height - 1) * a->width;
+    to += (size_t)high * a->width;
+    mimp_axes_resize(table, 2 * s->stored_width - 1, to, wide, a->width);
+    table += (size_t)(2 * s->stored_width - 1) * a->width;
+    to += (size_t)wide * a->width;
+    if (s->stored_frames)
+        mimp_axes_resize(table, 2 * s->stored_frames - 1, to, mimp_axis_rows(a->key_frames, a->key_frames), a->width);
 }
 
 /* Where key k of m is seen from query q of n, among the 2 max(n, m) - 1 distances: places of the finer grid. */
@@ -6168,17 +6196,20 @@ static uint32_t mimp_axis_distance(uint32_t q, uint32_t n, uint32_t k, uint32_t 
     return (uint32_t)(q * fine_q - k * fine_k + (m - 1) * fine_k);
 }
 
-/* What query row gives each row and column of keys. */
+/* What query row gives each row, column and frame of keys. */
 static void mimp_axes_row(const mimp_attention *a, uint32_t place, const float *q, float *to)
 {
     const mim_blob_step *s = a->step;
     const uint32_t n = s->thin ? a->grid.height : a->shape.height, m = s->thin ? a->grid.width : a->shape.width;
     const float *wide = a->bias + (size_t)mimp_axis_rows(n, a->key_height) * a->width;
+    const float *deep = wide + (size_t)mimp_axis_rows(m, a->key_width) * a->width;
     uint32_t i;
     for (i = 0; i < a->key_height; i++)
-        *to++ = a->crew.kernels->dot(q, a->bias + (size_t)mimp_axis_distance(place / m, n, i, a->key_height) * a->width, a->width);
+        *to++ = a->crew.kernels->dot(q, a->bias + (size_t)mimp_axis_distance(place / m % n, n, i, a->key_height) * a->width, a->width);
     for (i = 0; i < a->key_width; i++)
         *to++ = a->crew.kernels->dot(q, wide + (size_t)mimp_axis_distance(place % m, m, i, a->key_width) * a->width, a->width);
+    for (i = 0; i < a->key_frames && s->stored_frames; i++)
+        *to++ = a->crew.kernels->dot(q, deep + (size_t)mimp_axis_distance(place / m / n, a->key_frames, i, a->key_frames) * a->width, a->width);
 }
 
 /* scores[j] = the bias of query `query` of a window against its key j */
@@ -6190,10 +6221,17 @@ static void mimp_bias_row(const mimp_attention *a, uint32_t head, uint32_t windo
     for (j = a->keys; j < a->keys16; j++)
         scores[j] = 0;
     if (a->axes) {
-        const float *axes = a->axes + (((size_t)head * a->windows + window) * a->queries + query) * (a->key_height + a->key_width);
+        const float *rows = a->axes + (((size_t)head * a->windows + window) * a->queries + query) * a->axis_keys;
+        const float *columns = rows + a->key_height, *frames = columns + a->key_width;
         for (j = 0; j < a->keys; j++) {
-            const uint32_t place = j - prefix;
-            scores[j] = query < prefix || j < prefix ? 0 : axes[place / a->key_width] + axes[a->key_height + place % a->key_width];
+            const uint32_t place = j - prefix, row = place / a->key_width;
+            if (query < prefix || j < prefix) {
+                scores[j] = 0;
+                continue;
+            }
+            scores[j] = rows[row % a->key_height] + columns[place % a->key_width];
+            if (a->step->stored_frames)
+                scores[j] += frames[row / a->key_height];
         }
     } else if (a->bias) {
         const uint32_t rows = mimp_bias_rows(a), to_w = 2 * a->shape.width - 1;
@@ -6267,23 +6305,27 @@ static float *mimp_thin_conv(const mimp_attention *a, uint32_t part, const float
 {
     const mim_blob_step *s = a->step;
     const uint32_t gh = a->run->grid.height, gw = a->run->grid.width, prefix = a->run->s->prefix, width = a->width;
-    const uint32_t k = s->kernel_height, stride = part ? s->key_stride : s->stride_height;
-    const uint32_t high = part ? a->key_height : a->grid.height, wide = part ? a->key_width : a->grid.width;
-    const float *kernel = mimp_plain(a->run->model, s->tensor[8]) + (size_t)part * k * k * width;
+    const uint32_t k = s->kernel_height, kf = s->kernel_frames, stride = part ? s->key_stride : s->stride_height;
+    const uint32_t frames = a->key_frames, high = part ? a->key_height : a->grid.height, wide = part ? a->key_width : a->grid.width;
+    const float *kernel = mimp_plain(a->run->model, s->tensor[8]) + (size_t)part * kf * k * k * width;
     const float *norm = mimp_plain(a->run->model, s->tensor[9]) + (size_t)part * 2 * s->head_dim;
     float *row = to;
-    uint32_t t, ky, kx;
+    uint32_t t, kt, ky, kx;
     MIM_MEMCPY(to, x, (size_t)prefix * width * 4);
     x += (size_t)prefix * width;
-    for (t = 0; t < prefix + high * wide; t++, row += width) {
-        if (t >= prefix) {
+    for (t = 0; t < prefix + frames * high * wide; t++, row += width) {
+        if (t >= prefix) {                               /* before the first frame, above the top or left of it: large */
+            const uint32_t place = t - prefix, front = place / wide / high - kf / 2;
+            const uint32_t top = place / wide % high * stride - k / 2, left = place % wide * stride - k / 2;
+            const float *tap = kernel;
             MIM_MEMSET(row, 0, (size_t)width * 4);
-            for (ky = 0; ky < k; ky++)
-                for (kx = 0; kx < k; kx++) {             /* above the top or left of it: large */
-                    const uint32_t y = (t - prefix) / wide * stride + ky - k / 2, z = (t - prefix) % wide * stride + kx - k / 2;
-                    if (y < gh && z < gw)
-                        a->crew.kernels->accumulate(row, x + ((size_t)y * gw + z) * width, kernel + ((size_t)ky * k + kx) * width, width);
-                }
+            for (kt = 0; kt < kf; kt++)
+                for (ky = 0; ky < k; ky++)
+                    for (kx = 0; kx < k; kx++, tap += width) {
+                        const uint32_t f = front + kt, y = top + ky, z = left + kx;
+                        if (f < frames && y < gh && z < gw)
+                            a->crew.kernels->accumulate(row, x + (((size_t)f * gh + y) * gw + z) * width, tap, width);
+                    }
         }
         a->crew.kernels->norm(row, row, norm, s->head_dim, s->eps);
     }
@@ -6344,7 +6386,7 @@ static void mimp_pack_q(const mimp_attention *a, uint32_t head, const float *x)
             float *out = a->out + row * a->step->heads * width + (size_t)(a->first + head) * width;
             if (a->axes && t >= prefix)
                 mimp_axes_row(a, t - prefix, window + (size_t)t * width,
-                              a->axes + ((size_t)head * a->windows * a->queries + row) * (a->key_height + a->key_width));
+                              a->axes + ((size_t)head * a->windows * a->queries + row) * a->axis_keys);
             if (flags & (t < prefix ? MIM_STEP_ADD_PREFIX_QUERY : MIM_STEP_ADD_QUERY))
                 MIM_MEMCPY(out, window + (size_t)t * width, (size_t)width * 4);
             else if (flags & MIM_STEP_ADD_QUERY)
