@@ -3021,6 +3021,10 @@ static const mimp_kernels mimp_kernels_scalar = {
 };
 
 #ifdef MIMP_X86
+/* Weights come from beyond the second-level cache when the first rows meet them, faster than the machine's own prefetching brings
+ * them: leaves ask for what lies 2 KiB on, that is, in the end, for the next panel. */
+#define MIMP_AHEAD(w) _mm_prefetch((const char *)((uintptr_t)(w) + 2048), _MM_HINT_T0)
+
 /* ---- AVX2 and FMA: 6 x 16 floats, 4 x 16 bytes ---- */
 
 #define MIMP_V(x) mimp_avx2_##x
@@ -3043,6 +3047,7 @@ MIMP_ROW_OPS(avx2, MIMP_V, MIMP_TARGET("avx2"))
         for (; k; k--, a += 6, w += 16) { \
             w0 = _mm256_loadu_ps(w); \
             w1 = _mm256_loadu_ps(w + 8); \
+            MIMP_AHEAD(w); \
             MIMP_AVX2_ROW(0, MADD) MIMP_AVX2_ROW(1, MADD) MIMP_AVX2_ROW(2, MADD) \
             MIMP_AVX2_ROW(3, MADD) MIMP_AVX2_ROW(4, MADD) MIMP_AVX2_ROW(5, MADD) \
         } \
@@ -3070,6 +3075,7 @@ MIMP_TARGET("avx2") static void mimp_avx2_tile_q8(int32_t *acc, const uint8_t *a
     for (; k; k -= 4, a += 16, w += 64) {
         w0 = _mm256_loadu_si256((const __m256i *)(const void *)w);
         w1 = _mm256_loadu_si256((const __m256i *)(const void *)(w + 32));
+        MIMP_AHEAD(w);
         MIMP_AVX2_QUAD(0) MIMP_AVX2_QUAD(1) MIMP_AVX2_QUAD(2) MIMP_AVX2_QUAD(3)
     }
     MIMP_AVX2_STOREI(0) MIMP_AVX2_STOREI(1) MIMP_AVX2_STOREI(2) MIMP_AVX2_STOREI(3)
@@ -3104,6 +3110,8 @@ MIMP_TARGET("avx2") static void mimp_avx2_tile_q7(int32_t *acc, const uint8_t *a
         w1 = _mm256_loadu_si256((const __m256i *)(const void *)(w + 32));
         w2 = _mm256_loadu_si256((const __m256i *)(const void *)(w + 64));
         w3 = _mm256_loadu_si256((const __m256i *)(const void *)(w + 96));
+        MIMP_AHEAD(w);
+        MIMP_AHEAD(w + 64);
         MIMP_AVX2_OCTET(0) MIMP_AVX2_OCTET(1) MIMP_AVX2_OCTET(2) MIMP_AVX2_OCTET(3)
     }
     MIMP_AVX2_STOREI(0) MIMP_AVX2_STOREI(1) MIMP_AVX2_STOREI(2) MIMP_AVX2_STOREI(3)
@@ -3238,6 +3246,7 @@ MIMP_TARGET("avx2,avxvnni") static void mimp_avxvnni_tile_q8(int32_t *acc, const
     for (; k; k -= 4, a += 24, w += 64) {
         w0 = _mm256_loadu_si256((const __m256i *)(const void *)w);
         w1 = _mm256_loadu_si256((const __m256i *)(const void *)(w + 32));
+        MIMP_AHEAD(w);
         MIMP_AVXVNNI_QUAD(0) MIMP_AVXVNNI_QUAD(1) MIMP_AVXVNNI_QUAD(2) MIMP_AVXVNNI_QUAD(3) MIMP_AVXVNNI_QUAD(4) MIMP_AVXVNNI_QUAD(5)
     }
     MIMP_AVX2_STOREI(0) MIMP_AVX2_STOREI(1) MIMP_AVX2_STOREI(2) MIMP_AVX2_STOREI(3) MIMP_AVX2_STOREI(4) MIMP_AVX2_STOREI(5)
@@ -3297,6 +3306,8 @@ MIMP_AVX512_TILE_F32(mimp_avx512_tile_plain, MIMP_AVX512_MUL)
         for (; k; k--, a += 14, w += 16) { \
             x0 = _mm512_loadu_ps(w); \
             x1 = _mm512_loadu_ps(w + step); \
+            MIMP_AHEAD(w); \
+            MIMP_AHEAD(w + step); \
             ROWS(MIMP_AVX512_FMA2) \
         } \
         ROWS(MIMP_AVX512_STORE2) \
@@ -3332,6 +3343,7 @@ MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512bw_tile_q8(int32_t *acc, con
     MIMP_14(MIMP_AVX512_ZEROI)
     for (; k; k -= 4, a += 56, w += 64) {
         w0 = _mm512_loadu_si512(w);
+        MIMP_AHEAD(w);
         MIMP_14(MIMP_AVX512BW_QUAD)
     }
     MIMP_14(MIMP_AVX512_STOREI)
@@ -3345,6 +3357,8 @@ MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512bw_tile_q7(int32_t *acc, con
     for (; k; k -= 8, a += 112, w += 128) {
         w0 = _mm512_loadu_si512(w);
         w1 = _mm512_loadu_si512(w + 64);
+        MIMP_AHEAD(w);
+        MIMP_AHEAD(w + 64);
         MIMP_14(MIMP_AVX512BW_OCTET)
     }
     MIMP_14(MIMP_AVX512_STOREI)
@@ -3446,6 +3460,8 @@ MIMP_TARGET(MIMP_VNNI_ISA) static void mimp_avx512_tile_q8(int32_t *acc, const u
         for (; k; k -= 4, a += 56, w += 64) { \
             x0 = _mm512_loadu_si512(w); \
             x1 = _mm512_loadu_si512(w + step); \
+            MIMP_AHEAD(w); \
+            MIMP_AHEAD(w + step); \
             ROWS(MIMP_AVX512_QUAD2) \
         } \
         ROWS(MIMP_AVX512_STORE2I) \
