@@ -370,6 +370,30 @@ static int begin(mim_session *s, const mim_model *model, mim_session_desc d, gua
     return CHECK(mim_begin(s, model, &d, &m) == MIM_OK);
 }
 
+/* The blob's matrices from MIM_PANEL16 to MIM_PAIRS16, or back. */
+static void to_pairs(void)
+{
+    mim_blob_tensor *tensors = (mim_blob_tensor *)(void *)(step(0) + header()->step_count);
+    uint32_t i, n, k;
+    for (i = 0; i < header()->tensor_count; i++) {
+        mim_blob_tensor *t = &tensors[i];
+        const uint32_t n16 = mimp_up(t->rows, 16), k32 = mimp_up(t->columns, 32), pairs = t->layout == MIM_PAIRS16;
+        uint8_t *panels = blob + t->at, *old;
+        if (t->layout == MIM_PLAIN)
+            continue;
+        old = (uint8_t *)malloc((size_t)n16 * k32);
+        memcpy(old, panels, (size_t)n16 * k32);
+        for (n = 0; n < n16; n++)
+            for (k = 0; k < k32; k++) {
+                const size_t panel = ((size_t)(n / 16) * k32 + k / 4 * 4) * 16 + n % 16 * 4 + k % 4, pair = (size_t)(n / 2) * 2 * k32 + k / 16 * 32 + n % 2 * 16 + k % 16;
+                panels[pairs ? panel : pair] = (uint8_t)(old[pairs ? pair : panel] + 128);
+            }
+        free(old);
+        t->layout = pairs ? MIM_PANEL16 : MIM_PAIRS16;
+    }
+    header()->checksum = mim_checksum(blob, bytes);
+}
+
 /* Leaves whose rows lie one after the other, and which must be entered and left, as AMX's: on any machine. */
 static int inside;
 static void enter(size_t k) { (void)k; CHECK(!inside++); }
@@ -448,7 +472,7 @@ static void test_bits(uint32_t rounds, uint32_t wild)
             count = side * side;
         t = f.cls + f.registers + count;
         for (cpu = MIM_CPU_SCALAR; cpu < MIM_CPU_COUNT; cpu++)
-            for (size = 0; size < 4 && mimp_choose(cpu); size++) {
+            for (size = 0; size < 4 && mimp_choose(cpu, MIM_PANEL16); size++) {
                 mim_session_desc d;
                 mim_session s;
                 results *to = begun ? &again : &first;
@@ -464,6 +488,21 @@ static void test_bits(uint32_t rounds, uint32_t wild)
                 CHECK_THAT(status == MIM_OK && guard_intact(&g), "%s on %s", mim_status_string(status), mim_cpu_name(cpu));
                 CHECK_THAT(!begun++ || !memcmp(&first, &again, sizeof first), "other bits on %s, setting %u", mim_cpu_name(cpu), size);
             }
+        /* the other layout of weights, which every build runs, too */
+        to_pairs();
+        CHECK_THAT(mim_open(&model, blob, bytes) == MIM_OK && (f.wild || mim_verify(&model) == MIM_OK), "pairs: %s", model.fault);
+        for (size = 0; size < 3; size++) {
+            mim_session_desc d;
+            mim_session s;
+            memset(&d, 0, sizeof d);
+            d.threads = size == 2 ? 3 : 1;
+            d.parallel = threads;
+            d.decoder = f.decoder_dim != 0;
+            CHECK(begin(&s, &model, d, &g, size, 0) && encode(&s, &image, &again, round % 2) == MIM_OK && guard_intact(&g));
+            CHECK_THAT(!memcmp(&first, &again, sizeof first), "other bits with pairs of channels, setting %u", size);
+        }
+        to_pairs();
+        CHECK(mim_open(&model, blob, bytes) == MIM_OK);
         {
             static mimp_kernels others;
             mim_session_desc d;
