@@ -906,6 +906,7 @@ int sysctlbyname(const char *name, void *old_value, size_t *old_bytes, void *new
 #define MIMP_DSP
 #if !defined(MIM_NO_MVE) && defined(__ARM_FEATURE_MVE)
 #define MIMP_MVE
+#include <arm_mve.h>
 #endif
 #endif
 #endif
@@ -2875,7 +2876,10 @@ static void mimp_scalar_halves(float *out, const uint16_t *in, size_t n)
 }
 #endif
 
-/* Sums of some rows by some channels at a time, as many as there are registers for. */
+#if (defined(__thumb__) || defined(__riscv)) && defined(__GNUC__)
+/* Where nothing is to be vectorized: some rows by some channels at a time, as many as there are registers for; what is loaded for
+ * the next rows must not take them. */
+#define MIMP_FENCE __asm__ volatile("" ::: "memory")
 #ifdef __thumb__
 #define MIMP_SIDE 2
 #define MIMP_ROWS_OF_TILE(F) F(0) F(1)
@@ -2887,7 +2891,7 @@ static void mimp_scalar_halves(float *out, const uint16_t *in, size_t n)
 #endif
 #define MIMP_SCALAR_WEIGHT(j) const int32_t w##j = at_b[4 * j];
 #define MIMP_SCALAR_PRODUCT(r, j) s##r##j += x * w##j;
-#define MIMP_SCALAR_ROW(r) { const int32_t x = row_b[4 * r]; MIMP_ROW_OF_TILE(MIMP_SCALAR_PRODUCT, r) }
+#define MIMP_SCALAR_ROW(r) { const int32_t x = row_b[4 * r]; MIMP_ROW_OF_TILE(MIMP_SCALAR_PRODUCT, r) if (r & 1) MIMP_FENCE; }
 #define MIMP_SCALAR_COLUMN(b) \
     { \
         const uint8_t *const row_b = row + b; \
@@ -2915,6 +2919,21 @@ static void mimp_scalar_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w,
             MIMP_ROWS_OF_TILE(MIMP_SCALAR_STORES)
         }
 }
+#else
+static void mimp_scalar_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
+{
+    int32_t sum[4][16];
+    int r, j;
+    MIM_MEMSET(sum, 0, sizeof sum);
+    for (; k; k -= 4, a += 16, w += 64)
+        for (r = 0; r < 4; r++) {
+            const int32_t a0 = a[4 * r], a1 = a[4 * r + 1], a2 = a[4 * r + 2], a3 = a[4 * r + 3];
+            for (j = 0; j < 16; j++)
+                sum[r][j] += a0 * w[4 * j] + a1 * w[4 * j + 1] + a2 * w[4 * j + 2] + a3 * w[4 * j + 3];
+        }
+    MIM_MEMCPY(acc, sum, sizeof sum);
+}
+#endif
 
 #ifdef MIM_NO_Q4
 #define MIMP_Q4(leaf) NULL
@@ -7074,7 +7093,11 @@ MIMP_INLINE int32_t mimp_usat10(int32_t x) { __asm__("usat %0, #10, %0" : "+r"(x
 #ifdef MIMP_DSP     /* which compilers do not find */
 MIMP_INLINE int32_t mimp_scaled(int32_t a, int32_t b) { __asm__("smmulr %0, %0, %1" : "+r"(a) : "r"(b)); return a; }
 #else
-MIMP_INLINE int32_t mimp_scaled(int32_t a, int32_t b) { return (int32_t)(((int64_t)a * b + ((int64_t)1 << 31)) >> 32); }
+MIMP_INLINE int32_t mimp_scaled(int32_t a, int32_t b)
+{
+    const int64_t product = (int64_t)a * b;
+    return (int32_t)(product >> 32) + (int32_t)((uint32_t)product >> 31);
+}
 #endif
 MIMP_INLINE int32_t mimp_high(int32_t a, int32_t b) { return (int32_t)((int64_t)a * b >> 32); }
 MIMP_INLINE uint32_t mimp_highu(uint32_t a, uint32_t b) { return (uint32_t)((uint64_t)a * b >> 32); }
@@ -7084,6 +7107,47 @@ MIMP_INLINE int32_t mimp_wrap(int32_t a, int32_t b) { return (int32_t)((uint32_t
 MIMP_INLINE int32_t mimp_clamp(int32_t x, int32_t low, int32_t top) { return x < low ? low : x > top ? top : x; }
 MIMP_INLINE int16_t mimp_short(int32_t x) { return (int16_t)mimp_clamp(x, -32768, 32767); }
 MIMP_INLINE uint8_t mimp_byte(int32_t x) { return (uint8_t)mimp_clamp(x, 0, 255); }
+
+/* Four numbers at a time, which is what lies together in packed rows. */
+#ifdef MIMP_MVE
+typedef int32x4_t mimp_four;
+MIMP_INLINE mimp_four mimp_four_of(int32_t x) { return vdupq_n_s32(x); }
+MIMP_INLINE mimp_four mimp_four_at(const int32_t *x) { return vld1q_s32(x); }
+MIMP_INLINE mimp_four mimp_four_shorts(const int16_t *x) { return vldrhq_s32(x); }
+MIMP_INLINE mimp_four mimp_four_gains(const int32_t *x) { return vmovlbq_s16(vreinterpretq_s16_s32(vld1q_s32(x))); }
+MIMP_INLINE void mimp_four_put(int32_t *to, mimp_four x) { vst1q_s32(to, x); }
+MIMP_INLINE void mimp_four_bytes(uint8_t *to, mimp_four x)
+{ vstrbq_u32(to, vreinterpretq_u32_s32(vminq_s32(vmaxq_s32(x, mimp_four_of(0)), mimp_four_of(255)))); }
+MIMP_INLINE mimp_four mimp_four_add(mimp_four a, mimp_four b) { return vaddq_s32(a, b); }
+MIMP_INLINE mimp_four mimp_four_sub(mimp_four a, mimp_four b) { return vsubq_s32(a, b); }
+MIMP_INLINE mimp_four mimp_four_times(mimp_four a, mimp_four b) { return vmulq_s32(a, b); }
+MIMP_INLINE mimp_four mimp_four_high(mimp_four a, mimp_four b) { return vmulhq_s32(a, b); }
+MIMP_INLINE mimp_four mimp_four_scaled(mimp_four a, mimp_four b) { return vrmulhq_s32(a, b); }
+MIMP_INLINE mimp_four mimp_four_right(mimp_four a, uint32_t bits) { return vshlq_s32(a, mimp_four_of(-(int32_t)bits)); }
+#else
+typedef struct mimp_four { int32_t a, b, c, d; } mimp_four;
+#define MIMP_FOUR(F) { mimp_four y; y.a = F(a); y.b = F(b); y.c = F(c); y.d = F(d); return y; }
+#define MIMP_FOUR_ADD(i) mimp_wrap(x.i, z.i)
+#define MIMP_FOUR_SUB(i) (int32_t)((uint32_t)x.i - (uint32_t)z.i)
+#define MIMP_FOUR_TIMES(i) (int32_t)((uint32_t)x.i * (uint32_t)z.i)
+#define MIMP_FOUR_HIGH(i) mimp_high(x.i, z.i)
+#define MIMP_FOUR_SCALED(i) mimp_scaled(x.i, z.i)
+#define MIMP_FOUR_RIGHT(i) (x.i >> bits)
+MIMP_INLINE mimp_four mimp_four_of(int32_t x) { mimp_four y; y.a = y.b = y.c = y.d = x; return y; }
+MIMP_INLINE mimp_four mimp_four_at(const int32_t *x) { mimp_four y; y.a = x[0]; y.b = x[1]; y.c = x[2]; y.d = x[3]; return y; }
+MIMP_INLINE mimp_four mimp_four_shorts(const int16_t *x) { mimp_four y; y.a = x[0]; y.b = x[1]; y.c = x[2]; y.d = x[3]; return y; }
+MIMP_INLINE mimp_four mimp_four_gains(const int32_t *x)
+{ mimp_four y; y.a = (int16_t)x[0]; y.b = (int16_t)x[1]; y.c = (int16_t)x[2]; y.d = (int16_t)x[3]; return y; }
+MIMP_INLINE void mimp_four_put(int32_t *to, mimp_four x) { to[0] = x.a; to[1] = x.b; to[2] = x.c; to[3] = x.d; }
+MIMP_INLINE void mimp_four_bytes(uint8_t *to, mimp_four x)
+{ to[0] = mimp_byte(x.a); to[1] = mimp_byte(x.b); to[2] = mimp_byte(x.c); to[3] = mimp_byte(x.d); }
+MIMP_INLINE mimp_four mimp_four_add(mimp_four x, mimp_four z) MIMP_FOUR(MIMP_FOUR_ADD)
+MIMP_INLINE mimp_four mimp_four_sub(mimp_four x, mimp_four z) MIMP_FOUR(MIMP_FOUR_SUB)
+MIMP_INLINE mimp_four mimp_four_times(mimp_four x, mimp_four z) MIMP_FOUR(MIMP_FOUR_TIMES)
+MIMP_INLINE mimp_four mimp_four_high(mimp_four x, mimp_four z) MIMP_FOUR(MIMP_FOUR_HIGH)
+MIMP_INLINE mimp_four mimp_four_scaled(mimp_four x, mimp_four z) MIMP_FOUR(MIMP_FOUR_SCALED)
+MIMP_INLINE mimp_four mimp_four_right(mimp_four x, uint32_t bits) MIMP_FOUR(MIMP_FOUR_RIGHT)
+#endif
 
 /* 1 / sqrt(v) = r 2^(h - 61), r <= 2^30 and within 2^-23 of it, for 0 < v < 2^62. v is shifted by pairs of bits until one of its
  * upper two is set; then three of Newton's steps, from below, r (3 - u r^2) / 2. The seed, 2.13 - 1.215 u in 2^-30, is within 8.7 %. */
@@ -7191,13 +7255,15 @@ static void mimp_bytes_end(const mimp_bytes *b, uint32_t rows)
         MIM_MEMSET(mimp_bytes_tile(b, rows), 0, b->packed.tile);
 }
 
-/* Four columns from d on: the least that lies together. */
-MIMP_INLINE void mimp_put_quad(uint8_t *to, const int16_t *x, uint32_t d, const mimp_channels *c, const mimp_moments *m)
+/* Four of a row's columns. Gains are of 16 bits, and so is what is multiplied. */
+MIMP_INLINE void mimp_put_quad(uint8_t *to, const int16_t *x, const int32_t *gain, const int32_t *offset, uint32_t k, const mimp_moments *m)
 {
-    to[0] = mimp_byte(mimp_requantized(c, d, m ? mimp_normalised(m, x[d]) : x[d]));
-    to[1] = mimp_byte(mimp_requantized(c, d + 1, m ? mimp_normalised(m, x[d + 1]) : x[d + 1]));
-    to[2] = mimp_byte(mimp_requantized(c, d + 2, m ? mimp_normalised(m, x[d + 2]) : x[d + 2]));
-    to[3] = mimp_byte(mimp_requantized(c, d + 3, m ? mimp_normalised(m, x[d + 3]) : x[d + 3]));
+    mimp_four t = mimp_four_shorts(x);
+    if (m) {
+        t = mimp_four_sub(mimp_four_times(t, mimp_four_of(m->factor)), mimp_four_of(m->less));
+        t = mimp_four_right(mimp_four_add(mimp_four_high(t, mimp_four_of(m->rate)), mimp_four_of(m->half)), m->shift);
+    }
+    mimp_four_bytes(to, mimp_four_right(mimp_four_add(mimp_four_times(t, mimp_four_gains(gain)), mimp_four_at(offset)), k));
 }
 
 /* Row x of n int16, normalised or not, as the bytes of a row. */
@@ -7212,28 +7278,13 @@ static void mimp_bytes_put(const mimp_bytes *b, uint32_t row, const int16_t *x, 
     if (variance) {
         m = mimp_moments_of(x, n, variance);
         for (; d + 4 <= n; d += 4, to += step)
-            mimp_put_quad(to, x, d, &c, &m);
+            mimp_put_quad(to, x + d, c.gain + d, c.offset + d, c.k, &m);
     } else
         for (; d + 4 <= n; d += 4, to += step)
-            mimp_put_quad(to, x, d, &c, NULL);
+            mimp_put_quad(to, x + d, c.gain + d, c.offset + d, c.k, NULL);
     for (; d < k; d += 4, to += step)
         for (i = 0; i < 4; i++)
             to[i] = d + i >= n ? 0 : mimp_byte(mimp_requantized(&c, d + i, variance ? mimp_normalised(&m, x[d + i]) : x[d + i]));
-}
-
-/* Sixteen results of each row of a tile, at -128..127, as bytes from a multiple of 4 columns on. */
-static void mimp_bytes_store(const mimp_bytes *b, uint32_t row, uint32_t column, const int32_t *x)
-{
-    const size_t step = b->packed.quad;
-    uint8_t *first = mimp_byte_at(b, row, column), *to;
-    uint32_t r, j;
-    for (r = b->rows; r; r--, first += b->packed.row)
-        for (to = first, j = 0; j < 4; j++, x += 4, to += step) {
-            to[0] = mimp_byte(x[0] + 128);
-            to[1] = mimp_byte(x[1] + 128);
-            to[2] = mimp_byte(x[2] + 128);
-            to[3] = mimp_byte(x[3] + 128);
-        }
 }
 
 /* A panel as a leaf reads it, and what takes its sums to their scale. */
@@ -7287,17 +7338,29 @@ static void mimp_multiply(const mimp_kernels *kernels, int32_t *acc, const uint8
 /* acc [rows][16] + offset, times rate: sixteen channels of a tile at the scale of what follows. */
 static void mimp_rescale(int32_t *acc, uint32_t rows, const int32_t *offset, const int32_t *rate)
 {
-    uint32_t r, j;
-    for (j = 0; j < 16; j += 4, acc += 4, offset += 4, rate += 4) {
-        const int32_t offset0 = offset[0], offset1 = offset[1], offset2 = offset[2], offset3 = offset[3];
-        const int32_t rate0 = rate[0], rate1 = rate[1], rate2 = rate[2], rate3 = rate[3];
-        int32_t *x = acc;
-        for (r = rows; r; r--, x += 16) {
-            x[0] = mimp_scaled(mimp_wrap(x[0], offset0), rate0);
-            x[1] = mimp_scaled(mimp_wrap(x[1], offset1), rate1);
-            x[2] = mimp_scaled(mimp_wrap(x[2], offset2), rate2);
-            x[3] = mimp_scaled(mimp_wrap(x[3], offset3), rate3);
-        }
+    const int32_t *const end = acc + 16;
+    int32_t *x;
+    uint32_t r;
+    for (; acc < end; acc += 4, offset += 4, rate += 4) {
+        const mimp_four o = mimp_four_at(offset), by = mimp_four_at(rate);
+        for (r = rows, x = acc; r; r--, x += 16)
+            mimp_four_put(x, mimp_four_scaled(mimp_four_add(mimp_four_at(x), o), by));
+    }
+}
+
+/* The same, at -128..127, as the bytes of a tile of rows from a multiple of 4 columns on. */
+static void mimp_rescale_bytes(const mimp_bytes *b, uint32_t row, uint32_t column, const int32_t *acc, const int32_t *offset, const int32_t *rate)
+{
+    const mimp_four zero = mimp_four_of(128);
+    const size_t step = b->packed.row, quad = b->packed.quad;
+    const uint32_t rows = b->rows;
+    const int32_t *const end = acc + 16, *x;
+    uint8_t *first = mimp_byte_at(b, row, column), *to;
+    uint32_t r;
+    for (; acc < end; acc += 4, offset += 4, rate += 4, first += quad) {
+        const mimp_four o = mimp_four_at(offset), by = mimp_four_at(rate);
+        for (r = rows, x = acc, to = first; r; r--, x += 16, to += step)
+            mimp_four_bytes(to, mimp_four_add(mimp_four_scaled(mimp_four_add(mimp_four_at(x), o), by), zero));
     }
 }
 
@@ -7682,8 +7745,8 @@ static void mimp_integer_queries(void *arg, uint32_t index)
             for (p = 0; p < panels; p++) {
                 const mimp_weights w = mimp_weights_panel(a->crew.kernels, &a->qkv, (a->first + head) * 3 * panels + p, t.unpacked);
                 for (r = 0; r < rows; r += unit) {
-                    mimp_panel(a->crew.kernels, t.acc, &t.bytes, r, &w);
-                    mimp_bytes_store(&t.q, r, 16 * p, t.acc);
+                    mimp_multiply(a->crew.kernels, t.acc, mimp_bytes_tile(&t.bytes, r), &w, 1);
+                    mimp_rescale_bytes(&t.q, r, 16 * p, t.acc, w.offset, w.rate);
                 }
             }
             for (r = 0; r < rows; r += unit)

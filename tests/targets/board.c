@@ -96,3 +96,19 @@ void board_exit(int status)
     for (;;)
         ;
 }
+
+#ifdef __clang__
+/* What clang calls on Arm in place of the above. */
+void __aeabi_memcpy(void *to, const void *from, size_t n);
+void __aeabi_memcpy4(void *to, const void *from, size_t n);
+void __aeabi_memcpy8(void *to, const void *from, size_t n);
+void __aeabi_memclr(void *to, size_t n);
+void __aeabi_memclr4(void *to, size_t n);
+void __aeabi_memclr8(void *to, size_t n);
+void __aeabi_memcpy(void *to, const void *from, size_t n) { memcpy(to, from, n); }
+void __aeabi_memcpy4(void *to, const void *from, size_t n) { memcpy(to, from, n); }
+void __aeabi_memcpy8(void *to, const void *from, size_t n) { memcpy(to, from, n); }
+void __aeabi_memclr(void *to, size_t n) { memset(to, 0, n); }
+void __aeabi_memclr4(void *to, size_t n) { memset(to, 0, n); }
+void __aeabi_memclr8(void *to, size_t n) { memset(to, 0, n); }
+#endif

@@ -4,9 +4,9 @@
 #define MIM_STATIC
 #define MIM_NO_FLOAT
 #define MIM_NO_STDIO
-#define MIM_MEMCPY memcpy
-#define MIM_MEMSET memset
-#define MIM_MEMCMP memcmp
+#define MIM_MEMCPY __builtin_memcpy
+#define MIM_MEMSET __builtin_memset
+#define MIM_MEMCMP __builtin_memcmp
 #include "board.h"
 #include "../../mim.h"
 
@@ -94,8 +94,8 @@ static void product(const mimp_kernels *kernels, uint32_t rows, uint32_t k, uint
     for (p = 0; p < n / 16; p++) {
         const mimp_weights w = mimp_weights_panel(kernels, &m, p, unpacked);
         for (r = 0; r < rows; r += in.rows) {
-            mimp_panel(kernels, acc, &in, r, &w);
-            mimp_bytes_store(&out, r, 16 * p, acc);
+            mimp_multiply(kernels, acc, mimp_bytes_tile(&in, r), &w, 1);
+            mimp_rescale_bytes(&out, r, 16 * p, acc, w.offset, w.rate);
         }
     }
 }
@@ -136,10 +136,10 @@ int main(void)
     product(kernels, 65, 128, 384, 0);
     region_end();
     region_int4_197();
-    product(kernels, 197, 192, 576, 32);
+    product(mimp_table[0], 197, 192, 576, 32);
     region_end();
     region_int4_65();
-    product(kernels, 65, 128, 384, 32);
+    product(mimp_table[0], 65, 128, 384, 32);
     region_end();
     {
         static mim_session session;
