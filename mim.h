@@ -128,8 +128,8 @@
  * size between works, and more makes tiles larger. With T tokens of width D, heads of width h
  * and H hidden units, in bytes, about
  *
- *     q8:   4 T D  +  the greater of  T (5 D + 3 h) + T h 4   and   rows (D + 5 H)
- *     f32:  4 T D  +  the greater of  4 T (2 D + 3 h) + T h 4  and  4 rows (D + 2 H)
+ *     q8:   4 T D  +  the greater of  T (5 D + 3 h) + T h 4   and   5 rows H
+ *     f32:  4 T D  +  the greater of  4 T (2 D + 3 h) + T h 4  and  8 rows H
  *
  *     integer:  3 T D  +  2 T h  +  28 T                          (scalar: ViT-Ti/16 at 224 in 145 KiB, ViT-S 258, ViT-B 483)
  *
@@ -616,6 +616,7 @@ typedef struct mim_session_desc {    /* all zero: the size as trained, one threa
     uint32_t source_width;           /*   pictures come in the input's size */
     uint32_t visible_max;            /* longest list of visible patches (mask units); 0: all patches */
     uint32_t decoder;                /* 1: room for mim_reconstruct */
+    uint32_t split;                  /* 1: memory in two regions, see mim_memory */
     uint32_t threads;                /* tasks that parallel runs at once, 1..64; 0: 1 */
     uint32_t cpu;                    /* MIM_CPU_...; one that the machine lacks is an error */
     void (*parallel)(void *user, mim_task task, void *arg, uint32_t count);
@@ -630,6 +631,9 @@ typedef struct mim_memory {
     void  *base;                     /* mim_begin: the arena, 16-byte aligned, owned by the caller */
     size_t bytes;                    /* mim_plan: the exact minimum; mim_begin: what base points to */
     size_t useful;                   /* mim_plan: more than this makes nothing faster */
+    void  *slow;                     /* with desc.split: a second region, 16-byte aligned, for what is gone through once a step: the */
+    size_t slow_bytes;               /*   stream of tokens and what attention gives. mim_plan: exactly what it takes, no less and no
+                                          more; all else is in base, which is then to be the faster memory */
 } mim_memory;
 
 /* One encoder at work: a model, an input size and an arena. For one thread at a time. */
@@ -641,12 +645,12 @@ typedef struct mim_session {
     uint32_t prefix;                 /* CLS and registers */
     uint32_t tokens;                 /* prefix + all patches, as embedded; mim_shape says what becomes of them */
     const char *cpu;                 /* name of the instruction set in use */
-    size_t arena_bytes;              /* of the arena in use */
+    size_t arena_bytes;              /* of the arena in use; slow memory not counted */
     /* private */
     const mim_model *model;
     const struct mimp_kernels *kernels;
     mim_session_desc desc;
-    uint8_t *arena;
+    uint8_t *arena, *slow;
     uint32_t tile_rows;              /* token rows worked on at a time */
     uint32_t group_heads;            /* heads whose keys and values are held at a time */
 } mim_session;
@@ -756,7 +760,7 @@ MIM_API const char *mim_status_string(mim_status status);
 /* Name of a CPU level ("scalar", "avx2"...), or NULL if this build does not know it. Available or not: mim_plan says. */
 MIM_API const char *mim_cpu_name(uint32_t cpu);
 
-#ifndef MIM_NO_FLOAT
+#ifndef MIM_NO_RESIZE
 /* The preprocessing's resize, by itself: u8 pixels, 1 or 3 channels interleaved, bit-identical to Pillow's
  * Image.resize(filter). scratch: mim_resize_bytes() bytes, 16-byte aligned. dst: (dst_height, dst_width, channels), tight.
  * Errors: ARGUMENT, LIMIT. */
@@ -2054,20 +2058,18 @@ MIMP_AVX2 mimp_avx2_i mimp_avx2_shl_count(mimp_avx2_i v, __m128i n)
 { v.a = _mm256_sll_epi32(v.a, n); v.b = _mm256_sll_epi32(v.b, n); return v; }
 MIMP_AVX2 mimp_avx2_f mimp_avx2_convert(mimp_avx2_i v)
 { mimp_avx2_f r; r.a = _mm256_cvtepi32_ps(v.a); r.b = _mm256_cvtepi32_ps(v.b); return r; }
+/* Fours go to their places by way of memory: the ports that move them between registers are those that compute. */
+#define MIMP_X86_QUAD(p, from) { int32_t q; MIM_MEMCPY(&q, from, 4); MIM_MEMCPY(p, &q, 4); }
 MIMP_AVX2 void mimp_avx2_quads(uint8_t *p, size_t stride, mimp_avx2_i v)
 {
-    const __m256i low = _mm256_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
-                                         0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
-    const __m256i a = _mm256_shuffle_epi8(v.a, low), b = _mm256_shuffle_epi8(v.b, low);
-    int32_t q;
-    q = _mm_cvtsi128_si32(_mm256_castsi256_si128(a));
-    MIM_MEMCPY(p, &q, 4);
-    q = _mm_cvtsi128_si32(_mm256_extracti128_si256(a, 1));
-    MIM_MEMCPY(p + stride, &q, 4);
-    q = _mm_cvtsi128_si32(_mm256_castsi256_si128(b));
-    MIM_MEMCPY(p + 2 * stride, &q, 4);
-    q = _mm_cvtsi128_si32(_mm256_extracti128_si256(b, 1));
-    MIM_MEMCPY(p + 3 * stride, &q, 4);
+    const __m256i low = _mm256_set1_epi32(255);
+    const __m256i pairs = _mm256_packus_epi32(_mm256_and_si256(v.a, low), _mm256_and_si256(v.b, low));
+    uint8_t bytes[32];
+    _mm256_storeu_si256((__m256i *)(void *)bytes, _mm256_packus_epi16(pairs, pairs));   /* fours 0, 2, 0, 2, 1, 3, 1, 3 */
+    MIMP_X86_QUAD(p, bytes)
+    MIMP_X86_QUAD(p + stride, bytes + 16)
+    MIMP_X86_QUAD(p + 2 * stride, bytes + 4)
+    MIMP_X86_QUAD(p + 3 * stride, bytes + 20)
 }
 /* Four rows of four floats in each 128 bits (t0 to t3) become four columns of four. */
 #define MIMP_X86_FOUR(r) ((r) < rows ? _mm_loadu_ps(x + (r) * stride + i) : _mm_setzero_ps())
@@ -2154,20 +2156,16 @@ MIMP_AVX512 mimp_avx512_f mimp_avx512_convert(mimp_avx512_i v)
 { mimp_avx512_f r; r.a = _mm512_maskz_cvtepi32_ps(0xffff, v.a); return r; }
 MIMP_AVX512 void mimp_avx512_quads(uint8_t *p, size_t stride, mimp_avx512_i v)
 {
-    const __m128i bytes = _mm512_maskz_cvtepi32_epi8(0xffff, v.a);
-    int32_t q;
+    uint8_t bytes[16];
     if (stride == 4) {
-        _mm_storeu_si128((__m128i *)(void *)p, bytes);
+        _mm_storeu_si128((__m128i *)(void *)p, _mm512_maskz_cvtepi32_epi8(0xffff, v.a));
         return;
     }
-    q = _mm_cvtsi128_si32(bytes);
-    MIM_MEMCPY(p, &q, 4);
-    q = _mm_extract_epi32(bytes, 1);
-    MIM_MEMCPY(p + stride, &q, 4);
-    q = _mm_extract_epi32(bytes, 2);
-    MIM_MEMCPY(p + 2 * stride, &q, 4);
-    q = _mm_extract_epi32(bytes, 3);
-    MIM_MEMCPY(p + 3 * stride, &q, 4);
+    _mm_storeu_si128((__m128i *)(void *)bytes, _mm512_maskz_cvtepi32_epi8(0xffff, v.a));
+    MIMP_X86_QUAD(p, bytes)
+    MIMP_X86_QUAD(p + stride, bytes + 4)
+    MIMP_X86_QUAD(p + 2 * stride, bytes + 8)
+    MIMP_X86_QUAD(p + 3 * stride, bytes + 12)
 }
 MIMP_AVX512 void mimp_avx512_columns(float *out, size_t step, const float *x, size_t stride, uint32_t rows, float factor)
 {
@@ -2736,8 +2734,8 @@ typedef struct mimp_quantized {
         return out ? (float)V(fold_addi)(count) : V(fold_add)(sum); \
     } \
     \
-    /* Sixteen columns of values (n x 16) as a panel of int8, each column with its own scale; n4 rows, zero from n on. */ \
-    ATTRIBUTES static void mimp_##isa##_values(int8_t *panel, float *scale, const float *x, uint32_t n, uint32_t n4, \
+    /* Sixteen columns of values (n rows) as a panel of int8, each column with its own scale; n4 rows, zero from n on. */ \
+    ATTRIBUTES static void mimp_##isa##_values(int8_t *panel, float *scale, const float *x, size_t stride, uint32_t n, uint32_t n4, \
                                                uint32_t limit) \
     { \
         V(f) high = V(set)(0), rate; \
@@ -2745,7 +2743,7 @@ typedef struct mimp_quantized {
         float inverse[16]; \
         uint32_t t, j; \
         for (t = 0; t < n; t++) { \
-            const V(f) v = V(load)(x + (size_t)t * 16); \
+            const V(f) v = V(load)(x + t * stride); \
             high = V(max)(V(max)(v, V(sub)(V(set)(0), v)), high); \
         } \
         V(store)(scale, high); \
@@ -2760,7 +2758,7 @@ typedef struct mimp_quantized {
             for (j = 4; j-- > 0; ) { \
                 V(i) b = V(seti)(0); \
                 if (t + j < n) { \
-                    V(f) v = V(mul)(V(load)(x + (size_t)(t + j) * 16), rate); \
+                    V(f) v = V(mul)(V(load)(x + (t + j) * stride), rate); \
                     v = V(add)(V(min)(V(max)(v, bottom), top), V(set)(MIMP_ROUND)); \
                     b = V(subi)(V(cast_i)(v), V(seti)(MIMP_ROUND_BITS)); \
                 } \
@@ -2821,7 +2819,7 @@ typedef struct mimp_kernels {
     mimp_quantized (*quantize)(uint8_t *out, size_t stride, const float *x, uint32_t n16, uint32_t limit, uint32_t is_signed);
     void (*finish)(float *y, size_t stride, const void *acc, uint32_t rows, const mimp_epilogue *e);
     float (*softmax)(float *x, uint32_t n, uint32_t n16, uint8_t *out, size_t stride);
-    void (*values)(int8_t *panel, float *scale, const float *x, uint32_t n, uint32_t n4, uint32_t limit);
+    void (*values)(int8_t *panel, float *scale, const float *x, size_t stride, uint32_t n, uint32_t n4, uint32_t limit);
     float (*dot)(const float *a, const float *b, uint32_t n16);
     void (*accumulate)(float *y, const float *x, const float *w, uint32_t n16);
 #endif
@@ -3393,30 +3391,33 @@ MIMP_TARGET("avx2") static void mimp_avx2_tile_q4(int32_t *acc, const uint8_t *a
 }
 #endif
 
-/* Any bytes: widened to 16 bits, four channels of a quad to a register; pairs of 32-bit sums are folded at the end. */
+/* Any bytes: of each pair of weights the first and the second by themselves, shifted out as 16 bits, so that vpmaddwd adds k 0
+ * and 2, and then 1 and 3, of each channel: two accumulators take a quad of eight channels. Inputs are split the same way. */
+#define MIMP_AVX2_WIDE(r) \
+    MIM_MEMCPY(&quad, a + 4 * r, 4); \
+    x = _mm256_set1_epi32(quad); \
+    y = _mm256_srli_epi16(x, 8); \
+    x = _mm256_and_si256(x, low); \
+    c##r = _mm256_add_epi32(c##r, _mm256_madd_epi16(x, even0)); \
+    d##r = _mm256_add_epi32(d##r, _mm256_madd_epi16(x, even1)); \
+    c##r = _mm256_add_epi32(c##r, _mm256_madd_epi16(y, odd0)); \
+    d##r = _mm256_add_epi32(d##r, _mm256_madd_epi16(y, odd1));
 MIMP_TARGET("avx2") static void mimp_avx2_tile_q8_wide(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
 {
-    int r, j;
-    for (r = 0; r < 4; r++) {
-        __m256i c[4], x;
-        size_t i;
-        for (j = 0; j < 4; j++)
-            c[j] = _mm256_setzero_si256();
-        for (i = 0; i < k; i += 4) {
-            int32_t quad;
-            MIM_MEMCPY(&quad, a + 4 * i + 4 * r, 4);
-            x = _mm256_cvtepu8_epi16(_mm_set1_epi32(quad));
-            for (j = 0; j < 4; j++) {
-                const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(w + 16 * i + 16 * j));
-                c[j] = _mm256_add_epi32(c[j], _mm256_madd_epi16(x, _mm256_cvtepi8_epi16(bytes)));
-            }
-        }
-        for (j = 0; j < 4; j++) {
-            const __m256i pairs = _mm256_hadd_epi32(c[j], c[j]);        /* ch 0 1 0 1 | 2 3 2 3 */
-            const __m128i four = _mm_unpacklo_epi64(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
-            _mm_storeu_si128((__m128i *)(void *)(acc + 16 * r + 4 * j), four);
-        }
+    const __m256i low = _mm256_set1_epi16(255);
+    __m256i c0, c1, c2, c3, d0, d1, d2, d3, even0, even1, odd0, odd1, x, y;
+    int32_t quad;
+    c0 = c1 = c2 = c3 = d0 = d1 = d2 = d3 = _mm256_setzero_si256();
+    for (; k; k -= 4, a += 16, w += 64) {
+        odd0 = _mm256_loadu_si256((const __m256i *)(const void *)w);
+        odd1 = _mm256_loadu_si256((const __m256i *)(const void *)(w + 32));
+        even0 = _mm256_srai_epi16(_mm256_slli_epi16(odd0, 8), 8);
+        even1 = _mm256_srai_epi16(_mm256_slli_epi16(odd1, 8), 8);
+        odd0 = _mm256_srai_epi16(odd0, 8);
+        odd1 = _mm256_srai_epi16(odd1, 8);
+        MIMP_AVX2_WIDE(0) MIMP_AVX2_WIDE(1) MIMP_AVX2_WIDE(2) MIMP_AVX2_WIDE(3)
     }
+    MIMP_AVX2_STOREI(0) MIMP_AVX2_STOREI(1) MIMP_AVX2_STOREI(2) MIMP_AVX2_STOREI(3)
 }
 
 MIMP_TARGET("avx2,f16c") static void mimp_avx2_halves(float *out, const uint16_t *in, size_t n)
@@ -4413,64 +4414,98 @@ static float *mimp_floats(mimp_arena *arena, uint64_t n)
 {
     return (float *)mimp_take(arena, n * 4);
 }
+#endif
 
 /* =======================================================================================
  * >>resize: Pillow's two passes over u8 pixels, a row at a time
  *
  * Pillow 13 (libImaging/Resample.c) filters one axis, rounds to bytes, then the other: columns
- * first, unless the height shrinks by more than twice what the width does. Weights are doubles,
- * normalised and rounded to 22 bits. Here source rows come in order and go, filtered along x (or
- * not, in the second case), into a ring of as many rows as an output row needs.
+ * first, unless the height shrinks by more than twice what the width does. Weights are normalised
+ * and rounded to 22 bits; Pillow has them in doubles, here they are exact fractions until then. Source
+ * rows come in order and go, filtered along x (or not, in the second case), into a ring of as many
+ * rows as an output row needs.
  * ===================================================================================== */
 
-/* The window of one axis of an antialiased resampling: target i of `to` takes n samples from `first` on. */
+#if !defined(MIM_NO_RESIZE) || !defined(MIM_NO_FLOAT)
+/* The window of one axis of an antialiased resampling: target i of `to` takes n samples from `first` on. Sample j of them lies
+ * (at + j step) / unit of the filter's units from the middle. */
 typedef struct mimp_window {
-    double center, stretch;
+    int64_t at, step, unit;
     uint32_t first, n;
 } mimp_window;
 
+/* a / b in 2^-bits, rounded down, for quotients that fit and b < 2^63: bit by bit, as there is hardly a microcontroller that divides
+ * 64 bits. */
+static uint64_t mimp_quotient(uint64_t a, uint64_t b, uint32_t bits)
+{
+    uint64_t q = 0;
+    for (; b <= a / 2; b *= 2)
+        bits++;
+    for (bits++; bits; bits--) {
+        q *= 2;
+        if (a >= b) {
+            a -= b;
+            q++;
+        }
+        a *= 2;
+    }
+    return q;
+}
+
+/* A sample's middle is at (2 j + 1) / 2, the target's at (2 i + 1) from / (2 to), and a unit is a sample or, shrinking, from / to. */
 static mimp_window mimp_window_at(uint32_t i, uint32_t from, uint32_t to, uint32_t filter)
 {
-    const double scale = (double)from / (double)to;
+    const uint64_t twice = 2 * (uint64_t)to, most = mimp_max(from, to), reach = (filter == MIM_BICUBIC ? 4 : 2) * most;
+    const uint64_t middle = (2 * (uint64_t)i + 1) * from, end = mimp_quotient(middle + to + reach, twice, 0);
     mimp_window w;
-    double support, end;
-    w.stretch = scale < 1.0 ? 1.0 : scale;
-    support = (filter == MIM_BICUBIC ? 2.0 : 1.0) * w.stretch;
-    w.center = ((double)i + 0.5) * scale;
-    w.first = w.center - support + 0.5 > 0 ? (uint32_t)(w.center - support + 0.5) : 0;
-    end = w.center + support + 0.5;
-    w.n = (end > (double)from ? from : (uint32_t)end) - w.first;
+    w.first = middle + to > reach ? (uint32_t)mimp_quotient(middle + to - reach, twice, 0) : 0;
+    w.n = (end < from ? (uint32_t)end : from) - w.first;
+    w.at = (int64_t)((2 * (uint64_t)w.first + 1) * to) - (int64_t)middle;
+    w.step = (int64_t)twice;
+    w.unit = (int64_t)(2 * most);
     return w;
 }
 
-static double mimp_weight(const mimp_window *w, uint32_t j, uint32_t filter)
+/* The filter at sample j, times the same number for all: what makes it whole, 2 unit^3 for BICUBIC (a = -0.5). With a unit over 2^15, from
+ * 16384 samples on, six bits less, so that sums stay below 2^62; beyond 2^18, which takes strips that become longer than 131072, u is
+ * rounded. */
+static int64_t mimp_weight(const mimp_window *w, uint32_t j, uint32_t filter)
 {
-    double x = ((double)j + (double)w->first - w->center + 0.5) * (1.0 / w->stretch);
-    if (x < 0)
-        x = -x;
+    int64_t u = w->at + j * w->step, d = w->unit, v;
+    u = u < 0 ? -u : u;
     if (filter == MIM_BILINEAR)
-        return x < 1 ? 1.0 - x : 0.0;
-    return x < 1 ? (1.5 * x - 2.5) * x * x + 1.0 : x < 2 ? (((x - 5.0) * x + 8.0) * x - 4.0) * -0.5 : 0.0;
+        return u < d ? d - u : 0;
+    for (; d > (int64_t)1 << 18; d >>= 1)
+        u >>= 1;
+    v = u < d ? (3 * u - 5 * d) * u * u + 2 * d * d * d : u < 2 * d ? ((5 * d - u) * u - 8 * d * d) * u + 4 * d * d * d : 0;
+    return d > (int64_t)1 << 15 ? v >> 6 : v;
 }
+#endif
 
-/* Most samples that a window over an axis of `from` can have. */
-static uint32_t mimp_taps(double scale, uint32_t from, uint32_t filter)
+#ifndef MIM_NO_RESIZE
+/* Most samples that a window can have, at a scale of num / den; an axis of `from` has no more. */
+static uint32_t mimp_taps(uint64_t num, uint64_t den, uint32_t from, uint32_t filter)
 {
-    const double support = (filter == MIM_BICUBIC ? 2.0 : 1.0) * (scale < 1 ? 1 : scale);
-    const uint32_t whole = (uint32_t)support;
-    return mimp_min((whole + (support > (double)whole)) * 2 + 1, from);
+    const uint64_t most = mimp_quotient((filter == MIM_BICUBIC ? 4 : 2) * (num < den ? den : num) + den - 1, den, 0);
+    return most < from ? (uint32_t)most : from;
 }
 
+/* w / sum in 2^-22, halves away from 0, for |w| < 2^24 sum and sum < 2^62. */
+static int32_t mimp_part(int64_t w, int64_t sum)
+{
+    const int32_t k = (int32_t)((mimp_quotient((uint64_t)(w < 0 ? -w : w), (uint64_t)sum, 23) + 1) / 2);
+    return w < 0 ? -k : k;
+}
+
+/* One weight at least is not 0, and what is negative of a window is a small part of it. */
 static void mimp_coefficients(int32_t *k, const mimp_window *w, uint32_t filter)
 {
-    double sum = 0;
+    int64_t sum = 0;
     uint32_t j;
     for (j = 0; j < w->n; j++)
         sum += mimp_weight(w, j, filter);
-    for (j = 0; j < w->n; j++) {
-        const double v = (sum != 0 ? mimp_weight(w, j, filter) / sum : mimp_weight(w, j, filter)) * 4194304.0;
-        k[j] = (int32_t)(v < 0 ? v - 0.5 : v + 0.5);
-    }
+    for (j = 0; j < w->n; j++)
+        k[j] = mimp_part(mimp_weight(w, j, filter), sum);
 }
 
 static uint8_t mimp_clip(int32_t v)
@@ -4507,8 +4542,8 @@ static void mimp_resizer_shape(mimp_resizer *z)
 {
     const int64_t dy = (int64_t)z->src_height - z->height, dx = (int64_t)z->src_width - z->width;
     z->vertical_first = dy > 0 && dy > 2 * dx;
-    z->taps_x = mimp_taps((double)z->src_width / (double)z->width, z->src_width, z->filter);
-    z->taps_y = mimp_taps((double)z->src_height / (double)z->height, z->src_height, z->filter);
+    z->taps_x = mimp_taps(z->src_width, z->width, z->src_width, z->filter);
+    z->taps_y = mimp_taps(z->src_height, z->height, z->src_height, z->filter);
     z->ring_width = z->vertical_first ? z->src_width : z->out_width;
     z->next = 0;
 }
@@ -4638,26 +4673,22 @@ MIMP_PUBLIC mim_status mim_resize(void *dst, uint32_t dst_width, uint32_t dst_he
  * >>input: from the caller's picture to rows, normalised where the model computes in floats
  * ===================================================================================== */
 
-#ifndef MIM_NO_FLOAT
+#ifndef MIM_NO_RESIZE
 /* Size of the resized picture before the crop, for a picture of w x h. SHORT_EDGE: the edge, given for the trained
  * size, grows with the input; for inputs that are not square it is the size that just covers both sides. */
 static void mimp_fit(const mim_blob_header *h, uint32_t height, uint32_t width, uint32_t src_h, uint32_t src_w,
                      uint32_t *new_h, uint32_t *new_w)
 {
-    const uint64_t edge = h->resize_edge, base = mimp_min(h->image_height, h->image_width);
+    const uint32_t edge = h->resize_edge, base = mimp_min(h->image_height, h->image_width);
     *new_h = height;
     *new_w = width;
     if (h->resize == MIM_RESIZE_SHORT_EDGE) {
-        const uint64_t eh = height * edge / base, ew = width * edge / base;
-        if ((uint64_t)src_w * eh <= (uint64_t)src_h * ew) {
-            const uint64_t v = ew * src_h / src_w;
-            *new_w = (uint32_t)ew;
-            *new_h = (uint32_t)(v > 0xffffffffu ? 0xffffffffu : v);
-        } else {
-            const uint64_t v = eh * src_w / src_h;
-            *new_h = (uint32_t)eh;
-            *new_w = (uint32_t)(v > 0xffffffffu ? 0xffffffffu : v);
-        }
+        const uint32_t eh = height * edge / base, ew = width * edge / base;     /* of 2^28 at most */
+        const int high = (uint64_t)src_w * eh <= (uint64_t)src_h * ew;
+        const uint64_t v = mimp_quotient((uint64_t)(high ? ew : eh) * (high ? src_h : src_w), high ? src_w : src_h, 0);
+        const uint32_t longer = (uint32_t)(v > 0xffffffffu ? 0xffffffffu : v);
+        *new_h = high ? longer : eh;
+        *new_w = high ? ew : longer;
     }
 }
 
@@ -4682,9 +4713,11 @@ typedef struct mimp_input {
     uint8_t *colors;                /* one source row in the model's channels */
     uint8_t *line;                  /* one input row in bytes */
     uint8_t *strip;                 /* [rows][channels][width] */
-#ifndef MIM_NO_FLOAT
+#ifndef MIM_NO_RESIZE
     uint32_t resized;
     mimp_resizer resizer;
+#endif
+#ifndef MIM_NO_FLOAT
     float   *table;                 /* [channels][256]: a byte, normalised */
 #endif
 } mimp_input;
@@ -4707,28 +4740,28 @@ static void mimp_input_memory(mimp_input *in, mimp_arena *arena, const mim_sessi
 #endif
     in->colors = (uint8_t *)mimp_take(arena, (uint64_t)widest * in->channels);
     in->line = (uint8_t *)mimp_take(arena, (uint64_t)in->width * in->channels);
-#ifndef MIM_NO_FLOAT
+#ifndef MIM_NO_RESIZE
     if (desc->source_width) {
         const mim_blob_header *h = in->header;
         mimp_resizer *z = &in->resizer;
         const uint32_t sh = desc->source_height, sw = desc->source_width;
-        double sx = (double)sw / in->width, sy = (double)sh / in->height;
         uint32_t full_w = in->width;
-        if (h->resize == MIM_RESIZE_SHORT_EDGE) {
-            /* The scale of the covering side; the other side's is rounded down to whole pixels, so a little more. */
-            const uint64_t base = mimp_min(h->image_height, h->image_width);
-            const double eh = (double)(in->height * (uint64_t)h->resize_edge / base);
-            const double ew = (double)(in->width * (uint64_t)h->resize_edge / base);
-            const double s = (double)sw / ew < (double)sh / eh ? (double)sw / ew : (double)sh / eh;
-            const double least = eh < ew ? eh : ew;
-            sx = sy = s * (least > 1 ? least / (least - 1) : 2);
-            full_w = (uint32_t)ew;
-        }
         z->filter = h->resize_filter;
         z->channels = in->channels;
         z->out_width = in->width;
-        z->taps_x = mimp_taps(sx, sw, z->filter);
-        z->taps_y = mimp_taps(sy, sh, z->filter);
+        z->taps_x = mimp_taps(sw, in->width, sw, z->filter);
+        z->taps_y = mimp_taps(sh, in->height, sh, z->filter);
+        if (h->resize == MIM_RESIZE_SHORT_EDGE) {
+            /* The scale of the covering side; the other side's is rounded down to whole pixels, so a little more. */
+            const uint32_t base = mimp_min(h->image_height, h->image_width);
+            const uint32_t eh = in->height * h->resize_edge / base, ew = in->width * h->resize_edge / base;
+            const uint32_t least = mimp_min(eh, ew), less = least > 1 ? least - 1 : 1, more = least > 1 ? least : 2;
+            const int wide = (uint64_t)sw * eh >= (uint64_t)sh * ew;
+            const uint64_t num = (uint64_t)(wide ? sh : sw) * more, den = (uint64_t)(wide ? eh : ew) * less;
+            z->taps_x = mimp_taps(num, den, sw, z->filter);
+            z->taps_y = mimp_taps(num, den, sh, z->filter);
+            full_w = ew;
+        }
         z->ring_width = mimp_max(in->width, mimp_min(sw, full_w + sh / 2));   /* vertical first: src_w - w < (src_h - h) / 2 */
         mimp_resizer_memory(z, arena);
     }
@@ -4779,9 +4812,11 @@ static mim_status mimp_input_start(mimp_input *in, const mim_session_desc *desc)
     uint32_t resized = 0;
     in->next = 0;
 #ifdef MIM_NO_FLOAT
-    (void)desc;
     if (image->format == MIM_PLANES)
         return MIM_ERR_UNSUPPORTED;
+#endif
+#ifdef MIM_NO_RESIZE
+    (void)desc;
 #else
     resized = in->resized = image->format != MIM_PLANES && !image->exact && desc->source_width;
 #endif
@@ -4800,6 +4835,8 @@ static mim_status mimp_input_start(mimp_input *in, const mim_session_desc *desc)
             for (v = 0; v < 256; v++)
                 in->table[c * 256 + v] = ((float)v / 255.0f - in->header->mean[c]) / in->header->std[c];
     }
+#endif
+#ifndef MIM_NO_RESIZE
     if (resized) {
         mimp_resizer *z = &in->resizer;
         uint32_t nh, nw;
@@ -4864,6 +4901,8 @@ static int mimp_input_row(mimp_input *in, uint32_t y, uint8_t *to)
 #ifndef MIM_NO_FLOAT
     if (in->image->format == MIM_PLANES)
         return mimp_input_planes(in, y, to);
+#endif
+#ifndef MIM_NO_RESIZE
     if (in->resized) {
         if (mimp_resize_row(&in->resizer, y, line, mimp_pull_colors, in))
             return 1;
@@ -4950,6 +4989,9 @@ static void mimp_work(const mimp_crew *crew, mim_task task, void *arg)
     else
         task(arg, 0);
 }
+
+/* Where the share of task i of n things begins, and that of task i - 1 ends. */
+MIMP_INLINE uint32_t mimp_share(uint32_t n, uint32_t i, uint32_t tasks) { return (uint32_t)((uint64_t)n * i / tasks); }
 
 static uint8_t *mimp_scratch_bytes(const mimp_crew *crew, uint32_t task)
 {
@@ -5156,6 +5198,13 @@ static size_t mimp_unpacked_bytes(const mimp_kernels *kernels, const mimp_matrix
     return (size_t)mimp_unpacked_panel(kernels, m) * mimp_panel_group(m);
 }
 
+/* Room to take rows through a matrix, first for packing them and then for its panels. */
+static size_t mimp_matrix_scratch(const mimp_kernels *kernels, const mimp_matrix *m)
+{
+    const size_t rows = mimp_rows_bytes(kernels, m), panels = mimp_unpacked_bytes(kernels, m);
+    return rows > panels ? rows : panels;
+}
+
 /* Panels first..first + count of a matrix, count <= mimp_panel_group; unpacked: mimp_unpacked_bytes. */
 static mimp_operand mimp_operand_panels(const mimp_kernels *kernels, const mimp_matrix *m, uint32_t first, uint32_t count,
                                         float *unpacked)
@@ -5223,43 +5272,49 @@ typedef struct mimp_pack_job {
 
 #define MIMP_NO_ROW 0xffffffffu
 
+/* Rows first..end of it; first is a multiple of mimp_block_rows. scratch: mimp_rows_bytes. */
+static void mimp_pack_rows(const mimp_pack_job *job, uint32_t first, uint32_t end, float *scratch)
+{
+    const mimp_kernels *kernels = job->crew->kernels;
+    const uint32_t together = mimp_block_rows(job->block), n16 = mimp_up(job->n, 16);
+    const int changed = job->gate || job->head_dim != job->width || job->norm || job->from;
+    uint32_t r, j, i;
+    for (r = first; r < end; r += together) {
+        const uint32_t rows = mimp_min(together, end - r);
+        for (j = 0; j < rows && changed; j++) {
+            const uint32_t from = job->from ? job->from[r + j] : r + j;
+            const float *x = job->x + from * job->stride;
+            float *row = scratch + (size_t)j * n16;
+            if (from == MIMP_NO_ROW) {
+                MIM_MEMSET(row, 0, (size_t)n16 * 4);
+                continue;
+            }
+            if (job->gate) {
+                kernels->gate(row, x, n16, job->gate);
+                x = row;
+            }
+            if (job->head_dim != job->width) {
+                for (i = 0; i < job->n; i++)
+                    row[i] = x[i / job->head_dim * job->width + i % job->head_dim];
+                for (; i < n16; i++)
+                    row[i] = 0;
+                x = row;
+            }
+            if (job->norm)
+                kernels->norm(row, x, job->norm, job->n, job->eps);
+            else if (x != row)
+                MIM_MEMCPY(row, x, (size_t)n16 * 4);
+        }
+        mimp_block_put(job->block, kernels, r, changed ? scratch : job->x + r * job->stride, changed ? n16 : job->stride, rows, n16);
+    }
+}
+
 static void mimp_pack_task(void *arg, uint32_t index)
 {
     const mimp_pack_job *job = (const mimp_pack_job *)arg;
-    const mimp_kernels *kernels = job->crew->kernels;
-    const uint32_t tile_rows = job->block->tile_rows, together = mimp_block_rows(job->block), n16 = mimp_up(job->n, 16);
-    const int changed = job->gate || job->head_dim != job->width || job->norm || job->from;
-    float *const scratch = mimp_scratch(job->crew, index);
-    uint32_t first, r, j, i;
-    for (first = index * tile_rows; first < job->rows; first += job->crew->tasks * tile_rows)
-        for (r = first; r < mimp_min(first + tile_rows, job->rows); r += together) {
-            const uint32_t rows = mimp_min(together, job->rows - r);
-            for (j = 0; j < rows && changed; j++) {
-                const uint32_t from = job->from ? job->from[r + j] : r + j;
-                const float *x = job->x + from * job->stride;
-                float *row = scratch + (size_t)j * n16;
-                if (from == MIMP_NO_ROW) {
-                    MIM_MEMSET(row, 0, (size_t)n16 * 4);
-                    continue;
-                }
-                if (job->gate) {
-                    kernels->gate(row, x, n16, job->gate);
-                    x = row;
-                }
-                if (job->head_dim != job->width) {
-                    for (i = 0; i < job->n; i++)
-                        row[i] = x[i / job->head_dim * job->width + i % job->head_dim];
-                    for (; i < n16; i++)
-                        row[i] = 0;
-                    x = row;
-                }
-                if (job->norm)
-                    kernels->norm(row, x, job->norm, job->n, job->eps);
-                else if (x != row)
-                    MIM_MEMCPY(row, x, (size_t)n16 * 4);
-            }
-            mimp_block_put(job->block, kernels, r, changed ? scratch : job->x + r * job->stride, changed ? n16 : job->stride, rows, n16);
-        }
+    const uint32_t together = mimp_block_rows(job->block), n = mimp_tiles(together, job->rows);
+    mimp_pack_rows(job, mimp_share(n, index, job->crew->tasks) * together,
+                   mimp_min(mimp_share(n, index + 1, job->crew->tasks) * together, job->rows), mimp_scratch(job->crew, index));
 }
 
 static mimp_pack_job mimp_pack_of(const mimp_crew *crew, const mimp_block *block, const float *x, size_t stride, uint32_t rows,
@@ -5285,6 +5340,14 @@ static void mimp_pack(mimp_pack_job job)
     mimp_work(job.crew, mimp_pack_task, &job);
 }
 
+/* The same by one task. */
+static void mimp_pack_own(const mimp_pack_job *job, float *scratch)
+{
+    MIM_STAGE(MIM_STAGE_PACK);
+    mimp_block_end(job->block, job->rows);
+    mimp_pack_rows(job, 0, job->rows, scratch);
+}
+
 /* Rows first.. of a block, whole tiles into it. */
 static mimp_block mimp_block_from(const mimp_block *b, uint32_t first)
 {
@@ -5293,6 +5356,17 @@ static mimp_block mimp_block_from(const mimp_block *b, uint32_t first)
     rest.scale = b->scale ? b->scale + first : NULL;
     rest.zero = b->zero ? b->zero + first : NULL;
     return rest;
+}
+
+/* Panels first..end of them, mimp_panel_group at a time; y at the first channel of the matrix. */
+static void mimp_linear_panels(const mimp_kernels *kernels, const mimp_matrix *m, uint32_t first, uint32_t end, const mimp_block *block,
+                               uint32_t rows, float *y, size_t stride, uint32_t act, uint32_t add, float *unpacked)
+{
+    uint32_t p, count;
+    for (p = first; p < end; p += count) {
+        count = mimp_min(mimp_panel_group(m), end - p);
+        mimp_panels(kernels, m, p, count, block, rows, y + (size_t)p * 16, stride, act, add, unpacked);
+    }
 }
 
 /* y (rows, m->n) = block times matrix. */
@@ -5309,14 +5383,9 @@ typedef struct mimp_linear_job {
 static void mimp_linear_task(void *arg, uint32_t index)
 {
     const mimp_linear_job *job = (const mimp_linear_job *)arg;
-    const uint32_t panels = job->matrix->n / 16, tasks = job->crew->tasks, group = mimp_panel_group(job->matrix);
-    const uint32_t end = (uint32_t)((uint64_t)panels * (index + 1) / tasks);
-    uint32_t p, count;
-    for (p = (uint32_t)((uint64_t)panels * index / tasks); p < end; p += count) {
-        count = mimp_min(group, end - p);
-        mimp_panels(job->crew->kernels, job->matrix, p, count, job->block, job->rows, job->y + (size_t)p * 16, job->stride,
-                    job->act, job->add, mimp_scratch(job->crew, index));
-    }
+    const uint32_t panels = job->matrix->n / 16, tasks = job->crew->tasks;
+    mimp_linear_panels(job->crew->kernels, job->matrix, mimp_share(panels, index, tasks), mimp_share(panels, index + 1, tasks),
+                       job->block, job->rows, job->y, job->stride, job->act, job->add, mimp_scratch(job->crew, index));
 }
 
 /* Channels 16 first .. 16 (first + panels) as a matrix. */
@@ -5379,7 +5448,8 @@ typedef struct mimp_run {
     const mim_output *out;
     mimp_sink tokens_to, cls_to, registers_to, patches_to, pooled_to, logits_to, prediction_to;
     mimp_sink layer_to;             /* where the next layer goes */
-    mimp_arena arena;
+    mimp_arena arena;               /* what a step works with */
+    mimp_arena *slow, second;       /* what lasts from step to step, and what attention gives: the same arena, or a second */
     mim_grid grid;                  /* where all tokens would stand, now */
     uint32_t unit_height, unit_width;           /* tokens to a mask unit, now; 0: the model has none */
     uint32_t patches;               /* of the whole input */
@@ -5538,15 +5608,18 @@ static void mimp_follow(mimp_run *run, const mim_blob_step *s)
 
 static const uint32_t mimp_most_rows = 256;  /* of a row tile: more gains nothing and leaves the caches */
 
-/* Rows of a tile: at most tile_rows or a leaf's rows, whole leaves, and the planned tokens shared out evenly. */
-static uint32_t mimp_tile_of(const mimp_run *run)
+/* Rows of a tile of `rows` in all: at most tile_rows or a leaf's rows, whole leaves, and shared out evenly. */
+static uint32_t mimp_tile_for(const mimp_run *run, uint32_t rows)
 {
     const mimp_kernels *kernels = run->s->kernels;
     const uint32_t unit = mimp_is_quantized(run->model->header->type) ? kernels->rows_q8 : kernels->rows_f32;
-    const uint32_t most = mimp_max(run->s->tile_rows / unit, 1) * unit, tiles = (run->planned + most - 1) / most;
-    const uint32_t rows = (run->planned + tiles - 1) / tiles;
-    return (rows + unit - 1) / unit * unit;
+    const uint32_t most = mimp_max(run->s->tile_rows / unit, 1) * unit;
+    return mimp_tiles(unit, mimp_tiles(mimp_tiles(most, rows), rows)) * unit;
 }
+
+/* Where the tasks work on a tile together; and where each has its own. */
+static uint32_t mimp_tile_of(const mimp_run *run) { return mimp_tile_for(run, run->planned); }
+static uint32_t mimp_task_rows(const mimp_run *run) { return mimp_tile_for(run, mimp_tiles(run->s->desc.threads, run->planned)); }
 
 #ifndef MIM_NO_FLOAT
 /* ---- positions ---- */
@@ -5564,7 +5637,7 @@ static double mimp_axis_weight(const mimp_axis *a, uint32_t j)
     const double d = a->fraction, x = j == 0 ? 1 + d : j == 1 ? d : j == 2 ? 1 - d : 2 - d;
     switch (a->rule) {
     case MIM_POSITIONS_CUBIC_ANTIALIAS:
-        return mimp_weight(&a->window, j, MIM_BICUBIC) / a->sum;
+        return (double)mimp_weight(&a->window, j, MIM_BICUBIC) / a->sum;
     case MIM_POSITIONS_CUBIC:       /* cubic convolution, a = -0.75 */
     case MIM_POSITIONS_CORNERS:
         return j == 1 || j == 2 ? (1.25 * x - 2.25) * x * x + 1 : ((-0.75 * x + 3.75) * x - 6) * x + 3;
@@ -5598,7 +5671,7 @@ static mimp_axis mimp_axis_of(const mim_blob_step *s, uint32_t i, uint32_t store
         a.first = (int32_t)a.window.first;
         a.n = a.window.n;
         for (j = 0; j < a.n; j++)
-            a.sum += mimp_weight(&a.window, j, MIM_BICUBIC);
+            a.sum += (double)mimp_weight(&a.window, j, MIM_BICUBIC);
     } else if (a.rule != MIM_POSITIONS_FIXED) {
         if (a.rule == MIM_POSITIONS_LINEAR && at < 0)
             at = 0;
@@ -5936,7 +6009,7 @@ static void mimp_conv_memory(mimp_conv *e, mimp_run *run, const mim_blob_step *s
     mimp_advance(run->model, s, &e->grid);
     e->tokens = run->unit_height ? run->tokens / (s->stride_height * s->stride_width) : e->grid.tokens;
     e->place = (uint16_t *)mimp_take(&run->arena, (uint64_t)e->tokens * 2);
-    e->y = s->flags & MIM_STEP_BRANCH ? run->branch : mimp_floats(&run->arena, (uint64_t)e->tokens * mimp_up(e->grid.dim, 16));
+    e->y = s->flags & MIM_STEP_BRANCH ? run->branch : mimp_floats(run->slow, (uint64_t)e->tokens * mimp_up(e->grid.dim, 16));
     mimp_project_memory(&e->to, run, s, 1, s->tensor[2] || s->activation);
 }
 
@@ -6006,7 +6079,7 @@ typedef struct mimp_attention {
     mimp_run *run;
     const mim_blob_step *step;
     mimp_matrix qkv, proj, shortcut;
-    mimp_block block;               /* normalised tokens, then the heads' outputs */
+    mimp_block block;               /* normalised tokens */
     uint32_t bytes;
     mimp_windows shape;
     uint32_t windows;               /* that have tokens; 1 without windows */
@@ -6017,7 +6090,9 @@ typedef struct mimp_attention {
     uint32_t after;                 /* tokens afterwards */
     uint32_t width;                 /* of a head, padded */
     uint32_t group, first;          /* heads at a time; first of this group */
+    uint32_t apart;                 /* they can be shared out: each task takes its own from the product to the output */
     uint32_t tile_rows, tiles;      /* of a window's queries */
+    uint32_t tile;                  /* rows of outputs that a task projects at a time */
     uint64_t tile_bytes, q_bytes, k_bytes;      /* of one tile of q, of one head's q; k's, which is also v's */
     uint8_t *q, *k, *v;             /* per head of the group: [windows][tiles][width][rows], [windows][keys16/16][width][16],
                                        [windows][width/16][keys16][16] */
@@ -6035,7 +6110,7 @@ typedef struct mimp_attention {
     uint32_t *from;                 /* [after]: a token's row of out; NULL: the same */
     uint8_t  *region;               /* [windows * rows]: rows of one window with other regions were not neighbours; NULL: all were */
     float   *y;                     /* (after, dim afterwards): the shortcut; NULL: x stays where it is */
-    float   *raw;                   /* [tile][dim afterwards]: a projection on its way to a norm or into y */
+    float   *raw;                   /* [tile][dim afterwards]: the shortcut's projection on its way into y */
 } mimp_attention;
 
 static uint32_t mimp_bias_rows(const mimp_attention *a)
@@ -6049,12 +6124,23 @@ static uint32_t mimp_axis_rows(uint32_t n, uint32_t m)
     return 2 * mimp_max(n, m) - 1;
 }
 
+/* A task's own for a tile of outputs: they packed, their projection on its way to a norm, and returned the scratch. */
+static float *mimp_attention_own(mimp_arena *arena, const mimp_attention *a, const mimp_kernels *kernels, mimp_block *block, float **raw)
+{
+    *block = mimp_block_memory(arena, kernels, &a->proj, a->tile);
+    *raw = a->step->flags & MIM_STEP_POST_NORM ? mimp_floats(arena, (uint64_t)a->tile * a->proj.n) : NULL;
+    return (float *)mimp_take(arena, mimp_matrix_scratch(kernels, &a->proj));
+}
+
 static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_blob_step *s)
 {
     mimp_arena *arena = &run->arena;
     const mimp_kernels *kernels = run->s->kernels;
     const uint32_t prefix = run->s->prefix;
+    mimp_arena own = { NULL, 0, 0 };
     uint64_t stage, scores, rows;
+    mimp_block block;
+    float *raw;
     MIM_MEMSET(a, 0, sizeof *a);
     a->run = run;
     a->step = s;
@@ -6086,15 +6172,16 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
     rows = (uint64_t)a->windows * a->rows;
     a->keys16 = mimp_up(a->keys, 16);
     a->width = mimp_up(s->head_dim, 16);
-    a->group = mimp_min(run->s->group_heads, s->heads);
+    a->apart = s->heads % run->s->desc.threads == 0 && run->s->group_heads >= run->s->desc.threads;
+    a->group = a->apart ? run->s->desc.threads : mimp_min(run->s->group_heads, s->heads);
+    a->tile = mimp_task_rows(run);
     a->tile_rows = a->bytes ? kernels->rows_q8 : kernels->rows_f32;
     a->tiles = (a->queries + a->tile_rows - 1) / a->tile_rows;
     a->tile_bytes = a->bytes ? mimp_packing_of(kernels, a->width).tile : (uint64_t)a->tile_rows * a->width * 4;
     a->q_bytes = a->tile_bytes * a->tiles * a->windows;
     a->k_bytes = (uint64_t)a->windows * a->keys16 * a->width * (a->bytes ? 1 : 4);
-    /* the block first holds the tokens, later the outputs: room for the wider */
-    a->block = mimp_block_memory(arena, kernels, a->qkv.k > a->proj.k ? &a->qkv : &a->proj, (uint32_t)rows);
-    a->out = mimp_floats(arena, (uint64_t)a->windows * a->queries * s->heads * a->width);
+    a->block = mimp_block_memory(arena, kernels, &a->qkv, (uint32_t)rows);
+    a->out = mimp_floats(run->slow, (uint64_t)a->windows * a->queries * s->heads * a->width);
     a->q = (uint8_t *)mimp_take_tiles(arena, kernels, a->q_bytes * a->group);
     a->k = (uint8_t *)mimp_take_tiles(arena, kernels, a->k_bytes * a->group);
     a->v = (uint8_t *)mimp_take_tiles(arena, kernels, a->k_bytes * a->group);
@@ -6130,8 +6217,8 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
     if (a->shape.shift_y || a->shape.shift_x)
         a->region = (uint8_t *)mimp_take(arena, rows);
     if (s->thin || s->tensor[7])
-        a->y = mimp_floats(arena, (uint64_t)a->after * mimp_up(a->grid.dim, 16));
-    if (s->tensor[7] || s->flags & MIM_STEP_POST_NORM)
+        a->y = mimp_floats(run->slow, (uint64_t)a->after * mimp_up(a->grid.dim, 16));
+    if (s->tensor[7])
         a->raw = mimp_floats(arena, (uint64_t)mimp_tile_of(run) * a->proj.n);
     stage = (rows + 15) / 16 * 16 * a->width * 4;
     if (s->thin == MIM_THIN_CONV)                    /* and what becomes of it */
@@ -6140,14 +6227,13 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
     scores = (uint64_t)a->tile_rows * a->keys16 * (a->bytes ? 4 : 8) + (a->bytes ? mimp_packing_of(kernels, a->keys16).tile : 0);
     if (stage < scores)
         stage = scores;
-    if (stage < mimp_unpacked_bytes(kernels, &a->proj))
-        stage = mimp_unpacked_bytes(kernels, &a->proj);
     if (s->tensor[7] && stage < mimp_unpacked_bytes(kernels, &a->shortcut))
         stage = mimp_unpacked_bytes(kernels, &a->shortcut);
     if (stage < mimp_rows_bytes(kernels, &a->qkv))
         stage = mimp_rows_bytes(kernels, &a->qkv);
-    if (stage < mimp_rows_bytes(kernels, &a->proj))
-        stage = mimp_rows_bytes(kernels, &a->proj);
+    mimp_attention_own(&own, a, kernels, &block, &raw);
+    if (stage < own.high)
+        stage = own.high;
     mimp_crew_memory(&a->crew, arena, run->s, stage);
 }
 
@@ -6536,50 +6622,43 @@ static void mimp_pack_k(const mimp_attention *a, uint32_t head, const float *x)
     }
 }
 
-/* Packs sixteen channels of one head's values, panel p; x has `stride` floats a row. */
+/* Packs sixteen channels of one head's values, panel p; x has those of all panels in a row. */
 static void mimp_pack_v(const mimp_attention *a, uint32_t head, uint32_t p, const float *x)
 {
     const uint32_t panels = a->width / 16;
-    uint32_t w;
-    for (w = 0; w < a->windows; w++, x += (size_t)a->keys * 16) {
+    uint32_t w, t;
+    for (w = 0, x += p * 16; w < a->windows; w++) {
         const size_t at = ((size_t)w * panels + p) * a->keys16 * 16;
         uint8_t *v = a->v + (size_t)(head * a->k_bytes);
-        if (a->bytes)
-            a->crew.kernels->values((int8_t *)v + at, a->v_scale + ((size_t)head * a->windows + w) * a->width + p * 16, x, a->keys,
-                                    a->keys16, a->step->value_max);
-        else {
-            float *to = (float *)(void *)v + at;
-            if (to != x)
-                MIM_MEMCPY(to, x, (size_t)a->keys * 64);
-            MIM_MEMSET(to + (size_t)a->keys * 16, 0, (size_t)(a->keys16 - a->keys) * 64);
+        float *to = (float *)(void *)v + at;
+        if (a->bytes) {
+            a->crew.kernels->values((int8_t *)v + at, a->v_scale + ((size_t)head * a->windows + w) * a->width + p * 16, x, a->width,
+                                    a->keys, a->keys16, a->step->value_max);
+            x += (size_t)a->keys * a->width;
+            continue;
         }
+        for (t = 0; t < a->keys; t++, x += a->width, to += 16)
+            MIM_MEMCPY(to, x, 64);
+        MIM_MEMSET(to, 0, (size_t)(a->keys16 - a->keys) * 64);
     }
 }
 
-/* One head's q, k or v: the product, then the packing. */
-static void mimp_attention_part(const mimp_attention *a, uint32_t head, uint32_t part, float *scratch)
+/* Panels first..end of one head's q, k or v: the product, then the packing. Only v's may be some of all. */
+static void mimp_attention_part(const mimp_attention *a, uint32_t head, uint32_t part, uint32_t first, uint32_t end, float *scratch)
 {
     const mimp_kernels *kernels = a->crew.kernels;
-    const uint32_t width = a->width, panels = width / 16, rows = a->windows * a->rows, conv = a->step->thin == MIM_THIN_CONV;
-    const uint32_t panel = ((a->first + head) * 3 + part) * panels;
-    float *stage = scratch + mimp_unpacked_bytes(kernels, &a->qkv) / 4, *x = stage;
+    const uint32_t width = a->width, rows = a->windows * a->rows, conv = a->step->thin == MIM_THIN_CONV;
+    const uint32_t panel = ((a->first + head) * 3 + part) * (width / 16);
+    float *const stage = scratch + mimp_unpacked_bytes(kernels, &a->qkv) / 4, *x = stage;
+    const mimp_matrix m = mimp_matrix_part(&a->qkv, panel, width / 16);
     uint32_t p, t;
-    if (part == 2 && !conv) {
-        for (p = 0; p < panels; p++) {
-            MIM_STAGE(MIM_STAGE_QKV);
-            if (!a->bytes && a->windows == 1)            /* straight to its place */
-                x = (float *)(void *)(a->v + (size_t)(head * a->k_bytes)) + (size_t)p * a->keys16 * 16;
-            mimp_panels(kernels, &a->qkv, panel + p, 1, &a->block, rows, x, 16, 0, 0, scratch);
-            MIM_STAGE(MIM_STAGE_PACK);
-            mimp_pack_v(a, head, p, x);
-        }
-        return;
-    }
     MIM_STAGE(MIM_STAGE_QKV);
-    for (p = 0; p < panels; p += mimp_panel_group(&a->qkv))
-        mimp_panels(kernels, &a->qkv, panel + p, mimp_min(mimp_panel_group(&a->qkv), panels - p), &a->block, rows,
-                    stage + (size_t)p * 16, width, 0, 0, scratch);
+    mimp_linear_panels(kernels, &m, first, end, &a->block, rows, stage, width, 0, 0, scratch);
     MIM_STAGE(MIM_STAGE_PACK);
+    for (p = first; p < end && part == 2 && !conv; p++)
+        mimp_pack_v(a, head, p, stage);
+    if (part == 2 && !conv)
+        return;
     for (t = 0; a->turn_y && t < rows; t++)
         mimp_rotate(a, a->order ? a->order[t] : t, stage + (size_t)t * width);
     if (conv)
@@ -6593,20 +6672,26 @@ static void mimp_attention_part(const mimp_attention *a, uint32_t head, uint32_t
     else if (part == 1)
         mimp_pack_k(a, head, x);
     else
-        for (p = 0; p < panels; p++) {                   /* the stage is free again: there are no more keys than rows */
-            for (t = 0; t < a->keys; t++)
-                MIM_MEMCPY(stage + (size_t)t * 16, x + (size_t)t * width + p * 16, 64);
-            mimp_pack_v(a, head, p, stage);
-        }
+        for (p = first; p < end; p++)
+            mimp_pack_v(a, head, p, x);
 }
 
+/* Panels of a group's heads, in the order q, v, k of each: v's can be shared out among tasks, the others' go to the task that
+ * has the first. */
 static void mimp_attention_parts(void *arg, uint32_t index)
 {
     const mimp_attention *a = (const mimp_attention *)arg;
-    const uint32_t heads = mimp_min(a->group, a->step->heads - a->first);
-    uint32_t i;
-    for (i = index; i < heads * 3; i += a->crew.tasks)
-        mimp_attention_part(a, i / 3, i % 3, mimp_scratch(&a->crew, index));
+    const uint32_t panels = a->width / 16, all = mimp_min(a->group, a->step->heads - a->first) * 3 * panels;
+    const uint32_t end = mimp_share(all, index + 1, a->crew.tasks), divided = a->step->thin != MIM_THIN_CONV;
+    uint32_t i, next;
+    for (i = mimp_share(all, index, a->crew.tasks); i < end; i = next) {
+        const uint32_t part = (3 - i / panels % 3) % 3, first = i % panels;
+        next = i - first + panels;
+        if (part == 2 && divided)
+            mimp_attention_part(a, i / panels / 3, part, first, mimp_min(panels, first + end - i), mimp_scratch(&a->crew, index));
+        else if (!first)
+            mimp_attention_part(a, i / panels / 3, part, 0, panels, mimp_scratch(&a->crew, index));
+    }
 }
 
 /* ---- scores and outputs ---- */
@@ -6688,6 +6773,22 @@ static void mimp_attention_tiles(void *arg, uint32_t index)
         mimp_attention_tile(a, i / per_head, i % per_head / a->tiles, i % a->tiles, mimp_scratch(&a->crew, index));
 }
 
+/* Whole heads, one after the other; what belongs to them lies at place `index` of the group. */
+static void mimp_attention_heads(void *arg, uint32_t index)
+{
+    mimp_attention a = *(const mimp_attention *)arg;
+    float *const scratch = mimp_scratch(&a.crew, index);
+    const uint32_t end = mimp_share(a.step->heads, index + 1, a.crew.tasks);
+    uint32_t head, part, i;
+    for (head = mimp_share(a.step->heads, index, a.crew.tasks); head < end; head++) {
+        a.first = head - index;
+        for (part = 0; part < 3; part++)
+            mimp_attention_part(&a, index, part, 0, a.width / 16, scratch);
+        for (i = 0; i < a.windows * a.tiles; i++)
+            mimp_attention_tile(&a, index, i / a.tiles, i % a.tiles, scratch);
+    }
+}
+
 /* ---- the residual stream beside it ---- */
 
 /* x's part in the tokens afterwards: y = the largest of each cell of shortcut(norm(x)), or of x. */
@@ -6744,22 +6845,45 @@ static void mimp_shortcut_run(const mimp_attention *a, const uint16_t *where)
     }
 }
 
-/* x += norm(matrix block), where the norm comes last. */
-static void mimp_post_norm(const mimp_crew *crew, const mimp_run *run, const mim_blob_step *s, const mimp_matrix *m, const mimp_block *block,
-                           uint32_t rows, float *x, float *raw)
+/* y += matrix block, or norm(matrix block) where the norm comes last: raw (rows, m->n) then, else NULL. */
+static void mimp_add_rows(const mimp_run *run, const mim_blob_step *s, const mimp_matrix *m, const mimp_block *block, uint32_t rows,
+                          float *y, size_t stride, float *raw, float *scratch)
 {
-    const uint32_t tile = mimp_tile_of(run);
-    uint32_t first, r, d;
-    for (first = 0; first < rows; first += tile) {
-        const uint32_t n = mimp_min(tile, rows - first);
-        const mimp_block part = mimp_block_from(block, first);
-        mimp_linear(crew, m, &part, n, raw, m->n, 0, 0);
-        for (r = 0; r < n; r++) {
-            float *to = x + (first + r) * run->stride, *row = raw + (size_t)r * m->n;
-            crew->kernels->norm(row, row, mimp_plain(run->model, s->tensor[0]), run->dim, s->eps);
-            for (d = 0; d < run->dim; d++)
-                to[d] += row[d];
-        }
+    const mimp_kernels *kernels = run->s->kernels;
+    uint32_t r, d;
+    mimp_linear_panels(kernels, m, 0, m->n / 16, block, rows, raw ? raw : y, raw ? m->n : stride, 0, !raw, scratch);
+    for (r = 0; r < rows && raw; r++, y += stride, raw += m->n) {
+        kernels->norm(raw, raw, mimp_plain(run->model, s->tensor[0]), run->dim, s->eps);
+        for (d = 0; d < run->dim; d++)
+            y[d] += raw[d];
+    }
+}
+
+/* A share of the rows of outputs, projected. */
+static void mimp_attention_outputs(void *arg, uint32_t index)
+{
+    const mimp_attention *a = (const mimp_attention *)arg;
+    const mim_blob_step *s = a->step;
+    const mimp_run *run = a->run;
+    const uint32_t end = mimp_share(run->tokens, index + 1, a->crew.tasks);
+    const size_t stride = (size_t)s->heads * a->width;
+    mimp_arena arena = { NULL, 0, 0 };
+    uint32_t first, rows;
+    mimp_pack_job pack;
+    mimp_block block;
+    float *raw, *scratch;
+    arena.base = mimp_scratch_bytes(&a->crew, index);
+    scratch = mimp_attention_own(&arena, a, a->crew.kernels, &block, &raw);
+    for (first = mimp_share(run->tokens, index, a->crew.tasks); first < end; first += rows) {
+        rows = mimp_min(a->tile, end - first);
+        pack = mimp_pack_of(&a->crew, &block, a->out + (a->from ? 0 : first * stride), stride, rows, s->heads * s->head_dim,
+                            mimp_plain(run->model, s->tensor[5]), s->eps);
+        pack.head_dim = s->head_dim;
+        pack.width = a->width;
+        pack.from = a->from ? a->from + first : NULL;
+        mimp_pack_own(&pack, scratch);
+        MIM_STAGE(MIM_STAGE_PROJECTION);
+        mimp_add_rows(run, s, &a->proj, &block, rows, run->x + first * run->stride, run->stride, raw, scratch);
     }
 }
 
@@ -6786,14 +6910,15 @@ static void mimp_attention_run(mimp_run *run, const mim_blob_step *s)
         mimp_turns(&a, a.turn_x, 2, run->grid.width, s->stored_width);
         mimp_turns(&a, a.turn_t, 3, run->grid.frames, 0);
     }
-    mimp_block_shape(&a.block, run->s->kernels, &a.qkv);
     pack = mimp_pack_of(&a.crew, &a.block, run->x, run->stride, a.windows * a.rows, run->dim, post ? NULL : mimp_plain(run->model, s->tensor[0]), s->eps);
     pack.from = a.order;
     mimp_pack(pack);
     MIM_STAGE(MIM_STAGE_PROJECTION);
     if (a.y)
         mimp_shortcut_run(&a, where);
-    for (a.first = 0; a.first < s->heads; a.first += a.group) {
+    if (a.apart)
+        mimp_work(&a.crew, mimp_attention_heads, &a);
+    for (a.first = 0; a.first < s->heads && !a.apart; a.first += a.group) {
         mimp_work(&a.crew, mimp_attention_parts, &a);
         mimp_work(&a.crew, mimp_attention_tiles, &a);
     }
@@ -6807,62 +6932,67 @@ static void mimp_attention_run(mimp_run *run, const mim_blob_step *s)
         mimp_follow(run, s);
         MIM_MEMCPY(run->x, a.y, run->tokens * run->stride * 4);
     }
-    mimp_block_shape(&a.block, run->s->kernels, &a.proj);
-    pack = mimp_pack_of(&a.crew, &a.block, a.out, (size_t)s->heads * a.width, run->tokens, s->heads * s->head_dim,
-                        mimp_plain(run->model, s->tensor[5]), s->eps);
-    pack.head_dim = s->head_dim;
-    pack.width = a.width;
-    pack.from = a.from;
-    mimp_pack(pack);
-    MIM_STAGE(MIM_STAGE_PROJECTION);
-    if (post)
-        mimp_post_norm(&a.crew, run, s, &a.proj, &a.block, run->tokens, run->x, a.raw);
-    else
-        mimp_linear(&a.crew, &a.proj, &a.block, run->tokens, run->x, run->stride, 0, 1);
+    mimp_work(&a.crew, mimp_attention_outputs, &a);
 }
 
-/* ---- mlp: tile by tile of rows, so that the hidden layer is never whole ---- */
+/* ---- mlp: tile by tile of rows, so that the hidden layer is never whole; each task its own ---- */
 
 typedef struct mimp_mlp {
     mimp_crew crew;
+    mimp_run *run;
+    const mim_blob_step *step;
     mimp_matrix fc1, fc2, shortcut;
-    mimp_block block, hidden_block;
-    uint32_t stored;                /* tokens whose hidden layer is kept: a tile's; with a convolution all */
-    float *hidden;                  /* (stored, fc1.n) */
-    float *mixed;                   /* (tile, fc1.n): after the convolution */
-    float *raw;                     /* (tile, dim): on its way to a norm */
+    uint32_t tile;
+    uint32_t pass;                  /* a convolution needs all tokens' hidden layers first */
+    float *hidden;                  /* (tokens, fc1.n), if there is one; else NULL */
     float *y;                       /* (tokens, dim afterwards): the shortcut; NULL: x stays where it is */
 } mimp_mlp;
 
+/* A task's own. */
+typedef struct mimp_mlp_rows {
+    mimp_block block, hidden_block;
+    float *hidden;                  /* (tile, fc1.n): after the convolution, if there is one */
+    float *raw;                     /* (tile, dim): on its way to a norm; or NULL */
+    float *scratch;
+} mimp_mlp_rows;
+
+static mimp_mlp_rows mimp_mlp_own(mimp_arena *arena, const mimp_mlp *m, const mimp_kernels *kernels)
+{
+    const uint64_t begin = arena->used;
+    uint64_t end, scratch = mimp_matrix_scratch(kernels, &m->fc1);
+    mimp_mlp_rows own;
+    own.block = mimp_block_memory(arena, kernels, &m->fc1, m->tile);
+    end = arena->used;
+    arena->used = begin;                                 /* the two never hold rows at once */
+    own.hidden_block = mimp_block_memory(arena, kernels, &m->fc2, m->tile);
+    arena->used = arena->used < end ? end : arena->used;
+    own.hidden = mimp_floats(arena, (uint64_t)m->tile * m->fc1.n);
+    own.raw = m->step->flags & MIM_STEP_POST_NORM ? mimp_floats(arena, (uint64_t)m->tile * m->fc2.n) : NULL;
+    if (scratch < mimp_matrix_scratch(kernels, &m->fc2))
+        scratch = mimp_matrix_scratch(kernels, &m->fc2);
+    if (m->step->tensor[5] && scratch < mimp_unpacked_bytes(kernels, &m->shortcut))
+        scratch = mimp_unpacked_bytes(kernels, &m->shortcut);
+    own.scratch = (float *)mimp_take(arena, scratch);
+    return own;
+}
+
 static void mimp_mlp_memory(mimp_mlp *m, mimp_run *run, const mim_blob_step *s)
 {
-    const uint32_t tile = mimp_tile_of(run);
-    uint64_t scratch;
+    mimp_arena own = { NULL, 0, 0 };
     MIM_MEMSET(m, 0, sizeof *m);
+    m->run = run;
+    m->step = s;
+    m->tile = mimp_task_rows(run);
     m->fc1 = mimp_matrix_of(run->model, s->tensor[1]);
     m->fc2 = mimp_matrix_of(run->model, s->tensor[2]);
-    scratch = mimp_rows_bytes(run->s->kernels, &m->fc1);
-    m->stored = s->tensor[4] ? run->tokens : tile;
-    m->block = mimp_block_memory(&run->arena, run->s->kernels, &m->fc1, tile);
-    m->hidden = mimp_floats(&run->arena, (uint64_t)m->stored * m->fc1.n);
-    m->hidden_block = mimp_block_memory(&run->arena, run->s->kernels, &m->fc2, tile);
     if (s->tensor[4])
-        m->mixed = mimp_floats(&run->arena, (uint64_t)tile * m->fc1.n);
-    if (s->flags & MIM_STEP_POST_NORM)
-        m->raw = mimp_floats(&run->arena, (uint64_t)tile * m->fc2.n);
-    if ((s->flags & MIM_STEP_GATED || s->tensor[3] || s->tensor[4]) && scratch < mimp_rows_bytes(run->s->kernels, &m->fc2))
-        scratch = mimp_rows_bytes(run->s->kernels, &m->fc2);
-    if (scratch < mimp_unpacked_bytes(run->s->kernels, &m->fc1))
-        scratch = mimp_unpacked_bytes(run->s->kernels, &m->fc1);
-    if (scratch < mimp_unpacked_bytes(run->s->kernels, &m->fc2))
-        scratch = mimp_unpacked_bytes(run->s->kernels, &m->fc2);
+        m->hidden = mimp_floats(&run->arena, (uint64_t)run->tokens * m->fc1.n);
     if (s->tensor[5]) {
         m->shortcut = mimp_matrix_of(run->model, s->tensor[5]);
-        m->y = mimp_floats(&run->arena, (uint64_t)run->tokens * m->shortcut.n);
-        if (scratch < mimp_unpacked_bytes(run->s->kernels, &m->shortcut))
-            scratch = mimp_unpacked_bytes(run->s->kernels, &m->shortcut);
+        m->y = mimp_floats(run->slow, (uint64_t)run->tokens * m->shortcut.n);
     }
-    mimp_crew_memory(&m->crew, &run->arena, run->s, scratch);
+    mimp_mlp_own(&own, m, run->s->kernels);
+    mimp_crew_memory(&m->crew, &run->arena, run->s, own.high);
 }
 
 /* One token's hidden layer from those around it. The table's rows are `hidden` floats, n16 of y are set. */
@@ -6891,44 +7021,56 @@ static void mimp_depthwise(const mimp_run *run, const mim_blob_step *s, const mi
         run->s->kernels->finish(y + d, 16, y + d, 1, &e);
 }
 
+/* A share of the rows. */
+static void mimp_mlp_task(void *arg, uint32_t index)
+{
+    const mimp_mlp *m = (const mimp_mlp *)arg;
+    const mim_blob_step *s = m->step;
+    const mimp_run *run = m->run;
+    const mimp_kernels *kernels = m->crew.kernels;
+    const uint32_t gate = s->flags & MIM_STEP_GATED ? s->activation : 0, hidden = run->model->tensors[s->tensor[2] - 1].columns;
+    const uint32_t end = mimp_share(run->tokens, index + 1, m->crew.tasks), n = m->fc1.n;
+    const float *norm = s->flags & MIM_STEP_POST_NORM ? NULL : mimp_plain(run->model, s->tensor[0]);
+    mimp_arena arena = { NULL, 0, 0 };
+    uint32_t first, rows, r;
+    mimp_pack_job pack;
+    mimp_mlp_rows own;
+    arena.base = mimp_scratch_bytes(&m->crew, index);
+    own = mimp_mlp_own(&arena, m, kernels);
+    for (first = mimp_share(run->tokens, index, m->crew.tasks); first < end; first += rows) {
+        float *x = run->x + first * run->stride;
+        const size_t stride = m->y ? m->shortcut.n : run->stride;
+        float *y = m->y ? m->y + first * stride : x;
+        rows = mimp_min(m->tile, end - first);
+        if (m->pass == 1) {
+            pack = mimp_pack_of(&m->crew, &own.block, x, run->stride, rows, run->dim, norm, s->eps);
+            mimp_pack_own(&pack, own.scratch);
+            MIM_STAGE(MIM_STAGE_MLP);
+            mimp_linear_panels(kernels, &m->fc1, 0, n / 16, &own.block, rows, m->hidden ? m->hidden + first * (size_t)n : own.hidden, n,
+                               gate || m->hidden ? 0 : s->activation, 0, own.scratch);
+            if (m->y)
+                mimp_linear_panels(kernels, &m->shortcut, 0, m->shortcut.n / 16, &own.block, rows, y, stride, 0, 0, own.scratch);
+            if (m->hidden)
+                continue;
+        }
+        for (r = 0; r < rows && m->hidden; r++)
+            mimp_depthwise(run, s, m, first + r, own.hidden + (size_t)r * n, own.scratch);
+        pack = mimp_pack_of(&m->crew, &own.hidden_block, own.hidden, n, rows, hidden, mimp_plain(run->model, s->tensor[3]), s->eps);
+        pack.gate = gate;
+        mimp_pack_own(&pack, own.scratch);
+        MIM_STAGE(MIM_STAGE_MLP);
+        mimp_add_rows(run, s, &m->fc2, &own.hidden_block, rows, y, stride, own.raw, own.scratch);
+    }
+}
+
 static void mimp_mlp_run(mimp_run *run, const mim_blob_step *s)
 {
-    const uint32_t tile = mimp_tile_of(run), gate = s->flags & MIM_STEP_GATED ? s->activation : 0, post = s->flags & MIM_STEP_POST_NORM;
-    const uint32_t hidden = run->model->tensors[s->tensor[2] - 1].columns;
-    const float *norm = post ? NULL : mimp_plain(run->model, s->tensor[0]);
-    const uint32_t passes = s->tensor[4] ? 2 : 1;        /* a convolution needs all tokens' hidden layers first */
-    uint32_t first, pass, r;
-    mimp_pack_job pack;
     mimp_mlp m;
     mimp_mlp_memory(&m, run, s);
-    if (s->tensor[4])
+    if (m.hidden)
         mimp_find_tokens(run);
-    for (pass = 1; pass <= passes; pass++)
-        for (first = 0; first < run->tokens; first += tile) {
-            const uint32_t rows = mimp_min(tile, run->tokens - first);
-            float *x = run->x + first * run->stride, *to = m.hidden + (m.mixed ? first * (size_t)m.fc1.n : 0);
-            if (pass == 1) {
-                mimp_pack(mimp_pack_of(&m.crew, &m.block, x, run->stride, rows, run->dim, norm, s->eps));
-                MIM_STAGE(MIM_STAGE_MLP);
-                mimp_linear(&m.crew, &m.fc1, &m.block, rows, to, m.fc1.n, gate || m.mixed ? 0 : s->activation, 0);
-            }
-            if (m.y)
-                mimp_linear(&m.crew, &m.shortcut, &m.block, rows, m.y + first * (size_t)m.shortcut.n, m.shortcut.n, 0, 0);
-            if (pass < passes)
-                continue;
-            for (r = 0; m.mixed && r < rows; r++)
-                mimp_depthwise(run, s, &m, first + r, m.mixed + (size_t)r * m.fc1.n, mimp_scratch(&m.crew, 0));
-            pack = mimp_pack_of(&m.crew, &m.hidden_block, m.mixed ? m.mixed : to, m.fc1.n, rows, hidden, mimp_plain(run->model, s->tensor[3]), s->eps);
-            pack.gate = gate;
-            mimp_pack(pack);
-            MIM_STAGE(MIM_STAGE_MLP);
-            if (post)
-                mimp_post_norm(&m.crew, run, s, &m.fc2, &m.hidden_block, rows, x, m.raw);
-            else if (m.y)
-                mimp_linear(&m.crew, &m.fc2, &m.hidden_block, rows, m.y + first * (size_t)m.shortcut.n, m.shortcut.n, 0, 1);
-            else
-                mimp_linear(&m.crew, &m.fc2, &m.hidden_block, rows, x, run->stride, 0, 1);
-        }
+    for (m.pass = 1; m.pass <= (m.hidden ? 2u : 1u); m.pass++)
+        mimp_work(&m.crew, mimp_mlp_task, &m);
     if (m.y) {
         mimp_follow(run, s);
         MIM_MEMCPY(run->x, m.y, run->tokens * run->stride * 4);
@@ -7381,13 +7523,6 @@ static void mimp_add_panel(int16_t *x, uint32_t dim, uint32_t p, const int32_t *
             x[j] = mimp_short(x[j] + mimp_clamp(acc[j], -65536, 65535));
 }
 
-/* Rows of a tile where tasks take whole tiles: as many tiles as tasks, if there are so many rows. */
-static uint32_t mimp_task_rows(const mimp_run *run)
-{
-    const uint32_t unit = run->s->kernels->rows_q8, share = mimp_tiles(run->s->desc.threads, run->planned);
-    return mimp_min(mimp_tile_of(run), mimp_tiles(unit, share) * unit);
-}
-
 /* ---- embedding ---- */
 
 typedef struct mimp_integer_embed {
@@ -7561,7 +7696,7 @@ static void mimp_integer_attention_memory(mimp_integer_attention *a, mimp_run *r
     a->k = (uint8_t *)mimp_take_tiles(&run->arena, run->s->kernels, (uint64_t)a->group * a->keys16 * a->width);
     a->v = (uint8_t *)mimp_take_tiles(&run->arena, run->s->kernels, (uint64_t)a->group * a->keys16 * a->width);
     a->k_sum = (int32_t *)mimp_take(&run->arena, (uint64_t)a->group * a->keys16 * 4);
-    a->out = mimp_bytes_memory(&run->arena, run->s->kernels, a->proj.k, run->tokens);
+    a->out = mimp_bytes_memory(run->slow, run->s->kernels, a->proj.k, run->tokens);
     mimp_integer_rows_memory(&tasks, a, run->s->kernels);
     mimp_crew_memory(&a->crew, &run->arena, run->s, tasks.high);
 }
@@ -8138,6 +8273,7 @@ static void mimp_run_memory(mimp_run *run)
     uint64_t stream = 0, branch = 0, places = 0, tokens = 0, widest = 0;
     mimp_run way;
     uint32_t i;
+    run->slow = run->s->desc.split ? &run->second : &run->arena;
     run->patches = run->s->grid_frames * run->s->grid_height * run->s->grid_width;
     run->unit_height = h->unit_height;
     run->unit_width = h->unit_width;
@@ -8164,19 +8300,19 @@ static void mimp_run_memory(mimp_run *run)
         if (tokens < way.planned)
             tokens = way.planned;
     }
-    run->place = (uint16_t *)mimp_take(&run->arena, h->unit_height ? (uint64_t)run->patches / (h->unit_height * h->unit_width) * 2 : 0);
-    run->patch = (uint16_t *)mimp_take(&run->arena, (tokens - run->s->prefix) * 2);
+    run->place = (uint16_t *)mimp_take(run->slow, h->unit_height ? (uint64_t)run->patches / (h->unit_height * h->unit_width) * 2 : 0);
+    run->patch = (uint16_t *)mimp_take(run->slow, (tokens - run->s->prefix) * 2);
     if (MIMP_INTEGER(h)) {
-        run->pooled_stream = (int16_t *)mimp_take(&run->arena, (uint64_t)h->pooled_dim * 2);
-        run->stream = (int16_t *)mimp_take(&run->arena, tokens * h->dim * 2);
+        run->pooled_stream = (int16_t *)mimp_take(run->slow, (uint64_t)h->pooled_dim * 2);
+        run->stream = (int16_t *)mimp_take(run->slow, tokens * h->dim * 2);
         return;
     }
 #ifndef MIM_NO_FLOAT
-    run->where = (uint16_t *)mimp_take(&run->arena, (places - run->s->prefix) * 2);
-    run->pooled = mimp_floats(&run->arena, mimp_up(h->pooled_dim, 16));
-    run->row = mimp_floats(&run->arena, widest);
-    run->branch = branch ? mimp_floats(&run->arena, branch) : NULL;
-    run->x = mimp_floats(&run->arena, stream);
+    run->where = (uint16_t *)mimp_take(run->slow, (places - run->s->prefix) * 2);
+    run->pooled = mimp_floats(run->slow, mimp_up(h->pooled_dim, 16));
+    run->row = mimp_floats(run->slow, widest);
+    run->branch = branch ? mimp_floats(run->slow, branch) : NULL;
+    run->x = mimp_floats(run->slow, stream);
 #endif
 }
 
@@ -8202,11 +8338,11 @@ static void mimp_step_memory(mimp_run *run, const mim_blob_step *s)
 static void *mimp_decoder_stream(mimp_run *run)
 {
     const uint64_t rows = run->s->prefix + run->patches, dim = run->model->header->decoder_dim;
-    return mimp_take(&run->arena, MIMP_INTEGER(run->model->header) ? rows * dim * 2 : rows * mimp_up((uint32_t)dim, 16) * 4);
+    return mimp_take(run->slow, MIMP_INTEGER(run->model->header) ? rows * dim * 2 : rows * mimp_up((uint32_t)dim, 16) * 4);
 }
 
-/* The exact memory of a session, by laying out each step in an arena that only counts. */
-static uint64_t mimp_plan_bytes(const mim_session *s)
+/* The exact memory of a session, of its slow region too, by laying out each step in arenas that only count. */
+static uint64_t mimp_plan_bytes(const mim_session *s, uint64_t *slow)
 {
     const mim_blob_header *h = s->model->header;
     const uint32_t end = s->desc.decoder ? h->step_count : h->decoder_step;
@@ -8217,15 +8353,16 @@ static uint64_t mimp_plan_bytes(const mim_session *s)
     run.s = s;
     run.model = s->model;
     mimp_run_memory(&run);
-    behind = run.arena.used;
+    behind = run.slow->used;
     for (i = 0; i < end; i++) {
         const mim_blob_step *step = &s->model->steps[i];
-        run.arena.used = behind;
+        run.arena.used = 0;
+        run.slow->used = behind;
         if (step->kind == MIM_STEP_EMBED)
             mimp_follow(&run, step);
         if (step->kind == MIM_STEP_UNMASK) {
             mimp_decoder_stream(&run);
-            behind = run.arena.used;
+            behind = run.slow->used;
         }
         if (MIMP_INTEGER(h))
             mimp_integer_memory(&run, step);
@@ -8236,6 +8373,7 @@ static uint64_t mimp_plan_bytes(const mim_session *s)
         if (step->kind != MIM_STEP_EMBED)
             mimp_follow(&run, step);
     }
+    *slow = run.second.high;
     return run.arena.high;
 }
 
@@ -8280,10 +8418,10 @@ static mim_status mimp_prepare(mim_session *s, const mim_model *model, const mim
     s->width = s->desc.width ? s->desc.width : h->image_width;
     s->frames = s->desc.frames ? s->desc.frames : h->frames;
     s->prefix = h->has_cls + h->registers;
-    if (s->desc.threads > MIM_MAX_THREADS || !s->desc.source_height != !s->desc.source_width
+    if (s->desc.threads > MIM_MAX_THREADS || s->desc.split > 1 || !s->desc.source_height != !s->desc.source_width
         || s->desc.source_height > 65535 || s->desc.source_width > 65535)
         return MIM_ERR_ARGUMENT;
-#ifdef MIM_NO_FLOAT
+#ifdef MIM_NO_RESIZE
     if (s->desc.source_width)
         return MIM_ERR_UNSUPPORTED;
 #endif
@@ -8313,24 +8451,29 @@ static mim_status mimp_prepare(mim_session *s, const mim_model *model, const mim
     return MIM_OK;
 }
 
-static uint32_t mimp_most_heads(const mim_model *model)
+/* Heads at a time beyond which more are not faster: one for each task where they can be shared out, else all; in integers they
+ * spare norms. */
+static uint32_t mimp_most_heads(const mim_model *model, uint32_t threads)
 {
     uint32_t i, most = 1;
-    for (i = 0; i < model->header->step_count; i++)
-        most = mimp_max(most, model->steps[i].heads);
+    for (i = 0; i < model->header->step_count; i++) {
+        const uint32_t heads = model->steps[i].heads;
+        most = mimp_max(most, MIMP_INTEGER(model->header) || heads % threads ? heads : threads);
+    }
     return most;
 }
 
-static uint64_t mimp_bytes_with(mim_session *s, uint32_t tile_rows, uint32_t group_heads)
+/* Slow memory depends on neither. */
+static uint64_t mimp_bytes_with(mim_session *s, uint32_t tile_rows, uint32_t group_heads, uint64_t *slow)
 {
     s->tile_rows = tile_rows;
     s->group_heads = group_heads;
-    return mimp_plan_bytes(s);
+    return mimp_plan_bytes(s, slow);
 }
 
 MIMP_PUBLIC mim_status mim_plan(const mim_model *model, const mim_session_desc *desc, mim_memory *need)
 {
-    uint64_t least, useful;
+    uint64_t least, useful, slow;
     mim_session s;
     mim_status status;
     if (!need)
@@ -8339,11 +8482,12 @@ MIMP_PUBLIC mim_status mim_plan(const mim_model *model, const mim_session_desc *
     status = mimp_prepare(&s, model, desc);
     if (status)
         return status;
-    least = mimp_bytes_with(&s, 1, 1);
-    if (least > mimp_most_memory)
+    least = mimp_bytes_with(&s, 1, 1, &slow);
+    if (least > mimp_most_memory || slow > mimp_most_memory)
         return MIM_ERR_LIMIT;
-    useful = mimp_bytes_with(&s, mimp_most_rows, mimp_most_heads(model));
+    useful = mimp_bytes_with(&s, mimp_most_rows, mimp_most_heads(model, s.desc.threads), &slow);
     need->bytes = (size_t)least;
+    need->slow_bytes = (size_t)slow;
     need->useful = (size_t)(useful > mimp_most_memory ? mimp_most_memory : useful);
     return MIM_OK;
 }
@@ -8354,32 +8498,34 @@ MIMP_PUBLIC mim_status mim_begin(mim_session *session, const mim_model *model, c
     mim_session s;
     mim_status status;
     uint32_t rows = mimp_most_rows, heads;
+    uint64_t slow;
     if (!session)
         return MIM_ERR_ARGUMENT;
     MIM_MEMSET(session, 0, sizeof *session);
     status = mimp_prepare(&s, model, desc);
     if (status)
         return status;
-    if (!given || !given->base)
+    if (!given || !given->base || (s.desc.split && !given->slow))
         return MIM_ERR_ARGUMENT;
-    if ((uintptr_t)given->base & 15)
+    if ((uintptr_t)given->base & 15 || (s.desc.split && (uintptr_t)given->slow & 15))
         return MIM_ERR_ALIGNMENT;
-    if (mimp_bytes_with(&s, 1, 1) > given->bytes)
+    if (mimp_bytes_with(&s, 1, 1, &slow) > given->bytes || slow > (s.desc.split ? given->slow_bytes : 0))
         return MIM_ERR_MEMORY;
     status = mimp_check_ranges(model);
     if (status)
         return status;
     /* The two choices govern different steps, and the memory is the most that any step needs: settle one, then the other. In
      * integers rows come first: they spare weights, heads only norms. */
-    heads = mimp_most_heads(model);
-    while (MIMP_INTEGER(model->header) && mimp_bytes_with(&s, rows, 1) > given->bytes)
+    heads = mimp_most_heads(model, s.desc.threads);
+    while (MIMP_INTEGER(model->header) && mimp_bytes_with(&s, rows, 1, &slow) > given->bytes)
         rows--;
-    while (mimp_bytes_with(&s, MIMP_INTEGER(model->header) ? rows : 1, heads) > given->bytes)
+    while (mimp_bytes_with(&s, MIMP_INTEGER(model->header) ? rows : 1, heads, &slow) > given->bytes)
         heads--;
-    while (mimp_bytes_with(&s, rows, heads) > given->bytes)
+    while (mimp_bytes_with(&s, rows, heads, &slow) > given->bytes)
         rows--;
-    s.arena_bytes = (size_t)mimp_plan_bytes(&s);
+    s.arena_bytes = (size_t)mimp_plan_bytes(&s, &slow);
     s.arena = (uint8_t *)given->base;
+    s.slow = s.desc.split ? (uint8_t *)given->slow : NULL;
     *session = s;
     return MIM_OK;
 }
@@ -8551,14 +8697,15 @@ static mim_status mimp_walk(mimp_run *run)
     const uint32_t last_layer = mimp_wanted(run->layer_to) ? out->layer[out->layer_count - 1] : 0;
     const uint32_t end = predicts ? h->step_count : h->decoder_step;
     void *decoder = NULL;
-    uint64_t behind = run->arena.used;
+    uint64_t behind = run->slow->used;
     mim_status status = MIM_OK;
     uint32_t i;
     for (i = 0; i < end; i++) {
         const mim_blob_step *s = &run->model->steps[i];
         if (!features && run->taps == last_layer)
             break;
-        run->arena.used = behind;
+        run->arena.used = 0;
+        run->slow->used = behind;
         MIM_STAGE(MIM_STAGE_REST);
         if (s->kind == MIM_STEP_EMBED)
             mimp_follow(run, s);
@@ -8566,7 +8713,7 @@ static mim_status mimp_walk(mimp_run *run)
             mimp_put_features(run);
         if (s->kind == MIM_STEP_UNMASK) {
             decoder = mimp_decoder_stream(run);
-            behind = run->arena.used;
+            behind = run->slow->used;
         }
         if (s->kind == MIM_STEP_HEAD && !mimp_wanted(run->logits_to))
             ;
@@ -8648,6 +8795,7 @@ static mim_status mimp_encode(mim_session *s, const mim_image *image, const floa
     run.out = out;
     run.embed = s->model->steps;
     run.arena.base = s->arena;
+    run.second.base = s->slow;
     for (i = 0; i < s->model->header->decoder_step; i++) {
         if (s->model->steps[i].kind == MIM_STEP_ATTENTION)
             run.last_attention = &s->model->steps[i];

@@ -755,6 +755,7 @@ typedef struct setting { size_t bytes; int low, dirt; } setting;
 static inline mim_status run_model(results *r, guard *arena, const mim_model *model, const mim_session_desc *desc, const mim_image *image,
                                    setting how)
 {
+    static guard slow;
     mim_session s;
     mim_memory memory;
     mim_status status = mim_plan(model, desc, &memory);
@@ -764,6 +765,10 @@ static inline mim_status run_model(results *r, guard *arena, const mim_model *mo
         memory.bytes = how.bytes;
     memory.base = how.low ? guard_low(arena, memory.bytes) : guard_high(arena, memory.bytes, 16);
     memset(memory.base, how.dirt, memory.bytes);
+    if (memory.slow_bytes) {
+        memory.slow = how.low ? guard_low(&slow, memory.slow_bytes) : guard_high(&slow, memory.slow_bytes, 16);
+        memset(memory.slow, how.dirt, memory.slow_bytes);
+    }
     status = mim_begin(&s, model, desc, &memory);
     if (status)
         return status;
@@ -773,7 +778,7 @@ static inline mim_status run_model(results *r, guard *arena, const mim_model *mo
             : (s.tokens - s.prefix) / (model->header->unit_height ? model->header->unit_height * model->header->unit_width : 1), &r->out);
     else
         status = r->prediction ? mim_reconstruct(&s, image, &r->out, r->prediction) : mim_encode(&s, image, &r->out);
-    if (!guard_intact(arena))
+    if (!guard_intact(arena) || (memory.slow && !guard_intact(&slow)))
         CHECK_THAT(0, "memory beside the arena was written");
     return status;
 }

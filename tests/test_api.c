@@ -446,7 +446,7 @@ static void test_texts(void)
          d_.field = value; \
          CHECK_THAT(mim_plan(&s.model, &d_, &need) == status, "%s = %s: %d", #field, #value, (int)mim_plan(&s.model, &d_, &need)); \
          if ((status) != MIM_OK) \
-             CHECK(need.bytes == 0 && need.useful == 0); } while (0)
+             CHECK(need.bytes == 0 && need.useful == 0 && need.slow_bytes == 0); } while (0)
 
 static void test_plan(void)
 {
@@ -474,6 +474,8 @@ static void test_plan(void)
     PLAN(visible_max, 13, MIM_ERR_VISIBLE);
     PLAN(visible_max, 0xffffffff, MIM_ERR_VISIBLE);
     PLAN(decoder, 1, MIM_ERR_MISSING);
+    PLAN(split, 1, MIM_OK);
+    PLAN(split, 2, MIM_ERR_ARGUMENT);
     PLAN(source_height, 10, MIM_ERR_ARGUMENT);
     PLAN(source_width, 10, MIM_ERR_ARGUMENT);
     memset(&desc, 0, sizeof desc);
@@ -517,6 +519,20 @@ static void test_plan(void)
           && session.grid_height == 3 && session.grid_width == 4 && session.prefix == 1 && session.height == 12 && session.width == 16);
     desc.threads = 65;
     CHECK(mim_begin(&session, &s.model, &desc, &given) == MIM_ERR_ARGUMENT);
+    memset(&desc, 0, sizeof desc);
+    desc.split = 1;
+    CHECK(need.slow_bytes == 0 && mim_plan(&s.model, &desc, &given) == MIM_OK && given.slow_bytes > 0 && given.bytes < need.bytes
+          && given.bytes + given.slow_bytes >= need.bytes);
+    given.base = arena.piece;
+    CHECK(mim_begin(&session, &s.model, &desc, &given) == MIM_ERR_ARGUMENT);
+    given.slow = (uint8_t *)guard_high(&arena2, given.slow_bytes + 16, 16) + 8;
+    CHECK(mim_begin(&session, &s.model, &desc, &given) == MIM_ERR_ALIGNMENT);
+    given.slow = arena2.piece;
+    CHECK(mim_begin(&session, &s.model, &desc, &given) == MIM_OK && session.arena_bytes == given.bytes);
+    given.slow_bytes--;
+    CHECK(mim_begin(&session, &s.model, &desc, &given) == MIM_ERR_MEMORY && !session.model);
+    given.slow_bytes++, given.bytes--;
+    CHECK(mim_begin(&session, &s.model, &desc, &given) == MIM_ERR_MEMORY && !session.model);
     free(s.blob);
     p.positions = MIM_POSITIONS_FIXED;
     s = subject_of(p);
@@ -931,6 +947,14 @@ static void test_same_bits(uint32_t type)
                 SAME_RESULTS(one, two, "%s, trial %u: another result in %d bytes of %d to %d", mimp_table[kernel]->name, trial, (int)how.bytes,
                              (int)need.bytes, (int)need.useful);
             }
+            for (desc.split = 1, i = 0; i < 4; i++) {
+                CHECK(mim_plan(&s.model, &desc, &more) == MIM_OK);
+                how.bytes = i == 0 ? 0 : i == 1 ? more.useful : more.bytes + (more.useful - more.bytes) * between(0, 1000) / 1000;
+                how.low = i & 1;
+                CHECK(run_model(&two, &arena, &s.model, &desc, &image, how) == MIM_OK);
+                SAME_RESULTS(one, two, "%s, trial %u: another result in two regions", mimp_table[kernel]->name, trial);
+            }
+            desc.split = 0;
             for (i = 0; i < 5; i++) {
                 c.most = desc.threads = tasks[i];
                 c.backwards = tasks[i] == 5, c.wrong = 0;

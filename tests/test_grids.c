@@ -90,6 +90,7 @@ static void test_settings(uint32_t kind, uint32_t type)
                 double far;
                 desc.threads = round ? between(2, 3) : 1;
                 desc.parallel = round ? threads : NULL;
+                desc.split = between(0, 1);
                 CHECK(mim_plan(&model, &desc, &memory) == MIM_OK);
                 how.bytes = round == 2 ? memory.useful : memory.bytes + (round ? between(0, (uint32_t)(memory.useful - memory.bytes)) : 0);
                 how.low = (int)round & 1;
@@ -99,7 +100,7 @@ static void test_settings(uint32_t kind, uint32_t type)
                 CHECK_THAT(type >= MIM_Q8 ? memcmp(one.values, two.values, one.count * 4) == 0 : far < 1e-4, "trial %u, %s: %.2g apart",
                            trial, mimp_table[cpu]->name, far);
             }
-            desc.threads = 0, desc.parallel = NULL;
+            desc.threads = desc.split = 0, desc.parallel = NULL;
         }
         free(blob);
     }

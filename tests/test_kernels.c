@@ -609,15 +609,15 @@ static void test_softmax(const mimp_kernels *k)
 
 static void values_panel(const mimp_kernels *k, uint32_t n, int kind, uint32_t limit)
 {
-    static float x[16 * 80];
-    const uint32_t n4 = between(0, 1) ? (n + 15) / 16 * 16 : (n + 3) / 4 * 4;
+    static float x[48 * 80];
+    const uint32_t n4 = between(0, 1) ? (n + 15) / 16 * 16 : (n + 3) / 4 * 4, stride = 16 * between(1, 3);
     int8_t *panel = (int8_t *)guard_high(&gy, (size_t)n4 * 16, 1), *expected = (int8_t *)guard_high(&gz, (size_t)n4 * 16, 1);
     float *scale = (float *)guard_high(&gw, 64, 4), wanted[16];
     uint32_t i, j;
-    fill(x, 16 * n, kind);
+    fill(x, stride * n, kind);
     memset(panel, 0x77, (size_t)n4 * 16);
-    oracle->values(expected, wanted, x, n, n4, limit);
-    k->values(panel, scale, copy(&gx, x, 16 * (size_t)n), n, n4, limit);
+    oracle->values(expected, wanted, x, stride, n, n4, limit);
+    k->values(panel, scale, copy(&gx, x, (n - 1) * stride + 16), stride, n, n4, limit);
     SAME(scale, wanted, 16, "scale of values");
     CHECK_THAT(memcmp(panel, expected, (size_t)n4 * 16) == 0, "%s values (%u x 16), kind %d: other bytes", k->name, n, kind);
     CHECK(guard_intact(&gy) && guard_intact(&gw));
@@ -626,7 +626,7 @@ static void values_panel(const mimp_kernels *k, uint32_t n, int kind, uint32_t l
             const int v = panel[i / 4 * 64 + 4 * j + i % 4];
             CHECK_THAT(i < n ? v <= (int)limit && v >= -(int)limit : v == 0, "%s values: %d at row %u of %u", k->name, v, i, n);
             if (i < n && (kind == ORDINARY || kind == SHIFTED))
-                CHECK(fabs(v * (double)scale[j] - (double)x[i * 16 + j]) <= 0.5001 * (double)scale[j]);
+                CHECK(fabs(v * (double)scale[j] - (double)x[i * stride + j]) <= 0.5001 * (double)scale[j]);
         }
 }
 

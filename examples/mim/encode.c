@@ -29,7 +29,7 @@ static const char usage[] =
     "  --coordinates FILE.npy   what the model wants to know of each frame: float32, (frames, n) or (N, frames, n); NaN: unknown\n"
     "  --keep FILE.npy  encode only these patches (mask units): int32 or int64, raster order (frame, y, x), no duplicates\n"
     "  --skip-bad       name unreadable pictures and fill their rows with NaN, instead of stopping\n"
-    "  --threads N      work on several images (or parts of a single one) at a time, 1 to 64; default 1\n"
+    "  --threads N      work on several images at a time, or where there are fewer on parts of each, 1 to 64; default 1\n"
     "  --cpu NAME       instruction set: see `mim info`; default: the best\n";
 
 /* ---- what is asked for ---- */
@@ -267,6 +267,7 @@ static int read_coordinates(const char *path, uint64_t frames, uint64_t n, uint6
 /* What one thread needs: a session, and the image and row in hand. */
 typedef struct worker {
     engine engine;
+    pool *inside;                     /* for its encodes; NULL: one thread */
     uint32_t room_height, room_width; /* largest picture the session can resize */
     float *row;
     float *planes;                    /* an array's image; allocated by the first */
@@ -294,6 +295,13 @@ typedef struct job {
     double start, last_shown;
 } job;
 
+static int start_engine(const job *j, worker *w, mim_session_desc *desc, reason *why)
+{
+    desc->parallel = w->inside ? pool_run : NULL;
+    desc->user = w->inside;
+    return engine_start(&w->engine, j->model, desc, why);
+}
+
 /* The arena grows with the pictures, in steps, so that a new size seldom means a new session. */
 static int fit_picture(const job *j, worker *w, uint32_t height, uint32_t width, reason *why)
 {
@@ -302,7 +310,7 @@ static int fit_picture(const job *j, worker *w, uint32_t height, uint32_t width,
     uint32_t h = (height + 255) / 256 * 256, v = (width + 255) / 256 * 256;
     desc.source_height = h > w->room_height ? h : w->room_height;
     desc.source_width = v > w->room_width ? v : w->room_width;
-    if (engine_start(&w->engine, j->model, &desc, why)) return 1;
+    if (start_engine(j, w, &desc, why)) return 1;
     w->room_height = desc.source_height;
     w->room_width = desc.source_width;
     return 0;
@@ -398,7 +406,8 @@ static int encode_array(const job *j, worker *w, uint64_t which, size_t number, 
     if (!w->planes) return because(why, "not enough memory for one image");
     if (npy_read(&w->array, index * count, count, w->planes, why)) return 1;
     for (uint32_t i = 1; i < repeats; i++) memcpy(w->planes + i * count, w->planes, count * sizeof *w->planes);
-    if (!w->engine.arena && engine_start(&w->engine, j->model, &j->desc, why)) return 1;
+    mim_session_desc desc = j->desc;
+    if (!w->engine.arena && start_engine(j, w, &desc, why)) return 1;
     if (given) {
         mim_status status = mim_encode_tokens(&w->engine.session, w->planes, NULL,
                                               (uint32_t)(j->inputs->tokens - model_prefix(j->model)), output);
@@ -480,16 +489,11 @@ static void work(void *arg, uint32_t index)
 
 static int run(job *j, uint32_t threads)
 {
-    uint64_t images = j->inputs->images;
-    int single = images == 1;
-    uint32_t workers = single ? 1 : images < threads ? (uint32_t)images : threads, started = 0;
-    pool *p = threads > 1 ? pool_create(single ? threads : workers) : NULL;
-    int failed = threads > 1 && !p ? fail("cannot start %" PRIu32 " threads", threads) : 0;
-    if (single && p) {                                /* one image: the library divides the work itself */
-        j->desc.threads = threads;
-        j->desc.parallel = pool_run;
-        j->desc.user = p;
-    }
+    /* an image for each thread, or several threads for each image, where the library divides the work itself */
+    uint32_t workers = j->inputs->images < threads ? (uint32_t)j->inputs->images : threads, started = 0;
+    pool *p = workers > 1 ? pool_create(workers) : NULL;
+    int failed = workers > 1 && !p ? fail("cannot start %" PRIu32 " threads", threads) : 0;
+    j->desc.threads = threads / workers;
     j->workers = calloc(workers, sizeof *j->workers);
     for (; !failed && started < workers; started++) {
         worker *w = j->workers ? &j->workers[started] : NULL;
@@ -499,14 +503,16 @@ static int run(job *j, uint32_t threads)
             break;
         }
         w->array.fd = -1;
+        if (j->desc.threads > 1 && !(w->inside = pool_create(j->desc.threads)))
+            failed = fail("cannot start %" PRIu32 " threads", threads);
     }
     if (!failed) {
         pthread_mutex_init(&j->lock, NULL);
         pthread_cond_init(&j->turn, NULL);
         j->terminal = isatty(STDERR_FILENO);
         j->start = seconds_now();
-        if (workers == 1) work(j, 0);
-        else pool_run(p, work, j, workers);
+        if (p) pool_run(p, work, j, workers);
+        else work(j, 0);
         clear_progress(j);
         pthread_cond_destroy(&j->turn);
         pthread_mutex_destroy(&j->lock);
@@ -517,6 +523,7 @@ static int run(job *j, uint32_t threads)
         worker *w = &j->workers[i];
         engine_stop(&w->engine);
         npy_close(&w->array);
+        pool_destroy(w->inside);
         free(w->planes);
         free(w->row);
     }

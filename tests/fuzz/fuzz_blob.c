@@ -98,6 +98,7 @@ static int some_use(const mim_model *m, mim_session_desc *desc, mim_image *image
     desc->height = gh * h->patch_height;
     desc->width = gw * h->patch_width;
     desc->decoder = h->decoder_dim && between(0, 1);
+    desc->split = between(0, 1);
     image->format = MIM_PLANES;
     image->height = desc->height;
     image->width = desc->width;
