@@ -134,8 +134,8 @@
  * size between works, and more makes tiles larger. With T tokens of width D, heads of width h
  * and H hidden units, in bytes, about
  *
- *     q8:   4 T D  +  the greater of  T (5 D + 3 h) + T h 4   and   5 rows H
- *     f32:  4 T D  +  the greater of  4 T (2 D + 3 h) + T h 4  and  8 rows H
+ *     q8:   4 T D  +  the greater of  T (5 D + 3 h) + T h 4   and  rows (D + 4 H)
+ *     f32:  4 T D  +  the greater of  4 T (2 D + 3 h) + T h 4  and  4 rows (D + H)
  *
  *     integer:  3 T D  +  2 T h  +  28 T                          (scalar: ViT-Ti/16 at 224 in 145 KiB, ViT-S 258, ViT-B 483)
  *
@@ -5159,17 +5159,22 @@ static void mimp_block_shape(mimp_block *b, const mimp_kernels *kernels, const m
     b->tile_bytes = b->bytes ? mimp_packing_of(kernels, b->k).tile : (size_t)b->tile_rows * b->k * 4;
 }
 
-/* Room for `rows` rows of input to matrix m. */
-static mimp_block mimp_block_memory(mimp_arena *arena, const mimp_kernels *kernels, const mimp_matrix *m, uint32_t rows)
+/* Room for `rows` rows of input to matrix m, of whose bytes or floats `data` tiles. */
+static mimp_block mimp_block_part(mimp_arena *arena, const mimp_kernels *kernels, const mimp_matrix *m, uint32_t rows, uint32_t data)
 {
     mimp_block b;
     uint32_t tiles;
     mimp_block_shape(&b, kernels, m);
-    tiles = (rows + b.tile_rows - 1) / b.tile_rows;
-    b.data = (uint8_t *)mimp_take_tiles(arena, kernels, (uint64_t)b.tile_bytes * tiles);
+    tiles = mimp_tiles(b.tile_rows, rows);
     b.scale = b.bytes ? mimp_floats(arena, (uint64_t)tiles * b.tile_rows) : NULL;
     b.zero = b.bytes ? (int32_t *)mimp_take(arena, (uint64_t)tiles * b.tile_rows * 4) : NULL;
+    b.data = (uint8_t *)mimp_take_tiles(arena, kernels, (uint64_t)b.tile_bytes * mimp_min(tiles, data));
     return b;
+}
+
+static mimp_block mimp_block_memory(mimp_arena *arena, const mimp_kernels *kernels, const mimp_matrix *m, uint32_t rows)
+{
+    return mimp_block_part(arena, kernels, m, rows, rows);
 }
 
 /* Clears the tile of bytes that holds the last of `rows` rows, if it is not full. */
@@ -5465,12 +5470,14 @@ static void mimp_pack(mimp_pack_job job)
     mimp_work(job.crew, mimp_pack_task, &job);
 }
 
-/* The same by one task. */
+/* The same by one task. Nothing is written to a tile before the tiles above it have been read. */
 static void mimp_pack_own(const mimp_pack_job *job, float *scratch)
 {
+    const uint32_t full = job->rows / job->block->tile_rows * job->block->tile_rows;
     MIM_STAGE(MIM_STAGE_PACK);
+    mimp_pack_rows(job, 0, full, scratch);
     mimp_block_end(job->block, job->rows);
-    mimp_pack_rows(job, 0, job->rows, scratch);
+    mimp_pack_rows(job, full, job->rows, scratch);
 }
 
 /* Rows first.. of a block, whole tiles into it. */
@@ -5745,7 +5752,9 @@ static void mimp_follow(mimp_run *run, const mim_blob_step *s)
     run->stride = mimp_up(run->dim, 16);
 }
 
-static const uint32_t mimp_most_rows = 256;  /* of a row tile: more gains nothing and leaves the caches */
+/* Rows of a tile beyond which more gain little: weights are read once for each, and floats or what has to be unpacked first
+ * dearly; but the rows' hidden layer is most of the arena. */
+static uint32_t mimp_most_rows(const mim_model *model) { return model->header->type == MIM_Q8 ? 80 : 256; }
 
 /* Rows of a tile of `rows` in all: at most tile_rows or a leaf's rows, whole leaves, and shared out evenly. */
 static uint32_t mimp_tile_for(const mimp_run *run, uint32_t rows)
@@ -7123,15 +7132,19 @@ typedef struct mimp_mlp_rows {
     float *scratch;
 } mimp_mlp_rows;
 
+/* Hidden rows are packed downwards in memory, tile by tile over what has been packed: they need room of their own for one tile,
+ * and what each is larger than the floats it comes from. There their input lies before. */
 static mimp_mlp_rows mimp_mlp_own(mimp_arena *arena, const mimp_mlp *m, const mimp_kernels *kernels)
 {
-    const uint64_t begin = arena->used;
-    uint64_t end, scratch = mimp_matrix_scratch(kernels, &m->fc1);
+    uint64_t begin, end, floats, scratch = mimp_matrix_scratch(kernels, &m->fc1);
     mimp_mlp_rows own;
+    own.hidden_block = mimp_block_part(arena, kernels, &m->fc2, m->tile, 0);
+    begin = arena->used;
+    floats = (uint64_t)own.hidden_block.tile_rows * m->fc1.n * 4;
+    end = begin + own.hidden_block.tile_bytes;
+    if (own.hidden_block.tile_bytes > floats)
+        end += (mimp_tiles(own.hidden_block.tile_rows, m->tile) - 1) * (own.hidden_block.tile_bytes - floats);
     own.block = mimp_block_memory(arena, kernels, &m->fc1, m->tile);
-    end = arena->used;
-    arena->used = begin;                                 /* the two never hold rows at once */
-    own.hidden_block = mimp_block_memory(arena, kernels, &m->fc2, m->tile);
     arena->used = arena->used < end ? end : arena->used;
     own.hidden = mimp_floats(arena, (uint64_t)m->tile * m->fc1.n);
     own.raw = m->step->flags & MIM_STEP_POST_NORM ? mimp_floats(arena, (uint64_t)m->tile * m->fc2.n) : NULL;
@@ -8667,7 +8680,7 @@ MIMP_PUBLIC mim_status mim_plan(const mim_model *model, const mim_session_desc *
     least = mimp_bytes_with(&s, 1, 1, &slow);
     if (least > mimp_most_memory || slow > mimp_most_memory)
         return MIM_ERR_LIMIT;
-    useful = mimp_bytes_with(&s, mimp_most_rows, mimp_most_heads(model, s.desc.threads), &slow);
+    useful = mimp_bytes_with(&s, mimp_most_rows(model), mimp_most_heads(model, s.desc.threads), &slow);
     need->bytes = (size_t)least;
     need->slow_bytes = (size_t)slow;
     need->useful = (size_t)(useful > mimp_most_memory ? mimp_most_memory : useful);
@@ -8679,7 +8692,7 @@ MIMP_PUBLIC mim_status mim_begin(mim_session *session, const mim_model *model, c
 {
     mim_session s;
     mim_status status;
-    uint32_t rows = mimp_most_rows, heads;
+    uint32_t rows, heads;
     uint64_t slow;
     if (!session)
         return MIM_ERR_ARGUMENT;
@@ -8698,6 +8711,7 @@ MIMP_PUBLIC mim_status mim_begin(mim_session *session, const mim_model *model, c
         return status;
     /* The two choices govern different steps, and the memory is the most that any step needs: settle one, then the other. In
      * integers rows come first: they spare weights, heads only norms. */
+    rows = mimp_most_rows(model);
     heads = mimp_most_heads(model, s.desc.threads);
     while (MIMP_INTEGER(model->header) && mimp_bytes_with(&s, rows, 1, &slow) > given->bytes)
         rows--;
