@@ -237,7 +237,7 @@ class LocalMimSwin(GreenMim):
     """huawei-noah's LocalMIM: a norm behind each stage's merging, the last of which is Swin's; a decoder for each."""
 
     def state(self):
-        return rename(super().state(), {r"^encoder\.norm": "encoder.norm.3"})
+        return rename(super().state(), {r"^encoder\.norm\.(weight|bias)$": r"encoder.norm.3.\1"})
 
     def others(self):
         dim = self.net.embed_dim
