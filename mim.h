@@ -2985,7 +2985,7 @@ static void mimp_scalar_halves(float *out, const uint16_t *in, size_t n)
 #if (defined(__thumb__) || defined(__riscv)) && defined(__GNUC__)
 /* Where nothing is to be vectorized: some rows by some channels at a time, as many as there are registers for; what is loaded for
  * the next rows must not take them. */
-#define MIMP_FENCE __asm__ volatile("" ::: "memory")
+#define MIMP_SCALAR_FENCE __asm__ volatile("" ::: "memory")
 #ifdef __thumb__
 #define MIMP_SIDE 2
 #define MIMP_ROWS_OF_TILE(F) F(0) F(1)
@@ -2997,7 +2997,7 @@ static void mimp_scalar_halves(float *out, const uint16_t *in, size_t n)
 #endif
 #define MIMP_SCALAR_WEIGHT(j) const int32_t w##j = at_b[4 * j];
 #define MIMP_SCALAR_PRODUCT(r, j) s##r##j += x * w##j;
-#define MIMP_SCALAR_ROW(r) { const int32_t x = row_b[4 * r]; MIMP_ROW_OF_TILE(MIMP_SCALAR_PRODUCT, r) if (r & 1) MIMP_FENCE; }
+#define MIMP_SCALAR_ROW(r) { const int32_t x = row_b[4 * r]; MIMP_ROW_OF_TILE(MIMP_SCALAR_PRODUCT, r) if (r & 1) MIMP_SCALAR_FENCE; }
 #define MIMP_SCALAR_COLUMN(b) \
     { \
         const uint8_t *const row_b = row + b; \
