@@ -1864,7 +1864,7 @@ static mim_status mimp_verify_integer_steps(mim_model *model, const mim_blob_hea
                 continue;
             used |= 1u << slot;
             status = mimp_verify_slot(model, tensors, i, s, slot, !(mimp_integer_slots[j].numbers & MIMP_MAY_LACK),
-                                      numbers == MIMP_WEIGHTS ? mimp_matrix_type(h, tensors, s, slot) : numbers == MIMP_GAINS ? MIM_I32 : MIM_I16,
+                                      numbers == MIMP_WEIGHTS ? mimp_matrix_type(h, tensors, s, slot) : numbers == MIMP_GAINS ? (uint32_t)MIM_I32 : (uint32_t)MIM_I16,
                                       numbers != MIMP_WEIGHTS ? (uint32_t)MIM_PLAIN : steps[0].tensor[0] ? mimp_layout(steps, tensors) : 0, size[mimp_integer_slots[j].rows],
                                       size[mimp_integer_slots[j].columns]);
             if (status)
