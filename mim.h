@@ -9,7 +9,7 @@
  * CONTENTS
  *     QUICK START     WHAT IT DOES     BUILDING     CONFIGURATION     INPUT     OUTPUT     BLOB
  *     MEMORY     THREADS     INSTRUCTION SETS     ACCURACY AND DETERMINISM     ERRORS     SECURITY
- *     PORTING     READING THIS FILE     REVISIONS
+ *     FIRMWARE     PORTING     READING THIS FILE     REVISIONS
  *
  * QUICK START
  *
@@ -186,6 +186,40 @@
  * caller's buffers, and no undefined behaviour. It does not read the weights; mim_begin checks the
  * ranges that kernels rely on, mim_verify everything. We do not defend against a blob that is
  * changed while in use, or against wrong sizes of the caller's own buffers.
+ *
+ * FIRMWARE
+ *
+ * examples/firmware has images for Cortex-M and RISC-V, complete with start-up and linker scripts; examples/packaging is for
+ * ESP-IDF, Zephyr, Arduino, PlatformIO and CMSIS. `mim convert --numerics integer` makes the blobs for small cores.
+ *
+ * Memory map. Flash holds the code and the blob, which is neither copied nor written: let the linker script place it (.incbin)
+ * or map a partition, at a multiple of 64; mim_open refuses less than 16 before it reads a word. RAM holds the arena, whose
+ * least size mim_plan states (and `mim info`, on the PC), the results asked for, mim_model and mim_session (150 bytes on 32 bits)
+ * and the stack. A picture need not be there as a whole: image.read_row is asked for its rows in order, each once, and may
+ * wait for the camera; RGB565 is taken as it comes. Where a DMA fills a frame buffer behind a data cache, invalidate it first.
+ *     After an update of a blob, mim_verify reads all of it and its checksum. At each start mim_open is enough: it reads the
+ * directory, some 40,000 instructions for the shipped model. mim_begin reads the weights once.
+ *
+ * Flash. Within a tile of tokens every weight is read once, panel after panel, in the order in which they lie. So an encode reads
+ * all of them tokens / tile times: with the arena at its minimum a tile has a few tokens, at mim_memory.useful up to 256, and
+ * what serial flash gives then counts for more than the core. ViT-Ti/16 at 224 pixels (197 tokens, 5.3 MB of weights) reads 265 MB in
+ * tiles of 4, 5.3 MB in one. A token more in the tile takes about D + H bytes of arena.
+ *
+ * Fast and slow memory. With desc.split the stream of tokens and the outputs of attention, which each step goes through once, lie in
+ * a second region, mim_memory.slow: SRAM beside tightly coupled memory, or PSRAM beside SRAM. All that is read again and again,
+ * keys, values and tiles, is in base. mim_plan states both, to the byte.
+ *
+ * Watchdogs and deadlines. desc.progress is called after every step, twice a layer, and read_row for every row: feed the watchdog
+ * there, within desc.user's own limits of time. A value other than 0 ends the encode with MIM_ERR_ABORTED, and the session can be
+ * used again at once. The longest step is an MLP, a little more than half of a layer. Interrupts may come at any time; the library has no
+ * critical sections. The instructions of an encode hardly depend on the picture: between black, white and noise less than 1 in 10,000.
+ *
+ * Power. The work is a number of multiplications that is known beforehand, so run fast and sleep, also inside read_row. Nothing is
+ * computed that no output needs: asked for layer 3 of 6, an encode ends there. image.visible with a quarter of the patches takes a
+ * quarter of the work, and masked autoencoders were trained on no more.
+ *
+ * Without an FPU: MIM_NO_FLOAT and an integer blob: its int16 results are the same bits as in any other build. Blobs with float
+ * numerics run there, too, on the compiler's floats: the same bits, three times the instructions and arena on a Cortex-M3.
  *
  * PORTING
  *
