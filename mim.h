@@ -7225,13 +7225,15 @@ static void mimp_predict_run(mimp_run *run, const mim_blob_step *s)
  * ===================================================================================== */
 
 /* a b / 2^32: rounded half up, for rates; rounded down; of unsigned numbers, down. */
-/* x at 0 .. 2^bits - 1. */
-#if defined(MIMP_DSP)
-#define MIMP_USAT(bits, x) mimp_usat##bits(x)
-MIMP_INLINE int32_t mimp_usat10(int32_t x) { __asm__("usat %0, #10, %0" : "+r"(x)); return x; }
+/* x at 0..255 and at 0..1023. Most are. */
+#if defined(__GNUC__) && defined(__thumb2__) && defined(__ARM_FEATURE_SAT)
+MIMP_INLINE uint8_t mimp_byte(int32_t x) { __asm__("usat %0, #8, %0" : "+r"(x)); return (uint8_t)x; }
+MIMP_INLINE uint32_t mimp_level(int32_t x) { __asm__("usat %0, #10, %0" : "+r"(x)); return (uint32_t)x; }
 #else
-#define MIMP_USAT(bits, x) mimp_clamp(x, 0, (1 << bits) - 1)
+MIMP_INLINE uint8_t mimp_byte(int32_t x) { return (uint8_t)((uint32_t)x <= 255 ? x : x < 0 ? 0 : 255); }
+MIMP_INLINE uint32_t mimp_level(int32_t x) { return (uint32_t)x <= 1023 ? (uint32_t)x : x < 0 ? 0 : 1023; }
 #endif
+
 #ifdef MIMP_DSP     /* which compilers do not find */
 MIMP_INLINE int32_t mimp_scaled(int32_t a, int32_t b) { __asm__("smmulr %0, %0, %1" : "+r"(a) : "r"(b)); return a; }
 #else
@@ -7248,7 +7250,6 @@ MIMP_INLINE int32_t mimp_wrap(int32_t a, int32_t b) { return (int32_t)((uint32_t
 
 MIMP_INLINE int32_t mimp_clamp(int32_t x, int32_t low, int32_t top) { return x < low ? low : x > top ? top : x; }
 MIMP_INLINE int16_t mimp_short(int32_t x) { return (int16_t)mimp_clamp(x, -32768, 32767); }
-MIMP_INLINE uint8_t mimp_byte(int32_t x) { return (uint8_t)mimp_clamp(x, 0, 255); }
 
 /* Four numbers at a time, which is what lies together in packed rows. */
 #ifdef MIMP_MVE
@@ -7974,7 +7975,7 @@ static void mimp_integer_mlp_memory(mimp_integer_mlp *m, mimp_run *run, const mi
 /* A number of fc1's as the byte of a hidden unit. */
 MIMP_INLINE uint8_t mimp_activated(const uint16_t *act, int32_t x, uint32_t factor)
 {
-    return mimp_byte(mimp_scaled(act[MIMP_USAT(10, x)], (int32_t)(factor << 16)));
+    return mimp_byte(mimp_scaled(act[mimp_level(x)], (int32_t)(factor << 16)));
 }
 
 /* Those of a tile that begins at a row, and panel p. */

@@ -224,4 +224,28 @@ static void make(const shape *f)
     h->checksum = mim_checksum(blob, bytes);
 }
 
+/* The blob's matrices from MIM_PANEL16 to MIM_PAIRS16, or back. */
+static void to_pairs(void)
+{
+    mim_blob_tensor *tensors = (mim_blob_tensor *)(void *)(step(0) + header()->step_count);
+    uint32_t i, n, k;
+    for (i = 0; i < header()->tensor_count; i++) {
+        mim_blob_tensor *t = &tensors[i];
+        const uint32_t n16 = mimp_up(t->rows, 16), k32 = mimp_up(t->columns, 32), pairs = t->layout == MIM_PAIRS16;
+        uint8_t *panels = blob + t->at, *old;
+        if (t->layout == MIM_PLAIN)
+            continue;
+        old = (uint8_t *)malloc((size_t)n16 * k32);
+        memcpy(old, panels, (size_t)n16 * k32);
+        for (n = 0; n < n16; n++)
+            for (k = 0; k < k32; k++) {
+                const size_t panel = ((size_t)(n / 16) * k32 + k / 4 * 4) * 16 + n % 16 * 4 + k % 4, pair = (size_t)(n / 2) * 2 * k32 + k / 16 * 32 + n % 2 * 16 + k % 16;
+                panels[pairs ? panel : pair] = (uint8_t)(old[pairs ? pair : panel] + 128);
+            }
+        free(old);
+        t->layout = pairs ? MIM_PANEL16 : MIM_PAIRS16;
+    }
+    header()->checksum = mim_checksum(blob, bytes);
+}
+
 #endif
