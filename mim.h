@@ -487,7 +487,7 @@ enum {
  *     ATTENTION  0 channels   1 q8 qkv   2 q8 proj   6 I32 (2 x heads): 255 / 9 octaves of the softmax that a step of the scores
  *                is, in 2^-32; and what a head's output is multiplied by, unsigned, in 2^-30
  *     MLP        0 channels   1 q8 fc1   2 q8 fc2   4 I16, unsigned (1 x 1024): the activation of fc1's output, clamped to 0..1023
- *                5 I16, unsigned (1 x hidden): a factor for each hidden unit, in 2^-16
+ *                5 I16, not negative (1 x hidden): a factor for each hidden unit, in 2^-16
  *     NORM       0 channels      POOL   0 [channels]      HEAD, PREDICT   0 q8   1 channels
  *     UNMASK     0 q8   1 I16   2 [I16]   3 I16   4 channels */
 
@@ -1851,7 +1851,7 @@ static mim_status mimp_check_ranges(const mim_model *model)
     return MIM_OK;
 }
 
-/* The tables of an integer blob: gains of 16 bits, and what softmax multiplies by. */
+/* The tables of an integer blob: gains of 16 bits, and what softmax and hidden units are multiplied by. */
 static mim_status mimp_verify_tables(mim_model *model)
 {
     uint32_t i, d;
@@ -1860,12 +1860,16 @@ static mim_status mimp_verify_tables(mim_model *model)
         const uint32_t slot = s->kind == MIM_STEP_UNMASK ? 4 : s->kind == MIM_STEP_HEAD || s->kind == MIM_STEP_PREDICT;
         const mim_blob_tensor *t = &model->tensors[s->tensor[slot] - (s->tensor[slot] != 0)];
         const int32_t *table = (const int32_t *)mimp_numbers(model, s->tensor[slot]);
+        const int16_t *factor;
         int bad = 0;
         for (d = 0; s->kind != MIM_STEP_EMBED && table && d < t->columns; d++)
             bad |= table[d] != (int16_t)table[d];
         table = (const int32_t *)mimp_numbers(model, s->tensor[6]);
         for (d = 0; d < s->heads; d++)
             bad |= table[d] < 0 || (uint32_t)table[s->heads + d] >= 0xffc00000u;
+        factor = (const int16_t *)mimp_numbers(model, s->tensor[5]);
+        for (d = 0; s->kind == MIM_STEP_MLP && d < model->tensors[s->tensor[5] - 1].columns; d++)
+            bad |= factor[d] < 0;
         if (bad) {
             model->fault_at = sizeof(mim_blob_header) + i * sizeof *s;
             model->fault = "a gain or a factor of this step's tables";

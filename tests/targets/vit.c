@@ -91,7 +91,7 @@ int main(void)
 #else
 int main(int argc, char **argv)
 {
-    static const shape tiny = { 224, 16, 3, 192, 3, 64, 768, 12, 1, 0, MIM_POOL_CLS, 0, 1, 0, 0, 0, 63, 0 };
+    static const shape tiny = { 224, 16, 3, 192, 3, 64, 768, 12, 1, 0, MIM_POOL_CLS, 0, 1, 0, 0, 0, 63, 0, 0 };
     mim_model model;
     uint32_t result;
     FILE *f;
