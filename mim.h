@@ -521,7 +521,7 @@ enum {
  *     ATTENTION  0 channels   1 q8 qkv   2 q8 proj   6 I32 (2 x heads): 255 / 9 octaves of the softmax that a step of the scores
  *                is, in 2^-32; and what a head's output is multiplied by, unsigned, in 2^-30
  *     MLP        0 channels   1 q8 fc1   2 q8 fc2   4 I16, unsigned (1 x 1024): the activation of fc1's output, clamped to 0..1023
- *                5 I16, unsigned (1 x hidden): a factor for each hidden unit, in 2^-16
+ *                5 I16, not negative (1 x hidden): a factor for each hidden unit, in 2^-16
  *     NORM       0 channels      POOL   0 [channels]      HEAD, PREDICT   0 q8   1 channels
  *     UNMASK     0 q8   1 I16   2 [I16]   3 I16   4 channels */
 
@@ -570,7 +570,7 @@ typedef struct mim_blob_step {       /* 128 bytes */
     uint8_t  reserved[16];
 } mim_blob_step;
 
-enum { MIM_PLAIN = 0, MIM_PANEL16 = 1 };
+enum { MIM_PLAIN = 0, MIM_PANEL16 = 1, MIM_PAIRS16 = 2 };
 
 /* A tensor. rows and columns are the true ones; N = rows rounded up to 16, K = columns rounded up
  * to 32, and what is padded is zero. Its data, one part after the other:
@@ -640,7 +640,8 @@ typedef void (*mim_task)(void *arg, uint32_t index);
 /* Instruction sets. A session uses the best one that the machine has, or the one asked for. */
 enum { MIM_CPU_BEST = 0, MIM_CPU_SCALAR = 1, MIM_CPU_AVX2 = 2, MIM_CPU_AVX512 = 3, MIM_CPU_NEON = 4, MIM_CPU_DOTPROD = 5,
        MIM_CPU_I8MM = 6, MIM_CPU_SIMD128 = 7, MIM_CPU_RVV128 = 8, MIM_CPU_RVV256 = 9, MIM_CPU_RVV512 = 10,
-       MIM_CPU_AVXVNNI = 11, MIM_CPU_AVX512BW = 12, MIM_CPU_AMX = 13, MIM_CPU_COUNT };
+       MIM_CPU_AVXVNNI = 11, MIM_CPU_AVX512BW = 12, MIM_CPU_AMX = 13,
+       MIM_CPU_DSP = 14, MIM_CPU_MVE = 15, MIM_CPU_COUNT };
 
 typedef struct mim_session_desc {    /* all zero: the size as trained, one thread, everything default */
     uint32_t height, width;          /* input in pixels, multiples of the patch; 0: as trained */
@@ -938,6 +939,16 @@ int sysctlbyname(const char *name, void *old_value, size_t *old_bytes, void *new
 #include <riscv_vector.h>
 #endif
 
+#if !defined(MIM_NO_DSP) && defined(__GNUC__) && defined(__ARM_FEATURE_DSP) && defined(__ARM_ARCH_PROFILE) && !defined(__ARMEB__)
+#if __ARM_ARCH_PROFILE == 'M'
+#define MIMP_DSP
+#if !defined(MIM_NO_MVE) && defined(__ARM_FEATURE_MVE)
+#define MIMP_MVE
+#include <arm_mve.h>
+#endif
+#endif
+#endif
+
 /* =======================================================================================
  * >>small things: sizes, bits, scalar functions
  * ===================================================================================== */
@@ -1048,7 +1059,7 @@ MIMP_PUBLIC uint64_t mim_tensor_bytes(const mim_blob_tensor *t)
         return 0;
     if (t->layout == MIM_PLAIN)
         return (uint64_t)t->rows * t->columns * (t->type == MIM_F32 || t->type == MIM_I32 ? 4 : t->type == MIM_I16 ? 2 : 0);
-    if (t->layout != MIM_PANEL16)
+    if (t->layout != MIM_PANEL16 && (t->layout != MIM_PAIRS16 || t->type != MIM_Q8))
         return 0;
     n = mimp_up(t->rows, 16);
     k = mimp_up(t->columns, 32);
@@ -1196,7 +1207,7 @@ static mim_status mimp_verify_header(mim_model *model, const mim_blob_header *h,
 #ifdef MIM_NO_FLOAT
     MIMP_REQUIRE(h->numerics == MIM_NUMERICS_INTEGER, MIM_ERR_UNSUPPORTED, numerics);
 #endif
-    MIMP_REQUIRE(h->numerics == MIM_NUMERICS_FLOAT || h->type == MIM_Q8, MIM_ERR_HEADER, numerics);
+    MIMP_REQUIRE(h->numerics == MIM_NUMERICS_FLOAT || h->type >= MIM_Q8, MIM_ERR_HEADER, numerics);
     MIMP_REQUIRE_IN(channels, 1, MIM_MAX_CHANNELS);
     MIMP_REQUIRE_IN(patch_height, 1, MIM_MAX_PATCH);
     MIMP_REQUIRE_IN(patch_width, 1, MIM_MAX_PATCH);
@@ -1259,7 +1270,7 @@ static mim_status mimp_verify_tensors(mim_model *model, const mim_blob_header *h
         const mim_blob_tensor *t = &tensors[i];
         size_t here = directory + i * sizeof *t;
         uint64_t at = ((uint64_t)end + MIM_BLOB_ALIGN - 1) & ~(uint64_t)(MIM_BLOB_ALIGN - 1), size = mim_tensor_bytes(t);
-        int panel = t->layout == MIM_PANEL16, q8 = panel && t->type == MIM_Q8, q4 = panel && t->type == MIM_Q4;
+        int panel = t->layout != MIM_PLAIN, q8 = panel && t->type == MIM_Q8, q4 = panel && t->type == MIM_Q4;
         if (!size)
             return mimp_fault(model, MIM_ERR_TENSOR, here + offsetof(mim_blob_tensor, rows), "rows, columns, type or layout");
         if (q8 ? t->weight_max != 63 && t->weight_max != 127 : t->weight_max != 0)
@@ -1364,15 +1375,21 @@ static mim_status mimp_verify_indices(mim_model *model, const mim_blob_header *h
          status = mimp_verify_slot(model, tensors, i, s, slot, needed, type, layout, rows, columns); \
          if (status) return status; } while (0)
 
-#ifndef MIM_NO_FLOAT
 /* The type that a matrix must have: a q4 blob's may be q8 as well. */
 static uint32_t mimp_matrix_type(const mim_blob_header *h, const mim_blob_tensor *tensors, const mim_blob_step *s, uint32_t slot)
 {
     if (s->kind == MIM_STEP_EMBED && mimp_is_quantized(h->type))
-        return MIM_F16;
+        return MIMP_INTEGER(h) ? MIM_Q8 : MIM_F16;
     return h->type == MIM_Q4 && s->tensor[slot] && tensors[s->tensor[slot] - 1].type == MIM_Q8 ? (uint32_t)MIM_Q8 : h->type;
 }
 
+/* Of an integer blob's matrices, which have one. */
+static uint32_t mimp_layout(const mim_blob_step *steps, const mim_blob_tensor *tensors)
+{
+    return tensors[steps[0].tensor[0] - 1].layout;
+}
+
+#ifndef MIM_NO_FLOAT
 /* The grammar of steps: see MIM_STEP_... `fields` collects the groups of fields that a step has. */
 static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
 {
@@ -1675,7 +1692,7 @@ static mim_status mimp_verify_integer_steps(mim_model *model, const mim_blob_hea
     int pooled = 0, headed = 0, normed = 0, predicted = 0;
 
 #define MIMP_MATRIX(slot, rows, columns) \
-    do { MIMP_SLOT_OF(slot, 1, MIM_Q8, MIM_PANEL16, rows, columns); \
+    do { MIMP_SLOT_OF(slot, 1, mimp_matrix_type(h, tensors, s, slot), steps[0].tensor[0] ? mimp_layout(steps, tensors) : 0, rows, columns); \
          if (tensors[s->tensor[slot] - 1].input_max != 255) \
              return mimp_step_fault(model, MIM_ERR_TENSOR, i, offsetof(mim_blob_step, tensor) + (slot) * 2, "input_max"); } while (0)
 #define MIMP_TABLE_OF(slot, needed, type, rows, columns) MIMP_SLOT_OF(slot, needed, type, MIM_PLAIN, rows, columns)
@@ -1855,12 +1872,12 @@ static int mimp_in_range(const uint8_t *w, size_t n)
     return !(outside & ~low);
 }
 
-/* Kernels are chosen by the recorded ranges, so these are checked before any runs. */
+/* Kernels are chosen by the recorded ranges, so these are checked before any runs; those of MIM_PAIRS16 are exact for all. */
 static mim_status mimp_check_ranges(const mim_model *model)
 {
     uint32_t i;
     for (i = 1; i <= model->header->tensor_count; i++)
-        if (model->tensors[i - 1].weight_max == 63) {
+        if (model->tensors[i - 1].weight_max == 63 && model->tensors[i - 1].layout == MIM_PANEL16) {
             const mimp_matrix m = mimp_matrix_of(model, i);
             if (!mimp_in_range(m.panels, m.panel_bytes * (m.n / 16)))
                 return MIM_ERR_RANGE;
@@ -1868,7 +1885,7 @@ static mim_status mimp_check_ranges(const mim_model *model)
     return MIM_OK;
 }
 
-/* The tables of an integer blob: gains of 16 bits, and what softmax multiplies by. */
+/* The tables of an integer blob: gains of 16 bits, and what softmax and hidden units are multiplied by. */
 static mim_status mimp_verify_tables(mim_model *model)
 {
     uint32_t i, d;
@@ -1877,12 +1894,16 @@ static mim_status mimp_verify_tables(mim_model *model)
         const uint32_t slot = s->kind == MIM_STEP_UNMASK ? 4 : s->kind == MIM_STEP_HEAD || s->kind == MIM_STEP_PREDICT;
         const mim_blob_tensor *t = &model->tensors[s->tensor[slot] - (s->tensor[slot] != 0)];
         const int32_t *table = (const int32_t *)mimp_numbers(model, s->tensor[slot]);
+        const int16_t *factor;
         int bad = 0;
         for (d = 0; s->kind != MIM_STEP_EMBED && table && d < t->columns; d++)
             bad |= table[d] != (int16_t)table[d];
         table = (const int32_t *)mimp_numbers(model, s->tensor[6]);
         for (d = 0; d < s->heads; d++)
             bad |= table[d] < 0 || (uint32_t)table[s->heads + d] >= 0xffc00000u;
+        factor = (const int16_t *)mimp_numbers(model, s->tensor[5]);
+        for (d = 0; s->kind == MIM_STEP_MLP && d < model->tensors[s->tensor[5] - 1].columns; d++)
+            bad |= factor[d] < 0;
         if (bad) {
             model->fault_at = sizeof(mim_blob_header) + i * sizeof *s;
             model->fault = "a gain or a factor of this step's tables";
@@ -1908,12 +1929,12 @@ MIMP_PUBLIC mim_status mim_verify(mim_model *model)
         const uint8_t *data = (const uint8_t *)model->header + t->at;
         const size_t size = (size_t)mim_tensor_bytes(t), n = mimp_up(t->rows, 16);
         size_t j, begin = 0, end = size;
-        const int sums = t->layout == MIM_PANEL16 && mimp_is_quantized(t->type);
+        const int sums = t->layout != MIM_PLAIN && mimp_is_quantized(t->type);
         int bad = 0;
-        if (t->layout == MIM_PANEL16 && t->type != MIM_F32)
+        if (t->layout != MIM_PLAIN && t->type != MIM_F32)
             begin = size - n * (sums ? 12 : 8);
         for (j = 0; t->type == MIM_Q8 && j < begin && !bad; j++)
-            if ((bad = (uint8_t)(data[j] + t->weight_max) > 2 * t->weight_max) != 0)
+            if ((bad = (uint8_t)(data[j] + t->weight_max + (t->layout == MIM_PAIRS16 ? 128 : 0)) > 2 * t->weight_max) != 0)
                 at = t->at + j;
         for (j = 0; t->type == MIM_F16 && j < begin && !bad; j += 2) {
             uint16_t half;
@@ -2807,13 +2828,13 @@ typedef struct mimp_quantized {
  *                with pair_f32
  *   enter, leave before and after byte leaves are used with this k; NULL where nothing needs it
  *   unpack_q4    a panel of q4 to what tile_q4 reads, at most 18 k bytes, or to a panel of bytes for tile_q8_wide where
- *                there is no tile_q4; NULL: tile_q4 reads the blob's panel
+ *                there is no tile_q4
  *   tile_q4      4-bit weights times their groups' multipliers, exact for all
  * ===================================================================================== */
 
 typedef struct mimp_kernels {
     const char *name;
-    uint32_t cpu;
+    uint32_t cpu, layout;           /* layout: of bytes; MIM_PANEL16, or MIM_PAIRS16 for integer blobs alone */
     uint32_t rows_f32, rows_q8, row_unit, several_panels;
 #ifndef MIM_NO_FLOAT
     void (*tile_f32)(float *acc, const float *a, const float *w, size_t k);
@@ -2826,9 +2847,9 @@ typedef struct mimp_kernels {
     void (*several_q8)(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k, size_t step, uint32_t rows);
     void (*enter)(size_t k);
     void (*leave)(void);
-#ifndef MIM_NO_FLOAT
     void (*unpack_q4)(uint8_t *out, const uint8_t *panel, size_t k, uint32_t group);
     void (*tile_q4)(int32_t *acc, const uint8_t *a, const uint8_t *panel, size_t k, uint32_t group);
+#ifndef MIM_NO_FLOAT
     void (*halves)(float *out, const uint16_t *in, size_t n);           /* n: a multiple of 16 */
     void (*pack)(float *out, size_t step, const float *x, size_t stride, uint32_t rows, uint32_t n16, float factor);
     void (*norm)(float *y, const float *x, const float *w, uint32_t n, float eps);
@@ -2841,6 +2862,17 @@ typedef struct mimp_kernels {
     void (*accumulate)(float *y, const float *x, const float *w, uint32_t n16);
 #endif
 } mimp_kernels;
+
+/* Where column i of channel n is, in panels of bytes of k columns, and how a weight is written there. */
+MIMP_INLINE uint8_t *mimp_weight_at(const mimp_kernels *kernels, uint8_t *panels, size_t k, uint32_t n, uint32_t i)
+{
+    return kernels->layout == MIM_PANEL16 ? panels + (n / 16 * k + i / 4 * 4) * 16 + n % 16 * 4 + i % 4
+        : panels + n / 2 * 2 * k + i / 16 * 32 + n % 2 * 16 + i % 16;
+}
+MIMP_INLINE uint8_t mimp_weight_byte(const mimp_kernels *kernels, int32_t w)
+{
+    return (uint8_t)(kernels->layout == MIM_PANEL16 ? w : w + 128);
+}
 
 #define MIMP_MAX_ROWS 16    /* of any leaf */
 #ifdef MIMP_AMX
@@ -2880,6 +2912,50 @@ static void mimp_scalar_halves(float *out, const uint16_t *in, size_t n)
 }
 #endif
 
+#if (defined(__thumb__) || defined(__riscv)) && defined(__GNUC__)
+/* Where nothing is to be vectorized: some rows by some channels at a time, as many as there are registers for; what is loaded for
+ * the next rows must not take them. */
+#define MIMP_FENCE __asm__ volatile("" ::: "memory")
+#ifdef __thumb__
+#define MIMP_SIDE 2
+#define MIMP_ROWS_OF_TILE(F) F(0) F(1)
+#define MIMP_ROW_OF_TILE(F, r) F(r, 0) F(r, 1)
+#else
+#define MIMP_SIDE 4
+#define MIMP_ROWS_OF_TILE(F) F(0) F(1) F(2) F(3)
+#define MIMP_ROW_OF_TILE(F, r) F(r, 0) F(r, 1) F(r, 2) F(r, 3)
+#endif
+#define MIMP_SCALAR_WEIGHT(j) const int32_t w##j = at_b[4 * j];
+#define MIMP_SCALAR_PRODUCT(r, j) s##r##j += x * w##j;
+#define MIMP_SCALAR_ROW(r) { const int32_t x = row_b[4 * r]; MIMP_ROW_OF_TILE(MIMP_SCALAR_PRODUCT, r) if (r & 1) MIMP_FENCE; }
+#define MIMP_SCALAR_COLUMN(b) \
+    { \
+        const uint8_t *const row_b = row + b; \
+        const int8_t *const at_b = at + b; \
+        MIMP_ROWS_OF_TILE(MIMP_SCALAR_WEIGHT) \
+        MIMP_ROWS_OF_TILE(MIMP_SCALAR_ROW) \
+    }
+#define MIMP_SCALAR_ZERO(r, j) int32_t s##r##j = 0;
+#define MIMP_SCALAR_ZEROS(r) MIMP_ROW_OF_TILE(MIMP_SCALAR_ZERO, r)
+#define MIMP_SCALAR_STORE(r, j) to[16 * r + j] = s##r##j;
+#define MIMP_SCALAR_STORES(r) MIMP_ROW_OF_TILE(MIMP_SCALAR_STORE, r)
+static void mimp_scalar_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
+{
+    const uint8_t *const end = a + 4 * k;
+    uint32_t r, j;
+    for (r = 0; r < 4; r += MIMP_SIDE)
+        for (j = 0; j < 16; j += MIMP_SIDE) {
+            const uint8_t *row = a + 4 * r;
+            const int8_t *at = w + 4 * j;
+            int32_t *to = acc + 16 * r + j;
+            MIMP_ROWS_OF_TILE(MIMP_SCALAR_ZEROS)
+            for (; row < end; row += 16, at += 64) {
+                MIMP_SCALAR_COLUMN(0) MIMP_SCALAR_COLUMN(1) MIMP_SCALAR_COLUMN(2) MIMP_SCALAR_COLUMN(3)
+            }
+            MIMP_ROWS_OF_TILE(MIMP_SCALAR_STORES)
+        }
+}
+#else
 static void mimp_scalar_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
 {
     int32_t sum[4][16];
@@ -2893,72 +2969,305 @@ static void mimp_scalar_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w,
         }
     MIM_MEMCPY(acc, sum, sizeof sum);
 }
+#endif
 
-#ifndef MIM_NO_FLOAT
 #ifdef MIM_NO_Q4
 #define MIMP_Q4(leaf) NULL
 #else
 #define MIMP_Q4(leaf) leaf
 
-/* The multiplier of row j of a panel for column i. */
-static int32_t mimp_multiplier(const uint8_t *panel, size_t k, uint32_t group, size_t i, int j)
-{
-    return panel[k * 8 + i / group * 8 + (size_t)(j % 8)] >> (j & 8 ? 4 : 0) & 15;
-}
-
-#if defined(MIMP_NEON) || defined(MIMP_NEON32) || defined(MIMP_SIMD128) || defined(MIMP_RVV)
-/* To bytes: |half - 8| * 15 <= 120. */
+/* To bytes: (half - 8) * m, four at a time: a half times its multiplier is less than 256, and the subtraction of bytes does not
+ * borrow beyond them. */
 static void mimp_scalar_unpack_q4(uint8_t *out, const uint8_t *panel, size_t k, uint32_t group)
 {
-    const uint8_t *w = panel;
-    size_t i;
-    int j, b;
-    for (i = 0; i < k; i += 8, out += 128, w += 64)
-        for (j = 0; j < 16; j++) {
-            const int32_t m = mimp_multiplier(panel, k, group, i, j);
-            for (b = 4 * j; b < 4 * j + 4; b++) {
-                out[b] = (uint8_t)((int32_t)(w[b] & 15) * m - 8 * m);
-                out[64 + b] = (uint8_t)((int32_t)(w[b] >> 4) * m - 8 * m);
+    const uint32_t top = 0x80808080u, low = 0x0f0f0f0fu;
+    const uint8_t *w = panel, *groups = panel + k * 8;
+    size_t i, end;
+    uint32_t j, h, x;
+    for (i = 0; i < k; groups += 8)
+        for (end = i + group < k ? i + group : k; i < end; i += 8, out += 128)
+            for (j = 0; j < 16; j++, w += 4) {
+                const uint32_t m = groups[j % 8] >> (j & 8 ? 4 : 0) & 15, eight = m * 0x08080808u;
+                MIM_MEMCPY(&x, w, 4);
+                for (h = 0; h < 128; h += 64, x >>= 4) {
+                    const uint32_t y = (x & low) * m, byte = ((y | top) - (eight & ~top)) ^ ((y ^ ~eight) & top);
+                    MIM_MEMCPY(out + h + 4 * j, &byte, 4);
+                }
             }
-        }
 }
-
 #endif
 
-/* Straight from the blob. The sums are those of bytes in -120..105, so they fit as those of tile_q8 do. */
-static void mimp_scalar_tile_q4(int32_t *acc, const uint8_t *a, const uint8_t *panel, size_t k, uint32_t group)
+/* MIM_PAIRS16: sum a (w + 128) - 128 sum a. */
+static void mimp_scalar_tile_pairs(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
 {
-    const uint8_t *w = panel;
-    int32_t sum[4][16];
+    const uint8_t *panel = (const uint8_t *)w;
+    uint32_t r, j;
     size_t i;
-    int r, j;
-    MIM_MEMSET(sum, 0, sizeof sum);
-    for (i = 0; i < k; i += 8, a += 32, w += 64)
-        for (j = 0; j < 16; j++) {
-            const uint8_t *q = w + 4 * j;
-            const int32_t m = mimp_multiplier(panel, k, group, i, j);
-            const int32_t w0 = (q[0] & 15) - 8, w1 = (q[1] & 15) - 8, w2 = (q[2] & 15) - 8, w3 = (q[3] & 15) - 8;
-            const int32_t w4 = (q[0] >> 4) - 8, w5 = (q[1] >> 4) - 8, w6 = (q[2] >> 4) - 8, w7 = (q[3] >> 4) - 8;
-            for (r = 0; r < 4; r++) {
-                const uint8_t *x = a + 4 * r;
-                sum[r][j] += m * (x[0] * w0 + x[1] * w1 + x[2] * w2 + x[3] * w3 + x[16] * w4 + x[17] * w5 + x[18] * w6 + x[19] * w7);
+    for (j = 0; j < 16; j += 2, panel += 2 * k)
+        for (r = 0; r < 4; r++) {
+            const uint8_t *row = a + r * k;
+            int32_t even = 0, odd = 0;
+            for (i = 0; i < k; i++) {
+                const uint8_t *at = panel + i / 16 * 32 + i % 16;
+                even += row[i] * (at[0] - 128);
+                odd += row[i] * (at[16] - 128);
             }
+            acc[16 * r + j] = even;
+            acc[16 * r + j + 1] = odd;
         }
-    MIM_MEMCPY(acc, sum, sizeof sum);
 }
-#endif
-#endif
 
 static const mimp_kernels mimp_kernels_scalar = {
-    "scalar", MIM_CPU_SCALAR, 4, 4, 0, 0,
+    "scalar", MIM_CPU_SCALAR, MIM_PANEL16, 4, 4, 0, 0,
 #ifdef MIM_NO_FLOAT
-    mimp_scalar_tile_q8, mimp_scalar_tile_q8, NULL, NULL, NULL
+    mimp_scalar_tile_q8, mimp_scalar_tile_q8, NULL, NULL, NULL, MIMP_Q4(mimp_scalar_unpack_q4), NULL
 #else
     mimp_scalar_tile_f32, NULL, mimp_scalar_tile_f32, mimp_scalar_tile_q8, mimp_scalar_tile_q8, mimp_scalar_tile_q8, NULL, NULL, NULL,
-    NULL, MIMP_Q4(mimp_scalar_tile_q4), mimp_scalar_halves,
+    MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_scalar_halves,
     MIMP_ROWS_OF(scalar)
 #endif
 };
+
+static const mimp_kernels mimp_kernels_scalar_pairs = {
+    "scalar", MIM_CPU_SCALAR, MIM_PAIRS16, 4, 4, 16, 0,
+#ifdef MIM_NO_FLOAT
+    mimp_scalar_tile_pairs, mimp_scalar_tile_pairs, NULL, NULL, NULL, NULL, NULL
+#else
+    NULL, NULL, NULL, mimp_scalar_tile_pairs, mimp_scalar_tile_pairs, mimp_scalar_tile_pairs, NULL, NULL, NULL, NULL, NULL, NULL,
+    NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+#endif
+};
+
+#ifdef MIMP_DSP
+/* ---- DSP extension of Arm's M profile: 3 x 16 bytes ----
+ *
+ * smlad adds two products of 16 bits to a sum. Bytes are widened to pairs by uxtb16 and sxtb16, first bytes 0 and 2 of a word,
+ * then 1 and 3: those of the rows beforehand, on the stack, a block of k at a time; the weights' on the way. Two channels by three
+ * rows take all registers that there are:
+ *     r0-r5 sums, row by row   r6-r8 pairs of the rows   r9 r10 weights   r11 pairs of weights   r12 rows   lr panel
+ * so the end of the rows is in memory, and the functions have no frame of the compiler's. */
+
+#define MIMP_NAKED(name) __attribute__((naked)) static void name
+#define MIMP_UNUSED __attribute__((unused))
+
+enum { MIMP_DSP_BLOCK = 64 };
+
+/* Three rows of bytes [quads][3][4], to words [quads][2][3]; an even number of quads. */
+#define MIMP_DSP_WIDEN \
+    "ldm     r1!, {r3, r4, r5}\n\t" \
+    "uxtb16  r6, r3\n\t" \
+    "uxtb16  r7, r4\n\t" \
+    "uxtb16  r8, r5\n\t" \
+    "uxtb16  r9, r3, ror #8\n\t" \
+    "uxtb16  r10, r4, ror #8\n\t" \
+    "uxtb16  r11, r5, ror #8\n\t" \
+    "stm     r0!, {r6, r7, r8, r9, r10, r11}\n\t"
+MIMP_NAKED(mimp_dsp_widen)(MIMP_UNUSED uint32_t *to, MIMP_UNUSED const uint8_t *a, MIMP_UNUSED const uint8_t *end)
+{
+    __asm__ volatile(
+        "push    {r4-r11, lr}\n\t"
+        "1:\n\t"
+        MIMP_DSP_WIDEN
+        MIMP_DSP_WIDEN
+        "cmp     r1, r2\n\t"
+        "bne     1b\n\t"
+        "pop     {r4-r11, pc}\n\t");
+}
+
+#define MIMP_DSP_EVEN \
+    "smlad   r0, r6, r11, r0\n\t" \
+    "smlad   r2, r7, r11, r2\n\t" \
+    "smlad   r4, r8, r11, r4\n\t"
+#define MIMP_DSP_ODD \
+    "smlad   r1, r6, r11, r1\n\t" \
+    "smlad   r3, r7, r11, r3\n\t" \
+    "smlad   r5, r8, r11, r5\n\t"
+#define MIMP_DSP_QUAD \
+    "ldrd    r9, r10, [lr], #64\n\t" \
+    "ldm     r12!, {r6, r7, r8}\n\t" \
+    "sxtb16  r11, r9\n\t" \
+    MIMP_DSP_EVEN \
+    "sxtb16  r11, r10\n\t" \
+    MIMP_DSP_ODD \
+    "ldm     r12!, {r6, r7, r8}\n\t" \
+    "sxtb16  r11, r9, ror #8\n\t" \
+    MIMP_DSP_EVEN \
+    "sxtb16  r11, r10, ror #8\n\t" \
+    MIMP_DSP_ODD
+
+/* acc [3][16] += widened rows times k of a panel, a multiple of 16. On the stack: acc, rows, their end, end of acc's first row, and
+ * how far the panel goes back to its next two channels. */
+MIMP_NAKED(mimp_dsp_panel)(MIMP_UNUSED int32_t *acc, MIMP_UNUSED const uint32_t *a, MIMP_UNUSED const int8_t *w, MIMP_UNUSED size_t k)
+{
+    __asm__ volatile(
+        "push    {r4-r11, lr}\n\t"
+        "mov     lr, r2\n\t"
+        "mov     r11, r0\n\t"
+        "lsl     r5, r3, #4\n\t"
+        "subs    r4, r5, #8\n\t"
+        "add     r3, r3, r3, lsl #1\n\t"
+        "add     r2, r1, r3, lsl #1\n\t"
+        "add     r3, r0, #64\n\t"
+        "push    {r0-r4}\n\t"
+        "1:\n\t"
+        "ldr     r12, [sp, #4]\n\t"
+        "ldrd    r0, r1, [r11]\n\t"
+        "ldrd    r2, r3, [r11, #64]\n\t"
+        "ldrd    r4, r5, [r11, #128]\n\t"
+        "2:\n\t"
+        MIMP_DSP_QUAD
+        MIMP_DSP_QUAD
+        MIMP_DSP_QUAD
+        MIMP_DSP_QUAD
+        "ldr     r11, [sp, #8]\n\t"
+        "cmp     r12, r11\n\t"
+        "bne     2b\n\t"
+        "ldr     r11, [sp]\n\t"
+        "strd    r2, r3, [r11, #64]\n\t"
+        "strd    r4, r5, [r11, #128]\n\t"
+        "strd    r0, r1, [r11], #8\n\t"
+        "str     r11, [sp]\n\t"
+        "ldrd    r9, r10, [sp, #12]\n\t"
+        "subs    lr, lr, r10\n\t"
+        "cmp     r11, r9\n\t"
+        "bne     1b\n\t"
+        "add     sp, #20\n\t"
+        "pop     {r4-r11, pc}\n\t");
+}
+
+/* acc [3][16] = 0 */
+MIMP_NAKED(mimp_dsp_clear)(MIMP_UNUSED int32_t *acc)
+{
+    __asm__ volatile(
+        "push    {r4-r8}\n\t"
+        "movs    r1, #0\n\t"
+        "movs    r2, #0\n\t"
+        "movs    r3, #0\n\t"
+        "movs    r4, #0\n\t"
+        "movs    r5, #0\n\t"
+        "movs    r6, #0\n\t"
+        "movs    r7, #0\n\t"
+        "mov     r8, #0\n\t"
+        "stm     r0!, {r1-r8}\n\t"
+        "stm     r0!, {r1-r8}\n\t"
+        "stm     r0!, {r1-r8}\n\t"
+        "stm     r0!, {r1-r8}\n\t"
+        "stm     r0!, {r1-r8}\n\t"
+        "stm     r0!, {r1-r8}\n\t"
+        "pop     {r4-r8}\n\t"
+        "bx      lr\n\t");
+}
+
+static void mimp_dsp_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
+{
+    uint32_t wide[MIMP_DSP_BLOCK / 4 * 6];
+    size_t n;
+    mimp_dsp_clear(acc);
+    for (; k; k -= n, a += 3 * n, w += 16 * n) {
+        n = k < MIMP_DSP_BLOCK ? k : MIMP_DSP_BLOCK;
+        mimp_dsp_widen(wide, a, a + 3 * n);
+        mimp_dsp_panel(acc, wide, w, n);
+    }
+}
+
+static const mimp_kernels mimp_kernels_dsp = {
+    "dsp", MIM_CPU_DSP, MIM_PANEL16, 4, 3, 0, 0,
+#ifdef MIM_NO_FLOAT
+    mimp_dsp_tile_q8, mimp_dsp_tile_q8, NULL, NULL, NULL, MIMP_Q4(mimp_scalar_unpack_q4), NULL
+#else
+    mimp_scalar_tile_f32, NULL, mimp_scalar_tile_f32, mimp_dsp_tile_q8, mimp_dsp_tile_q8, mimp_dsp_tile_q8, NULL, NULL, NULL,
+    MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_scalar_halves,
+    MIMP_ROWS_OF(scalar)
+#endif
+};
+#endif
+
+#ifdef MIMP_MVE
+/* ---- MVE (Helium): 3 x 16 bytes of MIM_PAIRS16 ----
+ *
+ * vmladava adds sixteen products to a sum in a register of even number, of bytes of one sign. So weights have 128 added, and the
+ * sums begin with what that is too much: -128 times the sum of the row. Two channels by three rows, loads and products in turn:
+ *     r0 r2 r4 r6 r8 r10 sums, row by row   r1 panel   r3 r5 r7 rows   r9 acc   r11 k   r12 first row   lr count
+ *     q0 q1 weights   q2 q3 rows
+ * On the stack what the sums begin with, and the end of acc's first row. */
+MIMP_NAKED(mimp_mve_tile_pairs)(MIMP_UNUSED int32_t *acc, MIMP_UNUSED const uint8_t *a, MIMP_UNUSED const int8_t *w, MIMP_UNUSED size_t k)
+{
+    __asm__ volatile(
+        "push    {r4-r11, lr}\n\t"
+        "sub     sp, #20\n\t"
+        "mov     r9, r0\n\t"
+        "mov     r12, r1\n\t"
+        "mov     r1, r2\n\t"
+        "mov     r11, r3\n\t"
+        "mov     r3, r12\n\t"
+        "add     r5, r3, r11\n\t"
+        "add     r7, r5, r11\n\t"
+        "movs    r4, #0\n\t"
+        "movs    r6, #0\n\t"
+        "mov     r8, #0\n\t"
+        "lsr     lr, r11, #4\n\t"
+        "dls     lr, lr\n\t"
+        "1:\n\t"
+        "vldrb.u8    q0, [r3], #16\n\t"
+        "vldrb.u8    q1, [r5], #16\n\t"
+        "vaddva.u8   r4, q0\n\t"
+        "vldrb.u8    q2, [r7], #16\n\t"
+        "vaddva.u8   r6, q1\n\t"
+        "vaddva.u8   r8, q2\n\t"
+        "le      lr, 1b\n\t"
+        "rsbs    r4, r4, #0\n\t"
+        "rsbs    r6, r6, #0\n\t"
+        "rsb     r8, r8, #0\n\t"
+        "lsls    r4, r4, #7\n\t"
+        "lsls    r6, r6, #7\n\t"
+        "lsl     r8, r8, #7\n\t"
+        "strd    r4, r6, [sp]\n\t"
+        "add     r0, r9, #64\n\t"
+        "strd    r8, r0, [sp, #8]\n\t"
+        "2:\n\t"
+        "ldrd    r0, r4, [sp]\n\t"
+        "ldr     r8, [sp, #8]\n\t"
+        "mov     r2, r0\n\t"
+        "mov     r6, r4\n\t"
+        "mov     r10, r8\n\t"
+        "mov     r3, r12\n\t"
+        "add     r5, r3, r11\n\t"
+        "add     r7, r5, r11\n\t"
+        "lsr     lr, r11, #4\n\t"
+        "dls     lr, lr\n\t"
+        "3:\n\t"
+        "vldrb.u8    q0, [r1], #16\n\t"
+        "vldrb.u8    q2, [r3], #16\n\t"
+        "vmladava.u8 r0, q0, q2\n\t"
+        "vldrb.u8    q1, [r1], #16\n\t"
+        "vmladava.u8 r2, q1, q2\n\t"
+        "vldrb.u8    q3, [r5], #16\n\t"
+        "vmladava.u8 r4, q0, q3\n\t"
+        "vldrb.u8    q2, [r7], #16\n\t"
+        "vmladava.u8 r6, q1, q3\n\t"
+        "vmladava.u8 r8, q0, q2\n\t"
+        "vmladava.u8 r10, q1, q2\n\t"
+        "le      lr, 3b\n\t"
+        "strd    r4, r6, [r9, #64]\n\t"
+        "strd    r8, r10, [r9, #128]\n\t"
+        "strd    r0, r2, [r9], #8\n\t"
+        "ldr     r0, [sp, #12]\n\t"
+        "cmp     r9, r0\n\t"
+        "bne     2b\n\t"
+        "add     sp, #20\n\t"
+        "pop     {r4-r11, pc}\n\t");
+}
+
+static const mimp_kernels mimp_kernels_mve = {
+    "mve", MIM_CPU_MVE, MIM_PAIRS16, 4, 3, 16, 0,
+#ifdef MIM_NO_FLOAT
+    mimp_mve_tile_pairs, mimp_mve_tile_pairs, NULL, NULL, NULL, NULL, NULL
+#else
+    NULL, NULL, NULL, mimp_mve_tile_pairs, mimp_mve_tile_pairs, mimp_mve_tile_pairs, NULL, NULL, NULL, NULL, NULL, NULL,
+    NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+#endif
+};
+#endif
 
 #ifdef MIMP_X86
 /* ---- AVX2 and FMA: 6 x 16 floats, 4 x 16 bytes ---- */
@@ -3156,7 +3465,7 @@ MIMP_TARGET("avx2,f16c") static void mimp_avx2_halves(float *out, const uint16_t
 }
 
 static const mimp_kernels mimp_kernels_avx2 = {
-    "avx2", MIM_CPU_AVX2, 6, 4, 0, 0,
+    "avx2", MIM_CPU_AVX2, MIM_PANEL16, 6, 4, 0, 0,
     mimp_avx2_tile_f32, NULL, mimp_avx2_tile_plain, mimp_avx2_tile_q7, mimp_avx2_tile_q8, mimp_avx2_tile_q8_wide, NULL, NULL, NULL,
     MIMP_Q4(mimp_avx2_unpack_q4), MIMP_Q4(mimp_avx2_tile_q4), mimp_avx2_halves,
     MIMP_ROWS_OF(avx2)
@@ -3189,7 +3498,7 @@ MIMP_TARGET("avx2") static void mimp_avxvnni_unpack_q4(uint8_t *out, const uint8
 #endif
 
 static const mimp_kernels mimp_kernels_avxvnni = {
-    "avxvnni", MIM_CPU_AVXVNNI, 6, 6, 0, 0,
+    "avxvnni", MIM_CPU_AVXVNNI, MIM_PANEL16, 6, 6, 0, 0,
     mimp_avx2_tile_f32, NULL, mimp_avx2_tile_plain, mimp_avxvnni_tile_q8, mimp_avxvnni_tile_q8, mimp_avxvnni_tile_q8, NULL, NULL, NULL,
     MIMP_Q4(mimp_avxvnni_unpack_q4), NULL, mimp_avx2_halves,
     MIMP_ROWS_OF(avx2)
@@ -3353,7 +3662,7 @@ MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512bw_tile_q4(int32_t *acc, con
 #endif
 
 static const mimp_kernels mimp_kernels_avx512bw = {
-    "avx512bw", MIM_CPU_AVX512BW, 14, 14, 0, 0,
+    "avx512bw", MIM_CPU_AVX512BW, MIM_PANEL16, 14, 14, 0, 0,
     mimp_avx512_tile_f32, mimp_avx512_pair_f32, mimp_avx512_tile_plain,
     mimp_avx512bw_tile_q7, mimp_avx512bw_tile_q8, mimp_avx512bw_tile_q8_wide, NULL, NULL, NULL,
     MIMP_Q4(mimp_avx2_unpack_q4), MIMP_Q4(mimp_avx512bw_tile_q4), mimp_avx2_halves,
@@ -3406,7 +3715,7 @@ MIMP_TARGET(MIMP_VNNI_ISA) static void mimp_avx512_pair_q8(int32_t *acc, const u
 }
 
 static const mimp_kernels mimp_kernels_avx512 = {
-    "avx512", MIM_CPU_AVX512, 14, 14, 0, 2,
+    "avx512", MIM_CPU_AVX512, MIM_PANEL16, 14, 14, 0, 2,
     mimp_avx512_tile_f32, mimp_avx512_pair_f32, mimp_avx512_tile_plain,
     mimp_avx512_tile_q8, mimp_avx512_tile_q8, mimp_avx512_tile_q8, mimp_avx512_pair_q8, NULL, NULL,
     MIMP_Q4(mimp_avx512_unpack_q4), NULL, mimp_avx2_halves,
@@ -3484,7 +3793,7 @@ MIMP_TARGET(MIMP_AMX_ISA) static void mimp_amx_tile_q8(int32_t *acc, const uint8
 }
 
 static const mimp_kernels mimp_kernels_amx = {
-    "amx", MIM_CPU_AMX, 14, 16, 64, 4,
+    "amx", MIM_CPU_AMX, MIM_PANEL16, 14, 16, 64, 4,
     mimp_avx512_tile_f32, mimp_avx512_pair_f32, mimp_avx512_tile_plain,
     mimp_amx_tile_q8, mimp_amx_tile_q8, mimp_amx_tile_q8, mimp_amx_four_q8, mimp_amx_enter, mimp_amx_leave,
     MIMP_Q4(mimp_avx512_unpack_q4), NULL, mimp_avx2_halves,
@@ -3577,7 +3886,7 @@ static void mimp_neon32_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w,
 }
 
 static const mimp_kernels mimp_kernels_neon32 = {
-    "neon", MIM_CPU_NEON, 4, 4, 0, 0,
+    "neon", MIM_CPU_NEON, MIM_PANEL16, 4, 4, 0, 0,
     mimp_neon32_tile_f32, NULL, mimp_scalar_tile_f32, mimp_neon32_tile_q8, mimp_neon32_tile_q8, mimp_neon32_tile_q8, NULL, NULL, NULL,
     MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_scalar_halves,
     MIMP_ROWS_OF(scalar)
@@ -3648,7 +3957,7 @@ static void mimp_neon_halves(float *out, const uint16_t *in, size_t n)
 }
 
 static const mimp_kernels mimp_kernels_neon = {
-    "neon", MIM_CPU_NEON, 4, 4, 0, 0,
+    "neon", MIM_CPU_NEON, MIM_PANEL16, 4, 4, 0, 0,
     mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_neon_tile_q8, mimp_neon_tile_q8, mimp_neon_tile_q8, NULL, NULL, NULL,
     MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_neon_halves,
     MIMP_ROWS_OF(neon)
@@ -3694,7 +4003,7 @@ MIMP_TARGET("arch=armv8.2-a+dotprod") static void mimp_dotprod_tile_q8(int32_t *
 }
 
 static const mimp_kernels mimp_kernels_dotprod = {
-    "dotprod", MIM_CPU_DOTPROD, 4, 8, 0, 0,
+    "dotprod", MIM_CPU_DOTPROD, MIM_PANEL16, 4, 8, 0, 0,
     mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_dotprod_tile_q8, mimp_dotprod_tile_q8, mimp_dotprod_tile_q8, NULL, NULL, NULL,
     MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_neon_halves,
     MIMP_ROWS_OF(neon)
@@ -3739,7 +4048,7 @@ MIMP_TARGET("arch=armv8.2-a+i8mm") static void mimp_i8mm_tile_q8(int32_t *acc, c
 }
 
 static const mimp_kernels mimp_kernels_i8mm = {
-    "i8mm", MIM_CPU_I8MM, 4, 8, 0, 0,
+    "i8mm", MIM_CPU_I8MM, MIM_PANEL16, 4, 8, 0, 0,
     mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_i8mm_tile_q8, mimp_i8mm_tile_q8, mimp_i8mm_tile_q8, NULL, NULL, NULL,
     MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_neon_halves,
     MIMP_ROWS_OF(neon)
@@ -3819,7 +4128,7 @@ static void mimp_simd128_halves(float *out, const uint16_t *in, size_t n)
 }
 
 static const mimp_kernels mimp_kernels_simd128 = {
-    "simd128", MIM_CPU_SIMD128, 4, 4, 0, 0,
+    "simd128", MIM_CPU_SIMD128, MIM_PANEL16, 4, 4, 0, 0,
     mimp_simd128_tile_f32, NULL, mimp_simd128_tile_f32, mimp_simd128_tile_q8, mimp_simd128_tile_q8, mimp_simd128_tile_q8, NULL, NULL, NULL,
     MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_simd128_halves,
     MIMP_ROWS_OF(simd128)
@@ -3919,26 +4228,26 @@ MIMP_RVV_HALVES16(mimp_rvv256_halves, m2, m1, b16)
 MIMP_RVV_HALVES16(mimp_rvv512_halves, m1, mf2, b32)
 
 static const mimp_kernels mimp_kernels_rvv128 = {
-    "rvv128", MIM_CPU_RVV128, 6, 4, 0, 0,
+    "rvv128", MIM_CPU_RVV128, MIM_PANEL16, 6, 4, 0, 0,
     mimp_rvv128_tile_f32, NULL, mimp_rvv128_tile_plain, mimp_rvv128_tile_q8, mimp_rvv128_tile_q8, mimp_rvv128_tile_q8, NULL, NULL, NULL,
     MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_rvv128_halves,
     MIMP_ROWS_OF(rvv128)
 };
 static const mimp_kernels mimp_kernels_rvv256 = {
-    "rvv256", MIM_CPU_RVV256, 8, 8, 0, 0,
+    "rvv256", MIM_CPU_RVV256, MIM_PANEL16, 8, 8, 0, 0,
     mimp_rvv256_tile_f32, NULL, mimp_rvv256_tile_plain, mimp_rvv256_tile_q8, mimp_rvv256_tile_q8, mimp_rvv256_tile_q8, NULL, NULL, NULL,
     MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_rvv256_halves,
     MIMP_ROWS_OF(rvv256)
 };
 static const mimp_kernels mimp_kernels_rvv512 = {
-    "rvv512", MIM_CPU_RVV512, 8, 8, 0, 0,
+    "rvv512", MIM_CPU_RVV512, MIM_PANEL16, 8, 8, 0, 0,
     mimp_rvv512_tile_f32, NULL, mimp_rvv512_tile_plain, mimp_rvv512_tile_q8, mimp_rvv512_tile_q8, mimp_rvv512_tile_q8, NULL, NULL, NULL,
     MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_rvv512_halves,
     MIMP_ROWS_OF(rvv512)
 };
 #endif
 
-/* ---- the table, best first ---- */
+/* ---- the table, best first, and that of MIM_PAIRS16 ---- */
 
 static const mimp_kernels *const mimp_table[] = {
 #ifdef MIMP_X86
@@ -3972,9 +4281,20 @@ static const mimp_kernels *const mimp_table[] = {
     &mimp_kernels_rvv256,
     &mimp_kernels_rvv128,
 #endif
+#ifdef MIMP_DSP
+    &mimp_kernels_dsp,
+#endif
     &mimp_kernels_scalar
 };
 #define MIMP_TABLE (sizeof mimp_table / sizeof *mimp_table)
+
+static const mimp_kernels *const mimp_table_pairs[] = {
+#ifdef MIMP_MVE
+    &mimp_kernels_mve,
+#endif
+    &mimp_kernels_scalar_pairs
+};
+#define MIMP_TABLE_PAIRS (sizeof mimp_table_pairs / sizeof *mimp_table_pairs)
 
 #ifdef MIMP_X86
 static void mimp_cpuid(uint32_t leaf, uint32_t part, uint32_t r[4])
@@ -4081,12 +4401,14 @@ static int mimp_available(uint32_t cpu)
     return 1;       /* the rest of the table is part of its architecture */
 }
 
-static const mimp_kernels *mimp_choose(uint32_t cpu)
+static const mimp_kernels *mimp_choose(uint32_t cpu, uint32_t layout)
 {
+    const mimp_kernels *const *table = layout == MIM_PAIRS16 ? mimp_table_pairs : mimp_table;
+    const size_t count = layout == MIM_PAIRS16 ? MIMP_TABLE_PAIRS : MIMP_TABLE;
     size_t i;
-    for (i = 0; i < MIMP_TABLE; i++)
-        if ((cpu == MIM_CPU_BEST || cpu == mimp_table[i]->cpu) && mimp_available(mimp_table[i]->cpu))
-            return mimp_table[i];
+    for (i = 0; i < count; i++)
+        if ((cpu == MIM_CPU_BEST || cpu == table[i]->cpu) && mimp_available(table[i]->cpu))
+            return table[i];
     return NULL;
 }
 
@@ -4096,6 +4418,9 @@ MIMP_PUBLIC const char *mim_cpu_name(uint32_t cpu)
     for (i = 0; i < MIMP_TABLE; i++)
         if (mimp_table[i]->cpu == cpu)
             return mimp_table[i]->name;
+    for (i = 0; i < MIMP_TABLE_PAIRS; i++)
+        if (mimp_table_pairs[i]->cpu == cpu)
+            return mimp_table_pairs[i]->name;
     return NULL;
 }
 
@@ -4680,6 +5005,12 @@ static void *mimp_take_tiles(mimp_arena *arena, const mimp_kernels *kernels, uin
     return mimp_take(arena, bytes);
 }
 
+/* Bytes of one panel that is unpacked before its leaf reads it; 0: it is not. */
+static uint32_t mimp_unpacked_panel(const mimp_kernels *kernels, const mimp_matrix *m)
+{
+    return m->type == MIM_F16 ? m->k * 64 : m->type != MIM_Q4 ? 0 : m->k * (kernels->tile_q4 ? 18 : 16);
+}
+
 /* What every parallel piece of work knows. Work is shared out by task number: no counters, no locks. */
 typedef struct mimp_crew {
     const mim_session *session;
@@ -4900,15 +5231,9 @@ static uint32_t mimp_panel_group(const mimp_matrix *m)
     return mimp_min(mimp_min((uint32_t)(((size_t)1 << 18) / bytes) + 1, 16), m->n / 16);
 }
 
-/* Bytes of one panel that is unpacked before its leaf reads it; 0: it is not. */
-static size_t mimp_unpacked_panel(const mimp_kernels *kernels, const mimp_matrix *m)
-{
-    return m->type == MIM_F16 ? (size_t)m->k * 64 : m->type == MIM_Q4 && kernels->unpack_q4 ? (size_t)m->k * 18 : 0;
-}
-
 static size_t mimp_unpacked_bytes(const mimp_kernels *kernels, const mimp_matrix *m)
 {
-    return mimp_unpacked_panel(kernels, m) * mimp_panel_group(m);
+    return (size_t)mimp_unpacked_panel(kernels, m) * mimp_panel_group(m);
 }
 
 /* Room to take rows through a matrix, first for packing them and then for its panels. */
@@ -4933,13 +5258,10 @@ static mimp_operand mimp_operand_panels(const mimp_kernels *kernels, const mimp_
     if (m->type == MIM_Q4) {
         w.kind = kernels->tile_q4 ? MIMP_NIBBLES : MIMP_BYTES_WIDE;
         w.group = m->group;
-        w.bytes = m->panel_bytes;
-        if (kernels->unpack_q4) {
-            w.at = (const uint8_t *)unpacked;
-            w.bytes = kernels->tile_q4 ? mimp_unpacked_panel(kernels, m) : (size_t)m->k * 16;
-            for (p = 0; p < count; p++)
-                kernels->unpack_q4((uint8_t *)unpacked + p * w.bytes, panels + p * m->panel_bytes, m->k, m->group);
-        }
+        w.at = (const uint8_t *)unpacked;
+        w.bytes = mimp_unpacked_panel(kernels, m);
+        for (p = 0; p < count; p++)
+            kernels->unpack_q4((uint8_t *)unpacked + p * w.bytes, panels + p * m->panel_bytes, m->k, m->group);
     }
     return w;
 }
@@ -6941,7 +7263,24 @@ static void mimp_predict_run(mimp_run *run, const mim_blob_step *s)
  * ===================================================================================== */
 
 /* a b / 2^32: rounded half up, for rates; rounded down; of unsigned numbers, down. */
-MIMP_INLINE int32_t mimp_scaled(int32_t a, int32_t b) { return (int32_t)(((int64_t)a * b + ((int64_t)1 << 31)) >> 32); }
+/* x at 0..255 and at 0..1023. Most are. */
+#if defined(__GNUC__) && defined(__thumb2__) && defined(__ARM_FEATURE_SAT)
+MIMP_INLINE uint8_t mimp_byte(int32_t x) { __asm__("usat %0, #8, %0" : "+r"(x)); return (uint8_t)x; }
+MIMP_INLINE uint32_t mimp_level(int32_t x) { __asm__("usat %0, #10, %0" : "+r"(x)); return (uint32_t)x; }
+#else
+MIMP_INLINE uint8_t mimp_byte(int32_t x) { return (uint8_t)((uint32_t)x <= 255 ? x : x < 0 ? 0 : 255); }
+MIMP_INLINE uint32_t mimp_level(int32_t x) { return (uint32_t)x <= 1023 ? (uint32_t)x : x < 0 ? 0 : 1023; }
+#endif
+
+#ifdef MIMP_DSP     /* which compilers do not find */
+MIMP_INLINE int32_t mimp_scaled(int32_t a, int32_t b) { __asm__("smmulr %0, %0, %1" : "+r"(a) : "r"(b)); return a; }
+#else
+MIMP_INLINE int32_t mimp_scaled(int32_t a, int32_t b)
+{
+    const int64_t product = (int64_t)a * b;
+    return (int32_t)(product >> 32) + (int32_t)((uint32_t)product >> 31);
+}
+#endif
 MIMP_INLINE int32_t mimp_high(int32_t a, int32_t b) { return (int32_t)((int64_t)a * b >> 32); }
 MIMP_INLINE uint32_t mimp_highu(uint32_t a, uint32_t b) { return (uint32_t)((uint64_t)a * b >> 32); }
 
@@ -6949,6 +7288,47 @@ MIMP_INLINE int32_t mimp_wrap(int32_t a, int32_t b) { return (int32_t)((uint32_t
 
 MIMP_INLINE int32_t mimp_clamp(int32_t x, int32_t low, int32_t top) { return x < low ? low : x > top ? top : x; }
 MIMP_INLINE int16_t mimp_short(int32_t x) { return (int16_t)mimp_clamp(x, -32768, 32767); }
+
+/* Four numbers at a time, which is what lies together in packed rows. */
+#ifdef MIMP_MVE
+typedef int32x4_t mimp_four;
+MIMP_INLINE mimp_four mimp_four_of(int32_t x) { return vdupq_n_s32(x); }
+MIMP_INLINE mimp_four mimp_four_at(const int32_t *x) { return vld1q_s32(x); }
+MIMP_INLINE mimp_four mimp_four_shorts(const int16_t *x) { return vldrhq_s32(x); }
+MIMP_INLINE mimp_four mimp_four_gains(const int32_t *x) { return vmovlbq_s16(vreinterpretq_s16_s32(vld1q_s32(x))); }
+MIMP_INLINE void mimp_four_put(int32_t *to, mimp_four x) { vst1q_s32(to, x); }
+MIMP_INLINE void mimp_four_bytes(uint8_t *to, mimp_four x)
+{ vstrbq_u32(to, vreinterpretq_u32_s32(vminq_s32(vmaxq_s32(x, mimp_four_of(0)), mimp_four_of(255)))); }
+MIMP_INLINE mimp_four mimp_four_add(mimp_four a, mimp_four b) { return vaddq_s32(a, b); }
+MIMP_INLINE mimp_four mimp_four_sub(mimp_four a, mimp_four b) { return vsubq_s32(a, b); }
+MIMP_INLINE mimp_four mimp_four_times(mimp_four a, mimp_four b) { return vmulq_s32(a, b); }
+MIMP_INLINE mimp_four mimp_four_high(mimp_four a, mimp_four b) { return vmulhq_s32(a, b); }
+MIMP_INLINE mimp_four mimp_four_scaled(mimp_four a, mimp_four b) { return vrmulhq_s32(a, b); }
+MIMP_INLINE mimp_four mimp_four_right(mimp_four a, uint32_t bits) { return vshlq_s32(a, mimp_four_of(-(int32_t)bits)); }
+#else
+typedef struct mimp_four { int32_t a, b, c, d; } mimp_four;
+#define MIMP_FOUR(F) { mimp_four y; y.a = F(a); y.b = F(b); y.c = F(c); y.d = F(d); return y; }
+#define MIMP_FOUR_ADD(i) mimp_wrap(x.i, z.i)
+#define MIMP_FOUR_SUB(i) (int32_t)((uint32_t)x.i - (uint32_t)z.i)
+#define MIMP_FOUR_TIMES(i) (int32_t)((uint32_t)x.i * (uint32_t)z.i)
+#define MIMP_FOUR_HIGH(i) mimp_high(x.i, z.i)
+#define MIMP_FOUR_SCALED(i) mimp_scaled(x.i, z.i)
+#define MIMP_FOUR_RIGHT(i) (x.i >> bits)
+MIMP_INLINE mimp_four mimp_four_of(int32_t x) { mimp_four y; y.a = y.b = y.c = y.d = x; return y; }
+MIMP_INLINE mimp_four mimp_four_at(const int32_t *x) { mimp_four y; y.a = x[0]; y.b = x[1]; y.c = x[2]; y.d = x[3]; return y; }
+MIMP_INLINE mimp_four mimp_four_shorts(const int16_t *x) { mimp_four y; y.a = x[0]; y.b = x[1]; y.c = x[2]; y.d = x[3]; return y; }
+MIMP_INLINE mimp_four mimp_four_gains(const int32_t *x)
+{ mimp_four y; y.a = (int16_t)x[0]; y.b = (int16_t)x[1]; y.c = (int16_t)x[2]; y.d = (int16_t)x[3]; return y; }
+MIMP_INLINE void mimp_four_put(int32_t *to, mimp_four x) { to[0] = x.a; to[1] = x.b; to[2] = x.c; to[3] = x.d; }
+MIMP_INLINE void mimp_four_bytes(uint8_t *to, mimp_four x)
+{ to[0] = mimp_byte(x.a); to[1] = mimp_byte(x.b); to[2] = mimp_byte(x.c); to[3] = mimp_byte(x.d); }
+MIMP_INLINE mimp_four mimp_four_add(mimp_four x, mimp_four z) MIMP_FOUR(MIMP_FOUR_ADD)
+MIMP_INLINE mimp_four mimp_four_sub(mimp_four x, mimp_four z) MIMP_FOUR(MIMP_FOUR_SUB)
+MIMP_INLINE mimp_four mimp_four_times(mimp_four x, mimp_four z) MIMP_FOUR(MIMP_FOUR_TIMES)
+MIMP_INLINE mimp_four mimp_four_high(mimp_four x, mimp_four z) MIMP_FOUR(MIMP_FOUR_HIGH)
+MIMP_INLINE mimp_four mimp_four_scaled(mimp_four x, mimp_four z) MIMP_FOUR(MIMP_FOUR_SCALED)
+MIMP_INLINE mimp_four mimp_four_right(mimp_four x, uint32_t bits) MIMP_FOUR(MIMP_FOUR_RIGHT)
+#endif
 
 /* 1 / sqrt(v) = r 2^(h - 61), r <= 2^30 and within 2^-23 of it, for 0 < v < 2^62. v is shifted by pairs of bits until one of its
  * upper two is set; then three of Newton's steps, from below, r (3 - u r^2) / 2. The seed, 2.13 - 1.215 u in 2^-30, is within 8.7 %. */
@@ -6978,16 +7358,16 @@ typedef struct mimp_moments {
 /* The sum of squares of n <= 2^14 numbers is at most 2^44, n times it less the square of the sum at most 2^58. */
 static mimp_moments mimp_moments_of(const int16_t *x, uint32_t n, uint64_t variance)
 {
-    uint64_t squares = 0;
+    int64_t squares = 0;
     int32_t sum = 0;
     uint32_t a, q, h, i;
     mimp_moments m;
     mimp_norm_bits(n, &a, &q);
     for (i = 0; i < n; i++) {
         sum += x[i];
-        squares += (uint32_t)(x[i] * x[i]);
+        squares += x[i] * x[i];
     }
-    m.rate = (int32_t)mimp_rsqrt(n * squares - (uint64_t)((int64_t)sum * sum) + variance, &h);
+    m.rate = (int32_t)mimp_rsqrt(n * (uint64_t)squares - (uint64_t)((int64_t)sum * sum) + variance, &h);
     m.shift = a + 29 - q - h;                            /* not negative, because the variance is not too small */
     m.half = (int32_t)(((uint32_t)1 << m.shift) >> 1);
     m.factor = (int32_t)(n << a);
@@ -7056,32 +7436,82 @@ static void mimp_bytes_end(const mimp_bytes *b, uint32_t rows)
         MIM_MEMSET(mimp_bytes_tile(b, rows), 0, b->packed.tile);
 }
 
-/* Row x of n int16, normalised or not, as the bytes of a row. */
-static void mimp_bytes_put(const mimp_bytes *b, uint32_t row, const int16_t *x, uint32_t n, const mimp_channels *c, uint64_t variance)
+/* Four of a row's columns. Gains are of 16 bits, and so is what is multiplied. */
+MIMP_INLINE void mimp_put_quad(uint8_t *to, const int16_t *x, const int32_t *gain, const int32_t *offset, uint32_t k, const mimp_moments *m)
 {
-    uint8_t *to = mimp_byte_at(b, row, 0);
-    const size_t step = b->packed.quad;
-    mimp_moments m;
-    uint32_t d;
-    if (variance) {
-        m = mimp_moments_of(x, n, variance);
-        for (d = 0; d < n; d++)
-            to[d / 4 * step + d % 4] = (uint8_t)mimp_clamp(mimp_requantized(c, d, mimp_normalised(&m, x[d])), 0, 255);
-    } else
-        for (d = 0; d < n; d++)
-            to[d / 4 * step + d % 4] = (uint8_t)mimp_clamp(mimp_requantized(c, d, x[d]), 0, 255);
-    for (; d < b->k; d++)
-        to[d / 4 * step + d % 4] = 0;
+    mimp_four t = mimp_four_shorts(x);
+    if (m) {
+        t = mimp_four_sub(mimp_four_times(t, mimp_four_of(m->factor)), mimp_four_of(m->less));
+        t = mimp_four_right(mimp_four_add(mimp_four_high(t, mimp_four_of(m->rate)), mimp_four_of(m->half)), m->shift);
+    }
+    mimp_four_bytes(to, mimp_four_right(mimp_four_add(mimp_four_times(t, mimp_four_gains(gain)), mimp_four_at(offset)), k));
 }
 
-/* acc [rows][16] = one tile of bytes times `panels` panels of weights of at most weight_max; acc goes on from panel to panel. */
-static void mimp_multiply(const mimp_kernels *kernels, int32_t *acc, const uint8_t *a, const void *w, uint32_t k, uint32_t weight_max, uint32_t panels)
+/* Row x of n int16, normalised or not, as the bytes of a row. */
+static void mimp_bytes_put(const mimp_bytes *b, uint32_t row, const int16_t *x, uint32_t n, const mimp_channels *channels, uint64_t variance)
 {
-    const int8_t *panel = (const int8_t *)w;
+    const mimp_channels c = *channels;
+    const size_t step = b->packed.quad;
+    const uint32_t k = b->k;
+    uint8_t *to = mimp_byte_at(b, row, 0);
+    uint32_t d = 0, i;
+    mimp_moments m = { 0, 0, 0, 0, 0 };
+    if (variance) {
+        m = mimp_moments_of(x, n, variance);
+        for (; d + 4 <= n; d += 4, to += step)
+            mimp_put_quad(to, x + d, c.gain + d, c.offset + d, c.k, &m);
+    } else
+        for (; d + 4 <= n; d += 4, to += step)
+            mimp_put_quad(to, x + d, c.gain + d, c.offset + d, c.k, NULL);
+    for (; d < k; d += 4, to += step)
+        for (i = 0; i < 4; i++)
+            to[i] = d + i >= n ? 0 : mimp_byte(mimp_requantized(&c, d + i, variance ? mimp_normalised(&m, x[d + i]) : x[d + i]));
+}
+
+/* A panel as a leaf reads it, and what takes its sums to their scale. */
+typedef struct mimp_weights {
+    const uint8_t *at;
+    uint32_t k, group, wide;        /* group: of q4 that is not bytes by now */
+    const int32_t *offset, *rate;
+} mimp_weights;
+
+static mimp_weights mimp_weights_of(const void *at, uint32_t k, uint32_t weight_max)
+{
+    mimp_weights w;
+    w.at = (const uint8_t *)at;
+    w.k = k;
+    w.group = 0;
+    w.wide = weight_max > 63;
+    w.offset = w.rate = NULL;
+    return w;
+}
+
+/* Panel p of a matrix; unpacked: mimp_unpacked_panel. */
+static mimp_weights mimp_weights_panel(const mimp_kernels *kernels, const mimp_matrix *m, uint32_t p, uint8_t *unpacked)
+{
+    mimp_weights w = mimp_weights_of(m->panels + p * m->panel_bytes, m->k, m->weight_max);
+    w.offset = m->offset + 16 * (size_t)p;
+    w.rate = m->rate + 16 * (size_t)p;
+    if (m->type == MIM_Q4) {
+        kernels->unpack_q4(unpacked, w.at, m->k, m->group);
+        w.at = unpacked;
+        w.group = kernels->tile_q4 ? m->group : 0;
+        w.wide = 1;
+    }
+    return w;
+}
+
+/* acc [rows][16] = one tile of bytes times a panel, and as many that follow it as there are `panels`; acc goes on from one to the next. */
+static void mimp_multiply(const mimp_kernels *kernels, int32_t *acc, const uint8_t *a, const mimp_weights *w, uint32_t panels)
+{
+    const int8_t *panel = (const int8_t *)w->at;
     if (kernels->enter)
-        kernels->enter(k);
-    for (; panels; panels--, acc += 16 * kernels->rows_q8, panel += 16 * (size_t)k)
-        (weight_max > 63 ? kernels->tile_q8_wide : kernels->tile_q8)(acc, a, panel, k);
+        kernels->enter(w->k);
+    if (w->group)
+        kernels->tile_q4(acc, a, w->at, w->k, w->group);
+    else
+        for (; panels; panels--, acc += 16 * kernels->rows_q8, panel += 16 * (size_t)w->k)
+            (w->wide ? kernels->tile_q8_wide : kernels->tile_q8)(acc, a, panel, w->k);
     if (kernels->leave)
         kernels->leave();
 }
@@ -7089,17 +7519,37 @@ static void mimp_multiply(const mimp_kernels *kernels, int32_t *acc, const uint8
 /* acc [rows][16] + offset, times rate: sixteen channels of a tile at the scale of what follows. */
 static void mimp_rescale(int32_t *acc, uint32_t rows, const int32_t *offset, const int32_t *rate)
 {
-    uint32_t r, j;
-    for (r = 0; r < rows; r++, acc += 16)
-        for (j = 0; j < 16; j++)
-            acc[j] = mimp_scaled(mimp_wrap(acc[j], offset[j]), rate[j]);
+    const int32_t *const end = acc + 16;
+    int32_t *x;
+    uint32_t r;
+    for (; acc < end; acc += 4, offset += 4, rate += 4) {
+        const mimp_four o = mimp_four_at(offset), by = mimp_four_at(rate);
+        for (r = rows, x = acc; r; r--, x += 16)
+            mimp_four_put(x, mimp_four_scaled(mimp_four_add(mimp_four_at(x), o), by));
+    }
 }
 
-/* The tile that begins at a row, times panel p. */
-static void mimp_panel(const mimp_kernels *kernels, int32_t *acc, const mimp_bytes *a, uint32_t row, const mimp_matrix *m, uint32_t p)
+/* The same, at -128..127, as the bytes of a tile of rows from a multiple of 4 columns on. */
+static void mimp_rescale_bytes(const mimp_bytes *b, uint32_t row, uint32_t column, const int32_t *acc, const int32_t *offset, const int32_t *rate)
 {
-    mimp_multiply(kernels, acc, mimp_bytes_tile(a, row), m->panels + p * m->panel_bytes, m->k, m->weight_max, 1);
-    mimp_rescale(acc, a->rows, m->offset + 16 * (size_t)p, m->rate + 16 * (size_t)p);
+    const mimp_four zero = mimp_four_of(128);
+    const size_t step = b->packed.row, quad = b->packed.quad;
+    const uint32_t rows = b->rows;
+    const int32_t *const end = acc + 16, *x;
+    uint8_t *first = mimp_byte_at(b, row, column), *to;
+    uint32_t r;
+    for (; acc < end; acc += 4, offset += 4, rate += 4, first += quad) {
+        const mimp_four o = mimp_four_at(offset), by = mimp_four_at(rate);
+        for (r = rows, x = acc, to = first; r; r--, x += 16, to += step)
+            mimp_four_bytes(to, mimp_four_add(mimp_four_scaled(mimp_four_add(mimp_four_at(x), o), by), zero));
+    }
+}
+
+/* The tile that begins at a row, times a panel of a matrix. */
+static void mimp_panel(const mimp_kernels *kernels, int32_t *acc, const mimp_bytes *a, uint32_t row, const mimp_weights *w)
+{
+    mimp_multiply(kernels, acc, mimp_bytes_tile(a, row), w, 1);
+    mimp_rescale(acc, a->rows, w->offset, w->rate);
 }
 
 /* x += acc, of one tile and panel p. */
@@ -7146,13 +7596,17 @@ static void mimp_integer_patch(const mimp_integer_embed *e, uint32_t left)
 {
     const mimp_input *in = &e->input;
     const uint32_t ph = in->header->patch_height, pw = in->header->patch_width;
+    const size_t step = e->block.packed.quad - 3;
+    uint8_t *to = mimp_byte_at(&e->block, e->rows, 0);
     uint32_t c, y, x, i = 0;
     for (c = 0; c < in->channels; c++)
-        for (y = 0; y < ph; y++)
-            for (x = 0; x < pw; x++, i++)
-                *mimp_byte_at(&e->block, e->rows, i) = in->strip[((size_t)y * in->channels + c) * in->width + left + x];
-    for (; i < e->block.k; i++)
-        *mimp_byte_at(&e->block, e->rows, i) = 0;
+        for (y = 0; y < ph; y++) {
+            const uint8_t *from = in->strip + ((size_t)y * in->channels + c) * in->width + left;
+            for (x = 0; x < pw; x++, i++, to += i % 4 ? 1 : step)
+                *to = from[x];
+        }
+    for (; i < e->block.k; i++, to += i % 4 ? 1 : step)
+        *to = 0;
 }
 
 /* x, which holds the positions, += the rows of the block: 127 high + low, modulo 2^32 on the way. */
@@ -7164,16 +7618,19 @@ static void mimp_integer_project(void *arg, uint32_t index)
     const uint32_t panels = m->n / 32, unit = e->block.rows, n = unit * 16;
     int32_t *acc = (int32_t *)(void *)mimp_scratch_bytes(&e->crew, index);
     uint32_t p, r, i;
-    for (p = index; p < panels; p += e->crew.tasks)
+    for (p = index; p < panels; p += e->crew.tasks) {
+        const mimp_weights high = mimp_weights_panel(e->crew.kernels, m, p, NULL);
+        const mimp_weights low = mimp_weights_panel(e->crew.kernels, m, panels + p, NULL);
         for (r = 0; r < e->rows; r += unit) {
             const uint8_t *tile = mimp_bytes_tile(&e->block, r);
-            mimp_multiply(e->crew.kernels, acc, tile, m->panels + p * m->panel_bytes, m->k, m->weight_max, 1);
-            mimp_multiply(e->crew.kernels, acc + n, tile, m->panels + (panels + p) * m->panel_bytes, m->k, m->weight_max, 1);
+            mimp_multiply(e->crew.kernels, acc, tile, &high, 1);
+            mimp_multiply(e->crew.kernels, acc + n, tile, &low, 1);
             for (i = 0; i < n; i++)
                 acc[i] = (int32_t)(127 * (uint32_t)acc[i] + (uint32_t)acc[n + i]);
-            mimp_rescale(acc, unit, m->offset + 16 * (size_t)p, m->rate + 16 * (size_t)p);
+            mimp_rescale(acc, unit, high.offset, high.rate);
             mimp_add_panel(run->stream + (size_t)(e->token + r) * run->dim, run->dim, p, acc, mimp_min(unit, e->rows - r));
         }
+    }
 }
 
 static mim_status mimp_integer_embed_run(mimp_run *run, const mim_blob_step *s)
@@ -7238,6 +7695,7 @@ typedef struct mimp_integer_rows {
     int32_t *acc;                   /* [rows of a leaf][16] */
     int32_t *scores;                /* [keys16/16][rows of a leaf][16] */
     mimp_bytes p;                   /* of one leaf */
+    uint8_t *unpacked;              /* a panel */
 } mimp_integer_rows;
 
 static mimp_integer_rows mimp_integer_rows_memory(mimp_arena *arena, const mimp_integer_attention *a, const mimp_kernels *kernels)
@@ -7249,6 +7707,7 @@ static mimp_integer_rows mimp_integer_rows_memory(mimp_arena *arena, const mimp_
     t.acc = (int32_t *)mimp_take(arena, (uint64_t)unit * 64);
     t.scores = (int32_t *)mimp_take(arena, (uint64_t)unit * a->keys16 * 4);
     t.p = mimp_bytes_memory(arena, kernels, a->keys16, unit);
+    t.unpacked = (uint8_t *)mimp_take_tiles(arena, kernels, mimp_max(mimp_unpacked_panel(kernels, &a->qkv), mimp_unpacked_panel(kernels, &a->proj)));
     return t;
 }
 
@@ -7299,9 +7758,13 @@ static uint32_t mimp_integer_fill(const mimp_integer_attention *a, const mimp_by
 static void mimp_integer_keys(void *arg, uint32_t index)
 {
     const mimp_integer_attention *a = (const mimp_integer_attention *)arg;
+    const mimp_kernels *kernels = a->crew.kernels;
     const mimp_integer_rows t = mimp_integer_rows_of(a, index);
     const uint32_t unit = t.bytes.rows, panels = a->width / 16, heads = mimp_min(a->group, a->step->heads - a->first);
     const int32_t key_max = a->step->key_max, value_max = a->step->value_max;
+    const size_t quad = (size_t)(mimp_weight_at(kernels, a->k, a->width, 0, 4) - a->k);          /* from four columns to the next, */
+    const size_t one = (size_t)(mimp_weight_at(kernels, a->v, a->keys16, 1, 0) - a->v);          /*   from a channel to the next, */
+    const size_t pair = (size_t)(mimp_weight_at(kernels, a->v, a->keys16, 2, 0) - a->v);         /*   from two to the next */
     uint32_t first, head, p, r, i, j;
     for (first = index * a->tile; first < a->run->tokens; first += a->crew.tasks * a->tile) {
         const uint32_t rows = mimp_integer_fill(a, &t.bytes, first);
@@ -7312,26 +7775,31 @@ static void mimp_integer_keys(void *arg, uint32_t index)
             const uint32_t panel = (a->first + head) * 3 * panels;
             for (r = 0; r < rows; r++)
                 sum[r] = 0;
-            for (p = 0; p < panels; p++)
+            for (p = 0; p < panels; p++) {
+                mimp_weights w = mimp_weights_panel(kernels, &a->qkv, panel + panels + p, t.unpacked);
                 for (r = 0; r < rows; r += unit) {
-                    mimp_panel(a->crew.kernels, t.acc, &t.bytes, r, &a->qkv, panel + panels + p);
+                    mimp_panel(kernels, t.acc, &t.bytes, r, &w);
                     for (i = 0; i < unit && r + i < rows; i++) {
                         const uint32_t token = first + r + i;
-                        uint8_t *to = k + (size_t)(token / 16) * 16 * a->width + (size_t)p * 256 + token % 16 * 4;
+                        uint8_t *to = mimp_weight_at(kernels, k, a->width, token, 16 * p);
                         for (j = 0; j < 16; j++) {
                             const int32_t value = mimp_clamp(t.acc[16 * i + j], -key_max, key_max);
-                            to[j / 4 * 64 + j % 4] = (uint8_t)value;
+                            to[j / 4 * quad + j % 4] = mimp_weight_byte(kernels, value);
                             sum[r + i] += 128 * value;
                         }
                     }
-                    mimp_panel(a->crew.kernels, t.acc, &t.bytes, r, &a->qkv, panel + 2 * panels + p);
+                }
+                w = mimp_weights_panel(kernels, &a->qkv, panel + 2 * panels + p, t.unpacked);
+                for (r = 0; r < rows; r += unit) {
+                    mimp_panel(kernels, t.acc, &t.bytes, r, &w);
                     for (i = 0; i < unit && r + i < rows; i++) {
                         const uint32_t token = first + r + i;
-                        uint8_t *to = v + (size_t)p * a->keys16 * 16 + (size_t)(token / 4) * 64 + token % 4;
+                        uint8_t *to = mimp_weight_at(kernels, v, a->keys16, 16 * p, token);
                         for (j = 0; j < 16; j++)
-                            to[4 * j] = (uint8_t)mimp_clamp(t.acc[16 * i + j], -value_max, value_max);
+                            to[j / 2 * pair + j % 2 * one] = mimp_weight_byte(kernels, mimp_clamp(t.acc[16 * i + j], -value_max, value_max));
                     }
                 }
+            }
         }
     }
 }
@@ -7351,30 +7819,47 @@ static const uint8_t mimp_exp[256] = {
     1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0
 };
 
+/* The byte of a score at a distance from the largest. */
+MIMP_INLINE uint8_t mimp_probability(int32_t distance, uint32_t octaves)
+{
+    return mimp_exp[mimp_byte(mimp_scaled(distance, (int32_t)octaves))];
+}
+
 /* Softmax of row r of the scores, as bytes of which the largest is 255; returns their sum. The largest score is exact, and so is
- * the distance from it, which octaves take to the table's steps. */
+ * the distance from it, which octaves take to the table's steps. Scores are less than 2^24: products of 255, 127 and 256 channels. */
 static uint32_t mimp_integer_softmax(const mimp_integer_attention *a, const mimp_integer_rows *t, uint32_t r, const int32_t *k_sum,
                                      uint32_t octaves)
 {
     const uint32_t unit = t->p.rows, n = a->run->tokens;
     int32_t *s = t->scores + 16 * (size_t)r, top = INT32_MIN;
     uint8_t *to = t->p.data + r * t->p.packed.row;
-    const size_t quad = t->p.packed.quad;
-    uint32_t j, sum = 0;
-    for (j = 0; j < n; j++) {
-        int32_t *at = s + (size_t)(j / 16) * unit * 16 + j % 16;
-        *at -= k_sum[j];
-        top = *at > top ? *at : top;
+    const size_t quad = t->p.packed.quad, next = 16 * (size_t)(unit - 1);
+    uint32_t j, i, sum = 0;
+    for (j = 0; j < n; s += ++j % 16 ? 1 : 1 + next)
+        if (j % 4 == 0 && n - j >= 4) {
+            const int32_t s0 = s[0] - k_sum[j], s1 = s[1] - k_sum[j + 1], s2 = s[2] - k_sum[j + 2], s3 = s[3] - k_sum[j + 3];
+            s[0] = s0, s[1] = s1, s[2] = s2, s[3] = s3;
+            top = s0 > top ? s0 : top;
+            top = s1 > top ? s1 : top;
+            top = s2 > top ? s2 : top;
+            top = s3 > top ? s3 : top;
+            j += 3, s += 3;
+        } else {
+            *s -= k_sum[j];
+            top = *s > top ? *s : top;
+        }
+    s = t->scores + 16 * (size_t)r;
+    for (j = 0; j + 4 <= n; j += 4, s += j % 16 ? 4 : 4 + next, to += quad) {
+        const uint8_t p0 = mimp_probability(top - s[0], octaves), p1 = mimp_probability(top - s[1], octaves);
+        const uint8_t p2 = mimp_probability(top - s[2], octaves), p3 = mimp_probability(top - s[3], octaves);
+        to[0] = p0, to[1] = p1, to[2] = p2, to[3] = p3;
+        sum += (uint32_t)p0 + p1 + p2 + p3;
     }
-    for (j = 0; j < n; j++) {
-        const uint32_t distance = (uint32_t)top - (uint32_t)s[(size_t)(j / 16) * unit * 16 + j % 16];
-        const uint32_t step = (uint32_t)(((uint64_t)distance * octaves + ((uint64_t)1 << 31)) >> 32);
-        const uint8_t p = mimp_exp[mimp_min(step, 255)];
-        to[j / 4 * quad + j % 4] = p;
-        sum += p;
-    }
-    for (; j < a->keys16; j++)
-        to[j / 4 * quad + j % 4] = 0;
+    for (; j < a->keys16; j += 4, s += 4, to += quad)
+        for (i = 0; i < 4; i++) {
+            to[i] = j + i < n ? mimp_probability(top - s[i], octaves) : 0;
+            sum += to[i];
+        }
     return sum;
 }
 
@@ -7398,9 +7883,10 @@ static void mimp_integer_head(const mimp_integer_attention *a, const mimp_intege
     const int8_t *k = (const int8_t *)a->k + head * bytes, *v = (const int8_t *)a->v + head * bytes;
     const int32_t *k_sum = a->k_sum + (size_t)head * a->keys16;
     int32_t share[MIMP_MAX_ROWS];
+    const mimp_weights keys = mimp_weights_of(k, a->width, a->step->key_max);
     uint32_t p, i, j;
     MIM_STAGE(MIM_STAGE_SCORES);
-    mimp_multiply(a->crew.kernels, t->scores, mimp_bytes_tile(&t->q, r), k, a->width, a->step->key_max, a->keys16 / 16);
+    mimp_multiply(a->crew.kernels, t->scores, mimp_bytes_tile(&t->q, r), &keys, a->keys16 / 16);
     MIM_STAGE(MIM_STAGE_SOFTMAX);
     for (i = 0; i < rows; i++) {
         const uint32_t sum = mimp_integer_softmax(a, t, i, k_sum, a->octaves[at]);
@@ -7412,12 +7898,17 @@ static void mimp_integer_head(const mimp_integer_attention *a, const mimp_intege
     }
     MIM_STAGE(MIM_STAGE_VALUES);
     for (p = 0; p < a->width / 16; p++) {
-        mimp_multiply(a->crew.kernels, t->acc, t->p.data, v + (size_t)p * a->keys16 * 16, a->keys16, a->step->value_max, 1);
-        for (i = 0; i < rows; i++)
+        const mimp_weights values = mimp_weights_of(v + (size_t)p * a->keys16 * 16, a->keys16, a->step->value_max);
+        mimp_multiply(a->crew.kernels, t->acc, t->p.data, &values, 1);
+        for (i = 0; i < rows; i++) {
+            uint32_t c = at * hd + 16 * p;
+            uint8_t *to = mimp_byte_at(&a->out, token + i, c);
             for (j = 0; j < 16 && 16 * p + j < hd; j++) {
                 const int32_t four = (int32_t)(4 * (uint32_t)t->acc[16 * i + j]);
-                *mimp_byte_at(&a->out, token + i, at * hd + 16 * p + j) = (uint8_t)(mimp_clamp(mimp_scaled(four, share[i]), -128, 127) + 128);
+                *to = (uint8_t)mimp_clamp(mimp_scaled(four, share[i]) + 128, 0, 255);
+                to += ++c % 4 ? 1 : a->out.packed.quad - 3;
             }
+        }
     }
 }
 
@@ -7426,19 +7917,19 @@ static void mimp_integer_queries(void *arg, uint32_t index)
     const mimp_integer_attention *a = (const mimp_integer_attention *)arg;
     const mimp_integer_rows t = mimp_integer_rows_of(a, index);
     const uint32_t unit = t.bytes.rows, panels = a->width / 16, heads = mimp_min(a->group, a->step->heads - a->first);
-    uint32_t first, head, p, r, i, j;
+    uint32_t first, head, p, r;
     MIM_MEMSET(t.p.data, 0, t.p.packed.tile);
     for (first = index * a->tile; first < a->run->tokens; first += a->crew.tasks * a->tile) {
         const uint32_t rows = mimp_integer_fill(a, &t.bytes, first);
         for (head = 0; head < heads; head++) {
             MIM_STAGE(MIM_STAGE_QKV);
-            for (p = 0; p < panels; p++)
+            for (p = 0; p < panels; p++) {
+                const mimp_weights w = mimp_weights_panel(a->crew.kernels, &a->qkv, (a->first + head) * 3 * panels + p, t.unpacked);
                 for (r = 0; r < rows; r += unit) {
-                    mimp_panel(a->crew.kernels, t.acc, &t.bytes, r, &a->qkv, (a->first + head) * 3 * panels + p);
-                    for (i = 0; i < unit; i++)
-                        for (j = 0; j < 16; j++)
-                            *mimp_byte_at(&t.q, r + i, 16 * p + j) = (uint8_t)(mimp_clamp(t.acc[16 * i + j], -128, 127) + 128);
+                    mimp_multiply(a->crew.kernels, t.acc, mimp_bytes_tile(&t.bytes, r), &w, 1);
+                    mimp_rescale_bytes(&t.q, r, 16 * p, t.acc, w.offset, w.rate);
                 }
+            }
             for (r = 0; r < rows; r += unit)
                 mimp_integer_head(a, &t, head, r, first + r);
         }
@@ -7455,11 +7946,13 @@ static void mimp_integer_outputs(void *arg, uint32_t index)
     uint32_t first, p, r;
     MIM_STAGE(MIM_STAGE_PROJECTION);
     for (first = index * a->tile; first < run->tokens; first += a->crew.tasks * a->tile)
-        for (p = 0; p < a->proj.n / 16; p++)
+        for (p = 0; p < a->proj.n / 16; p++) {
+            const mimp_weights w = mimp_weights_panel(a->crew.kernels, &a->proj, p, t.unpacked);
             for (r = first; r < mimp_min(first + a->tile, run->tokens); r += unit) {
-                mimp_panel(a->crew.kernels, t.acc, &a->out, r, &a->proj, p);
+                mimp_panel(a->crew.kernels, t.acc, &a->out, r, &w);
                 mimp_add_panel(run->stream + (size_t)r * run->dim, run->dim, p, t.acc, mimp_min(unit, run->tokens - r));
             }
+        }
 }
 
 static void mimp_integer_attention_run(mimp_run *run, const mim_blob_step *s)
@@ -7491,19 +7984,26 @@ typedef struct mimp_integer_mlp {
     uint32_t tile, hidden;
 } mimp_integer_mlp;
 
-/* A task's own: normalised rows, hidden layer, and returned the sums of a leaf. */
-static int32_t *mimp_integer_hidden(mimp_arena *arena, const mimp_integer_mlp *m, const mimp_kernels *kernels, mimp_bytes *bytes,
-                                    mimp_bytes *hidden)
+/* A task's own. */
+typedef struct mimp_integer_units {
+    mimp_bytes bytes, hidden;       /* normalised rows, hidden layer */
+    int32_t *acc;                   /* [rows of a leaf][16] */
+    uint8_t *unpacked;              /* a panel */
+} mimp_integer_units;
+
+static mimp_integer_units mimp_integer_hidden(mimp_arena *arena, const mimp_integer_mlp *m, const mimp_kernels *kernels)
 {
-    *bytes = mimp_bytes_memory(arena, kernels, m->fc1.k, m->tile);
-    *hidden = mimp_bytes_memory(arena, kernels, m->fc2.k, m->tile);
-    return (int32_t *)mimp_take(arena, (uint64_t)kernels->rows_q8 * 64);
+    mimp_integer_units t;
+    t.bytes = mimp_bytes_memory(arena, kernels, m->fc1.k, m->tile);
+    t.hidden = mimp_bytes_memory(arena, kernels, m->fc2.k, m->tile);
+    t.acc = (int32_t *)mimp_take(arena, (uint64_t)kernels->rows_q8 * 64);
+    t.unpacked = (uint8_t *)mimp_take_tiles(arena, kernels, mimp_max(mimp_unpacked_panel(kernels, &m->fc1), mimp_unpacked_panel(kernels, &m->fc2)));
+    return t;
 }
 
 static void mimp_integer_mlp_memory(mimp_integer_mlp *m, mimp_run *run, const mim_blob_step *s)
 {
     mimp_arena tasks = { NULL, 0, 0 };
-    mimp_bytes bytes, hidden;
     MIM_MEMSET(m, 0, sizeof *m);
     m->run = run;
     m->step = s;
@@ -7514,8 +8014,40 @@ static void mimp_integer_mlp_memory(mimp_integer_mlp *m, mimp_run *run, const mi
     m->factor = (const uint16_t *)mimp_numbers(run->model, s->tensor[5]);
     m->hidden = run->model->tensors[s->tensor[2] - 1].columns;
     m->tile = mimp_task_rows(run);
-    mimp_integer_hidden(&tasks, m, run->s->kernels, &bytes, &hidden);
+    mimp_integer_hidden(&tasks, m, run->s->kernels);
     mimp_crew_memory(&m->crew, &run->arena, run->s, tasks.high);
+}
+
+/* A number of fc1's as the byte of a hidden unit. */
+MIMP_INLINE uint8_t mimp_activated(const uint16_t *act, int32_t x, uint32_t factor)
+{
+    return mimp_byte(mimp_scaled(act[mimp_level(x)], (int32_t)(factor << 16)));
+}
+
+/* Those of a tile that begins at a row, and panel p. */
+static void mimp_integer_activate(const mimp_integer_mlp *m, const mimp_bytes *hidden, uint32_t row, uint32_t p, const int32_t *x)
+{
+    const uint16_t *const act = m->act, *factor = m->factor + 16 * (size_t)p;
+    const uint32_t n = m->hidden - 16 * p, rows = hidden->rows;
+    const size_t step = hidden->packed.row, quad = hidden->packed.quad;
+    uint8_t *first = mimp_byte_at(hidden, row, 16 * p), *to;
+    const int32_t *const end = x + 16, *from;
+    uint16_t padded[16];
+    uint32_t r;
+    if (n < 16) {
+        MIM_MEMSET(padded, 0, sizeof padded);
+        MIM_MEMCPY(padded, factor, n * 2);
+        factor = padded;
+    }
+    for (; x < end; factor += 4, x += 4, first += quad) {
+        const uint32_t f0 = factor[0], f1 = factor[1], f2 = factor[2], f3 = factor[3];
+        for (r = rows, from = x, to = first; r; r--, from += 16, to += step) {
+            to[0] = mimp_activated(act, from[0], f0);
+            to[1] = mimp_activated(act, from[1], f1);
+            to[2] = mimp_activated(act, from[2], f2);
+            to[3] = mimp_activated(act, from[3], f3);
+        }
+    }
 }
 
 static void mimp_integer_mlp_task(void *arg, uint32_t index)
@@ -7523,38 +8055,35 @@ static void mimp_integer_mlp_task(void *arg, uint32_t index)
     const mimp_integer_mlp *m = (const mimp_integer_mlp *)arg;
     const mimp_kernels *kernels = m->crew.kernels;
     const mimp_run *run = m->run;
+    const uint32_t unit = kernels->rows_q8;
     mimp_arena arena = { NULL, 0, 0 };
-    mimp_bytes bytes, hidden;
-    uint32_t first, p, r, i, j, unit;
-    int32_t *acc;
+    mimp_integer_units t;
+    uint32_t first, p, r;
     arena.base = mimp_scratch_bytes(&m->crew, index);
-    acc = mimp_integer_hidden(&arena, m, kernels, &bytes, &hidden);
-    unit = bytes.rows;
-    MIM_MEMSET(hidden.data, 0, mimp_tiles(unit, m->tile) * hidden.packed.tile);
+    t = mimp_integer_hidden(&arena, m, kernels);
+    MIM_MEMSET(t.hidden.data, 0, mimp_tiles(unit, m->tile) * t.hidden.packed.tile);
     for (first = index * m->tile; first < run->tokens; first += m->crew.tasks * m->tile) {
         const uint32_t rows = mimp_min(m->tile, run->tokens - first);
         int16_t *x = run->stream + (size_t)first * run->dim;
         MIM_STAGE(MIM_STAGE_PACK);
-        mimp_bytes_end(&bytes, rows);
+        mimp_bytes_end(&t.bytes, rows);
         for (r = 0; r < rows; r++)
-            mimp_bytes_put(&bytes, r, x + (size_t)r * run->dim, run->dim, &m->input, m->step->variance);
+            mimp_bytes_put(&t.bytes, r, x + (size_t)r * run->dim, run->dim, &m->input, m->step->variance);
         MIM_STAGE(MIM_STAGE_MLP);
-        for (p = 0; p < m->fc1.n / 16; p++)
+        for (p = 0; p < m->fc1.n / 16; p++) {
+            const mimp_weights w = mimp_weights_panel(kernels, &m->fc1, p, t.unpacked);
             for (r = 0; r < rows; r += unit) {
-                const uint32_t n = mimp_min(16, m->hidden - 16 * p);
-                mimp_panel(kernels, acc, &bytes, r, &m->fc1, p);
-                for (i = 0; i < unit; i++)
-                    for (j = 0; j < n; j++) {
-                        const uint32_t g = m->act[mimp_clamp(acc[16 * i + j], 0, 1023)];
-                        const uint32_t y = (g * m->factor[16 * p + j] + 32768) >> 16;
-                        *mimp_byte_at(&hidden, r + i, 16 * p + j) = (uint8_t)mimp_min(y, 255);
-                    }
+                mimp_panel(kernels, t.acc, &t.bytes, r, &w);
+                mimp_integer_activate(m, &t.hidden, r, p, t.acc);
             }
-        for (p = 0; p < m->fc2.n / 16; p++)
+        }
+        for (p = 0; p < m->fc2.n / 16; p++) {
+            const mimp_weights w = mimp_weights_panel(kernels, &m->fc2, p, t.unpacked);
             for (r = 0; r < rows; r += unit) {
-                mimp_panel(kernels, acc, &hidden, r, &m->fc2, p);
-                mimp_add_panel(x + (size_t)r * run->dim, run->dim, p, acc, mimp_min(unit, rows - r));
+                mimp_panel(kernels, t.acc, &t.hidden, r, &w);
+                mimp_add_panel(x + (size_t)r * run->dim, run->dim, p, t.acc, mimp_min(unit, rows - r));
             }
+        }
     }
 }
 
@@ -7631,9 +8160,11 @@ typedef struct mimp_integer_linear {
     int16_t *y;                     /* UNMASK: the decoder's stream */
 } mimp_integer_linear;
 
-static int32_t *mimp_integer_linear_rows(mimp_arena *arena, const mimp_integer_linear *l, const mimp_kernels *kernels, mimp_bytes *bytes)
+static int32_t *mimp_integer_linear_rows(mimp_arena *arena, const mimp_integer_linear *l, const mimp_kernels *kernels, mimp_bytes *bytes,
+                                         uint8_t **unpacked)
 {
     *bytes = mimp_bytes_memory(arena, kernels, l->matrix.k, l->tile);
+    *unpacked = (uint8_t *)mimp_take_tiles(arena, kernels, mimp_unpacked_panel(kernels, &l->matrix));
     return (int32_t *)mimp_take(arena, (uint64_t)kernels->rows_q8 * 64);
 }
 
@@ -7642,6 +8173,7 @@ static void mimp_integer_linear_memory(mimp_integer_linear *l, mimp_run *run, co
     const uint32_t head = s->kind == MIM_STEP_HEAD, prefix = s->kind == MIM_STEP_PREDICT ? run->s->prefix : 0;
     mimp_arena tasks = { NULL, 0, 0 };
     mimp_bytes bytes;
+    uint8_t *unpacked;
     MIM_MEMSET(l, 0, sizeof *l);
     l->run = run;
     l->step = s;
@@ -7652,7 +8184,7 @@ static void mimp_integer_linear_memory(mimp_integer_linear *l, mimp_run *run, co
     l->n = head ? run->model->header->pooled_dim : run->dim;
     l->columns = run->model->tensors[s->tensor[0] - 1].rows;
     l->tile = head ? 1 : mimp_task_rows(run);
-    mimp_integer_linear_rows(&tasks, l, run->s->kernels, &bytes);
+    mimp_integer_linear_rows(&tasks, l, run->s->kernels, &bytes, &unpacked);
     mimp_crew_memory(&l->crew, &run->arena, run->s, tasks.high);
 }
 
@@ -7674,22 +8206,25 @@ static void mimp_integer_linear_task(void *arg, uint32_t index)
     mimp_arena arena = { NULL, 0, 0 };
     mimp_bytes bytes;
     uint32_t first, p, r, i, j, unit;
+    uint8_t *unpacked;
     int32_t *acc;
     arena.base = mimp_scratch_bytes(&l->crew, index);
-    acc = mimp_integer_linear_rows(&arena, l, l->crew.kernels, &bytes);
+    acc = mimp_integer_linear_rows(&arena, l, l->crew.kernels, &bytes, &unpacked);
     unit = bytes.rows;
     for (first = index * l->tile; first < l->rows; first += l->crew.tasks * l->tile) {
         const uint32_t rows = mimp_min(l->tile, l->rows - first);
         mimp_bytes_end(&bytes, rows);
         for (r = 0; r < rows; r++)
             mimp_bytes_put(&bytes, r, l->x + (size_t)(first + r) * l->n, l->n, &l->input, 0);
-        for (p = 0; p < l->matrix.n / 16; p++)
+        for (p = 0; p < l->matrix.n / 16; p++) {
+            const mimp_weights w = mimp_weights_panel(l->crew.kernels, &l->matrix, p, unpacked);
             for (r = 0; r < rows; r += unit) {
-                mimp_panel(l->crew.kernels, acc, &bytes, r, &l->matrix, p);
+                mimp_panel(l->crew.kernels, acc, &bytes, r, &w);
                 for (i = 0; i < unit && r + i < rows; i++)
                     for (j = 0; j < 16 && 16 * p + j < l->columns; j++)
                         mimp_integer_result(l, first + r + i, 16 * p + j, acc[16 * i + j]);
             }
+        }
     }
 }
 
@@ -7958,7 +8493,7 @@ static mim_status mimp_prepare(mim_session *s, const mim_model *model, const mim
     status = mimp_grid_fits(s);
     if (status)
         return status;
-    s->kernels = mimp_choose(s->desc.cpu);
+    s->kernels = mimp_choose(s->desc.cpu, MIMP_INTEGER(h) ? mimp_layout(model->steps, model->tensors) : MIM_PANEL16);
     if (!s->kernels)
         return MIM_ERR_CPU;
     s->cpu = s->kernels->name;

@@ -248,9 +248,11 @@ for value in 32 64 128; do accept "wrote out.mim: q4" good/stated.safetensors -o
 stated "none of float, integer" --numerics fixed
 stated "--numerics integer needs --calib FOLDER" --numerics integer
 stated "leave out --type f16" --numerics integer --type f16 --calib pictures
+stated "--layout pairs is for --numerics integer" --layout pairs
+stated "--layout pairs is for --numerics integer" --layout pairs --numerics integer --type q4 --calib pictures
 stated "--calib is for --numerics integer" --calib pictures
 stated "none: cannot open" --numerics integer --calib none
-stated "--layout helium: not available in this version" --layout helium
+stated "--layout: 'helium' is none of panels, pairs" --layout helium
 accept "wrote" good/stated.safetensors -o out.mim --numerics float
 stated "no family 'resnet'" --family resnet
 for value in 0 -1 two 257 1.5 ''; do stated "--heads" --heads "$value"; done

@@ -17,9 +17,11 @@ static const char usage[] =
     "  -o OUT.mim                 the blob to write\n"
     "  --type f32|f16|q8|q7|q4    kind of numbers of the matrices (f32); q7: q8 with inputs of 7 bits, faster on AVX2\n"
     "  --group 32|64|128          q4: columns that share a scale (32)\n"
-    "  --numerics float|integer   what a q8 blob computes in between its products (float); integer runs without a floating-point\n"
-    "                             unit, has scales that pictures are needed for, and does plain transformers only\n"
+    "  --numerics float|integer   what a q8 or q4 blob computes in between its products (float); integer runs without a\n"
+    "                             floating-point unit, has scales that pictures are needed for, and does plain transformers only\n"
     "  --calib FOLDER             those pictures: 24 to 48 of the kind that the model will see\n"
+    "  --layout panels|pairs      of integer q8 matrices (panels, which all kernels but one read); pairs: for Helium, as on\n"
+    "                             Cortex-M55; elsewhere portable code reads it\n"
     "  --config FILE              the configuration, where it is not config.json beside the checkpoint\n"
     "  --keep-decoder             keep a masked autoencoder's decoder, for `mim reconstruct`\n"
     "  --licence TEXT             licence of the weights, recorded in the blob\n"
@@ -51,7 +53,7 @@ static const char usage[] =
     "  --norm-pix yes|no          the decoder predicts pixels normalised patch by patch\n";
 
 /* Values of options that are settled, but come later. */
-static int check_available(const wishes *w, number_kind *n, int *integer)
+static int check_available(const wishes *w, number_kind *n, integer_kind *integer)
 {
     static const struct { const char *name; number_kind as; } types[] = {
         { "f32", { MIM_F32, 0, 0 } }, { "f16", { MIM_F16, 0, 0 } }, { "q8", { MIM_Q8, 255, 0 } }, { "q7", { MIM_Q8, 127, 0 } },
@@ -73,19 +75,24 @@ static int check_available(const wishes *w, number_kind *n, int *integer)
         return fail("--group: '%.64s' is none of 32, 64, 128", w->group);
     if (w->group)
         n->group = (uint8_t)(32u << group);
-    *integer = w->numerics && strcmp(w->numerics, "integer") == 0;
-    if (w->numerics && !*integer && strcmp(w->numerics, "float") != 0)
+    int integers = w->numerics && strcmp(w->numerics, "integer") == 0, pairs = w->layout && strcmp(w->layout, "pairs") == 0;
+    if (w->numerics && !integers && strcmp(w->numerics, "float") != 0)
         return fail("--numerics: '%.64s' is none of float, integer", w->numerics);
-    if (*integer && w->type && strcmp(w->type, "q8") != 0)
-        return fail("--numerics integer makes q8 blobs; leave out --type %.64s", w->type);
-    if (*integer && !w->calib)
+    if (integers && w->type && strcmp(w->type, "q8") != 0 && n->type != MIM_Q4)
+        return fail("--numerics integer makes q8 or q4 blobs; leave out --type %.64s", w->type);
+    if (integers && !w->calib)
         return fail("--numerics integer needs --calib FOLDER, with 24 to 48 pictures of the kind that the model will see");
-    if (!*integer && w->calib)
+    if (!integers && w->calib)
         return fail("--calib is for --numerics integer; other blobs find their scales as they run");
-    if (*integer)
+    if (w->layout && !pairs && strcmp(w->layout, "panels") != 0)
+        return fail("--layout: '%.64s' is none of panels, pairs", w->layout);
+    if (pairs && (!integers || n->type == MIM_Q4))
+        return fail("--layout pairs is for --numerics integer with 8 bits; leave it out");
+    integer->type = !integers ? 0 : n->type == MIM_Q4 ? MIM_Q4 : MIM_Q8;
+    integer->group = n->group;
+    integer->layout = pairs ? MIM_PAIRS16 : MIM_PANEL16;
+    if (integers)
         *n = types[0].as;                 /* f32 is what is run over the pictures, and then quantized */
-    if (w->layout)
-        return fail("--layout %.64s: not available in this version", w->layout);
     return 0;
 }
 
@@ -276,7 +283,7 @@ typedef struct work {
     plan *plan;
 } work;
 
-static int convert(work *k, const wishes *w, const char *path, const number_kind *n, int integer)
+static int convert(work *k, const wishes *w, const char *path, const number_kind *n, const integer_kind *integer)
 {
     const family *wanted;
     const char *from;
@@ -296,9 +303,9 @@ static int convert(work *k, const wishes *w, const char *path, const number_kind
     if (measure(&m, k->model, &k->cp, w->keep_decoder) || settle(&s, &k->found, w, k->model, &k->cp, &m) ||
         build(k->plan, k->model, &k->cp, &m, &s, n) || check_output(&k->cp, w->output))
         return 1;
-    if (integer) {
+    if (integer->type) {
         mim_blob_header written;
-        if (integer_write(k->plan, w->calib, w->output, &written))
+        if (integer_write(k->plan, integer, w->calib, w->output, &written))
             return 1;
         k->plan->header = written;
     } else if (plan_write(k->plan, w->output))
@@ -323,7 +330,8 @@ int cmd_convert(int argc, char **argv)
         { "--frames", &w.frames, NULL }, { "--groups", &w.groups, NULL }, { "--window", &w.window, NULL }, { "--norm-pix", &w.norm_pix, NULL },
         { "--licence", &w.licence, NULL }, { "--keep-decoder", NULL, &w.keep_decoder },
     };
-    int positional, integer = 0;
+    integer_kind integer = {0};
+    int positional;
     number_kind n = {0};
     int parsed = parse_options(argc, argv, options, sizeof options / sizeof *options, usage, &positional);
     if (parsed != PARSED)
@@ -339,7 +347,7 @@ int cmd_convert(int argc, char **argv)
         return fail("convert: blobs are little-endian, this machine is not; convert on another");
 
     work k = {0};
-    int failed = convert(&k, &w, argv[1], &n, integer);
+    int failed = convert(&k, &w, argv[1], &n, &integer);
     if (k.model)
         vit_free(k.model);
     free(k.model);
