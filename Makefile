@@ -84,11 +84,11 @@ fuzz:                        ## hostile pictures, arrays, checkpoints and blobs 
 	$(B)/fuzz_container $(FUZZ_SECONDS)s 1 $(filter-out $(REFUSED),$(CONTAINERS))
 	$(B)/fuzz_blob $(FUZZ_ROUNDS)
 
-firmware:                    ## bare-metal images (examples/firmware) for the boards whose compiler is here
-	@$(MAKE) --no-print-directory -C examples/firmware OUT=$(abspath $(B))/firmware
+firmware: $(B)/mim           ## bare-metal images (examples/firmware) for the boards whose compiler is here
+	@$(MAKE) --no-print-directory -C examples/firmware OUT=$(abspath $(B))/firmware TOOL=$(abspath $(B))/mim
 
 firmware-run: firmware       ## run them under QEMU
-	@$(MAKE) --no-print-directory -s -C examples/firmware run OUT=$(abspath $(B))/firmware
+	@$(MAKE) --no-print-directory -s -C examples/firmware run OUT=$(abspath $(B))/firmware TOOL=$(abspath $(B))/mim
 
 targets: $(B)/mim            ## the same bits of quantized models on every machine that can be emulated here, microcontrollers too
 	@sh tests/run.sh "sh tests/cross.sh $(B) bits" "sh tests/targets/damaged.sh $(B)"

@@ -47,6 +47,12 @@ if [ "$(encoded integer)" = "$(encoded pairs.integer)" ]; then
 else
     fail "integer: the two layouts of one model give different features"
 fi
+relaid() { "$mim" convert "$out/$1.mim" --layout "$2" -o "$out/relaid.mim" >/dev/null && cmp -s "$out/relaid.mim" "$out/$3.mim"; }
+if relaid mae.integer pairs mae.pairs.integer && relaid mae.pairs.integer panels mae.integer; then
+    echo "ok integer: a blob in the other layout, and back"
+else
+    fail "integer: a blob in the other layout is not the one converted so"
+fi
 
 for pair in "timm_beit cannot do relative position bias" "dinov3 cannot do rotary positions" "dinov2_giant cannot do a gated MLP" \
             "timm_wide takes 13 channels, which no picture has"; do

@@ -415,8 +415,7 @@ static void put_table(work *k, mim_blob_step *s, unsigned slot, uint32_t count, 
     plan_ready(k->to, s, slot, &t, data);
 }
 
-/* Weight i of row n, in panels of k columns as any build reads them: a byte for MIM_PAIRS16 has 128 added. */
-static size_t place_of(uint8_t lay, uint32_t k, uint32_t n, uint32_t i)
+size_t integer_place(uint8_t lay, uint32_t k, uint32_t n, uint32_t i)
 {
     return lay == MIM_PAIRS16 ? (size_t)(n / 2) * 2 * k + i / 16 * 32 + n % 2 * 16 + i % 16
                                  : ((size_t)(n / 16) * k + i / 4 * 4) * 16 + n % 16 * 4 + i % 4;
@@ -467,7 +466,7 @@ static int put_matrix(work *k, mim_blob_step *s, unsigned slot, const folded *f,
             for (uint32_t plane = 0; plane < (planes ? 2u : 1u); plane++) {
                 int32_t q = !planes ? w : plane ? w - 127 * high : high;
                 uint32_t row_of = n + plane * n16;
-                data[place_of(t.layout, k32, row_of, i)] = (uint8_t)(q + zero_byte);
+                data[integer_place(t.layout, k32, row_of, i)] = (uint8_t)(q + zero_byte);
                 sum[row_of] += q;
             }
             up += w > 0 ? w : 0;
