@@ -9,7 +9,7 @@
  * CONTENTS
  *     QUICK START     WHAT IT DOES     BUILDING     CONFIGURATION     INPUT     OUTPUT     BLOB
  *     MEMORY     THREADS     INSTRUCTION SETS     ACCURACY AND DETERMINISM     ERRORS     SECURITY
- *     PORTING     READING THIS FILE     REVISIONS
+ *     FIRMWARE     PORTING     READING THIS FILE     REVISIONS
  *
  * QUICK START
  *
@@ -198,6 +198,40 @@
  * caller's buffers, and no undefined behaviour. It does not read the weights; mim_begin checks the
  * ranges that kernels rely on, mim_verify everything. We do not defend against a blob that is
  * changed while in use, or against wrong sizes of the caller's own buffers.
+ *
+ * FIRMWARE
+ *
+ * examples/firmware has images for Cortex-M and RISC-V, complete with start-up and linker scripts; examples/packaging is for
+ * ESP-IDF, Zephyr, Arduino, PlatformIO and CMSIS. `mim convert --numerics integer` makes the blobs for small cores.
+ *
+ * Memory map. Flash holds the code and the blob, which is neither copied nor written: let the linker script place it (.incbin)
+ * or map a partition, at a multiple of 64; mim_open refuses less than 16 before it reads a word. RAM holds the arena, whose
+ * least size mim_plan states (and `mim info`, on the PC), the results asked for, mim_model and mim_session (150 bytes on 32 bits)
+ * and the stack. A picture need not be there as a whole: image.read_row is asked for its rows in order, each once, and may
+ * wait for the camera; RGB565 is taken as it comes. Where a DMA fills a frame buffer behind a data cache, invalidate it first.
+ *     After an update of a blob, mim_verify reads all of it and its checksum. At each start mim_open is enough: it reads the
+ * directory, some 40,000 instructions for the shipped model. mim_begin reads the weights once.
+ *
+ * Flash. Within a tile of tokens every weight is read once, panel after panel, in the order in which they lie. So an encode reads
+ * all of them tokens / tile times: with the arena at its minimum a tile has a few tokens, at mim_memory.useful up to 256, and
+ * what serial flash gives then counts for more than the core. ViT-Ti/16 at 224 pixels (197 tokens, 5.3 MB of weights) reads 265 MB in
+ * tiles of 4, 5.3 MB in one. A token more in the tile takes about D + H bytes of arena.
+ *
+ * Fast and slow memory. With desc.split the stream of tokens and the outputs of attention, which each step goes through once, lie in
+ * a second region, mim_memory.slow: SRAM beside tightly coupled memory, or PSRAM beside SRAM. All that is read again and again,
+ * keys, values and tiles, is in base. mim_plan states both, to the byte.
+ *
+ * Watchdogs and deadlines. desc.progress is called after every step, twice a layer, and read_row for every row: feed the watchdog
+ * there, within desc.user's own limits of time. A value other than 0 ends the encode with MIM_ERR_ABORTED, and the session can be
+ * used again at once. The longest step is an MLP, a little more than half of a layer. Interrupts may come at any time; the library has no
+ * critical sections. The instructions of an encode hardly depend on the picture: between black, white and noise less than 1 in 10,000.
+ *
+ * Power. The work is a number of multiplications that is known beforehand, so run fast and sleep, also inside read_row. Nothing is
+ * computed that no output needs: asked for layer 3 of 6, an encode ends there. image.visible with a quarter of the patches takes a
+ * quarter of the work, and masked autoencoders were trained on no more.
+ *
+ * Without an FPU: MIM_NO_FLOAT and an integer blob: its int16 results are the same bits as in any other build. Blobs with float
+ * numerics run there, too, on the compiler's floats: the same bits, three times the instructions and arena on a Cortex-M3.
  *
  * PORTING
  *
@@ -500,7 +534,7 @@ enum {
  *     ATTENTION  0 channels   1 q8 qkv   2 q8 proj   6 I32 (2 x heads): 255 / 9 octaves of the softmax that a step of the scores
  *                is, in 2^-32; and what a head's output is multiplied by, unsigned, in 2^-30
  *     MLP        0 channels   1 q8 fc1   2 q8 fc2   4 I16, unsigned (1 x 1024): the activation of fc1's output, clamped to 0..1023
- *                5 I16, unsigned (1 x hidden): a factor for each hidden unit, in 2^-16
+ *                5 I16, not negative (1 x hidden): a factor for each hidden unit, in 2^-16
  *     NORM       0 channels      POOL   0 [channels]      HEAD, PREDICT   0 q8   1 channels
  *     UNMASK     0 q8   1 I16   2 [I16]   3 I16   4 channels */
 
@@ -1959,7 +1993,7 @@ static mim_status mimp_check_ranges(const mim_model *model)
     return MIM_OK;
 }
 
-/* The tables of an integer blob: gains of 16 bits, and what softmax multiplies by. */
+/* The tables of an integer blob: gains of 16 bits, and what softmax and hidden units are multiplied by. */
 static mim_status mimp_verify_tables(mim_model *model)
 {
     uint32_t i, d;
@@ -1968,12 +2002,16 @@ static mim_status mimp_verify_tables(mim_model *model)
         const uint32_t slot = s->kind == MIM_STEP_UNMASK ? 4 : s->kind == MIM_STEP_HEAD || s->kind == MIM_STEP_PREDICT;
         const mim_blob_tensor *t = &model->tensors[s->tensor[slot] - (s->tensor[slot] != 0)];
         const int32_t *table = (const int32_t *)mimp_numbers(model, s->tensor[slot]);
+        const int16_t *factor;
         int bad = 0;
         for (d = 0; s->kind != MIM_STEP_EMBED && table && d < t->columns; d++)
             bad |= table[d] != (int16_t)table[d];
         table = (const int32_t *)mimp_numbers(model, s->tensor[6]);
         for (d = 0; d < s->heads; d++)
             bad |= table[d] < 0 || (uint32_t)table[s->heads + d] >= 0xffc00000u;
+        factor = (const int16_t *)mimp_numbers(model, s->tensor[5]);
+        for (d = 0; s->kind == MIM_STEP_MLP && d < model->tensors[s->tensor[5] - 1].columns; d++)
+            bad |= factor[d] < 0;
         if (bad) {
             model->fault_at = sizeof(mim_blob_header) + i * sizeof *s;
             model->fault = "a gain or a factor of this step's tables";
@@ -7405,13 +7443,15 @@ static void mimp_predict_run(mimp_run *run, const mim_blob_step *s)
  * ===================================================================================== */
 
 /* a b / 2^32: rounded half up, for rates; rounded down; of unsigned numbers, down. */
-/* x at 0 .. 2^bits - 1. */
-#if defined(MIMP_DSP)
-#define MIMP_USAT(bits, x) mimp_usat##bits(x)
-MIMP_INLINE int32_t mimp_usat10(int32_t x) { __asm__("usat %0, #10, %0" : "+r"(x)); return x; }
+/* x at 0..255 and at 0..1023. Most are. */
+#if defined(__GNUC__) && defined(__thumb2__) && defined(__ARM_FEATURE_SAT)
+MIMP_INLINE uint8_t mimp_byte(int32_t x) { __asm__("usat %0, #8, %0" : "+r"(x)); return (uint8_t)x; }
+MIMP_INLINE uint32_t mimp_level(int32_t x) { __asm__("usat %0, #10, %0" : "+r"(x)); return (uint32_t)x; }
 #else
-#define MIMP_USAT(bits, x) mimp_clamp(x, 0, (1 << bits) - 1)
+MIMP_INLINE uint8_t mimp_byte(int32_t x) { return (uint8_t)((uint32_t)x <= 255 ? x : x < 0 ? 0 : 255); }
+MIMP_INLINE uint32_t mimp_level(int32_t x) { return (uint32_t)x <= 1023 ? (uint32_t)x : x < 0 ? 0 : 1023; }
 #endif
+
 #ifdef MIMP_DSP     /* which compilers do not find */
 MIMP_INLINE int32_t mimp_scaled(int32_t a, int32_t b) { __asm__("smmulr %0, %0, %1" : "+r"(a) : "r"(b)); return a; }
 #else
@@ -7428,7 +7468,6 @@ MIMP_INLINE int32_t mimp_wrap(int32_t a, int32_t b) { return (int32_t)((uint32_t
 
 MIMP_INLINE int32_t mimp_clamp(int32_t x, int32_t low, int32_t top) { return x < low ? low : x > top ? top : x; }
 MIMP_INLINE int16_t mimp_short(int32_t x) { return (int16_t)mimp_clamp(x, -32768, 32767); }
-MIMP_INLINE uint8_t mimp_byte(int32_t x) { return (uint8_t)mimp_clamp(x, 0, 255); }
 
 /* Four numbers at a time, which is what lies together in packed rows. */
 #ifdef MIMP_MVE
@@ -8162,7 +8201,7 @@ static void mimp_integer_mlp_memory(mimp_integer_mlp *m, mimp_run *run, const mi
 /* A number of fc1's as the byte of a hidden unit. */
 MIMP_INLINE uint8_t mimp_activated(const uint16_t *act, int32_t x, uint32_t factor)
 {
-    return mimp_byte(mimp_scaled(act[MIMP_USAT(10, x)], (int32_t)(factor << 16)));
+    return mimp_byte(mimp_scaled(act[mimp_level(x)], (int32_t)(factor << 16)));
 }
 
 /* Those of a tile that begins at a row, and panel p. */
