@@ -29,7 +29,7 @@ enum rows_kind {
     ROWS_TOKENS,       /* the row of part[0], then those of part[1], each plus the row of part[2] while it has one */
     ROWS_MADE,         /* what made.c makes of parameters, or of several tensors */
     ROWS_POSITIONS,    /* the rows of part[0] from first[0] on; zeros behind narrow ones */
-    ROWS_AXES,         /* the rows of part[0] and then of part[1], each padded to 16s */
+    ROWS_AXES,         /* the rows of part[0], part[1] and, where it is there, part[2], each padded to 16s */
     ROWS_DEPTHWISE,    /* of each of count parts the places of its kernel, each a row of all channels; last the bias of part[0] */
     ROWS_NORMS,        /* of each of count parts weight and bias */
     ROWS_SCALES,       /* the factors of cosines: exp(part[0]), 100 at most */
@@ -49,7 +49,8 @@ typedef struct rows {
     const tensor *gain;           /* LINEAR, PROJ: factor of every row and its bias (layer scale), or NULL */
     uint32_t heads, head_dim;     /* QKV; BIAS: heads; ROTARY: head_dim */
     uint32_t hidden;              /* GATED: rows of each half */
-    uint32_t cell_height, cell_width, order;      /* LINEAR, NORM, POSITIONS: see above; DISTANCES: the window */
+    uint32_t cell_height, cell_width, order;      /* LINEAR, NORM, POSITIONS: see above; DISTANCES: the window; DEPTHWISE: the
+                                                     kernel's, frames times height */
     uint32_t count;               /* DEPTHWISE, NORMS */
     uint32_t reach_y, reach_x;    /* DISTANCES: what is farthest in the window it was pretrained with */
     uint32_t rotary, grid;        /* ROTARY: MIM_ROTARY_..., MIM_GRID_... */
@@ -79,6 +80,13 @@ mim_blob_step *plan_step(plan *p, uint16_t kind);
 /* Appends a tensor to the step's slot: PLAIN f32, or PANEL16 of the plan's type (of a quantized blob's EMBED: f16). */
 void plan_plain(plan *p, mim_blob_step *step, unsigned slot, uint32_t count, uint32_t columns, const rows *from);
 void plan_matrix(plan *p, mim_blob_step *step, unsigned slot, uint32_t count, uint32_t columns, const rows *from);
+
+/* The first block of a q4 blob is q8, where there are enough others: they all work on its errors, and of the shipped model's
+ * it alone would make 40 %. */
+static inline int stays_q8(uint32_t blocks, uint32_t step) { return blocks >= 4 && step <= 2; }
+
+/* Stores row `lane` of a panel of q4, k columns, by the step *scale, at least `least`, that comes back; returns its weights' sum. */
+int32_t pack_row_q4(uint8_t *panel, uint32_t group, uint32_t lane, uint32_t k, const float *row, float least, float *scale);
 
 /* Appends a tensor that is ready: its record (but `at`) and its data, which must outlive the plan. */
 void plan_ready(plan *p, mim_blob_step *step, unsigned slot, const mim_blob_tensor *t, const void *data);
