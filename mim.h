@@ -141,7 +141,7 @@
  *
  *     integer:  3 T D  +  2 T h  +  28 T                          (scalar: ViT-Ti/16 at 224 in 145 KiB, ViT-S 258, ViT-B 483)
  *
- * at the minimum, where rows are those of one kernel tile (4 to 14); it grows linearly with T. With all that
+ * at the minimum, where rows are those of one kernel tile (4 to 16) for each thread; it grows linearly with T. With all that
  * is useful, up to 256 rows are worked on at a time, and of an integer blob's weights each is read once.
  *
  * Where memory is of two kinds (TCM and SRAM, SRAM and PSRAM), desc.split plans for two regions. The slow one holds what a step goes

@@ -62,7 +62,7 @@ static void *serve(void *user)
             pthread_mutex_lock(&p->lock);
             ADD(p->sleepers, 1);
             while (!GET(p->stop) && !any_left(GET(p->left))) pthread_cond_wait(&p->wake, &p->lock);
-            ADD(p->sleepers, -1);
+            __atomic_sub_fetch(&p->sleepers, 1, __ATOMIC_SEQ_CST);
             pthread_mutex_unlock(&p->lock);
         }
         drain(p);

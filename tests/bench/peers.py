@@ -7,13 +7,15 @@ Each model is one timm ViT-*/16 at 224 with random weights, exported once; every
 tokens are held against torch's in f32 before anything is timed. The peers then run in turn, round after round, so that all
 see the same machine. Of each turn the fastest encode counts: what else a shared machine does can only add. For the same reason
 one thread is timed by what the processor spends on it, several by the time that passes. A ratio is the median of the rounds'. Where they lie more than 10 % apart the rounds are run again, as often as --tries says, and
-what still does not agree is refused. Peers that are not installed are left out and named. Prints Markdown.
+what still does not agree is refused. Peers that are not installed are left out and named. Where the checkpoint of the shipped
+model is (../shared/models), the cosines on it and the shipped pictures are told as well. Prints Markdown.
 
-    pip install -r tests/reference/requirements.txt openvino nncf onnx_ir
+    pip install -r tests/reference/requirements.txt openvino nncf onnx_ir executorch torchao
 """
 import argparse
 import contextlib
 import datetime
+import functools
 import importlib.util
 import io
 import json
@@ -83,15 +85,46 @@ def least_ms(run, seconds, threads):
 
 
 class Model:
-    """One network: its weights on disk in the forms that the peers read."""
+    """One network: its weights on disk in the forms that the peers read, and what its tokens are on some pictures."""
 
-    def __init__(self, label, folder):
+    def __init__(self, folder, net, checkpoint, pictures):
+        self.folder, self.net, self.checkpoint, self.pictures, self.x = folder, net.eval(), checkpoint, pictures, pictures[0]
+        with torch.inference_mode():
+            self.expected = [Tokens(self.net)(torch.from_numpy(x)).numpy() for x in pictures]
+
+    @classmethod
+    def of_timm(cls, label, folder):
+        """Random weights, a random picture."""
         torch.manual_seed(0)
-        self.net = timm.create_model(MODELS[label], num_classes=0).eval()
-        self.folder = folder
-        self.x = np.random.default_rng(0).standard_normal((1, 3, 224, 224)).astype(np.float32)
-        self.expected = Tokens(self.net)(torch.from_numpy(self.x)).numpy()
-        timm.models.save_for_hf(self.net, os.path.join(folder, "timm"), safe_serialization=True)
+        net = timm.create_model(MODELS[label], num_classes=0)
+        timm.models.save_for_hf(net, os.path.join(folder, "timm"), safe_serialization=True)
+        x = np.random.default_rng(0).standard_normal((1, 3, 224, 224)).astype(np.float32)
+        return cls(folder, net, os.path.join(folder, "timm", "model.safetensors"), [x])
+
+    @classmethod
+    def shipped(cls, folder):
+        """What examples/models was converted from, on the middles of the shipped pictures; None where it is not."""
+        checkpoint = os.path.join(ROOT, "..", "shared", "models", "mae-cifar10-d128l6.safetensors")
+        if not os.path.exists(checkpoint):
+            return None
+        from PIL import Image
+        from safetensors import safe_open
+        with safe_open(checkpoint, "pt") as f:
+            meta, state = f.metadata(), {key: f.get_tensor(key) for key in f.keys()}
+        side = int(meta["image"])
+        net = timm.models.vision_transformer.VisionTransformer(
+            img_size=side, patch_size=int(meta["patch"]), embed_dim=int(meta["dim"]), depth=int(meta["depth"]), num_heads=int(meta["heads"]),
+            num_classes=0, norm_layer=functools.partial(torch.nn.LayerNorm, eps=float(meta["eps"])))
+        net.load_state_dict({key: state[key] for key in net.state_dict()})
+        mean, std = (np.array(meta[key].split(), np.float32) for key in ("mean", "std"))
+        images = os.path.join(ROOT, "examples", "images", "small")
+        pictures = []
+        for name in sorted(os.listdir(images)):
+            with Image.open(os.path.join(images, name)) as picture:
+                middle = picture.convert("RGB").resize((side, side), Image.BICUBIC)
+            x = (np.asarray(middle, np.float32) / 255 - mean) / std
+            pictures.append(np.ascontiguousarray(x.transpose(2, 0, 1)[None], np.float32))
+        return cls(folder, net, checkpoint, pictures)
 
     def path(self, name):
         return os.path.join(self.folder, name)
@@ -114,8 +147,8 @@ class Model:
         return self.once("model.onnx", export)
 
 
-# ---- what is compared: name, kind, needs (modules), exact (f32), and run(model, threads) -> (tokens, a function of seconds
-# ---- that returns milliseconds)
+# ---- what is compared: name, kind, needs (modules), exact (f32), and prepare(model, threads) -> (the tokens of each picture,
+# ---- a function of seconds that returns milliseconds for the first)
 
 class Mim:
     needs = ()
@@ -128,8 +161,8 @@ class Mim:
 
     def prepare(self, model, threads):
         blob = model.once(self.kind + ".mim", lambda path: call(
-            self.binary, "convert", model.path("timm/model.safetensors"), "--type", self.kind, "-o", path))
-        source = model.once("x.npy", lambda path: np.save(path, model.x))
+            self.binary, "convert", model.checkpoint, "--type", self.kind, "-o", path))
+        source = model.once("x.npy", lambda path: np.save(path, np.concatenate(model.pictures)))
         target = model.path("tokens.npy")
         level = ["--cpu", self.cpu] if self.cpu else []
         call(self.binary, "encode", blob, source, "--out", "tokens", "-o", target, *level)
@@ -138,7 +171,7 @@ class Mim:
         def measure(seconds):
             self.last = json.loads(call(*command, str(max(0.1, seconds))))
             return self.last["ms_min"]
-        return np.load(target), measure
+        return list(np.load(target)), measure
 
 
 class OnnxRuntime:
@@ -177,7 +210,8 @@ class OnnxRuntime:
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         session = onnxruntime.InferenceSession(self.graph(model), options, providers=["CPUExecutionProvider"])
         feed = {"x": model.x}
-        return session.run(None, feed)[0], lambda seconds: least_ms(lambda: session.run(None, feed), seconds, threads)
+        return ([session.run(None, {"x": x})[0] for x in model.pictures],
+                lambda seconds: least_ms(lambda: session.run(None, feed), seconds, threads))
 
 
 class OpenVino:
@@ -204,8 +238,11 @@ class OpenVino:
             graph = model.onnx()
         compiled = core.compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1})
         request = compiled.create_infer_request()
-        request.infer({0: model.x})
-        return request.get_output_tensor().data.copy(), lambda seconds: least_ms(lambda: request.infer({0: model.x}), seconds, threads)
+        tokens = []
+        for x in model.pictures:
+            request.infer({0: x})
+            tokens.append(request.get_output_tensor().data.copy())
+        return tokens, lambda seconds: least_ms(lambda: request.infer({0: model.x}), seconds, threads)
 
 
 class Torch:
@@ -215,23 +252,63 @@ class Torch:
         self.kind, self.name, self.exact, self.needs = kind, f"torch {kind}", kind == "f32", ("torch",)
 
     def prepare(self, model, threads):
-        net, x = Tokens(model.net), torch.from_numpy(model.x)
+        net = Tokens(model.net)
         if self.kind == "int8":
             with quiet():
                 net = torch.ao.quantization.quantize_dynamic(net, {torch.nn.Linear}, dtype=torch.qint8)
 
-        def run():
+        def run(x):
             torch.set_num_threads(threads)
             with torch.inference_mode():
                 return net(x)
-        return run().numpy(), lambda seconds: least_ms(run, seconds, threads)
+        pictures = [torch.from_numpy(x) for x in model.pictures]
+        return [run(x).numpy() for x in pictures], lambda seconds: least_ms(lambda: run(pictures[0]), seconds, threads)
 
 
-PEERS = [OnnxRuntime("f32"), OnnxRuntime("int8"), OnnxRuntime("int4"), OpenVino("f32"), OpenVino("int8"), Torch("f32"), Torch("int8")]
+class Xnnpack:
+    """XNNPACK, by way of ExecuTorch. int8: weights per channel, inputs quantized when they come."""
+
+    def __init__(self, kind):
+        self.kind, self.name, self.exact = kind, f"XNNPACK {kind}", kind == "f32"
+        self.needs = ("executorch",) + (("torchao",) if kind == "int8" else ())
+
+    def program(self, model):
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackDynamicallyQuantizedPartitioner, XnnpackPartitioner
+        from executorch.exir import to_edge_transform_and_lower
+        net, example, parts = Tokens(model.net), (torch.from_numpy(model.x),), [XnnpackPartitioner()]
+
+        def make(path):
+            graph = torch.export.export(net, example)
+            if self.kind == "int8":
+                from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer, get_symmetric_quantization_config
+                from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+                quantizer = XNNPACKQuantizer()
+                quantizer.set_global(get_symmetric_quantization_config(is_per_channel=True, is_dynamic=True))
+                prepared = prepare_pt2e(graph.module(), quantizer)
+                prepared(*example)
+                graph = torch.export.export(convert_pt2e(prepared), example)
+                parts.insert(0, XnnpackDynamicallyQuantizedPartitioner())
+            with open(path, "wb") as f:
+                f.write(to_edge_transform_and_lower(graph, partitioner=parts).to_executorch().buffer)
+        return model.once(self.kind + ".pte", make)
+
+    def prepare(self, model, threads):
+        path = self.program(model)
+        from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
+        from executorch.runtime import Runtime
+        _unsafe_reset_threadpool(threads)
+        method = Runtime.get().load_program(path).load_method("forward")
+        pictures = [torch.from_numpy(x) for x in model.pictures]
+        return ([method.execute([x])[0].numpy().copy() for x in pictures],
+                lambda seconds: least_ms(lambda: method.execute([pictures[0]]), seconds, threads))
+
+
+PEERS = [OnnxRuntime("f32"), OnnxRuntime("int8"), OnnxRuntime("int4"), OpenVino("f32"), OpenVino("int8"), Torch("f32"), Torch("int8"),
+         Xnnpack("f32"), Xnnpack("int8")]
 
 # (own kind, peer): how many times as fast
-RATIOS = [("f32", "onnxruntime f32"), ("f32", "OpenVINO f32"), ("f32", "torch f32"),
-          ("q8", "onnxruntime int8"), ("q8", "OpenVINO int8"), ("q8", "torch int8"),
+RATIOS = [("f32", "onnxruntime f32"), ("f32", "OpenVINO f32"), ("f32", "torch f32"), ("f32", "XNNPACK f32"),
+          ("q8", "onnxruntime int8"), ("q8", "OpenVINO int8"), ("q8", "torch int8"), ("q8", "XNNPACK int8"),
           ("q7", "onnxruntime int8"), ("q4", "onnxruntime int4"), ("q8", "mim f32"), ("q4", "mim q8")]
 
 
@@ -265,18 +342,26 @@ def cpu_name():
         return platform.processor() or platform.machine()
 
 
-def bench(model, label, threads, runners, arguments):
-    """Returns ({name: (ms, cosine mean, cosine least)}, {(label, build): ratio or None, how far apart})."""
+def hold(model, label, threads, runners):
+    """Every runner's tokens against torch's: ({name: its measure}, {name: (cosine mean, least)})."""
     measures, cosines = {}, {}
+    expected = np.stack(model.expected)
     for runner in runners:
         tokens, measures[runner.name] = runner.prepare(model, threads)
-        tokens = tokens.reshape(model.expected.shape)
-        off = np.abs(tokens - model.expected).max() / np.abs(model.expected).max()
-        cosine = (tokens * model.expected).sum(-1) / np.linalg.norm(tokens, axis=-1) / np.linalg.norm(model.expected, axis=-1)
+        tokens = np.stack(tokens).reshape(expected.shape)
+        off = np.abs(tokens - expected).max() / np.abs(expected).max()
+        cosine = (tokens * expected).sum(-1) / np.linalg.norm(tokens, axis=-1) / np.linalg.norm(expected, axis=-1)
         if not cosine.min() > 0.5 or (runner.exact and not off < 1e-4):
-            sys.exit(f"peers.py: {runner.name} computes something else on ViT-{label}/16: off by {off:.1e}, cosine {cosine.min():.4f}")
+            sys.exit(f"peers.py: {runner.name} computes something else on {label}: off by {off:.1e}, cosine {cosine.min():.4f}")
         cosines[runner.name] = (float(cosine.mean()), float(cosine.min()))
-        measures[runner.name](0)
+    return measures, cosines
+
+
+def bench(model, label, threads, runners, arguments):
+    """Returns ({name: (ms, cosine mean, cosine least)}, {(label, build): ratio or None, how far apart})."""
+    measures, cosines = hold(model, f"ViT-{label}/16", threads, runners)
+    for name in measures:
+        measures[name](0)
     pairs = [p for p in pairs_of([r for r in runners if isinstance(r, Mim)]) if p[2] in measures and p[3] in measures]
     told, last = {}, {}
     for _ in range(arguments.tries):
@@ -372,10 +457,14 @@ def main():
     results = {int(n): {} for n in arguments.threads.split(",")}
     for label in labels:
         with tempfile.TemporaryDirectory() as folder:
-            model = Model(label, folder)
+            model = Model.of_timm(label, folder)
             for threads, of in results.items():
                 alone = [Mim(kind, next(iter(builds)), next(iter(builds.values())), arguments.cpu, 1) for kind in ("f32", "q8", "q4")]
                 of[label] = bench(model, label, threads, ours + peers + (alone if threads > 1 else []), arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        model = Model.shipped(folder)
+        small = hold(model, "the shipped model", 1, ours + peers)[1] if model else {}
+        pictures = len(model.pictures) if model else 0
     from importlib.metadata import version
     versions = [f"{name} {version(name)}" for name in dict.fromkeys(n for p in peers for n in p.needs if n != "onnx_ir")]
     compilers = [call(compiler, "--version").splitlines()[0] for compiler in builds]
@@ -384,6 +473,9 @@ def main():
           f"load when it began: {load:.1f}. ms: median of the rounds' fastest; cosine of a token to torch f32: mean, least.\n")
     for threads, of in results.items():
         report(threads, labels, of)
+    if small:
+        print(f"### The shipped model, {pictures} pictures\n")
+        markdown(("what", "cosine"), [(name, f"{mean:.5f}, {least:.4f}") for name, (mean, least) in small.items()])
     for name in skipped:
         print(f"Left out: {name}.")
 
