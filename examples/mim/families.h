@@ -43,8 +43,10 @@ typedef struct published_size {
     uint32_t dim, depth, hidden, heads;
 } published_size;
 
+#define EDGE_PADDED 1u                    /* the picture is fitted into the input, and zeros fill it up */
+
 typedef struct preparation {              /* of a picture: the short edge becomes edge, the middle size x size is kept */
-    uint32_t size, edge;                  /* as published; size 0: none; edge 0: squashed */
+    uint32_t size, edge;                  /* as published; size 0: none; edge 0: squashed; EDGE_PADDED */
     uint32_t larger;                      /* 1: above `size` the short edge becomes the size; 0: the same proportion */
     uint32_t stored;                      /* positions of this size (pixels) are interpolated to `size` by default */
     uint32_t filter;
