@@ -1289,9 +1289,6 @@ enum { MIMP_HAS_RULE = 1, MIMP_HAS_ACTIVATION = 2, MIMP_HAS_FRAMES = 4, MIMP_HAS
        MIMP_HAS_STRIDE = 64, MIMP_HAS_PADDING = 128, MIMP_HAS_KEY_STRIDE = 256, MIMP_HAS_OFFSET = 512, MIMP_HAS_WINDOW = 1024,
        MIMP_HAS_SCALE = 2048, MIMP_HAS_VARIANCE = 4096 };
 
-/* Frames that a patch is projected from. */
-static uint32_t mimp_tubelet(const mim_blob_header *h, const mim_blob_step *s) { return h->patch_frames + s->padding_frames; }
-
 static const struct { uint8_t at, bytes; uint16_t of; const char *name; } mimp_step_fields[] = {
 #define MIMP_FIELD(field, of) { (uint8_t)offsetof(mim_blob_step, field), (uint8_t)sizeof ((mim_blob_step *)0)->field, MIMP_HAS_##of, #field }
     MIMP_FIELD(rule, RULE), MIMP_FIELD(activation, ACTIVATION), MIMP_FIELD(heads, HEADS), MIMP_FIELD(head_dim, HEADS),
@@ -1339,6 +1336,9 @@ static mim_status mimp_verify_indices(mim_model *model, const mim_blob_header *h
          if (status) return status; } while (0)
 
 #ifndef MIM_NO_FLOAT
+/* Frames that a patch is projected from. */
+static uint32_t mimp_tubelet(const mim_blob_header *h, const mim_blob_step *s) { return h->patch_frames + s->padding_frames; }
+
 /* The type that a matrix must have: a q4 blob's may be q8 as well. */
 static uint32_t mimp_matrix_type(const mim_blob_header *h, const mim_blob_tensor *tensors, const mim_blob_step *s, uint32_t slot)
 {
