@@ -539,7 +539,7 @@ typedef struct mim_blob_step {       /* 128 bytes */
     uint8_t  reserved[16];
 } mim_blob_step;
 
-enum { MIM_PLAIN = 0, MIM_PANEL16 = 1 };
+enum { MIM_PLAIN = 0, MIM_PANEL16 = 1, MIM_PAIRS16 = 2 };
 
 /* A tensor. rows and columns are the true ones; N = rows rounded up to 16, K = columns rounded up
  * to 32, and what is padded is zero. Its data, one part after the other:
@@ -609,7 +609,8 @@ typedef void (*mim_task)(void *arg, uint32_t index);
 /* Instruction sets. A session uses the best one that the machine has, or the one asked for. */
 enum { MIM_CPU_BEST = 0, MIM_CPU_SCALAR = 1, MIM_CPU_AVX2 = 2, MIM_CPU_AVX512 = 3, MIM_CPU_NEON = 4, MIM_CPU_DOTPROD = 5,
        MIM_CPU_I8MM = 6, MIM_CPU_SIMD128 = 7, MIM_CPU_RVV128 = 8, MIM_CPU_RVV256 = 9, MIM_CPU_RVV512 = 10,
-       MIM_CPU_AVXVNNI = 11, MIM_CPU_AVX512BW = 12, MIM_CPU_AMX = 13, MIM_CPU_COUNT };
+       MIM_CPU_AVXVNNI = 11, MIM_CPU_AVX512BW = 12, MIM_CPU_AMX = 13,
+       MIM_CPU_DSP = 14, MIM_CPU_MVE = 15, MIM_CPU_COUNT };
 
 typedef struct mim_session_desc {    /* all zero: the size as trained, one thread, everything default */
     uint32_t height, width;          /* input in pixels, multiples of the patch; 0: as trained */
@@ -805,9 +806,21 @@ MIM_API void mim_unload(void *blob);
 #if defined(__FAST_MATH__)
 #error "mim.h: -ffast-math breaks the promise of equal bits; leave it off for this file"
 #endif
-#include <float.h>
-#if !defined(MIM_NO_FLOAT) && defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0
+#include <float.h>                      /* 16: halves, too, in their own precision */
+#if !defined(MIM_NO_FLOAT) && defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0 && FLT_EVAL_METHOD != 16
 #error "mim.h: float expressions must be evaluated as float (32-bit x86: -msse2 -mfpmath=sse; s390x: -fexcess-precision=fast)"
+#endif
+
+/* What a build leaves out is code that it cannot come to. */
+#ifdef MIM_NO_DECODER
+#define MIMP_DECODER 0
+#else
+#define MIMP_DECODER 1
+#endif
+#if defined(MIM_NO_WINDOWS) || defined(MIM_NO_FLOAT)
+#define MIMP_WINDOWS 0
+#else
+#define MIMP_WINDOWS 1
 #endif
 
 /* Whether a blob computes in integers; a build without floats knows no others. */
@@ -857,9 +870,11 @@ MIM_API void mim_unload(void *blob);
 #if defined(__GNUC__)
 #define MIMP_TARGET(isa) __attribute__((target(isa)))
 #define MIMP_INLINE static inline __attribute__((always_inline))
+#define MIMP_CALLED static __attribute__((noinline))    /* from many places that are not often come to */
 #else
 #define MIMP_TARGET(isa)
 #define MIMP_INLINE static inline
+#define MIMP_CALLED static
 #endif
 
 #if !defined(MIM_NO_X86) && !defined(MIM_NO_FLOAT) && (defined(__x86_64__) || defined(__i386__) || defined(_M_X64) || defined(_M_IX86))
@@ -906,6 +921,16 @@ int sysctlbyname(const char *name, void *old_value, size_t *old_bytes, void *new
 #if !defined(MIM_NO_RVV) && !defined(MIM_NO_FLOAT) && defined(__riscv_zve32f) && defined(__riscv_v_intrinsic)
 #define MIMP_RVV
 #include <riscv_vector.h>
+#endif
+
+#if !defined(MIM_NO_DSP) && defined(__GNUC__) && defined(__ARM_FEATURE_DSP) && defined(__ARM_ARCH_PROFILE) && !defined(__ARMEB__)
+#if __ARM_ARCH_PROFILE == 'M'
+#define MIMP_DSP
+#if !defined(MIM_NO_MVE) && defined(__ARM_FEATURE_MVE)
+#define MIMP_MVE
+#include <arm_mve.h>
+#endif
+#endif
 #endif
 
 /* =======================================================================================
@@ -1013,21 +1038,21 @@ static size_t mimp_q4_panel_bytes(size_t k, uint32_t group)
 
 MIMP_PUBLIC uint64_t mim_tensor_bytes(const mim_blob_tensor *t)
 {
-    uint64_t n, k;
+    uint32_t n, k;
     if (!t || !t->rows || !t->columns || t->columns > MIM_MAX_COLUMNS || t->rows > MIM_MAX_ROWS)
         return 0;
     if (t->layout == MIM_PLAIN)
-        return (uint64_t)t->rows * t->columns * (t->type == MIM_F32 || t->type == MIM_I32 ? 4 : t->type == MIM_I16 ? 2 : 0);
-    if (t->layout != MIM_PANEL16)
+        return (uint64_t)t->rows * (t->columns * (t->type == MIM_F32 || t->type == MIM_I32 ? 4 : t->type == MIM_I16 ? 2 : 0));
+    if (t->layout != MIM_PANEL16 && (t->layout != MIM_PAIRS16 || t->type != MIM_Q8))
         return 0;
     n = mimp_up(t->rows, 16);
     k = mimp_up(t->columns, 32);
     switch (t->type) {
-    case MIM_F32: return n * k * 4 + n * 4;
-    case MIM_F16: return n * k * 2 + n * 8;
-    case MIM_Q8:  return n * k + n * 12;
+    case MIM_F32: return (uint64_t)n * (4 * k + 4);
+    case MIM_F16: return (uint64_t)n * (2 * k + 8);
+    case MIM_Q8:  return (uint64_t)n * (k + 12);
     case MIM_Q4:  return t->group == 32 || t->group == 64 || t->group == 128
-                      ? n / 16 * mimp_q4_panel_bytes((size_t)k, t->group) + n * 12 : 0;
+                      ? (uint64_t)(n / 16) * (mimp_q4_panel_bytes(k, t->group) + 16 * 12) : 0;
     default:      return 0;
     }
 }
@@ -1110,7 +1135,7 @@ static const float *mimp_plain(const mim_model *model, uint32_t index)
     return (const float *)mimp_numbers(model, index);
 }
 
-static mim_status mimp_fault(mim_model *model, mim_status status, size_t at, const char *what)
+MIMP_CALLED mim_status mimp_fault(mim_model *model, mim_status status, size_t at, const char *what)
 {
     MIM_MEMSET(model, 0, sizeof *model);
     model->fault_at = at;
@@ -1136,8 +1161,37 @@ static int mimp_text(const char *s, size_t n)
     return i < n && mimp_zero(s + i, n - i);
 }
 
+/* Fields are named by where they are: there are many checks, and this keeps each small. */
+static const char *mimp_name(const char *names, uint32_t n)
+{
+    for (; n; n--)
+        while (*names++)
+            ;
+    return names;
+}
+
+#define MIMP_HEADER_FIELDS(X) \
+    X(magic) X(version) X(header_bytes) X(bytes) X(step_count) X(tensor_count) X(decoder_step) X(type) X(numerics) X(channels) X(image_height) \
+    X(image_width) X(patch_height) X(patch_width) X(frames) X(patch_frames) X(groups) X(coordinates) X(unit_height) X(unit_width) X(dim) \
+    X(depth) X(has_cls) X(registers) X(pooled_dim) X(classes) X(decoder_dim) X(norm_pix) X(resize) X(resize_filter) X(resize_edge) X(reserved0) \
+    X(mean) X(std) X(name) X(family) X(method) X(source) X(licence) X(reserved)
+
+MIMP_CALLED mim_status mimp_header_fault(mim_model *model, mim_status status, size_t field)
+{
+#define MIMP_AT(field) (uint16_t)offsetof(mim_blob_header, field),
+#define MIMP_NAME(field) #field "\0"
+    static const uint16_t at[] = { MIMP_HEADER_FIELDS(MIMP_AT) };
+    static const char names[] = MIMP_HEADER_FIELDS(MIMP_NAME);
+#undef MIMP_NAME
+#undef MIMP_AT
+    uint32_t i = 0;
+    while (at[i] != field && i + 1 < sizeof at / sizeof *at)
+        i++;
+    return mimp_fault(model, status, field, mimp_name(names, i));
+}
+
 #define MIMP_REQUIRE(condition, status, field) \
-    do { if (!(condition)) return mimp_fault(model, status, offsetof(mim_blob_header, field), #field); } while (0)
+    do { if (!(condition)) return mimp_header_fault(model, status, offsetof(mim_blob_header, field)); } while (0)
 #define MIMP_REQUIRE_IN(field, lo, hi) MIMP_REQUIRE(mimp_in(h->field, lo, hi), MIM_ERR_HEADER, field)
 
 static mim_status mimp_verify_header(mim_model *model, const mim_blob_header *h, size_t bytes)
@@ -1162,11 +1216,13 @@ static mim_status mimp_verify_header(mim_model *model, const mim_blob_header *h,
     if (h->type == MIM_Q4)
         return mimp_fault(model, MIM_ERR_UNSUPPORTED, offsetof(mim_blob_header, type), "4-bit weights (MIM_NO_Q4)");
 #endif
+    if (!MIMP_DECODER && h->decoder_step != h->step_count)
+        return mimp_fault(model, MIM_ERR_UNSUPPORTED, offsetof(mim_blob_header, decoder_step), "a decoder (MIM_NO_DECODER)");
     MIMP_REQUIRE_IN(numerics, MIM_NUMERICS_FLOAT, MIM_NUMERICS_INTEGER);
 #ifdef MIM_NO_FLOAT
     MIMP_REQUIRE(h->numerics == MIM_NUMERICS_INTEGER, MIM_ERR_UNSUPPORTED, numerics);
 #endif
-    MIMP_REQUIRE(h->numerics == MIM_NUMERICS_FLOAT || h->type == MIM_Q8, MIM_ERR_HEADER, numerics);
+    MIMP_REQUIRE(h->numerics == MIM_NUMERICS_FLOAT || h->type >= MIM_Q8, MIM_ERR_HEADER, numerics);
     MIMP_REQUIRE_IN(channels, 1, MIM_MAX_CHANNELS);
     MIMP_REQUIRE_IN(patch_height, 1, MIM_MAX_PATCH);
     MIMP_REQUIRE_IN(patch_width, 1, MIM_MAX_PATCH);
@@ -1229,7 +1285,7 @@ static mim_status mimp_verify_tensors(mim_model *model, const mim_blob_header *h
         const mim_blob_tensor *t = &tensors[i];
         size_t here = directory + i * sizeof *t;
         uint64_t at = ((uint64_t)end + MIM_BLOB_ALIGN - 1) & ~(uint64_t)(MIM_BLOB_ALIGN - 1), size = mim_tensor_bytes(t);
-        int panel = t->layout == MIM_PANEL16, q8 = panel && t->type == MIM_Q8, q4 = panel && t->type == MIM_Q4;
+        int panel = t->layout != MIM_PLAIN, q8 = panel && t->type == MIM_Q8, q4 = panel && t->type == MIM_Q4;
         if (!size)
             return mimp_fault(model, MIM_ERR_TENSOR, here + offsetof(mim_blob_tensor, rows), "rows, columns, type or layout");
         if (q8 ? t->weight_max != 63 && t->weight_max != 127 : t->weight_max != 0)
@@ -1255,9 +1311,40 @@ static mim_status mimp_verify_tensors(mim_model *model, const mim_blob_header *h
     return MIM_OK;
 }
 
-static mim_status mimp_step_fault(mim_model *model, mim_status status, uint32_t step, size_t field, const char *what)
+/* Which fields of a step belong together: a kind of step has a group or leaves it zero. */
+enum { MIMP_HAS_RULE = 1, MIMP_HAS_ACTIVATION = 2, MIMP_HAS_FRAMES = 4, MIMP_HAS_GRID = 8, MIMP_HAS_HEADS = 16, MIMP_HAS_KERNEL = 32,
+       MIMP_HAS_STRIDE = 64, MIMP_HAS_PADDING = 128, MIMP_HAS_KEY_STRIDE = 256, MIMP_HAS_OFFSET = 512, MIMP_HAS_WINDOW = 1024,
+       MIMP_HAS_SCALE = 2048, MIMP_HAS_VARIANCE = 4096, MIMP_HAS_ALL = 8192 };
+
+#define MIMP_STEP_FIELDS(X) \
+    X(kind, ALL) X(flags, ALL) X(tensor, ALL) X(eps, ALL) X(key_max, ALL) X(value_max, ALL) X(rule, RULE) X(activation, ACTIVATION) \
+    X(heads, HEADS) X(head_dim, HEADS) X(stored_frames, FRAMES) X(stored_height, GRID) X(stored_width, GRID) X(scale, SCALE) \
+    X(variance, VARIANCE) X(position_offset, OFFSET) X(mask, WINDOW) X(rotary, HEADS) X(rotary_grid, HEADS) X(qk_norm, HEADS) \
+    X(window, HEADS) X(roll_padded, WINDOW) X(thin, HEADS) X(key_stride, KEY_STRIDE) X(kernel_frames, KEY_STRIDE) X(window_height, WINDOW) \
+    X(window_width, WINDOW) X(shift_height, WINDOW) X(shift_width, WINDOW) X(kernel_height, KERNEL) X(kernel_width, KERNEL) X(stride_height, STRIDE) \
+    X(stride_width, STRIDE) X(padding_height, PADDING) X(padding_width, PADDING) X(padding_frames, PADDING)
+
+static const struct { uint8_t at, bytes; uint16_t of; } mimp_step_fields[] = {
+#define MIMP_FIELD(field, of) { (uint8_t)offsetof(mim_blob_step, field), (uint8_t)sizeof ((mim_blob_step *)0)->field, MIMP_HAS_##of },
+    MIMP_STEP_FIELDS(MIMP_FIELD)
+#undef MIMP_FIELD
+};
+
+MIMP_CALLED mim_status mimp_step_fault(mim_model *model, mim_status status, uint32_t step, size_t field, const char *what)
 {
     return mimp_fault(model, status, sizeof(mim_blob_header) + step * sizeof(mim_blob_step) + field, what);
+}
+
+/* The same for one of its fields. */
+MIMP_CALLED mim_status mimp_field_fault(mim_model *model, mim_status status, uint32_t step, size_t field)
+{
+#define MIMP_NAME(field, of) #field "\0"
+    static const char names[] = MIMP_STEP_FIELDS(MIMP_NAME);
+#undef MIMP_NAME
+    uint32_t i = 0;
+    while (mimp_step_fields[i].at != field && i + 1 < sizeof mimp_step_fields / sizeof *mimp_step_fields)
+        i++;
+    return mimp_step_fault(model, status, step, field, mimp_name(names, i));
 }
 
 /* One slot of a step: there, or not, as wanted, and of the layout, shape and type wanted. */
@@ -1284,25 +1371,6 @@ static uint32_t mimp_cells(uint32_t n, uint32_t kernel, uint32_t stride, uint32_
     return n + 2 * padding < kernel ? 0 : (n + 2 * padding - kernel) / stride + 1;
 }
 
-/* Which fields of a step belong together: a kind of step has a group or leaves it zero. */
-enum { MIMP_HAS_RULE = 1, MIMP_HAS_ACTIVATION = 2, MIMP_HAS_FRAMES = 4, MIMP_HAS_GRID = 8, MIMP_HAS_HEADS = 16, MIMP_HAS_KERNEL = 32,
-       MIMP_HAS_STRIDE = 64, MIMP_HAS_PADDING = 128, MIMP_HAS_KEY_STRIDE = 256, MIMP_HAS_OFFSET = 512, MIMP_HAS_WINDOW = 1024,
-       MIMP_HAS_SCALE = 2048, MIMP_HAS_VARIANCE = 4096 };
-
-static const struct { uint8_t at, bytes; uint16_t of; const char *name; } mimp_step_fields[] = {
-#define MIMP_FIELD(field, of) { (uint8_t)offsetof(mim_blob_step, field), (uint8_t)sizeof ((mim_blob_step *)0)->field, MIMP_HAS_##of, #field }
-    MIMP_FIELD(rule, RULE), MIMP_FIELD(activation, ACTIVATION), MIMP_FIELD(heads, HEADS), MIMP_FIELD(head_dim, HEADS),
-    MIMP_FIELD(stored_frames, FRAMES), MIMP_FIELD(stored_height, GRID), MIMP_FIELD(stored_width, GRID),
-    MIMP_FIELD(scale, SCALE), MIMP_FIELD(variance, VARIANCE), MIMP_FIELD(position_offset, OFFSET), MIMP_FIELD(mask, WINDOW), MIMP_FIELD(rotary, HEADS),
-    MIMP_FIELD(rotary_grid, HEADS), MIMP_FIELD(qk_norm, HEADS), MIMP_FIELD(window, HEADS), MIMP_FIELD(roll_padded, WINDOW),
-    MIMP_FIELD(thin, HEADS), MIMP_FIELD(key_stride, KEY_STRIDE), MIMP_FIELD(kernel_frames, KEY_STRIDE), MIMP_FIELD(window_height, WINDOW),
-    MIMP_FIELD(window_width, WINDOW), MIMP_FIELD(shift_height, WINDOW), MIMP_FIELD(shift_width, WINDOW),
-    MIMP_FIELD(kernel_height, KERNEL), MIMP_FIELD(kernel_width, KERNEL), MIMP_FIELD(stride_height, STRIDE),
-    MIMP_FIELD(stride_width, STRIDE), MIMP_FIELD(padding_height, PADDING), MIMP_FIELD(padding_width, PADDING),
-    MIMP_FIELD(padding_frames, PADDING)
-#undef MIMP_FIELD
-};
-
 /* What all steps have in common: indices into the directory, no slots but the used, no fields but those of its groups. */
 static mim_status mimp_verify_step(mim_model *model, const mim_blob_header *h, uint32_t i, uint32_t used, uint32_t fields)
 {
@@ -1310,10 +1378,10 @@ static mim_status mimp_verify_step(mim_model *model, const mim_blob_header *h, u
     uint32_t j;
     for (j = 0; j < sizeof s->tensor / sizeof *s->tensor; j++)
         if (!(used >> j & 1) && s->tensor[j])
-            return mimp_step_fault(model, MIM_ERR_STEP, i, offsetof(mim_blob_step, tensor), "tensor");
+            return mimp_field_fault(model, MIM_ERR_STEP, i, offsetof(mim_blob_step, tensor));
     for (j = 0; j < sizeof mimp_step_fields / sizeof *mimp_step_fields; j++)
-        if (!(fields & mimp_step_fields[j].of) && !mimp_zero((const uint8_t *)s + mimp_step_fields[j].at, mimp_step_fields[j].bytes))
-            return mimp_step_fault(model, MIM_ERR_STEP, i, mimp_step_fields[j].at, mimp_step_fields[j].name);
+        if (!((fields | MIMP_HAS_ALL) & mimp_step_fields[j].of) && !mimp_zero((const uint8_t *)s + mimp_step_fields[j].at, mimp_step_fields[j].bytes))
+            return mimp_field_fault(model, MIM_ERR_STEP, i, mimp_step_fields[j].at);
     if (s->reserved1 || !mimp_zero(s->reserved, sizeof s->reserved))
         return mimp_step_fault(model, MIM_ERR_RESERVED, i, offsetof(mim_blob_step, reserved), "reserved");
     return MIM_OK;
@@ -1329,23 +1397,29 @@ static mim_status mimp_verify_indices(mim_model *model, const mim_blob_header *h
 }
 
 #define MIMP_STEP_REQUIRE(condition, field) \
-    do { if (!(condition)) return mimp_step_fault(model, MIM_ERR_STEP, i, offsetof(mim_blob_step, field), #field); } while (0)
+    do { if (!(condition)) return mimp_field_fault(model, MIM_ERR_STEP, i, offsetof(mim_blob_step, field)); } while (0)
 #define MIMP_SLOT_OF(slot, needed, type, layout, rows, columns) \
     do { used |= 1u << (slot); \
          status = mimp_verify_slot(model, tensors, i, s, slot, needed, type, layout, rows, columns); \
          if (status) return status; } while (0)
 
-#ifndef MIM_NO_FLOAT
-/* Frames that a patch is projected from. */
-static uint32_t mimp_tubelet(const mim_blob_header *h, const mim_blob_step *s) { return h->patch_frames + s->padding_frames; }
-
 /* The type that a matrix must have: a q4 blob's may be q8 as well. */
 static uint32_t mimp_matrix_type(const mim_blob_header *h, const mim_blob_tensor *tensors, const mim_blob_step *s, uint32_t slot)
 {
     if (s->kind == MIM_STEP_EMBED && mimp_is_quantized(h->type))
-        return MIM_F16;
+        return MIMP_INTEGER(h) ? MIM_Q8 : MIM_F16;
     return h->type == MIM_Q4 && s->tensor[slot] && tensors[s->tensor[slot] - 1].type == MIM_Q8 ? (uint32_t)MIM_Q8 : h->type;
 }
+
+/* Of an integer blob's matrices, which have one. */
+static uint32_t mimp_layout(const mim_blob_step *steps, const mim_blob_tensor *tensors)
+{
+    return tensors[steps[0].tensor[0] - 1].layout;
+}
+
+#ifndef MIM_NO_FLOAT
+/* Frames that a patch is projected from. */
+static uint32_t mimp_tubelet(const mim_blob_header *h, const mim_blob_step *s) { return h->patch_frames + s->padding_frames; }
 
 /* The grammar of steps: see MIM_STEP_... `fields` collects the groups of fields that a step has. */
 static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
@@ -1364,7 +1438,7 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
 
     for (i = 0; i < h->step_count; i++) {
         const mim_blob_step *s = &steps[i];
-        const int decoder = i >= h->decoder_step, first = i == 0 || i == h->decoder_step;
+        const int decoder = MIMP_DECODER && i >= h->decoder_step, first = i == 0 || i == h->decoder_step;
         const int block = s->kind == MIM_STEP_ATTENTION || s->kind == MIM_STEP_MLP;
         const int positioned = s->kind == MIM_STEP_EMBED || s->kind == MIM_STEP_UNMASK || s->kind == MIM_STEP_CONV;
         const int quantized_attention = s->kind == MIM_STEP_ATTENTION && mimp_is_quantized(h->type);
@@ -1645,96 +1719,110 @@ static void mimp_norm_bits(uint32_t n, uint32_t *a, uint32_t *q)
     *q = 15 - (bits + 1) / 2;
 }
 
+/* The tensors of an integer blob's steps: their kinds of numbers and their sizes, which are looked up in a table of those of the step. */
+enum { MIMP_WEIGHTS, MIMP_GAINS, MIMP_TABLE_16, MIMP_MAY_LACK = 4 };
+enum { MIMP_1, MIMP_2, MIMP_1024, MIMP_DIM, MIMP_NEXT, MIMP_BOTH_HALVES, MIMP_PIXELS, MIMP_PREFIX, MIMP_PLACES, MIMP_QKV, MIMP_INNER, MIMP_HEADS,
+       MIMP_HIDDEN, MIMP_POOLED, MIMP_CLASSES, MIMP_SIZES };
+
+static const struct { uint8_t kind, slot, numbers, rows, columns; } mimp_integer_slots[] = {
+    { MIM_STEP_EMBED, 0, MIMP_WEIGHTS, MIMP_BOTH_HALVES, MIMP_PIXELS },
+    { MIM_STEP_EMBED, 1, MIMP_TABLE_16 | MIMP_MAY_LACK, MIMP_PREFIX, MIMP_DIM },
+    { MIM_STEP_EMBED, 2, MIMP_TABLE_16, MIMP_PLACES, MIMP_DIM },
+    { MIM_STEP_ATTENTION, 0, MIMP_GAINS, MIMP_2, MIMP_DIM },
+    { MIM_STEP_ATTENTION, 1, MIMP_WEIGHTS, MIMP_QKV, MIMP_DIM },
+    { MIM_STEP_ATTENTION, 2, MIMP_WEIGHTS, MIMP_DIM, MIMP_INNER },
+    { MIM_STEP_ATTENTION, 6, MIMP_GAINS, MIMP_2, MIMP_HEADS },
+    { MIM_STEP_MLP, 0, MIMP_GAINS, MIMP_2, MIMP_DIM },
+    { MIM_STEP_MLP, 1, MIMP_WEIGHTS, MIMP_HIDDEN, MIMP_DIM },
+    { MIM_STEP_MLP, 2, MIMP_WEIGHTS, MIMP_DIM, MIMP_HIDDEN },
+    { MIM_STEP_MLP, 4, MIMP_TABLE_16, MIMP_1, MIMP_1024 },
+    { MIM_STEP_MLP, 5, MIMP_TABLE_16, MIMP_1, MIMP_HIDDEN },
+    { MIM_STEP_NORM, 0, MIMP_GAINS, MIMP_2, MIMP_DIM },
+    { MIM_STEP_POOL, 0, MIMP_GAINS | MIMP_MAY_LACK, MIMP_2, MIMP_POOLED },
+    { MIM_STEP_HEAD, 0, MIMP_WEIGHTS, MIMP_CLASSES, MIMP_POOLED },
+    { MIM_STEP_HEAD, 1, MIMP_GAINS, MIMP_2, MIMP_POOLED },
+    { MIM_STEP_UNMASK, 0, MIMP_WEIGHTS, MIMP_NEXT, MIMP_DIM },
+    { MIM_STEP_UNMASK, 1, MIMP_TABLE_16, MIMP_1, MIMP_NEXT },
+    { MIM_STEP_UNMASK, 2, MIMP_TABLE_16 | MIMP_MAY_LACK, MIMP_PREFIX, MIMP_NEXT },
+    { MIM_STEP_UNMASK, 3, MIMP_TABLE_16, MIMP_PLACES, MIMP_NEXT },
+    { MIM_STEP_UNMASK, 4, MIMP_GAINS, MIMP_2, MIMP_DIM },
+    { MIM_STEP_PREDICT, 0, MIMP_WEIGHTS, MIMP_PIXELS, MIMP_DIM },
+    { MIM_STEP_PREDICT, 1, MIMP_GAINS, MIMP_2, MIMP_DIM }
+};
+
 /* The grammar of an integer blob's steps. Shapes, shifts and variances are all that its arithmetic needs to be defined. */
 static mim_status mimp_verify_integer_steps(mim_model *model, const mim_blob_header *h)
 {
     const mim_blob_step *steps = (const mim_blob_step *)(const void *)((const uint8_t *)h + sizeof *h);
     const mim_blob_tensor *tensors = (const mim_blob_tensor *)(const void *)(steps + h->step_count);
-    const uint32_t prefix = h->has_cls + h->registers, pixels = h->channels * h->patch_height * h->patch_width;
-    const uint32_t gh = h->image_height / h->patch_height, gw = h->image_width / h->patch_width;
-    uint32_t i, depth = 0, dim = h->dim;
+    uint32_t size[MIMP_SIZES], i, j, depth = 0;
     int pooled = 0, headed = 0, normed = 0, predicted = 0;
-
-#define MIMP_MATRIX(slot, rows, columns) \
-    do { MIMP_SLOT_OF(slot, 1, MIM_Q8, MIM_PANEL16, rows, columns); \
-         if (tensors[s->tensor[slot] - 1].input_max != 255) \
-             return mimp_step_fault(model, MIM_ERR_TENSOR, i, offsetof(mim_blob_step, tensor) + (slot) * 2, "input_max"); } while (0)
-#define MIMP_TABLE_OF(slot, needed, type, rows, columns) MIMP_SLOT_OF(slot, needed, type, MIM_PLAIN, rows, columns)
-
     MIMP_REQUIRE(h->frames == 1 && h->groups == 1 && !h->coordinates, MIM_ERR_HEADER, frames);
     MIMP_REQUIRE_IN(unit_height, 0, 1);
     MIMP_REQUIRE_IN(unit_width, 0, 1);
+    MIM_MEMSET(size, 0, sizeof size);
+    size[MIMP_1] = 1;
+    size[MIMP_2] = 2;
+    size[MIMP_1024] = 1024;
+    size[MIMP_DIM] = h->dim;
+    size[MIMP_NEXT] = h->decoder_dim;
+    size[MIMP_BOTH_HALVES] = 2 * mimp_up(h->dim, 16);
+    size[MIMP_PIXELS] = h->channels * h->patch_height * h->patch_width;
+    size[MIMP_PREFIX] = h->has_cls + h->registers;
+    size[MIMP_PLACES] = (h->image_height / h->patch_height) * (h->image_width / h->patch_width);
+    size[MIMP_POOLED] = h->pooled_dim;
+    size[MIMP_CLASSES] = h->classes;
     for (i = 0; i < h->step_count; i++) {
         const mim_blob_step *s = &steps[i];
-        const int decoder = i >= h->decoder_step, first = i == 0 || i == h->decoder_step;
+        const int decoder = MIMP_DECODER && i >= h->decoder_step, first = i == 0 || i == h->decoder_step;
         const int block = s->kind == MIM_STEP_ATTENTION || s->kind == MIM_STEP_MLP, attention = s->kind == MIM_STEP_ATTENTION;
-        uint32_t used = 0, fields = MIMP_HAS_SCALE, normalizes = block || s->kind == MIM_STEP_NORM ? dim : 0, a, q;
+        uint32_t used = 0, fields = MIMP_HAS_SCALE, normalizes = block || s->kind == MIM_STEP_NORM ? size[MIMP_DIM] : 0, a, q;
         mim_status status = mimp_verify_indices(model, h, s, i);
         if (status)
             return status;
         MIMP_STEP_REQUIRE(first == (s->kind == MIM_STEP_EMBED || s->kind == MIM_STEP_UNMASK), kind);
         MIMP_STEP_REQUIRE(!(block && (normed || pooled)) && !predicted, kind);
-        switch (s->kind) {
-        case MIM_STEP_EMBED:
-        case MIM_STEP_UNMASK: {
-            const uint32_t table = decoder ? 3 : 2, next = decoder ? h->decoder_dim : dim;
+        if (first) {
             fields |= MIMP_HAS_RULE | MIMP_HAS_FRAMES | MIMP_HAS_GRID;
-            MIMP_STEP_REQUIRE(decoder == (s->kind == MIM_STEP_UNMASK), kind);
-            MIMP_STEP_REQUIRE(!decoder || (pooled && h->unit_height && h->unit_width), kind);
             MIMP_STEP_REQUIRE(s->rule == MIM_POSITIONS_FIXED, rule);
             MIMP_STEP_REQUIRE(s->stored_frames == 1, stored_frames);
-            MIMP_STEP_REQUIRE(s->stored_height == gh, stored_height);
-            MIMP_STEP_REQUIRE(s->stored_width == gw, stored_width);
-            MIMP_TABLE_OF(table, 1, MIM_I16, gh * gw, next);
-            if (decoder) {
-                normed = pooled = 0;
-                MIMP_MATRIX(0, next, dim);
-                MIMP_TABLE_OF(1, 1, MIM_I16, 1, next);
-                MIMP_TABLE_OF(2, 0, MIM_I16, prefix, next);
-                MIMP_TABLE_OF(4, 1, MIM_I32, 2, dim);
-                dim = next;
-                break;
-            }
+            MIMP_STEP_REQUIRE(s->stored_height == h->image_height / h->patch_height, stored_height);
+            MIMP_STEP_REQUIRE(s->stored_width == h->image_width / h->patch_width, stored_width);
+        }
+        switch (s->kind) {
+        case MIM_STEP_EMBED:
             fields |= MIMP_HAS_KERNEL;
+            MIMP_STEP_REQUIRE(!decoder, kind);
             MIMP_STEP_REQUIRE(s->kernel_height == h->patch_height, kernel_height);
             MIMP_STEP_REQUIRE(s->kernel_width == h->patch_width, kernel_width);
-            MIMP_MATRIX(0, 2 * mimp_up(dim, 16), pixels);
-            MIMP_STEP_REQUIRE((prefix != 0) == (s->tensor[1] != 0), tensor);
-            MIMP_TABLE_OF(1, 0, MIM_I16, prefix, dim);
+            MIMP_STEP_REQUIRE((size[MIMP_PREFIX] != 0) == (s->tensor[1] != 0), tensor);
             break;
-        }
-        case MIM_STEP_ATTENTION: {
-            const uint32_t padded = mimp_up(mimp_min(s->head_dim, MIM_MAX_HEAD_DIM), 16);
+        case MIM_STEP_UNMASK:
+            MIMP_STEP_REQUIRE(decoder && pooled && h->unit_height && h->unit_width, kind);
+            normed = pooled = 0;
+            break;
+        case MIM_STEP_ATTENTION:
             fields = MIMP_HAS_HEADS;
             MIMP_STEP_REQUIRE(mimp_in(s->heads, 1, MIM_MAX_HEADS), heads);
             MIMP_STEP_REQUIRE(mimp_in(s->head_dim, 1, MIM_MAX_HEAD_DIM), head_dim);
-            MIMP_STEP_REQUIRE(s->heads * padded <= MIM_MAX_HIDDEN, heads);
+            MIMP_STEP_REQUIRE(s->heads * mimp_up(s->head_dim, 16) <= MIM_MAX_HIDDEN, heads);
             MIMP_STEP_REQUIRE(!s->rotary, rotary);
             MIMP_STEP_REQUIRE(!s->rotary_grid, rotary_grid);
             MIMP_STEP_REQUIRE(!s->qk_norm, qk_norm);
             MIMP_STEP_REQUIRE(!s->window, window);
             MIMP_STEP_REQUIRE(!s->thin, thin);
-            MIMP_TABLE_OF(0, 1, MIM_I32, 2, dim);
-            MIMP_MATRIX(1, s->heads * padded * 3, dim);
-            MIMP_MATRIX(2, dim, s->heads * s->head_dim);
-            MIMP_TABLE_OF(6, 1, MIM_I32, 2, s->heads);
+            size[MIMP_HEADS] = s->heads;
+            size[MIMP_INNER] = s->heads * s->head_dim;
+            size[MIMP_QKV] = s->heads * mimp_up(s->head_dim, 16) * 3;
             break;
-        }
-        case MIM_STEP_MLP: {
-            const uint32_t hidden = s->tensor[2] ? tensors[s->tensor[2] - 1].columns : 1;
+        case MIM_STEP_MLP:
             fields = 0;
-            if (hidden > MIM_MAX_HIDDEN)
+            size[MIMP_HIDDEN] = s->tensor[2] ? tensors[s->tensor[2] - 1].columns : 1;
+            if (size[MIMP_HIDDEN] > MIM_MAX_HIDDEN)
                 return mimp_step_fault(model, MIM_ERR_LIMIT, i, offsetof(mim_blob_step, tensor) + 4, "hidden units");
-            MIMP_TABLE_OF(0, 1, MIM_I32, 2, dim);
-            MIMP_MATRIX(1, hidden, dim);
-            MIMP_MATRIX(2, dim, hidden);
-            MIMP_TABLE_OF(4, 1, MIM_I16, 1, 1024);
-            MIMP_TABLE_OF(5, 1, MIM_I16, 1, hidden);
             break;
-        }
         case MIM_STEP_NORM:
             MIMP_STEP_REQUIRE(!normed && !pooled, kind);
-            MIMP_TABLE_OF(0, 1, MIM_I32, 2, dim);
             normed = 1;
             break;
         case MIM_STEP_POOL:
@@ -1742,26 +1830,37 @@ static mim_status mimp_verify_integer_steps(mim_model *model, const mim_blob_hea
             MIMP_STEP_REQUIRE(!decoder && !pooled, kind);
             MIMP_STEP_REQUIRE(mimp_in(s->rule, MIM_POOL_CLS, MIM_POOL_CLS_MEAN), rule);
             MIMP_STEP_REQUIRE(h->has_cls || (s->rule != MIM_POOL_CLS && s->rule != MIM_POOL_CLS_MEAN), rule);
-            MIMP_STEP_REQUIRE(h->pooled_dim == (s->rule == MIM_POOL_CLS_MEAN ? 2 * dim : dim), rule);
-            MIMP_TABLE_OF(0, 0, MIM_I32, 2, h->pooled_dim);
+            MIMP_STEP_REQUIRE(h->pooled_dim == (s->rule == MIM_POOL_CLS_MEAN ? 2 : 1) * h->dim, rule);
             normalizes = s->tensor[0] ? h->pooled_dim : 0;
             pooled = 1;
             break;
         case MIM_STEP_HEAD:
             MIMP_STEP_REQUIRE(!decoder && pooled && !headed && h->classes, kind);
-            MIMP_MATRIX(0, h->classes, h->pooled_dim);
-            MIMP_TABLE_OF(1, 1, MIM_I32, 2, h->pooled_dim);
             headed = 1;
             break;
         case MIM_STEP_PREDICT:
             MIMP_STEP_REQUIRE(decoder && normed, kind);
-            MIMP_MATRIX(0, pixels, dim);
-            MIMP_TABLE_OF(1, 1, MIM_I32, 2, dim);
             predicted = 1;
             break;
         default:
             MIMP_STEP_REQUIRE(0, kind);
         }
+        for (j = 0; j < sizeof mimp_integer_slots / sizeof *mimp_integer_slots; j++) {
+            const uint32_t slot = mimp_integer_slots[j].slot, numbers = mimp_integer_slots[j].numbers & 3u;
+            if (mimp_integer_slots[j].kind != s->kind)
+                continue;
+            used |= 1u << slot;
+            status = mimp_verify_slot(model, tensors, i, s, slot, !(mimp_integer_slots[j].numbers & MIMP_MAY_LACK),
+                                      numbers == MIMP_WEIGHTS ? mimp_matrix_type(h, tensors, s, slot) : numbers == MIMP_GAINS ? MIM_I32 : MIM_I16,
+                                      numbers != MIMP_WEIGHTS ? (uint32_t)MIM_PLAIN : steps[0].tensor[0] ? mimp_layout(steps, tensors) : 0, size[mimp_integer_slots[j].rows],
+                                      size[mimp_integer_slots[j].columns]);
+            if (status)
+                return status;
+            if (numbers == MIMP_WEIGHTS && tensors[s->tensor[slot] - 1].input_max != 255)
+                return mimp_step_fault(model, MIM_ERR_TENSOR, i, offsetof(mim_blob_step, tensor) + slot * 2, "input_max");
+        }
+        if (s->kind == MIM_STEP_UNMASK)
+            size[MIMP_DIM] = size[MIMP_NEXT];
         MIMP_STEP_REQUIRE(!(s->flags & ~(block && !decoder ? (uint32_t)MIM_STEP_TAP : 0u)), flags);
         MIMP_STEP_REQUIRE(!mimp_bits(s->eps), eps);
         MIMP_STEP_REQUIRE(!(fields & MIMP_HAS_SCALE) || mimp_positive(s->scale), scale);
@@ -1785,8 +1884,6 @@ static mim_status mimp_verify_integer_steps(mim_model *model, const mim_blob_hea
     MIMP_REQUIRE(depth == h->depth, MIM_ERR_HEADER, depth);
     MIMP_REQUIRE(predicted == (h->decoder_dim != 0), MIM_ERR_HEADER, decoder_dim);
     return MIM_OK;
-#undef MIMP_TABLE_OF
-#undef MIMP_MATRIX
 }
 #undef MIMP_SLOT_OF
 #undef MIMP_STEP_REQUIRE
@@ -1836,12 +1933,12 @@ static int mimp_in_range(const uint8_t *w, size_t n)
     return !(outside & ~low);
 }
 
-/* Kernels are chosen by the recorded ranges, so these are checked before any runs. */
+/* Kernels are chosen by the recorded ranges, so these are checked before any runs; those of MIM_PAIRS16 are exact for all. */
 static mim_status mimp_check_ranges(const mim_model *model)
 {
     uint32_t i;
     for (i = 1; i <= model->header->tensor_count; i++)
-        if (model->tensors[i - 1].weight_max == 63) {
+        if (model->tensors[i - 1].weight_max == 63 && model->tensors[i - 1].layout == MIM_PANEL16) {
             const mimp_matrix m = mimp_matrix_of(model, i);
             if (!mimp_in_range(m.panels, m.panel_bytes * (m.n / 16)))
                 return MIM_ERR_RANGE;
@@ -1889,12 +1986,12 @@ MIMP_PUBLIC mim_status mim_verify(mim_model *model)
         const uint8_t *data = (const uint8_t *)model->header + t->at;
         const size_t size = (size_t)mim_tensor_bytes(t), n = mimp_up(t->rows, 16);
         size_t j, begin = 0, end = size;
-        const int sums = t->layout == MIM_PANEL16 && mimp_is_quantized(t->type);
+        const int sums = t->layout != MIM_PLAIN && mimp_is_quantized(t->type);
         int bad = 0;
-        if (t->layout == MIM_PANEL16 && t->type != MIM_F32)
+        if (t->layout != MIM_PLAIN && t->type != MIM_F32)
             begin = size - n * (sums ? 12 : 8);
         for (j = 0; t->type == MIM_Q8 && j < begin && !bad; j++)
-            if ((bad = (uint8_t)(data[j] + t->weight_max) > 2 * t->weight_max) != 0)
+            if ((bad = (uint8_t)(data[j] + t->weight_max + (t->layout == MIM_PAIRS16 ? 128 : 0)) > 2 * t->weight_max) != 0)
                 at = t->at + j;
         for (j = 0; t->type == MIM_F16 && j < begin && !bad; j += 2) {
             uint16_t half;
@@ -2788,13 +2885,13 @@ typedef struct mimp_quantized {
  *                with pair_f32
  *   enter, leave before and after byte leaves are used with this k; NULL where nothing needs it
  *   unpack_q4    a panel of q4 to what tile_q4 reads, at most 18 k bytes, or to a panel of bytes for tile_q8_wide where
- *                there is no tile_q4; NULL: tile_q4 reads the blob's panel
+ *                there is no tile_q4
  *   tile_q4      4-bit weights times their groups' multipliers, exact for all
  * ===================================================================================== */
 
 typedef struct mimp_kernels {
-    const char *name;
-    uint32_t cpu;
+    char name[12];                  /* itself, no pointer: a linker could not leave out the strings of mim_status_string */
+    uint32_t cpu, layout;           /* layout: of bytes; MIM_PANEL16, or MIM_PAIRS16 for integer blobs alone */
     uint32_t rows_f32, rows_q8, row_unit, several_panels;
 #ifndef MIM_NO_FLOAT
     void (*tile_f32)(float *acc, const float *a, const float *w, size_t k);
@@ -2807,9 +2904,9 @@ typedef struct mimp_kernels {
     void (*several_q8)(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k, size_t step, uint32_t rows);
     void (*enter)(size_t k);
     void (*leave)(void);
-#ifndef MIM_NO_FLOAT
     void (*unpack_q4)(uint8_t *out, const uint8_t *panel, size_t k, uint32_t group);
     void (*tile_q4)(int32_t *acc, const uint8_t *a, const uint8_t *panel, size_t k, uint32_t group);
+#ifndef MIM_NO_FLOAT
     void (*halves)(float *out, const uint16_t *in, size_t n);           /* n: a multiple of 16 */
     void (*pack)(float *out, size_t step, const float *x, size_t stride, uint32_t rows, uint32_t n16, float factor);
     void (*norm)(float *y, const float *x, const float *w, uint32_t n, float eps);
@@ -2822,6 +2919,17 @@ typedef struct mimp_kernels {
     void (*accumulate)(float *y, const float *x, const float *w, uint32_t n16);
 #endif
 } mimp_kernels;
+
+/* Where column i of channel n is, in panels of bytes of k columns, and how a weight is written there. */
+MIMP_INLINE uint8_t *mimp_weight_at(const mimp_kernels *kernels, uint8_t *panels, size_t k, uint32_t n, uint32_t i)
+{
+    return kernels->layout == MIM_PANEL16 ? panels + (n / 16 * k + i / 4 * 4) * 16 + n % 16 * 4 + i % 4
+        : panels + n / 2 * 2 * k + i / 16 * 32 + n % 2 * 16 + i % 16;
+}
+MIMP_INLINE uint8_t mimp_weight_byte(const mimp_kernels *kernels, int32_t w)
+{
+    return (uint8_t)(kernels->layout == MIM_PANEL16 ? w : w + 128);
+}
 
 #define MIMP_MAX_ROWS 16    /* of any leaf */
 #ifdef MIMP_AMX
@@ -2861,6 +2969,50 @@ static void mimp_scalar_halves(float *out, const uint16_t *in, size_t n)
 }
 #endif
 
+#if (defined(__thumb__) || defined(__riscv)) && defined(__GNUC__)
+/* Where nothing is to be vectorized: some rows by some channels at a time, as many as there are registers for; what is loaded for
+ * the next rows must not take them. */
+#define MIMP_FENCE __asm__ volatile("" ::: "memory")
+#ifdef __thumb__
+#define MIMP_SIDE 2
+#define MIMP_ROWS_OF_TILE(F) F(0) F(1)
+#define MIMP_ROW_OF_TILE(F, r) F(r, 0) F(r, 1)
+#else
+#define MIMP_SIDE 4
+#define MIMP_ROWS_OF_TILE(F) F(0) F(1) F(2) F(3)
+#define MIMP_ROW_OF_TILE(F, r) F(r, 0) F(r, 1) F(r, 2) F(r, 3)
+#endif
+#define MIMP_SCALAR_WEIGHT(j) const int32_t w##j = at_b[4 * j];
+#define MIMP_SCALAR_PRODUCT(r, j) s##r##j += x * w##j;
+#define MIMP_SCALAR_ROW(r) { const int32_t x = row_b[4 * r]; MIMP_ROW_OF_TILE(MIMP_SCALAR_PRODUCT, r) if (r & 1) MIMP_FENCE; }
+#define MIMP_SCALAR_COLUMN(b) \
+    { \
+        const uint8_t *const row_b = row + b; \
+        const int8_t *const at_b = at + b; \
+        MIMP_ROWS_OF_TILE(MIMP_SCALAR_WEIGHT) \
+        MIMP_ROWS_OF_TILE(MIMP_SCALAR_ROW) \
+    }
+#define MIMP_SCALAR_ZERO(r, j) int32_t s##r##j = 0;
+#define MIMP_SCALAR_ZEROS(r) MIMP_ROW_OF_TILE(MIMP_SCALAR_ZERO, r)
+#define MIMP_SCALAR_STORE(r, j) to[16 * r + j] = s##r##j;
+#define MIMP_SCALAR_STORES(r) MIMP_ROW_OF_TILE(MIMP_SCALAR_STORE, r)
+static void mimp_scalar_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
+{
+    const uint8_t *const end = a + 4 * k;
+    uint32_t r, j;
+    for (r = 0; r < 4; r += MIMP_SIDE)
+        for (j = 0; j < 16; j += MIMP_SIDE) {
+            const uint8_t *row = a + 4 * r;
+            const int8_t *at = w + 4 * j;
+            int32_t *to = acc + 16 * r + j;
+            MIMP_ROWS_OF_TILE(MIMP_SCALAR_ZEROS)
+            for (; row < end; row += 16, at += 64) {
+                MIMP_SCALAR_COLUMN(0) MIMP_SCALAR_COLUMN(1) MIMP_SCALAR_COLUMN(2) MIMP_SCALAR_COLUMN(3)
+            }
+            MIMP_ROWS_OF_TILE(MIMP_SCALAR_STORES)
+        }
+}
+#else
 static void mimp_scalar_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
 {
     int32_t sum[4][16];
@@ -2874,74 +3026,311 @@ static void mimp_scalar_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w,
         }
     MIM_MEMCPY(acc, sum, sizeof sum);
 }
+#endif
 
-#ifndef MIM_NO_FLOAT
 #ifdef MIM_NO_Q4
 #define MIMP_Q4(leaf) NULL
 #else
 #define MIMP_Q4(leaf) leaf
 
-/* The multiplier of row j of a panel for column i. */
-static int32_t mimp_multiplier(const uint8_t *panel, size_t k, uint32_t group, size_t i, int j)
-{
-    return panel[k * 8 + i / group * 8 + (size_t)(j % 8)] >> (j & 8 ? 4 : 0) & 15;
-}
-
-#if defined(MIMP_NEON) || defined(MIMP_NEON32) || defined(MIMP_SIMD128) || defined(MIMP_RVV)
-/* To bytes: |half - 8| * 15 <= 120. */
+/* To bytes: (half - 8) * m, four at a time: a half times its multiplier is less than 256, and the subtraction of bytes does not
+ * borrow beyond them. */
 static void mimp_scalar_unpack_q4(uint8_t *out, const uint8_t *panel, size_t k, uint32_t group)
 {
-    const uint8_t *w = panel;
-    size_t i;
-    int j, b;
-    for (i = 0; i < k; i += 8, out += 128, w += 64)
-        for (j = 0; j < 16; j++) {
-            const int32_t m = mimp_multiplier(panel, k, group, i, j);
-            for (b = 4 * j; b < 4 * j + 4; b++) {
-                out[b] = (uint8_t)((int32_t)(w[b] & 15) * m - 8 * m);
-                out[64 + b] = (uint8_t)((int32_t)(w[b] >> 4) * m - 8 * m);
+    const uint32_t top = 0x80808080u, low = 0x0f0f0f0fu;
+    const uint8_t *w = panel, *groups = panel + k * 8;
+    size_t i, end;
+    uint32_t j, h, x;
+    for (i = 0; i < k; groups += 8)
+        for (end = i + group < k ? i + group : k; i < end; i += 8, out += 128)
+            for (j = 0; j < 16; j++, w += 4) {
+                const uint32_t m = groups[j % 8] >> (j & 8 ? 4 : 0) & 15, eight = m * 0x08080808u;
+                MIM_MEMCPY(&x, w, 4);
+                for (h = 0; h < 128; h += 64, x >>= 4) {
+                    const uint32_t y = (x & low) * m, byte = ((y | top) - (eight & ~top)) ^ ((y ^ ~eight) & top);
+                    MIM_MEMCPY(out + h + 4 * j, &byte, 4);
+                }
             }
-        }
 }
-
 #endif
 
-/* Straight from the blob. The sums are those of bytes in -120..105, so they fit as those of tile_q8 do. */
-static void mimp_scalar_tile_q4(int32_t *acc, const uint8_t *a, const uint8_t *panel, size_t k, uint32_t group)
+/* MIM_PAIRS16: sum a (w + 128) - 128 sum a. */
+static void mimp_scalar_tile_pairs(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
 {
-    const uint8_t *w = panel;
-    int32_t sum[4][16];
+    const uint8_t *panel = (const uint8_t *)w;
+    uint32_t r, j;
     size_t i;
-    int r, j;
-    MIM_MEMSET(sum, 0, sizeof sum);
-    for (i = 0; i < k; i += 8, a += 32, w += 64)
-        for (j = 0; j < 16; j++) {
-            const uint8_t *q = w + 4 * j;
-            const int32_t m = mimp_multiplier(panel, k, group, i, j);
-            const int32_t w0 = (q[0] & 15) - 8, w1 = (q[1] & 15) - 8, w2 = (q[2] & 15) - 8, w3 = (q[3] & 15) - 8;
-            const int32_t w4 = (q[0] >> 4) - 8, w5 = (q[1] >> 4) - 8, w6 = (q[2] >> 4) - 8, w7 = (q[3] >> 4) - 8;
-            for (r = 0; r < 4; r++) {
-                const uint8_t *x = a + 4 * r;
-                sum[r][j] += m * (x[0] * w0 + x[1] * w1 + x[2] * w2 + x[3] * w3 + x[16] * w4 + x[17] * w5 + x[18] * w6 + x[19] * w7);
+    for (j = 0; j < 16; j += 2, panel += 2 * k)
+        for (r = 0; r < 4; r++) {
+            const uint8_t *row = a + r * k;
+            int32_t even = 0, odd = 0;
+            for (i = 0; i < k; i++) {
+                const uint8_t *at = panel + i / 16 * 32 + i % 16;
+                even += row[i] * (at[0] - 128);
+                odd += row[i] * (at[16] - 128);
             }
+            acc[16 * r + j] = even;
+            acc[16 * r + j + 1] = odd;
         }
-    MIM_MEMCPY(acc, sum, sizeof sum);
 }
-#endif
-#endif
 
 static const mimp_kernels mimp_kernels_scalar = {
-    "scalar", MIM_CPU_SCALAR, 4, 4, 0, 0,
+    "scalar", MIM_CPU_SCALAR, MIM_PANEL16, 4, 4, 0, 0,
 #ifdef MIM_NO_FLOAT
-    mimp_scalar_tile_q8, mimp_scalar_tile_q8, NULL, NULL, NULL
+    mimp_scalar_tile_q8, mimp_scalar_tile_q8, NULL, NULL, NULL, MIMP_Q4(mimp_scalar_unpack_q4), NULL
 #else
     mimp_scalar_tile_f32, NULL, mimp_scalar_tile_f32, mimp_scalar_tile_q8, mimp_scalar_tile_q8, mimp_scalar_tile_q8, NULL, NULL, NULL,
-    NULL, MIMP_Q4(mimp_scalar_tile_q4), mimp_scalar_halves,
+    MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_scalar_halves,
     MIMP_ROWS_OF(scalar)
 #endif
 };
 
+static const mimp_kernels mimp_kernels_scalar_pairs = {
+    "scalar", MIM_CPU_SCALAR, MIM_PAIRS16, 4, 4, 16, 0,
+#ifdef MIM_NO_FLOAT
+    mimp_scalar_tile_pairs, mimp_scalar_tile_pairs, NULL, NULL, NULL, NULL, NULL
+#else
+    NULL, NULL, NULL, mimp_scalar_tile_pairs, mimp_scalar_tile_pairs, mimp_scalar_tile_pairs, NULL, NULL, NULL, NULL, NULL, NULL,
+    NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+#endif
+};
+
+#ifdef MIMP_DSP
+/* ---- DSP extension of Arm's M profile: 3 x 16 bytes ----
+ *
+ * smlad adds two products of 16 bits to a sum. Bytes are widened to pairs by uxtb16 and sxtb16, first bytes 0 and 2 of a word,
+ * then 1 and 3: those of the rows beforehand, on the stack, a block of k at a time; the weights' on the way. Two channels by three
+ * rows take all registers that there are:
+ *     r0-r5 sums, row by row   r6-r8 pairs of the rows   r9 r10 weights   r11 pairs of weights   r12 rows   lr panel
+ * so the end of the rows is in memory, and the functions have no frame of the compiler's. */
+
+#define MIMP_NAKED(name) __attribute__((naked)) static void name
+#define MIMP_UNUSED __attribute__((unused))
+
+enum { MIMP_DSP_BLOCK = 64 };
+
+/* Three rows of bytes [quads][3][4], to words [quads][2][3]; an even number of quads. */
+#define MIMP_DSP_WIDEN \
+    "ldm     r1!, {r3, r4, r5}\n\t" \
+    "uxtb16  r6, r3\n\t" \
+    "uxtb16  r7, r4\n\t" \
+    "uxtb16  r8, r5\n\t" \
+    "uxtb16  r9, r3, ror #8\n\t" \
+    "uxtb16  r10, r4, ror #8\n\t" \
+    "uxtb16  r11, r5, ror #8\n\t" \
+    "stm     r0!, {r6, r7, r8, r9, r10, r11}\n\t"
+MIMP_NAKED(mimp_dsp_widen)(MIMP_UNUSED uint32_t *to, MIMP_UNUSED const uint8_t *a, MIMP_UNUSED const uint8_t *end)
+{
+    __asm__ volatile(
+        "push    {r4-r11, lr}\n\t"
+        "1:\n\t"
+        MIMP_DSP_WIDEN
+        MIMP_DSP_WIDEN
+        "cmp     r1, r2\n\t"
+        "bne     1b\n\t"
+        "pop     {r4-r11, pc}\n\t");
+}
+
+#define MIMP_DSP_EVEN \
+    "smlad   r0, r6, r11, r0\n\t" \
+    "smlad   r2, r7, r11, r2\n\t" \
+    "smlad   r4, r8, r11, r4\n\t"
+#define MIMP_DSP_ODD \
+    "smlad   r1, r6, r11, r1\n\t" \
+    "smlad   r3, r7, r11, r3\n\t" \
+    "smlad   r5, r8, r11, r5\n\t"
+#define MIMP_DSP_QUAD \
+    "ldrd    r9, r10, [lr], #64\n\t" \
+    "ldm     r12!, {r6, r7, r8}\n\t" \
+    "sxtb16  r11, r9\n\t" \
+    MIMP_DSP_EVEN \
+    "sxtb16  r11, r10\n\t" \
+    MIMP_DSP_ODD \
+    "ldm     r12!, {r6, r7, r8}\n\t" \
+    "sxtb16  r11, r9, ror #8\n\t" \
+    MIMP_DSP_EVEN \
+    "sxtb16  r11, r10, ror #8\n\t" \
+    MIMP_DSP_ODD
+
+/* acc [3][16] += widened rows times k of a panel, a multiple of 16. On the stack: acc, rows, their end, end of acc's first row, and
+ * how far the panel goes back to its next two channels. */
+MIMP_NAKED(mimp_dsp_panel)(MIMP_UNUSED int32_t *acc, MIMP_UNUSED const uint32_t *a, MIMP_UNUSED const int8_t *w, MIMP_UNUSED size_t k)
+{
+    __asm__ volatile(
+        "push    {r4-r11, lr}\n\t"
+        "mov     lr, r2\n\t"
+        "mov     r11, r0\n\t"
+        "lsl     r5, r3, #4\n\t"
+        "subs    r4, r5, #8\n\t"
+        "add     r3, r3, r3, lsl #1\n\t"
+        "add     r2, r1, r3, lsl #1\n\t"
+        "add     r3, r0, #64\n\t"
+        "push    {r0-r4}\n\t"
+        "1:\n\t"
+        "ldr     r12, [sp, #4]\n\t"
+        "ldrd    r0, r1, [r11]\n\t"
+        "ldrd    r2, r3, [r11, #64]\n\t"
+        "ldrd    r4, r5, [r11, #128]\n\t"
+        "2:\n\t"
+        MIMP_DSP_QUAD
+        MIMP_DSP_QUAD
+        MIMP_DSP_QUAD
+        MIMP_DSP_QUAD
+        "ldr     r11, [sp, #8]\n\t"
+        "cmp     r12, r11\n\t"
+        "bne     2b\n\t"
+        "ldr     r11, [sp]\n\t"
+        "strd    r2, r3, [r11, #64]\n\t"
+        "strd    r4, r5, [r11, #128]\n\t"
+        "strd    r0, r1, [r11], #8\n\t"
+        "str     r11, [sp]\n\t"
+        "ldrd    r9, r10, [sp, #12]\n\t"
+        "subs    lr, lr, r10\n\t"
+        "cmp     r11, r9\n\t"
+        "bne     1b\n\t"
+        "add     sp, #20\n\t"
+        "pop     {r4-r11, pc}\n\t");
+}
+
+/* acc [3][16] = 0 */
+MIMP_NAKED(mimp_dsp_clear)(MIMP_UNUSED int32_t *acc)
+{
+    __asm__ volatile(
+        "push    {r4-r8}\n\t"
+        "movs    r1, #0\n\t"
+        "movs    r2, #0\n\t"
+        "movs    r3, #0\n\t"
+        "movs    r4, #0\n\t"
+        "movs    r5, #0\n\t"
+        "movs    r6, #0\n\t"
+        "movs    r7, #0\n\t"
+        "mov     r8, #0\n\t"
+        "stm     r0!, {r1-r8}\n\t"
+        "stm     r0!, {r1-r8}\n\t"
+        "stm     r0!, {r1-r8}\n\t"
+        "stm     r0!, {r1-r8}\n\t"
+        "stm     r0!, {r1-r8}\n\t"
+        "stm     r0!, {r1-r8}\n\t"
+        "pop     {r4-r8}\n\t"
+        "bx      lr\n\t");
+}
+
+static void mimp_dsp_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
+{
+    uint32_t wide[MIMP_DSP_BLOCK / 4 * 6];
+    size_t n;
+    mimp_dsp_clear(acc);
+    for (; k; k -= n, a += 3 * n, w += 16 * n) {
+        n = k < MIMP_DSP_BLOCK ? k : MIMP_DSP_BLOCK;
+        mimp_dsp_widen(wide, a, a + 3 * n);
+        mimp_dsp_panel(acc, wide, w, n);
+    }
+}
+
+static const mimp_kernels mimp_kernels_dsp = {
+    "dsp", MIM_CPU_DSP, MIM_PANEL16, 4, 3, 0, 0,
+#ifdef MIM_NO_FLOAT
+    mimp_dsp_tile_q8, mimp_dsp_tile_q8, NULL, NULL, NULL, MIMP_Q4(mimp_scalar_unpack_q4), NULL
+#else
+    mimp_scalar_tile_f32, NULL, mimp_scalar_tile_f32, mimp_dsp_tile_q8, mimp_dsp_tile_q8, mimp_dsp_tile_q8, NULL, NULL, NULL,
+    MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_scalar_halves,
+    MIMP_ROWS_OF(scalar)
+#endif
+};
+#endif
+
+#ifdef MIMP_MVE
+/* ---- MVE (Helium): 3 x 16 bytes of MIM_PAIRS16 ----
+ *
+ * vmladava adds sixteen products to a sum in a register of even number, of bytes of one sign. So weights have 128 added, and the
+ * sums begin with what that is too much: -128 times the sum of the row. Two channels by three rows, loads and products in turn:
+ *     r0 r2 r4 r6 r8 r10 sums, row by row   r1 panel   r3 r5 r7 rows   r9 acc   r11 k   r12 first row   lr count
+ *     q0 q1 weights   q2 q3 rows
+ * On the stack what the sums begin with, and the end of acc's first row. */
+MIMP_NAKED(mimp_mve_tile_pairs)(MIMP_UNUSED int32_t *acc, MIMP_UNUSED const uint8_t *a, MIMP_UNUSED const int8_t *w, MIMP_UNUSED size_t k)
+{
+    __asm__ volatile(
+        "push    {r4-r11, lr}\n\t"
+        "sub     sp, #20\n\t"
+        "mov     r9, r0\n\t"
+        "mov     r12, r1\n\t"
+        "mov     r1, r2\n\t"
+        "mov     r11, r3\n\t"
+        "mov     r3, r12\n\t"
+        "add     r5, r3, r11\n\t"
+        "add     r7, r5, r11\n\t"
+        "movs    r4, #0\n\t"
+        "movs    r6, #0\n\t"
+        "mov     r8, #0\n\t"
+        "lsr     lr, r11, #4\n\t"
+        "dls     lr, lr\n\t"
+        "1:\n\t"
+        "vldrb.u8    q0, [r3], #16\n\t"
+        "vldrb.u8    q1, [r5], #16\n\t"
+        "vaddva.u8   r4, q0\n\t"
+        "vldrb.u8    q2, [r7], #16\n\t"
+        "vaddva.u8   r6, q1\n\t"
+        "vaddva.u8   r8, q2\n\t"
+        "le      lr, 1b\n\t"
+        "rsbs    r4, r4, #0\n\t"
+        "rsbs    r6, r6, #0\n\t"
+        "rsb     r8, r8, #0\n\t"
+        "lsls    r4, r4, #7\n\t"
+        "lsls    r6, r6, #7\n\t"
+        "lsl     r8, r8, #7\n\t"
+        "strd    r4, r6, [sp]\n\t"
+        "add     r0, r9, #64\n\t"
+        "strd    r8, r0, [sp, #8]\n\t"
+        "2:\n\t"
+        "ldrd    r0, r4, [sp]\n\t"
+        "ldr     r8, [sp, #8]\n\t"
+        "mov     r2, r0\n\t"
+        "mov     r6, r4\n\t"
+        "mov     r10, r8\n\t"
+        "mov     r3, r12\n\t"
+        "add     r5, r3, r11\n\t"
+        "add     r7, r5, r11\n\t"
+        "lsr     lr, r11, #4\n\t"
+        "dls     lr, lr\n\t"
+        "3:\n\t"
+        "vldrb.u8    q0, [r1], #16\n\t"
+        "vldrb.u8    q2, [r3], #16\n\t"
+        "vmladava.u8 r0, q0, q2\n\t"
+        "vldrb.u8    q1, [r1], #16\n\t"
+        "vmladava.u8 r2, q1, q2\n\t"
+        "vldrb.u8    q3, [r5], #16\n\t"
+        "vmladava.u8 r4, q0, q3\n\t"
+        "vldrb.u8    q2, [r7], #16\n\t"
+        "vmladava.u8 r6, q1, q3\n\t"
+        "vmladava.u8 r8, q0, q2\n\t"
+        "vmladava.u8 r10, q1, q2\n\t"
+        "le      lr, 3b\n\t"
+        "strd    r4, r6, [r9, #64]\n\t"
+        "strd    r8, r10, [r9, #128]\n\t"
+        "strd    r0, r2, [r9], #8\n\t"
+        "ldr     r0, [sp, #12]\n\t"
+        "cmp     r9, r0\n\t"
+        "bne     2b\n\t"
+        "add     sp, #20\n\t"
+        "pop     {r4-r11, pc}\n\t");
+}
+
+static const mimp_kernels mimp_kernels_mve = {
+    "mve", MIM_CPU_MVE, MIM_PAIRS16, 4, 3, 16, 0,
+#ifdef MIM_NO_FLOAT
+    mimp_mve_tile_pairs, mimp_mve_tile_pairs, NULL, NULL, NULL, NULL, NULL
+#else
+    NULL, NULL, NULL, mimp_mve_tile_pairs, mimp_mve_tile_pairs, mimp_mve_tile_pairs, NULL, NULL, NULL, NULL, NULL, NULL,
+    NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+#endif
+};
+#endif
+
 #ifdef MIMP_X86
+/* Weights come from beyond the second-level cache when the first rows meet them, faster than the machine's own prefetching brings
+ * them: leaves ask for what lies 2 KiB on, that is, in the end, for the next panel. */
+#define MIMP_AHEAD(w) _mm_prefetch((const char *)((uintptr_t)(w) + 2048), _MM_HINT_T0)
+
 /* ---- AVX2 and FMA: 6 x 16 floats, 4 x 16 bytes ---- */
 
 #define MIMP_V(x) mimp_avx2_##x
@@ -2964,6 +3353,7 @@ MIMP_ROW_OPS(avx2, MIMP_V, MIMP_TARGET("avx2"))
         for (; k; k--, a += 6, w += 16) { \
             w0 = _mm256_loadu_ps(w); \
             w1 = _mm256_loadu_ps(w + 8); \
+            MIMP_AHEAD(w); \
             MIMP_AVX2_ROW(0, MADD) MIMP_AVX2_ROW(1, MADD) MIMP_AVX2_ROW(2, MADD) \
             MIMP_AVX2_ROW(3, MADD) MIMP_AVX2_ROW(4, MADD) MIMP_AVX2_ROW(5, MADD) \
         } \
@@ -2991,6 +3381,7 @@ MIMP_TARGET("avx2") static void mimp_avx2_tile_q8(int32_t *acc, const uint8_t *a
     for (; k; k -= 4, a += 16, w += 64) {
         w0 = _mm256_loadu_si256((const __m256i *)(const void *)w);
         w1 = _mm256_loadu_si256((const __m256i *)(const void *)(w + 32));
+        MIMP_AHEAD(w);
         MIMP_AVX2_QUAD(0) MIMP_AVX2_QUAD(1) MIMP_AVX2_QUAD(2) MIMP_AVX2_QUAD(3)
     }
     MIMP_AVX2_STOREI(0) MIMP_AVX2_STOREI(1) MIMP_AVX2_STOREI(2) MIMP_AVX2_STOREI(3)
@@ -3025,6 +3416,8 @@ MIMP_TARGET("avx2") static void mimp_avx2_tile_q7(int32_t *acc, const uint8_t *a
         w1 = _mm256_loadu_si256((const __m256i *)(const void *)(w + 32));
         w2 = _mm256_loadu_si256((const __m256i *)(const void *)(w + 64));
         w3 = _mm256_loadu_si256((const __m256i *)(const void *)(w + 96));
+        MIMP_AHEAD(w);
+        MIMP_AHEAD(w + 64);
         MIMP_AVX2_OCTET(0) MIMP_AVX2_OCTET(1) MIMP_AVX2_OCTET(2) MIMP_AVX2_OCTET(3)
     }
     MIMP_AVX2_STOREI(0) MIMP_AVX2_STOREI(1) MIMP_AVX2_STOREI(2) MIMP_AVX2_STOREI(3)
@@ -3137,7 +3530,7 @@ MIMP_TARGET("avx2,f16c") static void mimp_avx2_halves(float *out, const uint16_t
 }
 
 static const mimp_kernels mimp_kernels_avx2 = {
-    "avx2", MIM_CPU_AVX2, 6, 4, 0, 0,
+    "avx2", MIM_CPU_AVX2, MIM_PANEL16, 6, 4, 0, 0,
     mimp_avx2_tile_f32, NULL, mimp_avx2_tile_plain, mimp_avx2_tile_q7, mimp_avx2_tile_q8, mimp_avx2_tile_q8_wide, NULL, NULL, NULL,
     MIMP_Q4(mimp_avx2_unpack_q4), MIMP_Q4(mimp_avx2_tile_q4), mimp_avx2_halves,
     MIMP_ROWS_OF(avx2)
@@ -3159,6 +3552,7 @@ MIMP_TARGET("avx2,avxvnni") static void mimp_avxvnni_tile_q8(int32_t *acc, const
     for (; k; k -= 4, a += 24, w += 64) {
         w0 = _mm256_loadu_si256((const __m256i *)(const void *)w);
         w1 = _mm256_loadu_si256((const __m256i *)(const void *)(w + 32));
+        MIMP_AHEAD(w);
         MIMP_AVXVNNI_QUAD(0) MIMP_AVXVNNI_QUAD(1) MIMP_AVXVNNI_QUAD(2) MIMP_AVXVNNI_QUAD(3) MIMP_AVXVNNI_QUAD(4) MIMP_AVXVNNI_QUAD(5)
     }
     MIMP_AVX2_STOREI(0) MIMP_AVX2_STOREI(1) MIMP_AVX2_STOREI(2) MIMP_AVX2_STOREI(3) MIMP_AVX2_STOREI(4) MIMP_AVX2_STOREI(5)
@@ -3170,7 +3564,7 @@ MIMP_TARGET("avx2") static void mimp_avxvnni_unpack_q4(uint8_t *out, const uint8
 #endif
 
 static const mimp_kernels mimp_kernels_avxvnni = {
-    "avxvnni", MIM_CPU_AVXVNNI, 6, 6, 0, 0,
+    "avxvnni", MIM_CPU_AVXVNNI, MIM_PANEL16, 6, 6, 0, 0,
     mimp_avx2_tile_f32, NULL, mimp_avx2_tile_plain, mimp_avxvnni_tile_q8, mimp_avxvnni_tile_q8, mimp_avxvnni_tile_q8, NULL, NULL, NULL,
     MIMP_Q4(mimp_avxvnni_unpack_q4), NULL, mimp_avx2_halves,
     MIMP_ROWS_OF(avx2)
@@ -3218,6 +3612,8 @@ MIMP_AVX512_TILE_F32(mimp_avx512_tile_plain, MIMP_AVX512_MUL)
         for (; k; k--, a += 14, w += 16) { \
             x0 = _mm512_loadu_ps(w); \
             x1 = _mm512_loadu_ps(w + step); \
+            MIMP_AHEAD(w); \
+            MIMP_AHEAD(w + step); \
             ROWS(MIMP_AVX512_FMA2) \
         } \
         ROWS(MIMP_AVX512_STORE2) \
@@ -3253,6 +3649,7 @@ MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512bw_tile_q8(int32_t *acc, con
     MIMP_14(MIMP_AVX512_ZEROI)
     for (; k; k -= 4, a += 56, w += 64) {
         w0 = _mm512_loadu_si512(w);
+        MIMP_AHEAD(w);
         MIMP_14(MIMP_AVX512BW_QUAD)
     }
     MIMP_14(MIMP_AVX512_STOREI)
@@ -3266,6 +3663,8 @@ MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512bw_tile_q7(int32_t *acc, con
     for (; k; k -= 8, a += 112, w += 128) {
         w0 = _mm512_loadu_si512(w);
         w1 = _mm512_loadu_si512(w + 64);
+        MIMP_AHEAD(w);
+        MIMP_AHEAD(w + 64);
         MIMP_14(MIMP_AVX512BW_OCTET)
     }
     MIMP_14(MIMP_AVX512_STOREI)
@@ -3334,7 +3733,7 @@ MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512bw_tile_q4(int32_t *acc, con
 #endif
 
 static const mimp_kernels mimp_kernels_avx512bw = {
-    "avx512bw", MIM_CPU_AVX512BW, 14, 14, 0, 0,
+    "avx512bw", MIM_CPU_AVX512BW, MIM_PANEL16, 14, 14, 0, 0,
     mimp_avx512_tile_f32, mimp_avx512_pair_f32, mimp_avx512_tile_plain,
     mimp_avx512bw_tile_q7, mimp_avx512bw_tile_q8, mimp_avx512bw_tile_q8_wide, NULL, NULL, NULL,
     MIMP_Q4(mimp_avx2_unpack_q4), MIMP_Q4(mimp_avx512bw_tile_q4), mimp_avx2_halves,
@@ -3367,6 +3766,8 @@ MIMP_TARGET(MIMP_VNNI_ISA) static void mimp_avx512_tile_q8(int32_t *acc, const u
         for (; k; k -= 4, a += 56, w += 64) { \
             x0 = _mm512_loadu_si512(w); \
             x1 = _mm512_loadu_si512(w + step); \
+            MIMP_AHEAD(w); \
+            MIMP_AHEAD(w + step); \
             ROWS(MIMP_AVX512_QUAD2) \
         } \
         ROWS(MIMP_AVX512_STORE2I) \
@@ -3387,7 +3788,7 @@ MIMP_TARGET(MIMP_VNNI_ISA) static void mimp_avx512_pair_q8(int32_t *acc, const u
 }
 
 static const mimp_kernels mimp_kernels_avx512 = {
-    "avx512", MIM_CPU_AVX512, 14, 14, 0, 2,
+    "avx512", MIM_CPU_AVX512, MIM_PANEL16, 14, 14, 0, 2,
     mimp_avx512_tile_f32, mimp_avx512_pair_f32, mimp_avx512_tile_plain,
     mimp_avx512_tile_q8, mimp_avx512_tile_q8, mimp_avx512_tile_q8, mimp_avx512_pair_q8, NULL, NULL,
     MIMP_Q4(mimp_avx512_unpack_q4), NULL, mimp_avx2_halves,
@@ -3465,7 +3866,7 @@ MIMP_TARGET(MIMP_AMX_ISA) static void mimp_amx_tile_q8(int32_t *acc, const uint8
 }
 
 static const mimp_kernels mimp_kernels_amx = {
-    "amx", MIM_CPU_AMX, 14, 16, 64, 4,
+    "amx", MIM_CPU_AMX, MIM_PANEL16, 14, 16, 64, 4,
     mimp_avx512_tile_f32, mimp_avx512_pair_f32, mimp_avx512_tile_plain,
     mimp_amx_tile_q8, mimp_amx_tile_q8, mimp_amx_tile_q8, mimp_amx_four_q8, mimp_amx_enter, mimp_amx_leave,
     MIMP_Q4(mimp_avx512_unpack_q4), NULL, mimp_avx2_halves,
@@ -3558,7 +3959,7 @@ static void mimp_neon32_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w,
 }
 
 static const mimp_kernels mimp_kernels_neon32 = {
-    "neon", MIM_CPU_NEON, 4, 4, 0, 0,
+    "neon", MIM_CPU_NEON, MIM_PANEL16, 4, 4, 0, 0,
     mimp_neon32_tile_f32, NULL, mimp_scalar_tile_f32, mimp_neon32_tile_q8, mimp_neon32_tile_q8, mimp_neon32_tile_q8, NULL, NULL, NULL,
     MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_scalar_halves,
     MIMP_ROWS_OF(scalar)
@@ -3629,7 +4030,7 @@ static void mimp_neon_halves(float *out, const uint16_t *in, size_t n)
 }
 
 static const mimp_kernels mimp_kernels_neon = {
-    "neon", MIM_CPU_NEON, 4, 4, 0, 0,
+    "neon", MIM_CPU_NEON, MIM_PANEL16, 4, 4, 0, 0,
     mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_neon_tile_q8, mimp_neon_tile_q8, mimp_neon_tile_q8, NULL, NULL, NULL,
     MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_neon_halves,
     MIMP_ROWS_OF(neon)
@@ -3675,7 +4076,7 @@ MIMP_TARGET("arch=armv8.2-a+dotprod") static void mimp_dotprod_tile_q8(int32_t *
 }
 
 static const mimp_kernels mimp_kernels_dotprod = {
-    "dotprod", MIM_CPU_DOTPROD, 4, 8, 0, 0,
+    "dotprod", MIM_CPU_DOTPROD, MIM_PANEL16, 4, 8, 0, 0,
     mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_dotprod_tile_q8, mimp_dotprod_tile_q8, mimp_dotprod_tile_q8, NULL, NULL, NULL,
     MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_neon_halves,
     MIMP_ROWS_OF(neon)
@@ -3720,7 +4121,7 @@ MIMP_TARGET("arch=armv8.2-a+i8mm") static void mimp_i8mm_tile_q8(int32_t *acc, c
 }
 
 static const mimp_kernels mimp_kernels_i8mm = {
-    "i8mm", MIM_CPU_I8MM, 4, 8, 0, 0,
+    "i8mm", MIM_CPU_I8MM, MIM_PANEL16, 4, 8, 0, 0,
     mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_i8mm_tile_q8, mimp_i8mm_tile_q8, mimp_i8mm_tile_q8, NULL, NULL, NULL,
     MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_neon_halves,
     MIMP_ROWS_OF(neon)
@@ -3800,7 +4201,7 @@ static void mimp_simd128_halves(float *out, const uint16_t *in, size_t n)
 }
 
 static const mimp_kernels mimp_kernels_simd128 = {
-    "simd128", MIM_CPU_SIMD128, 4, 4, 0, 0,
+    "simd128", MIM_CPU_SIMD128, MIM_PANEL16, 4, 4, 0, 0,
     mimp_simd128_tile_f32, NULL, mimp_simd128_tile_f32, mimp_simd128_tile_q8, mimp_simd128_tile_q8, mimp_simd128_tile_q8, NULL, NULL, NULL,
     MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_simd128_halves,
     MIMP_ROWS_OF(simd128)
@@ -3900,26 +4301,26 @@ MIMP_RVV_HALVES16(mimp_rvv256_halves, m2, m1, b16)
 MIMP_RVV_HALVES16(mimp_rvv512_halves, m1, mf2, b32)
 
 static const mimp_kernels mimp_kernels_rvv128 = {
-    "rvv128", MIM_CPU_RVV128, 6, 4, 0, 0,
+    "rvv128", MIM_CPU_RVV128, MIM_PANEL16, 6, 4, 0, 0,
     mimp_rvv128_tile_f32, NULL, mimp_rvv128_tile_plain, mimp_rvv128_tile_q8, mimp_rvv128_tile_q8, mimp_rvv128_tile_q8, NULL, NULL, NULL,
     MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_rvv128_halves,
     MIMP_ROWS_OF(rvv128)
 };
 static const mimp_kernels mimp_kernels_rvv256 = {
-    "rvv256", MIM_CPU_RVV256, 8, 8, 0, 0,
+    "rvv256", MIM_CPU_RVV256, MIM_PANEL16, 8, 8, 0, 0,
     mimp_rvv256_tile_f32, NULL, mimp_rvv256_tile_plain, mimp_rvv256_tile_q8, mimp_rvv256_tile_q8, mimp_rvv256_tile_q8, NULL, NULL, NULL,
     MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_rvv256_halves,
     MIMP_ROWS_OF(rvv256)
 };
 static const mimp_kernels mimp_kernels_rvv512 = {
-    "rvv512", MIM_CPU_RVV512, 8, 8, 0, 0,
+    "rvv512", MIM_CPU_RVV512, MIM_PANEL16, 8, 8, 0, 0,
     mimp_rvv512_tile_f32, NULL, mimp_rvv512_tile_plain, mimp_rvv512_tile_q8, mimp_rvv512_tile_q8, mimp_rvv512_tile_q8, NULL, NULL, NULL,
     MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_rvv512_halves,
     MIMP_ROWS_OF(rvv512)
 };
 #endif
 
-/* ---- the table, best first ---- */
+/* ---- the table, best first, and that of MIM_PAIRS16 ---- */
 
 static const mimp_kernels *const mimp_table[] = {
 #ifdef MIMP_X86
@@ -3953,9 +4354,20 @@ static const mimp_kernels *const mimp_table[] = {
     &mimp_kernels_rvv256,
     &mimp_kernels_rvv128,
 #endif
+#ifdef MIMP_DSP
+    &mimp_kernels_dsp,
+#endif
     &mimp_kernels_scalar
 };
 #define MIMP_TABLE (sizeof mimp_table / sizeof *mimp_table)
+
+static const mimp_kernels *const mimp_table_pairs[] = {
+#ifdef MIMP_MVE
+    &mimp_kernels_mve,
+#endif
+    &mimp_kernels_scalar_pairs
+};
+#define MIMP_TABLE_PAIRS (sizeof mimp_table_pairs / sizeof *mimp_table_pairs)
 
 #ifdef MIMP_X86
 static void mimp_cpuid(uint32_t leaf, uint32_t part, uint32_t r[4])
@@ -4062,12 +4474,14 @@ static int mimp_available(uint32_t cpu)
     return 1;       /* the rest of the table is part of its architecture */
 }
 
-static const mimp_kernels *mimp_choose(uint32_t cpu)
+static const mimp_kernels *mimp_choose(uint32_t cpu, uint32_t layout)
 {
+    const mimp_kernels *const *table = layout == MIM_PAIRS16 ? mimp_table_pairs : mimp_table;
+    const size_t count = layout == MIM_PAIRS16 ? MIMP_TABLE_PAIRS : MIMP_TABLE;
     size_t i;
-    for (i = 0; i < MIMP_TABLE; i++)
-        if ((cpu == MIM_CPU_BEST || cpu == mimp_table[i]->cpu) && mimp_available(mimp_table[i]->cpu))
-            return mimp_table[i];
+    for (i = 0; i < count; i++)
+        if ((cpu == MIM_CPU_BEST || cpu == table[i]->cpu) && mimp_available(table[i]->cpu))
+            return table[i];
     return NULL;
 }
 
@@ -4077,6 +4491,9 @@ MIMP_PUBLIC const char *mim_cpu_name(uint32_t cpu)
     for (i = 0; i < MIMP_TABLE; i++)
         if (mimp_table[i]->cpu == cpu)
             return mimp_table[i]->name;
+    for (i = 0; i < MIMP_TABLE_PAIRS; i++)
+        if (mimp_table_pairs[i]->cpu == cpu)
+            return mimp_table_pairs[i]->name;
     return NULL;
 }
 
@@ -4685,6 +5102,12 @@ static void *mimp_take_tiles(mimp_arena *arena, const mimp_kernels *kernels, uin
     return mimp_take(arena, bytes);
 }
 
+/* Bytes of one panel that is unpacked before its leaf reads it; 0: it is not. */
+static uint32_t mimp_unpacked_panel(const mimp_kernels *kernels, const mimp_matrix *m)
+{
+    return m->type == MIM_F16 ? m->k * 64 : m->type != MIM_Q4 ? 0 : m->k * (kernels->tile_q4 ? 18 : 16);
+}
+
 /* What every parallel piece of work knows. Work is shared out by task number: no counters, no locks. */
 typedef struct mimp_crew {
     const mim_session *session;
@@ -4905,15 +5328,9 @@ static uint32_t mimp_panel_group(const mimp_matrix *m)
     return mimp_min(mimp_min((uint32_t)(((size_t)1 << 18) / bytes) + 1, 16), m->n / 16);
 }
 
-/* Bytes of one panel that is unpacked before its leaf reads it; 0: it is not. */
-static size_t mimp_unpacked_panel(const mimp_kernels *kernels, const mimp_matrix *m)
-{
-    return m->type == MIM_F16 ? (size_t)m->k * 64 : m->type == MIM_Q4 && kernels->unpack_q4 ? (size_t)m->k * 18 : 0;
-}
-
 static size_t mimp_unpacked_bytes(const mimp_kernels *kernels, const mimp_matrix *m)
 {
-    return mimp_unpacked_panel(kernels, m) * mimp_panel_group(m);
+    return (size_t)mimp_unpacked_panel(kernels, m) * mimp_panel_group(m);
 }
 
 /* Room to take rows through a matrix, first for packing them and then for its panels. */
@@ -4938,13 +5355,10 @@ static mimp_operand mimp_operand_panels(const mimp_kernels *kernels, const mimp_
     if (m->type == MIM_Q4) {
         w.kind = kernels->tile_q4 ? MIMP_NIBBLES : MIMP_BYTES_WIDE;
         w.group = m->group;
-        w.bytes = m->panel_bytes;
-        if (kernels->unpack_q4) {
-            w.at = (const uint8_t *)unpacked;
-            w.bytes = kernels->tile_q4 ? mimp_unpacked_panel(kernels, m) : (size_t)m->k * 16;
-            for (p = 0; p < count; p++)
-                kernels->unpack_q4((uint8_t *)unpacked + p * w.bytes, panels + p * m->panel_bytes, m->k, m->group);
-        }
+        w.at = (const uint8_t *)unpacked;
+        w.bytes = mimp_unpacked_panel(kernels, m);
+        for (p = 0; p < count; p++)
+            kernels->unpack_q4((uint8_t *)unpacked + p * w.bytes, panels + p * m->panel_bytes, m->k, m->group);
     }
     return w;
 }
@@ -5148,16 +5562,24 @@ static void mimp_linear(const mimp_crew *crew, const mimp_matrix *m, const mimp_
 
 /* Where a result goes: floats, or int16 of an integer blob, or both; or nowhere. */
 typedef struct mimp_sink {
-    float *floats;
     int16_t *integers;
+#ifndef MIM_NO_FLOAT
+    float *floats;
+#endif
 } mimp_sink;
 
+#ifdef MIM_NO_FLOAT
+static int mimp_wanted(mimp_sink to) { return to.integers != NULL; }
+#else
 static int mimp_wanted(mimp_sink to) { return to.floats || to.integers; }
+#endif
 
 static mimp_sink mimp_sink_at(mimp_sink to, size_t at)
 {
-    to.floats = to.floats ? to.floats + at : NULL;
     to.integers = to.integers ? to.integers + at : NULL;
+#ifndef MIM_NO_FLOAT
+    to.floats = to.floats ? to.floats + at : NULL;
+#endif
     return to;
 }
 
@@ -5255,6 +5677,8 @@ static int mimp_advance(const mim_model *model, const mim_blob_step *s, mim_grid
     const uint32_t prefix = h->has_cls + h->registers;
     switch (s->kind) {
     case MIM_STEP_CONV:
+        if (!MIMP_WINDOWS)
+            return 0;
         grid->height = mimp_cells(grid->height, s->kernel_height, s->stride_height, s->padding_height);
         grid->width = mimp_cells(grid->width, s->kernel_width, s->stride_width, s->padding_width);
         grid->dim = model->tensors[s->tensor[1] - 1].rows;
@@ -5273,7 +5697,10 @@ static int mimp_advance(const mim_model *model, const mim_blob_step *s, mim_grid
             return 0;
         break;
     case MIM_STEP_ATTENTION: {
-        const mimp_windows w = mimp_windows_of(s, grid);
+        mimp_windows w;
+        if (!MIMP_WINDOWS)
+            break;
+        w = mimp_windows_of(s, grid);
         if ((uint64_t)w.down * w.height * w.across * w.width > 4 * MIM_MAX_TOKENS)
             return 0;
         if (s->rule != MIM_BIAS_NONE && (s->rule != MIM_BIAS_AXES || s->window) && grid->frames > 1)
@@ -5295,7 +5722,8 @@ static int mimp_advance(const mim_model *model, const mim_blob_step *s, mim_grid
         break;
     }
     case MIM_STEP_MLP:
-        grid->dim = model->tensors[s->tensor[2] - 1].rows;
+        if (MIMP_WINDOWS)
+            grid->dim = model->tensors[s->tensor[2] - 1].rows;
         break;
     default: ;
     }
@@ -5312,7 +5740,7 @@ static void mimp_follow(mimp_run *run, const mim_blob_step *s)
     if (s->flags & MIM_STEP_BRANCH)
         return;
     mimp_advance(run->model, s, &run->grid);
-    if (run->unit_height && (s->kind == MIM_STEP_CONV || s->thin == MIM_THIN_MAX)) {
+    if (MIMP_WINDOWS && run->unit_height && (s->kind == MIM_STEP_CONV || s->thin == MIM_THIN_MAX)) {
         run->unit_height /= s->stride_height;
         run->unit_width /= s->stride_width;
     }
@@ -6974,7 +7402,22 @@ static void mimp_predict_run(mimp_run *run, const mim_blob_step *s)
  * ===================================================================================== */
 
 /* a b / 2^32: rounded half up, for rates; rounded down; of unsigned numbers, down. */
-MIMP_INLINE int32_t mimp_scaled(int32_t a, int32_t b) { return (int32_t)(((int64_t)a * b + ((int64_t)1 << 31)) >> 32); }
+/* x at 0 .. 2^bits - 1. */
+#if defined(MIMP_DSP)
+#define MIMP_USAT(bits, x) mimp_usat##bits(x)
+MIMP_INLINE int32_t mimp_usat10(int32_t x) { __asm__("usat %0, #10, %0" : "+r"(x)); return x; }
+#else
+#define MIMP_USAT(bits, x) mimp_clamp(x, 0, (1 << bits) - 1)
+#endif
+#ifdef MIMP_DSP     /* which compilers do not find */
+MIMP_INLINE int32_t mimp_scaled(int32_t a, int32_t b) { __asm__("smmulr %0, %0, %1" : "+r"(a) : "r"(b)); return a; }
+#else
+MIMP_INLINE int32_t mimp_scaled(int32_t a, int32_t b)
+{
+    const int64_t product = (int64_t)a * b;
+    return (int32_t)(product >> 32) + (int32_t)((uint32_t)product >> 31);
+}
+#endif
 MIMP_INLINE int32_t mimp_high(int32_t a, int32_t b) { return (int32_t)((int64_t)a * b >> 32); }
 MIMP_INLINE uint32_t mimp_highu(uint32_t a, uint32_t b) { return (uint32_t)((uint64_t)a * b >> 32); }
 
@@ -6982,6 +7425,48 @@ MIMP_INLINE int32_t mimp_wrap(int32_t a, int32_t b) { return (int32_t)((uint32_t
 
 MIMP_INLINE int32_t mimp_clamp(int32_t x, int32_t low, int32_t top) { return x < low ? low : x > top ? top : x; }
 MIMP_INLINE int16_t mimp_short(int32_t x) { return (int16_t)mimp_clamp(x, -32768, 32767); }
+MIMP_INLINE uint8_t mimp_byte(int32_t x) { return (uint8_t)mimp_clamp(x, 0, 255); }
+
+/* Four numbers at a time, which is what lies together in packed rows. */
+#ifdef MIMP_MVE
+typedef int32x4_t mimp_four;
+MIMP_INLINE mimp_four mimp_four_of(int32_t x) { return vdupq_n_s32(x); }
+MIMP_INLINE mimp_four mimp_four_at(const int32_t *x) { return vld1q_s32(x); }
+MIMP_INLINE mimp_four mimp_four_shorts(const int16_t *x) { return vldrhq_s32(x); }
+MIMP_INLINE mimp_four mimp_four_gains(const int32_t *x) { return vmovlbq_s16(vreinterpretq_s16_s32(vld1q_s32(x))); }
+MIMP_INLINE void mimp_four_put(int32_t *to, mimp_four x) { vst1q_s32(to, x); }
+MIMP_INLINE void mimp_four_bytes(uint8_t *to, mimp_four x)
+{ vstrbq_u32(to, vreinterpretq_u32_s32(vminq_s32(vmaxq_s32(x, mimp_four_of(0)), mimp_four_of(255)))); }
+MIMP_INLINE mimp_four mimp_four_add(mimp_four a, mimp_four b) { return vaddq_s32(a, b); }
+MIMP_INLINE mimp_four mimp_four_sub(mimp_four a, mimp_four b) { return vsubq_s32(a, b); }
+MIMP_INLINE mimp_four mimp_four_times(mimp_four a, mimp_four b) { return vmulq_s32(a, b); }
+MIMP_INLINE mimp_four mimp_four_high(mimp_four a, mimp_four b) { return vmulhq_s32(a, b); }
+MIMP_INLINE mimp_four mimp_four_scaled(mimp_four a, mimp_four b) { return vrmulhq_s32(a, b); }
+MIMP_INLINE mimp_four mimp_four_right(mimp_four a, uint32_t bits) { return vshlq_s32(a, mimp_four_of(-(int32_t)bits)); }
+#else
+typedef struct mimp_four { int32_t a, b, c, d; } mimp_four;
+#define MIMP_FOUR(F) { mimp_four y; y.a = F(a); y.b = F(b); y.c = F(c); y.d = F(d); return y; }
+#define MIMP_FOUR_ADD(i) mimp_wrap(x.i, z.i)
+#define MIMP_FOUR_SUB(i) (int32_t)((uint32_t)x.i - (uint32_t)z.i)
+#define MIMP_FOUR_TIMES(i) (int32_t)((uint32_t)x.i * (uint32_t)z.i)
+#define MIMP_FOUR_HIGH(i) mimp_high(x.i, z.i)
+#define MIMP_FOUR_SCALED(i) mimp_scaled(x.i, z.i)
+#define MIMP_FOUR_RIGHT(i) (x.i >> bits)
+MIMP_INLINE mimp_four mimp_four_of(int32_t x) { mimp_four y; y.a = y.b = y.c = y.d = x; return y; }
+MIMP_INLINE mimp_four mimp_four_at(const int32_t *x) { mimp_four y; y.a = x[0]; y.b = x[1]; y.c = x[2]; y.d = x[3]; return y; }
+MIMP_INLINE mimp_four mimp_four_shorts(const int16_t *x) { mimp_four y; y.a = x[0]; y.b = x[1]; y.c = x[2]; y.d = x[3]; return y; }
+MIMP_INLINE mimp_four mimp_four_gains(const int32_t *x)
+{ mimp_four y; y.a = (int16_t)x[0]; y.b = (int16_t)x[1]; y.c = (int16_t)x[2]; y.d = (int16_t)x[3]; return y; }
+MIMP_INLINE void mimp_four_put(int32_t *to, mimp_four x) { to[0] = x.a; to[1] = x.b; to[2] = x.c; to[3] = x.d; }
+MIMP_INLINE void mimp_four_bytes(uint8_t *to, mimp_four x)
+{ to[0] = mimp_byte(x.a); to[1] = mimp_byte(x.b); to[2] = mimp_byte(x.c); to[3] = mimp_byte(x.d); }
+MIMP_INLINE mimp_four mimp_four_add(mimp_four x, mimp_four z) MIMP_FOUR(MIMP_FOUR_ADD)
+MIMP_INLINE mimp_four mimp_four_sub(mimp_four x, mimp_four z) MIMP_FOUR(MIMP_FOUR_SUB)
+MIMP_INLINE mimp_four mimp_four_times(mimp_four x, mimp_four z) MIMP_FOUR(MIMP_FOUR_TIMES)
+MIMP_INLINE mimp_four mimp_four_high(mimp_four x, mimp_four z) MIMP_FOUR(MIMP_FOUR_HIGH)
+MIMP_INLINE mimp_four mimp_four_scaled(mimp_four x, mimp_four z) MIMP_FOUR(MIMP_FOUR_SCALED)
+MIMP_INLINE mimp_four mimp_four_right(mimp_four x, uint32_t bits) MIMP_FOUR(MIMP_FOUR_RIGHT)
+#endif
 
 /* 1 / sqrt(v) = r 2^(h - 61), r <= 2^30 and within 2^-23 of it, for 0 < v < 2^62. v is shifted by pairs of bits until one of its
  * upper two is set; then three of Newton's steps, from below, r (3 - u r^2) / 2. The seed, 2.13 - 1.215 u in 2^-30, is within 8.7 %. */
@@ -7011,16 +7496,16 @@ typedef struct mimp_moments {
 /* The sum of squares of n <= 2^14 numbers is at most 2^44, n times it less the square of the sum at most 2^58. */
 static mimp_moments mimp_moments_of(const int16_t *x, uint32_t n, uint64_t variance)
 {
-    uint64_t squares = 0;
+    int64_t squares = 0;
     int32_t sum = 0;
     uint32_t a, q, h, i;
     mimp_moments m;
     mimp_norm_bits(n, &a, &q);
     for (i = 0; i < n; i++) {
         sum += x[i];
-        squares += (uint32_t)(x[i] * x[i]);
+        squares += x[i] * x[i];
     }
-    m.rate = (int32_t)mimp_rsqrt(n * squares - (uint64_t)((int64_t)sum * sum) + variance, &h);
+    m.rate = (int32_t)mimp_rsqrt(n * (uint64_t)squares - (uint64_t)((int64_t)sum * sum) + variance, &h);
     m.shift = a + 29 - q - h;                            /* not negative, because the variance is not too small */
     m.half = (int32_t)(((uint32_t)1 << m.shift) >> 1);
     m.factor = (int32_t)(n << a);
@@ -7089,32 +7574,82 @@ static void mimp_bytes_end(const mimp_bytes *b, uint32_t rows)
         MIM_MEMSET(mimp_bytes_tile(b, rows), 0, b->packed.tile);
 }
 
-/* Row x of n int16, normalised or not, as the bytes of a row. */
-static void mimp_bytes_put(const mimp_bytes *b, uint32_t row, const int16_t *x, uint32_t n, const mimp_channels *c, uint64_t variance)
+/* Four of a row's columns. Gains are of 16 bits, and so is what is multiplied. */
+MIMP_INLINE void mimp_put_quad(uint8_t *to, const int16_t *x, const int32_t *gain, const int32_t *offset, uint32_t k, const mimp_moments *m)
 {
-    uint8_t *to = mimp_byte_at(b, row, 0);
-    const size_t step = b->packed.quad;
-    mimp_moments m;
-    uint32_t d;
-    if (variance) {
-        m = mimp_moments_of(x, n, variance);
-        for (d = 0; d < n; d++)
-            to[d / 4 * step + d % 4] = (uint8_t)mimp_clamp(mimp_requantized(c, d, mimp_normalised(&m, x[d])), 0, 255);
-    } else
-        for (d = 0; d < n; d++)
-            to[d / 4 * step + d % 4] = (uint8_t)mimp_clamp(mimp_requantized(c, d, x[d]), 0, 255);
-    for (; d < b->k; d++)
-        to[d / 4 * step + d % 4] = 0;
+    mimp_four t = mimp_four_shorts(x);
+    if (m) {
+        t = mimp_four_sub(mimp_four_times(t, mimp_four_of(m->factor)), mimp_four_of(m->less));
+        t = mimp_four_right(mimp_four_add(mimp_four_high(t, mimp_four_of(m->rate)), mimp_four_of(m->half)), m->shift);
+    }
+    mimp_four_bytes(to, mimp_four_right(mimp_four_add(mimp_four_times(t, mimp_four_gains(gain)), mimp_four_at(offset)), k));
 }
 
-/* acc [rows][16] = one tile of bytes times `panels` panels of weights of at most weight_max; acc goes on from panel to panel. */
-static void mimp_multiply(const mimp_kernels *kernels, int32_t *acc, const uint8_t *a, const void *w, uint32_t k, uint32_t weight_max, uint32_t panels)
+/* Row x of n int16, normalised or not, as the bytes of a row. */
+static void mimp_bytes_put(const mimp_bytes *b, uint32_t row, const int16_t *x, uint32_t n, const mimp_channels *channels, uint64_t variance)
 {
-    const int8_t *panel = (const int8_t *)w;
+    const mimp_channels c = *channels;
+    const size_t step = b->packed.quad;
+    const uint32_t k = b->k;
+    uint8_t *to = mimp_byte_at(b, row, 0);
+    uint32_t d = 0, i;
+    mimp_moments m = { 0, 0, 0, 0, 0 };
+    if (variance) {
+        m = mimp_moments_of(x, n, variance);
+        for (; d + 4 <= n; d += 4, to += step)
+            mimp_put_quad(to, x + d, c.gain + d, c.offset + d, c.k, &m);
+    } else
+        for (; d + 4 <= n; d += 4, to += step)
+            mimp_put_quad(to, x + d, c.gain + d, c.offset + d, c.k, NULL);
+    for (; d < k; d += 4, to += step)
+        for (i = 0; i < 4; i++)
+            to[i] = d + i >= n ? 0 : mimp_byte(mimp_requantized(&c, d + i, variance ? mimp_normalised(&m, x[d + i]) : x[d + i]));
+}
+
+/* A panel as a leaf reads it, and what takes its sums to their scale. */
+typedef struct mimp_weights {
+    const uint8_t *at;
+    uint32_t k, group, wide;        /* group: of q4 that is not bytes by now */
+    const int32_t *offset, *rate;
+} mimp_weights;
+
+static mimp_weights mimp_weights_of(const void *at, uint32_t k, uint32_t weight_max)
+{
+    mimp_weights w;
+    w.at = (const uint8_t *)at;
+    w.k = k;
+    w.group = 0;
+    w.wide = weight_max > 63;
+    w.offset = w.rate = NULL;
+    return w;
+}
+
+/* Panel p of a matrix; unpacked: mimp_unpacked_panel. */
+static mimp_weights mimp_weights_panel(const mimp_kernels *kernels, const mimp_matrix *m, uint32_t p, uint8_t *unpacked)
+{
+    mimp_weights w = mimp_weights_of(m->panels + p * m->panel_bytes, m->k, m->weight_max);
+    w.offset = m->offset + 16 * (size_t)p;
+    w.rate = m->rate + 16 * (size_t)p;
+    if (m->type == MIM_Q4) {
+        kernels->unpack_q4(unpacked, w.at, m->k, m->group);
+        w.at = unpacked;
+        w.group = kernels->tile_q4 ? m->group : 0;
+        w.wide = 1;
+    }
+    return w;
+}
+
+/* acc [rows][16] = one tile of bytes times a panel, and as many that follow it as there are `panels`; acc goes on from one to the next. */
+static void mimp_multiply(const mimp_kernels *kernels, int32_t *acc, const uint8_t *a, const mimp_weights *w, uint32_t panels)
+{
+    const int8_t *panel = (const int8_t *)w->at;
     if (kernels->enter)
-        kernels->enter(k);
-    for (; panels; panels--, acc += 16 * kernels->rows_q8, panel += 16 * (size_t)k)
-        (weight_max > 63 ? kernels->tile_q8_wide : kernels->tile_q8)(acc, a, panel, k);
+        kernels->enter(w->k);
+    if (w->group)
+        kernels->tile_q4(acc, a, w->at, w->k, w->group);
+    else
+        for (; panels; panels--, acc += 16 * kernels->rows_q8, panel += 16 * (size_t)w->k)
+            (w->wide ? kernels->tile_q8_wide : kernels->tile_q8)(acc, a, panel, w->k);
     if (kernels->leave)
         kernels->leave();
 }
@@ -7122,17 +7657,37 @@ static void mimp_multiply(const mimp_kernels *kernels, int32_t *acc, const uint8
 /* acc [rows][16] + offset, times rate: sixteen channels of a tile at the scale of what follows. */
 static void mimp_rescale(int32_t *acc, uint32_t rows, const int32_t *offset, const int32_t *rate)
 {
-    uint32_t r, j;
-    for (r = 0; r < rows; r++, acc += 16)
-        for (j = 0; j < 16; j++)
-            acc[j] = mimp_scaled(mimp_wrap(acc[j], offset[j]), rate[j]);
+    const int32_t *const end = acc + 16;
+    int32_t *x;
+    uint32_t r;
+    for (; acc < end; acc += 4, offset += 4, rate += 4) {
+        const mimp_four o = mimp_four_at(offset), by = mimp_four_at(rate);
+        for (r = rows, x = acc; r; r--, x += 16)
+            mimp_four_put(x, mimp_four_scaled(mimp_four_add(mimp_four_at(x), o), by));
+    }
 }
 
-/* The tile that begins at a row, times panel p. */
-static void mimp_panel(const mimp_kernels *kernels, int32_t *acc, const mimp_bytes *a, uint32_t row, const mimp_matrix *m, uint32_t p)
+/* The same, at -128..127, as the bytes of a tile of rows from a multiple of 4 columns on. */
+static void mimp_rescale_bytes(const mimp_bytes *b, uint32_t row, uint32_t column, const int32_t *acc, const int32_t *offset, const int32_t *rate)
 {
-    mimp_multiply(kernels, acc, mimp_bytes_tile(a, row), m->panels + p * m->panel_bytes, m->k, m->weight_max, 1);
-    mimp_rescale(acc, a->rows, m->offset + 16 * (size_t)p, m->rate + 16 * (size_t)p);
+    const mimp_four zero = mimp_four_of(128);
+    const size_t step = b->packed.row, quad = b->packed.quad;
+    const uint32_t rows = b->rows;
+    const int32_t *const end = acc + 16, *x;
+    uint8_t *first = mimp_byte_at(b, row, column), *to;
+    uint32_t r;
+    for (; acc < end; acc += 4, offset += 4, rate += 4, first += quad) {
+        const mimp_four o = mimp_four_at(offset), by = mimp_four_at(rate);
+        for (r = rows, x = acc, to = first; r; r--, x += 16, to += step)
+            mimp_four_bytes(to, mimp_four_add(mimp_four_scaled(mimp_four_add(mimp_four_at(x), o), by), zero));
+    }
+}
+
+/* The tile that begins at a row, times a panel of a matrix. */
+static void mimp_panel(const mimp_kernels *kernels, int32_t *acc, const mimp_bytes *a, uint32_t row, const mimp_weights *w)
+{
+    mimp_multiply(kernels, acc, mimp_bytes_tile(a, row), w, 1);
+    mimp_rescale(acc, a->rows, w->offset, w->rate);
 }
 
 /* x += acc, of one tile and panel p. */
@@ -7179,13 +7734,17 @@ static void mimp_integer_patch(const mimp_integer_embed *e, uint32_t left)
 {
     const mimp_input *in = &e->input;
     const uint32_t ph = in->header->patch_height, pw = in->header->patch_width;
+    const size_t step = e->block.packed.quad - 3;
+    uint8_t *to = mimp_byte_at(&e->block, e->rows, 0);
     uint32_t c, y, x, i = 0;
     for (c = 0; c < in->channels; c++)
-        for (y = 0; y < ph; y++)
-            for (x = 0; x < pw; x++, i++)
-                *mimp_byte_at(&e->block, e->rows, i) = in->strip[((size_t)y * in->channels + c) * in->width + left + x];
-    for (; i < e->block.k; i++)
-        *mimp_byte_at(&e->block, e->rows, i) = 0;
+        for (y = 0; y < ph; y++) {
+            const uint8_t *from = in->strip + ((size_t)y * in->channels + c) * in->width + left;
+            for (x = 0; x < pw; x++, i++, to += i % 4 ? 1 : step)
+                *to = from[x];
+        }
+    for (; i < e->block.k; i++, to += i % 4 ? 1 : step)
+        *to = 0;
 }
 
 /* x, which holds the positions, += the rows of the block: 127 high + low, modulo 2^32 on the way. */
@@ -7197,16 +7756,19 @@ static void mimp_integer_project(void *arg, uint32_t index)
     const uint32_t panels = m->n / 32, unit = e->block.rows, n = unit * 16;
     int32_t *acc = (int32_t *)(void *)mimp_scratch_bytes(&e->crew, index);
     uint32_t p, r, i;
-    for (p = index; p < panels; p += e->crew.tasks)
+    for (p = index; p < panels; p += e->crew.tasks) {
+        const mimp_weights high = mimp_weights_panel(e->crew.kernels, m, p, NULL);
+        const mimp_weights low = mimp_weights_panel(e->crew.kernels, m, panels + p, NULL);
         for (r = 0; r < e->rows; r += unit) {
             const uint8_t *tile = mimp_bytes_tile(&e->block, r);
-            mimp_multiply(e->crew.kernels, acc, tile, m->panels + p * m->panel_bytes, m->k, m->weight_max, 1);
-            mimp_multiply(e->crew.kernels, acc + n, tile, m->panels + (panels + p) * m->panel_bytes, m->k, m->weight_max, 1);
+            mimp_multiply(e->crew.kernels, acc, tile, &high, 1);
+            mimp_multiply(e->crew.kernels, acc + n, tile, &low, 1);
             for (i = 0; i < n; i++)
                 acc[i] = (int32_t)(127 * (uint32_t)acc[i] + (uint32_t)acc[n + i]);
-            mimp_rescale(acc, unit, m->offset + 16 * (size_t)p, m->rate + 16 * (size_t)p);
+            mimp_rescale(acc, unit, high.offset, high.rate);
             mimp_add_panel(run->stream + (size_t)(e->token + r) * run->dim, run->dim, p, acc, mimp_min(unit, e->rows - r));
         }
+    }
 }
 
 static mim_status mimp_integer_embed_run(mimp_run *run, const mim_blob_step *s)
@@ -7218,6 +7780,7 @@ static mim_status mimp_integer_embed_run(mimp_run *run, const mim_blob_step *s)
     uint32_t place, gy, token = first;
     mimp_integer_embed e;
     mim_status status;
+    MIM_STAGE(MIM_STAGE_EMBED);
     mimp_integer_embed_memory(&e, run, s);
     status = mimp_input_start(&e.input, &run->s->desc);
     if (status)
@@ -7270,6 +7833,7 @@ typedef struct mimp_integer_rows {
     int32_t *acc;                   /* [rows of a leaf][16] */
     int32_t *scores;                /* [keys16/16][rows of a leaf][16] */
     mimp_bytes p;                   /* of one leaf */
+    uint8_t *unpacked;              /* a panel */
 } mimp_integer_rows;
 
 static mimp_integer_rows mimp_integer_rows_memory(mimp_arena *arena, const mimp_integer_attention *a, const mimp_kernels *kernels)
@@ -7281,6 +7845,7 @@ static mimp_integer_rows mimp_integer_rows_memory(mimp_arena *arena, const mimp_
     t.acc = (int32_t *)mimp_take(arena, (uint64_t)unit * 64);
     t.scores = (int32_t *)mimp_take(arena, (uint64_t)unit * a->keys16 * 4);
     t.p = mimp_bytes_memory(arena, kernels, a->keys16, unit);
+    t.unpacked = (uint8_t *)mimp_take_tiles(arena, kernels, mimp_max(mimp_unpacked_panel(kernels, &a->qkv), mimp_unpacked_panel(kernels, &a->proj)));
     return t;
 }
 
@@ -7320,6 +7885,7 @@ static uint32_t mimp_integer_fill(const mimp_integer_attention *a, const mimp_by
     const mimp_run *run = a->run;
     const uint32_t rows = mimp_min(a->tile, run->tokens - first);
     uint32_t r;
+    MIM_STAGE(MIM_STAGE_PACK);
     mimp_bytes_end(bytes, rows);
     for (r = 0; r < rows; r++)
         mimp_bytes_put(bytes, r, run->stream + (size_t)(first + r) * run->dim, run->dim, &a->input, a->step->variance);
@@ -7330,38 +7896,48 @@ static uint32_t mimp_integer_fill(const mimp_integer_attention *a, const mimp_by
 static void mimp_integer_keys(void *arg, uint32_t index)
 {
     const mimp_integer_attention *a = (const mimp_integer_attention *)arg;
+    const mimp_kernels *kernels = a->crew.kernels;
     const mimp_integer_rows t = mimp_integer_rows_of(a, index);
     const uint32_t unit = t.bytes.rows, panels = a->width / 16, heads = mimp_min(a->group, a->step->heads - a->first);
     const int32_t key_max = a->step->key_max, value_max = a->step->value_max;
+    const size_t quad = (size_t)(mimp_weight_at(kernels, a->k, a->width, 0, 4) - a->k);          /* from four columns to the next, */
+    const size_t one = (size_t)(mimp_weight_at(kernels, a->v, a->keys16, 1, 0) - a->v);          /*   from a channel to the next, */
+    const size_t pair = (size_t)(mimp_weight_at(kernels, a->v, a->keys16, 2, 0) - a->v);         /*   from two to the next */
     uint32_t first, head, p, r, i, j;
     for (first = index * a->tile; first < a->run->tokens; first += a->crew.tasks * a->tile) {
         const uint32_t rows = mimp_integer_fill(a, &t.bytes, first);
+        MIM_STAGE(MIM_STAGE_QKV);
         for (head = 0; head < heads; head++) {
             uint8_t *k = a->k + (size_t)head * a->keys16 * a->width, *v = a->v + (size_t)head * a->keys16 * a->width;
             int32_t *sum = a->k_sum + (size_t)head * a->keys16 + first;
             const uint32_t panel = (a->first + head) * 3 * panels;
             for (r = 0; r < rows; r++)
                 sum[r] = 0;
-            for (p = 0; p < panels; p++)
+            for (p = 0; p < panels; p++) {
+                mimp_weights w = mimp_weights_panel(kernels, &a->qkv, panel + panels + p, t.unpacked);
                 for (r = 0; r < rows; r += unit) {
-                    mimp_panel(a->crew.kernels, t.acc, &t.bytes, r, &a->qkv, panel + panels + p);
+                    mimp_panel(kernels, t.acc, &t.bytes, r, &w);
                     for (i = 0; i < unit && r + i < rows; i++) {
                         const uint32_t token = first + r + i;
-                        uint8_t *to = k + (size_t)(token / 16) * 16 * a->width + (size_t)p * 256 + token % 16 * 4;
+                        uint8_t *to = mimp_weight_at(kernels, k, a->width, token, 16 * p);
                         for (j = 0; j < 16; j++) {
                             const int32_t value = mimp_clamp(t.acc[16 * i + j], -key_max, key_max);
-                            to[j / 4 * 64 + j % 4] = (uint8_t)value;
+                            to[j / 4 * quad + j % 4] = mimp_weight_byte(kernels, value);
                             sum[r + i] += 128 * value;
                         }
                     }
-                    mimp_panel(a->crew.kernels, t.acc, &t.bytes, r, &a->qkv, panel + 2 * panels + p);
+                }
+                w = mimp_weights_panel(kernels, &a->qkv, panel + 2 * panels + p, t.unpacked);
+                for (r = 0; r < rows; r += unit) {
+                    mimp_panel(kernels, t.acc, &t.bytes, r, &w);
                     for (i = 0; i < unit && r + i < rows; i++) {
                         const uint32_t token = first + r + i;
-                        uint8_t *to = v + (size_t)p * a->keys16 * 16 + (size_t)(token / 4) * 64 + token % 4;
+                        uint8_t *to = mimp_weight_at(kernels, v, a->keys16, 16 * p, token);
                         for (j = 0; j < 16; j++)
-                            to[4 * j] = (uint8_t)mimp_clamp(t.acc[16 * i + j], -value_max, value_max);
+                            to[j / 2 * pair + j % 2 * one] = mimp_weight_byte(kernels, mimp_clamp(t.acc[16 * i + j], -value_max, value_max));
                     }
                 }
+            }
         }
     }
 }
@@ -7381,30 +7957,47 @@ static const uint8_t mimp_exp[256] = {
     1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0
 };
 
+/* The byte of a score at a distance from the largest. */
+MIMP_INLINE uint8_t mimp_probability(int32_t distance, uint32_t octaves)
+{
+    return mimp_exp[mimp_byte(mimp_scaled(distance, (int32_t)octaves))];
+}
+
 /* Softmax of row r of the scores, as bytes of which the largest is 255; returns their sum. The largest score is exact, and so is
- * the distance from it, which octaves take to the table's steps. */
+ * the distance from it, which octaves take to the table's steps. Scores are less than 2^24: products of 255, 127 and 256 channels. */
 static uint32_t mimp_integer_softmax(const mimp_integer_attention *a, const mimp_integer_rows *t, uint32_t r, const int32_t *k_sum,
                                      uint32_t octaves)
 {
     const uint32_t unit = t->p.rows, n = a->run->tokens;
     int32_t *s = t->scores + 16 * (size_t)r, top = INT32_MIN;
     uint8_t *to = t->p.data + r * t->p.packed.row;
-    const size_t quad = t->p.packed.quad;
-    uint32_t j, sum = 0;
-    for (j = 0; j < n; j++) {
-        int32_t *at = s + (size_t)(j / 16) * unit * 16 + j % 16;
-        *at -= k_sum[j];
-        top = *at > top ? *at : top;
+    const size_t quad = t->p.packed.quad, next = 16 * (size_t)(unit - 1);
+    uint32_t j, i, sum = 0;
+    for (j = 0; j < n; s += ++j % 16 ? 1 : 1 + next)
+        if (j % 4 == 0 && n - j >= 4) {
+            const int32_t s0 = s[0] - k_sum[j], s1 = s[1] - k_sum[j + 1], s2 = s[2] - k_sum[j + 2], s3 = s[3] - k_sum[j + 3];
+            s[0] = s0, s[1] = s1, s[2] = s2, s[3] = s3;
+            top = s0 > top ? s0 : top;
+            top = s1 > top ? s1 : top;
+            top = s2 > top ? s2 : top;
+            top = s3 > top ? s3 : top;
+            j += 3, s += 3;
+        } else {
+            *s -= k_sum[j];
+            top = *s > top ? *s : top;
+        }
+    s = t->scores + 16 * (size_t)r;
+    for (j = 0; j + 4 <= n; j += 4, s += j % 16 ? 4 : 4 + next, to += quad) {
+        const uint8_t p0 = mimp_probability(top - s[0], octaves), p1 = mimp_probability(top - s[1], octaves);
+        const uint8_t p2 = mimp_probability(top - s[2], octaves), p3 = mimp_probability(top - s[3], octaves);
+        to[0] = p0, to[1] = p1, to[2] = p2, to[3] = p3;
+        sum += (uint32_t)p0 + p1 + p2 + p3;
     }
-    for (j = 0; j < n; j++) {
-        const uint32_t distance = (uint32_t)top - (uint32_t)s[(size_t)(j / 16) * unit * 16 + j % 16];
-        const uint32_t step = (uint32_t)(((uint64_t)distance * octaves + ((uint64_t)1 << 31)) >> 32);
-        const uint8_t p = mimp_exp[mimp_min(step, 255)];
-        to[j / 4 * quad + j % 4] = p;
-        sum += p;
-    }
-    for (; j < a->keys16; j++)
-        to[j / 4 * quad + j % 4] = 0;
+    for (; j < a->keys16; j += 4, s += 4, to += quad)
+        for (i = 0; i < 4; i++) {
+            to[i] = j + i < n ? mimp_probability(top - s[i], octaves) : 0;
+            sum += to[i];
+        }
     return sum;
 }
 
@@ -7428,8 +8021,11 @@ static void mimp_integer_head(const mimp_integer_attention *a, const mimp_intege
     const int8_t *k = (const int8_t *)a->k + head * bytes, *v = (const int8_t *)a->v + head * bytes;
     const int32_t *k_sum = a->k_sum + (size_t)head * a->keys16;
     int32_t share[MIMP_MAX_ROWS];
+    const mimp_weights keys = mimp_weights_of(k, a->width, a->step->key_max);
     uint32_t p, i, j;
-    mimp_multiply(a->crew.kernels, t->scores, mimp_bytes_tile(&t->q, r), k, a->width, a->step->key_max, a->keys16 / 16);
+    MIM_STAGE(MIM_STAGE_SCORES);
+    mimp_multiply(a->crew.kernels, t->scores, mimp_bytes_tile(&t->q, r), &keys, a->keys16 / 16);
+    MIM_STAGE(MIM_STAGE_SOFTMAX);
     for (i = 0; i < rows; i++) {
         const uint32_t sum = mimp_integer_softmax(a, t, i, k_sum, a->octaves[at]);
         share[i] = (int32_t)((a->share[at] + sum / 2) / sum);
@@ -7438,13 +8034,19 @@ static void mimp_integer_head(const mimp_integer_attention *a, const mimp_intege
             mimp_integer_weights(a, t, i, at, token + i, sum);
 #endif
     }
+    MIM_STAGE(MIM_STAGE_VALUES);
     for (p = 0; p < a->width / 16; p++) {
-        mimp_multiply(a->crew.kernels, t->acc, t->p.data, v + (size_t)p * a->keys16 * 16, a->keys16, a->step->value_max, 1);
-        for (i = 0; i < rows; i++)
+        const mimp_weights values = mimp_weights_of(v + (size_t)p * a->keys16 * 16, a->keys16, a->step->value_max);
+        mimp_multiply(a->crew.kernels, t->acc, t->p.data, &values, 1);
+        for (i = 0; i < rows; i++) {
+            uint32_t c = at * hd + 16 * p;
+            uint8_t *to = mimp_byte_at(&a->out, token + i, c);
             for (j = 0; j < 16 && 16 * p + j < hd; j++) {
                 const int32_t four = (int32_t)(4 * (uint32_t)t->acc[16 * i + j]);
-                *mimp_byte_at(&a->out, token + i, at * hd + 16 * p + j) = (uint8_t)(mimp_clamp(mimp_scaled(four, share[i]), -128, 127) + 128);
+                *to = (uint8_t)mimp_clamp(mimp_scaled(four, share[i]) + 128, 0, 255);
+                to += ++c % 4 ? 1 : a->out.packed.quad - 3;
             }
+        }
     }
 }
 
@@ -7453,18 +8055,19 @@ static void mimp_integer_queries(void *arg, uint32_t index)
     const mimp_integer_attention *a = (const mimp_integer_attention *)arg;
     const mimp_integer_rows t = mimp_integer_rows_of(a, index);
     const uint32_t unit = t.bytes.rows, panels = a->width / 16, heads = mimp_min(a->group, a->step->heads - a->first);
-    uint32_t first, head, p, r, i, j;
+    uint32_t first, head, p, r;
     MIM_MEMSET(t.p.data, 0, t.p.packed.tile);
     for (first = index * a->tile; first < a->run->tokens; first += a->crew.tasks * a->tile) {
         const uint32_t rows = mimp_integer_fill(a, &t.bytes, first);
         for (head = 0; head < heads; head++) {
-            for (p = 0; p < panels; p++)
+            MIM_STAGE(MIM_STAGE_QKV);
+            for (p = 0; p < panels; p++) {
+                const mimp_weights w = mimp_weights_panel(a->crew.kernels, &a->qkv, (a->first + head) * 3 * panels + p, t.unpacked);
                 for (r = 0; r < rows; r += unit) {
-                    mimp_panel(a->crew.kernels, t.acc, &t.bytes, r, &a->qkv, (a->first + head) * 3 * panels + p);
-                    for (i = 0; i < unit; i++)
-                        for (j = 0; j < 16; j++)
-                            *mimp_byte_at(&t.q, r + i, 16 * p + j) = (uint8_t)(mimp_clamp(t.acc[16 * i + j], -128, 127) + 128);
+                    mimp_multiply(a->crew.kernels, t.acc, mimp_bytes_tile(&t.bytes, r), &w, 1);
+                    mimp_rescale_bytes(&t.q, r, 16 * p, t.acc, w.offset, w.rate);
                 }
+            }
             for (r = 0; r < rows; r += unit)
                 mimp_integer_head(a, &t, head, r, first + r);
         }
@@ -7479,12 +8082,15 @@ static void mimp_integer_outputs(void *arg, uint32_t index)
     const mimp_run *run = a->run;
     const uint32_t unit = a->out.rows;
     uint32_t first, p, r;
+    MIM_STAGE(MIM_STAGE_PROJECTION);
     for (first = index * a->tile; first < run->tokens; first += a->crew.tasks * a->tile)
-        for (p = 0; p < a->proj.n / 16; p++)
+        for (p = 0; p < a->proj.n / 16; p++) {
+            const mimp_weights w = mimp_weights_panel(a->crew.kernels, &a->proj, p, t.unpacked);
             for (r = first; r < mimp_min(first + a->tile, run->tokens); r += unit) {
-                mimp_panel(a->crew.kernels, t.acc, &a->out, r, &a->proj, p);
+                mimp_panel(a->crew.kernels, t.acc, &a->out, r, &w);
                 mimp_add_panel(run->stream + (size_t)r * run->dim, run->dim, p, t.acc, mimp_min(unit, run->tokens - r));
             }
+        }
 }
 
 static void mimp_integer_attention_run(mimp_run *run, const mim_blob_step *s)
@@ -7516,19 +8122,26 @@ typedef struct mimp_integer_mlp {
     uint32_t tile, hidden;
 } mimp_integer_mlp;
 
-/* A task's own: normalised rows, hidden layer, and returned the sums of a leaf. */
-static int32_t *mimp_integer_hidden(mimp_arena *arena, const mimp_integer_mlp *m, const mimp_kernels *kernels, mimp_bytes *bytes,
-                                    mimp_bytes *hidden)
+/* A task's own. */
+typedef struct mimp_integer_units {
+    mimp_bytes bytes, hidden;       /* normalised rows, hidden layer */
+    int32_t *acc;                   /* [rows of a leaf][16] */
+    uint8_t *unpacked;              /* a panel */
+} mimp_integer_units;
+
+static mimp_integer_units mimp_integer_hidden(mimp_arena *arena, const mimp_integer_mlp *m, const mimp_kernels *kernels)
 {
-    *bytes = mimp_bytes_memory(arena, kernels, m->fc1.k, m->tile);
-    *hidden = mimp_bytes_memory(arena, kernels, m->fc2.k, m->tile);
-    return (int32_t *)mimp_take(arena, (uint64_t)kernels->rows_q8 * 64);
+    mimp_integer_units t;
+    t.bytes = mimp_bytes_memory(arena, kernels, m->fc1.k, m->tile);
+    t.hidden = mimp_bytes_memory(arena, kernels, m->fc2.k, m->tile);
+    t.acc = (int32_t *)mimp_take(arena, (uint64_t)kernels->rows_q8 * 64);
+    t.unpacked = (uint8_t *)mimp_take_tiles(arena, kernels, mimp_max(mimp_unpacked_panel(kernels, &m->fc1), mimp_unpacked_panel(kernels, &m->fc2)));
+    return t;
 }
 
 static void mimp_integer_mlp_memory(mimp_integer_mlp *m, mimp_run *run, const mim_blob_step *s)
 {
     mimp_arena tasks = { NULL, 0, 0 };
-    mimp_bytes bytes, hidden;
     MIM_MEMSET(m, 0, sizeof *m);
     m->run = run;
     m->step = s;
@@ -7539,8 +8152,40 @@ static void mimp_integer_mlp_memory(mimp_integer_mlp *m, mimp_run *run, const mi
     m->factor = (const uint16_t *)mimp_numbers(run->model, s->tensor[5]);
     m->hidden = run->model->tensors[s->tensor[2] - 1].columns;
     m->tile = mimp_task_rows(run);
-    mimp_integer_hidden(&tasks, m, run->s->kernels, &bytes, &hidden);
+    mimp_integer_hidden(&tasks, m, run->s->kernels);
     mimp_crew_memory(&m->crew, &run->arena, run->s, tasks.high);
+}
+
+/* A number of fc1's as the byte of a hidden unit. */
+MIMP_INLINE uint8_t mimp_activated(const uint16_t *act, int32_t x, uint32_t factor)
+{
+    return mimp_byte(mimp_scaled(act[MIMP_USAT(10, x)], (int32_t)(factor << 16)));
+}
+
+/* Those of a tile that begins at a row, and panel p. */
+static void mimp_integer_activate(const mimp_integer_mlp *m, const mimp_bytes *hidden, uint32_t row, uint32_t p, const int32_t *x)
+{
+    const uint16_t *const act = m->act, *factor = m->factor + 16 * (size_t)p;
+    const uint32_t n = m->hidden - 16 * p, rows = hidden->rows;
+    const size_t step = hidden->packed.row, quad = hidden->packed.quad;
+    uint8_t *first = mimp_byte_at(hidden, row, 16 * p), *to;
+    const int32_t *const end = x + 16, *from;
+    uint16_t padded[16];
+    uint32_t r;
+    if (n < 16) {
+        MIM_MEMSET(padded, 0, sizeof padded);
+        MIM_MEMCPY(padded, factor, n * 2);
+        factor = padded;
+    }
+    for (; x < end; factor += 4, x += 4, first += quad) {
+        const uint32_t f0 = factor[0], f1 = factor[1], f2 = factor[2], f3 = factor[3];
+        for (r = rows, from = x, to = first; r; r--, from += 16, to += step) {
+            to[0] = mimp_activated(act, from[0], f0);
+            to[1] = mimp_activated(act, from[1], f1);
+            to[2] = mimp_activated(act, from[2], f2);
+            to[3] = mimp_activated(act, from[3], f3);
+        }
+    }
 }
 
 static void mimp_integer_mlp_task(void *arg, uint32_t index)
@@ -7548,36 +8193,35 @@ static void mimp_integer_mlp_task(void *arg, uint32_t index)
     const mimp_integer_mlp *m = (const mimp_integer_mlp *)arg;
     const mimp_kernels *kernels = m->crew.kernels;
     const mimp_run *run = m->run;
+    const uint32_t unit = kernels->rows_q8;
     mimp_arena arena = { NULL, 0, 0 };
-    mimp_bytes bytes, hidden;
-    uint32_t first, p, r, i, j, unit;
-    int32_t *acc;
+    mimp_integer_units t;
+    uint32_t first, p, r;
     arena.base = mimp_scratch_bytes(&m->crew, index);
-    acc = mimp_integer_hidden(&arena, m, kernels, &bytes, &hidden);
-    unit = bytes.rows;
-    MIM_MEMSET(hidden.data, 0, mimp_tiles(unit, m->tile) * hidden.packed.tile);
+    t = mimp_integer_hidden(&arena, m, kernels);
+    MIM_MEMSET(t.hidden.data, 0, mimp_tiles(unit, m->tile) * t.hidden.packed.tile);
     for (first = index * m->tile; first < run->tokens; first += m->crew.tasks * m->tile) {
         const uint32_t rows = mimp_min(m->tile, run->tokens - first);
         int16_t *x = run->stream + (size_t)first * run->dim;
-        mimp_bytes_end(&bytes, rows);
+        MIM_STAGE(MIM_STAGE_PACK);
+        mimp_bytes_end(&t.bytes, rows);
         for (r = 0; r < rows; r++)
-            mimp_bytes_put(&bytes, r, x + (size_t)r * run->dim, run->dim, &m->input, m->step->variance);
-        for (p = 0; p < m->fc1.n / 16; p++)
+            mimp_bytes_put(&t.bytes, r, x + (size_t)r * run->dim, run->dim, &m->input, m->step->variance);
+        MIM_STAGE(MIM_STAGE_MLP);
+        for (p = 0; p < m->fc1.n / 16; p++) {
+            const mimp_weights w = mimp_weights_panel(kernels, &m->fc1, p, t.unpacked);
             for (r = 0; r < rows; r += unit) {
-                const uint32_t n = mimp_min(16, m->hidden - 16 * p);
-                mimp_panel(kernels, acc, &bytes, r, &m->fc1, p);
-                for (i = 0; i < unit; i++)
-                    for (j = 0; j < n; j++) {
-                        const uint32_t g = m->act[mimp_clamp(acc[16 * i + j], 0, 1023)];
-                        const uint32_t y = (g * m->factor[16 * p + j] + 32768) >> 16;
-                        *mimp_byte_at(&hidden, r + i, 16 * p + j) = (uint8_t)mimp_min(y, 255);
-                    }
+                mimp_panel(kernels, t.acc, &t.bytes, r, &w);
+                mimp_integer_activate(m, &t.hidden, r, p, t.acc);
             }
-        for (p = 0; p < m->fc2.n / 16; p++)
+        }
+        for (p = 0; p < m->fc2.n / 16; p++) {
+            const mimp_weights w = mimp_weights_panel(kernels, &m->fc2, p, t.unpacked);
             for (r = 0; r < rows; r += unit) {
-                mimp_panel(kernels, acc, &hidden, r, &m->fc2, p);
-                mimp_add_panel(x + (size_t)r * run->dim, run->dim, p, acc, mimp_min(unit, rows - r));
+                mimp_panel(kernels, t.acc, &t.hidden, r, &w);
+                mimp_add_panel(x + (size_t)r * run->dim, run->dim, p, t.acc, mimp_min(unit, rows - r));
             }
+        }
     }
 }
 
@@ -7654,9 +8298,11 @@ typedef struct mimp_integer_linear {
     int16_t *y;                     /* UNMASK: the decoder's stream */
 } mimp_integer_linear;
 
-static int32_t *mimp_integer_linear_rows(mimp_arena *arena, const mimp_integer_linear *l, const mimp_kernels *kernels, mimp_bytes *bytes)
+static int32_t *mimp_integer_linear_rows(mimp_arena *arena, const mimp_integer_linear *l, const mimp_kernels *kernels, mimp_bytes *bytes,
+                                         uint8_t **unpacked)
 {
     *bytes = mimp_bytes_memory(arena, kernels, l->matrix.k, l->tile);
+    *unpacked = (uint8_t *)mimp_take_tiles(arena, kernels, mimp_unpacked_panel(kernels, &l->matrix));
     return (int32_t *)mimp_take(arena, (uint64_t)kernels->rows_q8 * 64);
 }
 
@@ -7665,6 +8311,7 @@ static void mimp_integer_linear_memory(mimp_integer_linear *l, mimp_run *run, co
     const uint32_t head = s->kind == MIM_STEP_HEAD, prefix = s->kind == MIM_STEP_PREDICT ? run->s->prefix : 0;
     mimp_arena tasks = { NULL, 0, 0 };
     mimp_bytes bytes;
+    uint8_t *unpacked;
     MIM_MEMSET(l, 0, sizeof *l);
     l->run = run;
     l->step = s;
@@ -7675,7 +8322,7 @@ static void mimp_integer_linear_memory(mimp_integer_linear *l, mimp_run *run, co
     l->n = head ? run->model->header->pooled_dim : run->dim;
     l->columns = run->model->tensors[s->tensor[0] - 1].rows;
     l->tile = head ? 1 : mimp_task_rows(run);
-    mimp_integer_linear_rows(&tasks, l, run->s->kernels, &bytes);
+    mimp_integer_linear_rows(&tasks, l, run->s->kernels, &bytes, &unpacked);
     mimp_crew_memory(&l->crew, &run->arena, run->s, tasks.high);
 }
 
@@ -7683,7 +8330,7 @@ static void mimp_integer_linear_memory(mimp_integer_linear *l, mimp_run *run, co
 static void mimp_integer_result(const mimp_integer_linear *l, uint32_t row, uint32_t c, int32_t value)
 {
     const uint32_t prefix = l->run->s->prefix;
-    if (l->step->kind == MIM_STEP_UNMASK) {
+    if (MIMP_DECODER && l->step->kind == MIM_STEP_UNMASK) {
         int16_t *y = l->y + (size_t)(row < prefix ? row : prefix + l->run->patch[row - prefix]) * l->columns + c;
         *y = mimp_short(*y + mimp_clamp(value, -65536, 65535));
     } else
@@ -7697,22 +8344,25 @@ static void mimp_integer_linear_task(void *arg, uint32_t index)
     mimp_arena arena = { NULL, 0, 0 };
     mimp_bytes bytes;
     uint32_t first, p, r, i, j, unit;
+    uint8_t *unpacked;
     int32_t *acc;
     arena.base = mimp_scratch_bytes(&l->crew, index);
-    acc = mimp_integer_linear_rows(&arena, l, l->crew.kernels, &bytes);
+    acc = mimp_integer_linear_rows(&arena, l, l->crew.kernels, &bytes, &unpacked);
     unit = bytes.rows;
     for (first = index * l->tile; first < l->rows; first += l->crew.tasks * l->tile) {
         const uint32_t rows = mimp_min(l->tile, l->rows - first);
         mimp_bytes_end(&bytes, rows);
         for (r = 0; r < rows; r++)
             mimp_bytes_put(&bytes, r, l->x + (size_t)(first + r) * l->n, l->n, &l->input, 0);
-        for (p = 0; p < l->matrix.n / 16; p++)
+        for (p = 0; p < l->matrix.n / 16; p++) {
+            const mimp_weights w = mimp_weights_panel(l->crew.kernels, &l->matrix, p, unpacked);
             for (r = 0; r < rows; r += unit) {
-                mimp_panel(l->crew.kernels, acc, &bytes, r, &l->matrix, p);
+                mimp_panel(l->crew.kernels, acc, &bytes, r, &w);
                 for (i = 0; i < unit && r + i < rows; i++)
                     for (j = 0; j < 16 && 16 * p + j < l->columns; j++)
                         mimp_integer_result(l, first + r + i, 16 * p + j, acc[16 * i + j]);
             }
+        }
     }
 }
 
@@ -7781,7 +8431,10 @@ static mim_status mimp_integer_run(mimp_run *run, const mim_blob_step *s, void *
                               mimp_channels_of(run->model, s->tensor[0]), s->variance);
         break;
     case MIM_STEP_POOL:      mimp_integer_pool(run, s); break;
-    case MIM_STEP_UNMASK:    mimp_integer_unmask(run, s, (int16_t *)decoder); break;
+    case MIM_STEP_UNMASK:
+        if (MIMP_DECODER)
+            mimp_integer_unmask(run, s, (int16_t *)decoder);
+        break;
     default:                 mimp_integer_linear_run(run, s);    /* HEAD, PREDICT */
     }
     return MIM_OK;
@@ -7821,7 +8474,7 @@ static void mimp_run_memory(mimp_run *run)
     way = *run;
     for (i = 0; i < h->decoder_step; i++) {
         const mim_blob_step *s = &run->model->steps[i];
-        if (s->flags & MIM_STEP_BRANCH) {
+        if (MIMP_WINDOWS && s->flags & MIM_STEP_BRANCH) {
             mim_grid grid = way.grid;
             mimp_advance(run->model, s, &grid);
             if (branch < (uint64_t)grid.tokens * mimp_up(grid.dim, 16))
@@ -7865,7 +8518,10 @@ static void mimp_step_memory(mimp_run *run, const mim_blob_step *s)
     case MIM_STEP_MLP:       mimp_mlp_memory(&u.mlp, run, s); break;
     case MIM_STEP_HEAD:      mimp_head_memory(&u.head, run, s); break;
     case MIM_STEP_UNMASK:
-    case MIM_STEP_PREDICT:   mimp_unmask_memory(&u.unmask, run, s); break;
+    case MIM_STEP_PREDICT:
+        if (MIMP_DECODER)
+            mimp_unmask_memory(&u.unmask, run, s);
+        break;
     default: ;
     }
 }
@@ -7897,7 +8553,7 @@ static uint64_t mimp_plan_bytes(const mim_session *s, uint64_t *slow)
         run.slow->used = behind;
         if (step->kind == MIM_STEP_EMBED)
             mimp_follow(&run, step);
-        if (step->kind == MIM_STEP_UNMASK) {
+        if (MIMP_DECODER && step->kind == MIM_STEP_UNMASK) {
             mimp_decoder_stream(&run);
             behind = run.slow->used;
         }
@@ -7924,14 +8580,14 @@ static mim_status mimp_grid_fits(const mim_session *s)
     for (i = 0; i < end; i++) {
         const mim_blob_step *step = &s->model->steps[i];
         side = grid;
-        if (!mimp_advance(s->model, step, step->flags & MIM_STEP_BRANCH ? &side : &grid))
+        if (!mimp_advance(s->model, step, MIMP_WINDOWS && step->flags & MIM_STEP_BRANCH ? &side : &grid))
             return MIM_ERR_SIZE;
-        if (step->flags & MIM_STEP_BRANCH) {
+        if (MIMP_WINDOWS && step->flags & MIM_STEP_BRANCH) {
             if (branch.tokens && MIM_MEMCMP(&branch, &side, sizeof side))
                 return MIM_ERR_SIZE;
             branch = side;
         }
-        if (step->flags & MIM_STEP_JOIN && MIM_MEMCMP(&branch, &grid, sizeof grid))
+        if (MIMP_WINDOWS && step->flags & MIM_STEP_JOIN && MIM_MEMCMP(&branch, &grid, sizeof grid))
             return MIM_ERR_SIZE;
     }
     return MIM_OK;
@@ -7981,7 +8637,7 @@ static mim_status mimp_prepare(mim_session *s, const mim_model *model, const mim
     status = mimp_grid_fits(s);
     if (status)
         return status;
-    s->kernels = mimp_choose(s->desc.cpu);
+    s->kernels = mimp_choose(s->desc.cpu, MIMP_INTEGER(h) ? mimp_layout(model->steps, model->tensors) : MIM_PANEL16);
     if (!s->kernels)
         return MIM_ERR_CPU;
     s->cpu = s->kernels->name;
@@ -8190,7 +8846,7 @@ static mim_status mimp_check_output(const mim_session *s, const mim_blob_step *l
                 || 2 * step->padding_height + 1 != step->kernel_height || 2 * step->padding_width + 1 != step->kernel_width))
                 return MIM_ERR_MISSING;
     }
-    for (i = 0; layers && out->layer_norm && i < out->layer_count; i++)
+    for (i = 0; MIMP_WINDOWS && layers && out->layer_norm && i < out->layer_count; i++)
         if (mim_shape(s, out->layer[i], &grid) || grid.dim != h->dim)
             return MIM_ERR_MISSING;                      /* the last norm is of another width */
     return MIM_OK;
@@ -8215,8 +8871,14 @@ static mim_status mimp_step_run(mimp_run *run, const mim_blob_step *s, void *dec
             mimp_copy_out(run->pooled_to.floats, run->pooled, run->model->header->pooled_dim);
         break;
     case MIM_STEP_HEAD:      mimp_head_run(run, s); break;
-    case MIM_STEP_UNMASK:    mimp_unmask_run(run, s, (float *)decoder); break;
-    case MIM_STEP_PREDICT:   mimp_predict_run(run, s); break;
+    case MIM_STEP_UNMASK:
+        if (MIMP_DECODER)
+            mimp_unmask_run(run, s, (float *)decoder);
+        break;
+    case MIM_STEP_PREDICT:
+        if (MIMP_DECODER)
+            mimp_predict_run(run, s);
+        break;
     default: ;
     }
     return MIM_OK;
@@ -8232,7 +8894,7 @@ static mim_status mimp_walk(mimp_run *run)
     const int features = predicts || mimp_wanted(run->tokens_to) || mimp_wanted(run->cls_to) || mimp_wanted(run->registers_to)
         || mimp_wanted(run->patches_to) || mimp_wanted(run->pooled_to) || mimp_wanted(run->logits_to) || out->attention;
     const uint32_t last_layer = mimp_wanted(run->layer_to) ? out->layer[out->layer_count - 1] : 0;
-    const uint32_t end = predicts ? h->step_count : h->decoder_step;
+    const uint32_t end = MIMP_DECODER && predicts ? h->step_count : h->decoder_step;
     void *decoder = NULL;
     uint64_t behind = run->slow->used;
     mim_status status = MIM_OK;
@@ -8248,7 +8910,7 @@ static mim_status mimp_walk(mimp_run *run)
             mimp_follow(run, s);
         if (s->kind == MIM_STEP_POOL && (i + 1 == h->step_count || s[1].kind != MIM_STEP_NORM))
             mimp_put_features(run);
-        if (s->kind == MIM_STEP_UNMASK) {
+        if (MIMP_DECODER && s->kind == MIM_STEP_UNMASK) {
             decoder = mimp_decoder_stream(run);
             behind = run->slow->used;
         }
@@ -8276,8 +8938,12 @@ static mim_status mimp_walk(mimp_run *run)
 static mimp_sink mimp_sink_of(float *floats, int16_t *integers)
 {
     mimp_sink sink;
-    sink.floats = floats;
     sink.integers = integers;
+#ifdef MIM_NO_FLOAT
+    (void)floats;
+#else
+    sink.floats = floats;
+#endif
     return sink;
 }
 

@@ -111,7 +111,7 @@ int main(int argc, char **argv)
     again = (float *)malloc(count * per_picture * 4);
 
     for (cpu = MIM_CPU_SCALAR; cpu < MIM_CPU_COUNT; cpu++)
-        for (setting = 0; mimp_choose(cpu) && setting < 4; setting++) {     /* bit 0: two threads, bit 1: the larger arena */
+        for (setting = 0; mimp_choose(cpu, MIM_PANEL16) && setting < 4; setting++) {     /* bit 0: two threads, bit 1: the larger arena */
             mim_session_desc d;
             mim_memory memory;
             mim_session s;

@@ -267,7 +267,7 @@ static int check_case(const mim_model *m, const char *dir, const test_case *c)
     for (i = 0; i < expect.count; i++)
         largest = fmax(largest, fabs((double)((float *)expect.data)[i]));
     for (cpu = MIM_CPU_SCALAR; cpu < MIM_CPU_COUNT; cpu++) {
-        if (!mimp_choose(cpu) || (rounds == 1 && mimp_choose(MIM_CPU_BEST)->cpu != cpu))
+        if (!mimp_choose(cpu, MIM_PANEL16) || (rounds == 1 && mimp_choose(MIM_CPU_BEST, MIM_PANEL16)->cpu != cpu))
             continue;
         for (round = 0; round < rounds; round++) {
             setting set;
