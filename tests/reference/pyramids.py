@@ -930,7 +930,7 @@ def live_models():
     yield TimmSwin("live swin", "swin_tiny_patch4_window7_224", "", img_size=112, embed_dim=64, window_size=7, depths=(2, 2, 4, 2),
                    num_heads=(2, 4, 8, 16), num_classes=20), [(112, 112), (128, 92)]
     yield SimMimSwin("live swin simmim", "swin_base_patch4_window7_224", "", img_size=96, embed_dim=64, window_size=6, depths=(2, 2, 4, 2),
-                     num_heads=(2, 4, 8, 16), num_classes=0), [(96, 96), (96, 144)]
+                     num_heads=(2, 4, 8, 16), num_classes=0), [(96, 96), (96, 160)]
     yield HfSwin("live hf swin", "SwinModel", {**SWIN_PROCESSOR, "size": 96}, image_size=96, embed_dim=48, depths=[2, 2, 4, 2],
                  num_heads=[2, 4, 8, 16], window_size=3), [(96, 96), (140, 100)]
     yield TimmSwin("live swinv2", "swinv2_tiny_window8_256", "", img_size=128, embed_dim=64, window_size=8, depths=(2, 2, 4, 2),
