@@ -895,8 +895,9 @@ const vector_row *family_vectors(const family *f) { return naming_vectors(f->nam
 
 
 static const struct { const char *families; layout layout; } layouts[] = {
-    { " swin simmim-swin timm-swin ", { .window = MIM_WINDOW_FIT, .shifts = 1, .mask = 100, .eps = 1e-5f } },
-    { " greenmim localmim-swin ", { .window = MIM_WINDOW_FIT, .shifts = 1, .mask = 100, .eps = 1e-6f, .by_rows = 1 } },
+    { " swin simmim-swin ", { .window = MIM_WINDOW_FIT, .one_window = 1, .shifts = 1, .mask = 100, .eps = 1e-5f } },
+    { " timm-swin ", { .window = MIM_WINDOW_FIT, .shifts = 1, .mask = 100, .eps = 1e-5f } },
+    { " greenmim localmim-swin ", { .window = MIM_WINDOW_FIT, .one_window = 1, .shifts = 1, .mask = 100, .eps = 1e-6f, .by_rows = 1 } },
     { " ibot-swin ", { .window = MIM_WINDOW_FIXED, .shifts = 1, .roll_padded = 1, .mask = 100, .frozen = 1, .eps = 1e-6f } },
     { " mixmim ", { .window = MIM_WINDOW_FIT, .eps = 1e-5f } },
     { " hf-swin ", { .window = MIM_WINDOW_SQUARE, .shifts = 1, .roll_padded = 1, .mask = 100, .eps = 1e-5f } },

@@ -102,6 +102,7 @@ enum { STAGES_MAX = 8 };
 typedef struct layout {
     uint32_t known;                       /* 1: the family has one */
     uint32_t window;                      /* MIM_WINDOW_... of tables of relative positions; 0: they are of the whole grid */
+    uint32_t one_window;                  /* all stages have one; tables are smaller where the grid was */
     uint32_t shifts, roll_padded;         /* every other block's windows are shifted; see mim_blob_step */
     float mask;
     uint32_t frozen;                      /* windows are settled by the size trained at, by the height alone */

@@ -852,7 +852,7 @@ def golden_models():
                    norm_layer=functools.partial(nn.LayerNorm, eps=1e-6)), [], []
     yield LocalMimSwin("localmim_swin", "swin_tiny_patch4_window7_224", "--image-size 32", half, img_size=32, patch_size=2, embed_dim=16,
                        window_size=4, depths=(1, 2, 1, 1), num_heads=(2, 2, 4, 4), mlp_ratio=1.5, num_classes=0,
-                       norm_layer=functools.partial(nn.LayerNorm, eps=1e-6)), [], []
+                       norm_layer=functools.partial(nn.LayerNorm, eps=1e-6)), [(48, 64)], []
     yield HfSwin("hf_swin", "SwinForImageClassification", {**SWIN_PROCESSOR, "size": 24}, half, image_size=24, patch_size=2,
                  embed_dim=16, depths=[2, 3, 1], num_heads=[2, 4, 8], window_size=3, mlp_ratio=2.0, layer_norm_eps=1e-4,
                  num_labels=7), [(26, 40), (34, 28)], ["tall.ppm"]
