@@ -8709,7 +8709,7 @@ static mim_status mimp_prepare(mim_session *s, const mim_model *model, const mim
     status = mimp_grid_fits(s);
     if (status)
         return status;
-    s->kernels = mimp_choose(s->desc.cpu, MIMP_INTEGER(h) ? mimp_layout(model->steps, model->tensors) : MIM_PANEL16);
+    s->kernels = mimp_choose(s->desc.cpu, MIMP_INTEGER(h) ? mimp_layout(model->steps, model->tensors) : (uint32_t)MIM_PANEL16);
     if (!s->kernels)
         return MIM_ERR_CPU;
     s->cpu = s->kernels->name;
