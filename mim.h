@@ -60,8 +60,8 @@
  * MLPs and norms inside the blocks.
  *
  * Windows, shifted or not, with tables of relative positions or one along each axis (Swin, ViTDet); pyramids that merge or
- * thin out their tokens (Swin, Hiera, HiViT, MViTv2), necks, convolutions inside blocks (ConvMAE); videos in tubelets
- * (VideoMAE, V-JEPA 2), groups of channels, metadata of satellite pictures (SatMAE, Prithvi); and tokens that the caller embeds.
+ * thin out their tokens (Swin, Hiera, HiViT, MViTv2), necks, convolutions inside blocks (ConvMAE); videos in tubelets,
+ * overlapping or not (VideoMAE, V-JEPA 2, MViTv2), groups of channels, metadata of satellite pictures (SatMAE, Prithvi); and tokens that the caller embeds.
  *
  * It does not train, decode picture files, or allocate.
  *
@@ -106,7 +106,7 @@
  *
  * Pictures are u8 in sRGB (RGB8, RGBA8, BGR8, GRAY8, RGB565) or float planes. A u8 picture goes
  * through the model's own preprocessing: resized so that it just covers the blob's short edge (or
- * squashed), filtered like Pillow 13's Image.resize to the bit, cropped in the middle as
+ * squashed, or fitted in and padded), filtered like Pillow 13's Image.resize to the bit, cropped in the middle as
  * torchvision does, divided by 255, less the mean, by the deviation. With image.exact, or in a
  * session planned without a source size, the picture must have the input's size and is not
  * resized. Float planes are taken as they are. Rows may come from a callback, one at a time, or lie
@@ -369,8 +369,9 @@ enum { MIM_NUMERICS_FLOAT = 1, MIM_NUMERICS_INTEGER = 2 };
 /* Resampling filters: Pillow's, antialiased. */
 enum { MIM_BILINEAR = 1, MIM_BICUBIC = 2 };
 
-/* How a picture becomes the model's input: see mim_blob_header.resize_edge. */
-enum { MIM_RESIZE_SHORT_EDGE = 1, MIM_RESIZE_SQUASH = 2 };
+/* How a picture becomes the model's input: see mim_blob_header.resize_edge. PAD: it fits into the input, its sides rounded to whole
+ * pixels, at the top and left; what is left over are zeros in place of normalised pixels (SAM). Not of integer blobs. */
+enum { MIM_RESIZE_SHORT_EDGE = 1, MIM_RESIZE_SQUASH = 2, MIM_RESIZE_PAD = 3 };
 
 /* Interpolation of stored positions to another grid.
  * CUBIC and LINEAR take the samples around the point, clamped at the border (cubic a = -0.75);
@@ -446,7 +447,7 @@ typedef struct mim_blob_header {     /* 512 bytes */
     uint32_t classes;                /* length of the logits; 0: no head */
     uint32_t decoder_dim;            /* width of a decoder token; 0: no decoder */
     uint32_t norm_pix;               /* 1: the decoder predicts per-patch normalised pixels */
-    uint32_t resize;                 /* MIM_RESIZE_SHORT_EDGE, MIM_RESIZE_SQUASH */
+    uint32_t resize;                 /* MIM_RESIZE_... */
     uint32_t resize_filter;          /* MIM_BILINEAR, MIM_BICUBIC */
     uint32_t resize_edge;            /* SHORT_EDGE: what the short edge becomes before the centre crop,
                                         for the image size as trained (>= its short edge); else 0 */
@@ -1307,7 +1308,7 @@ static mim_status mimp_verify_header(mim_model *model, const mim_blob_header *h,
     MIMP_REQUIRE_IN(decoder_dim, 0, MIM_MAX_DIM);
     MIMP_REQUIRE((h->decoder_dim != 0) == (h->decoder_step < h->step_count), MIM_ERR_HEADER, decoder_dim);
     MIMP_REQUIRE_IN(norm_pix, 0, 1);
-    MIMP_REQUIRE_IN(resize, MIM_RESIZE_SHORT_EDGE, MIM_RESIZE_SQUASH);
+    MIMP_REQUIRE_IN(resize, MIM_RESIZE_SHORT_EDGE, h->numerics == MIM_NUMERICS_FLOAT ? MIM_RESIZE_PAD : MIM_RESIZE_SQUASH);
     MIMP_REQUIRE_IN(resize_filter, MIM_BILINEAR, MIM_BICUBIC);
     if (h->resize == MIM_RESIZE_SHORT_EDGE)
         MIMP_REQUIRE_IN(resize_edge, mimp_min(h->image_height, h->image_width), MIM_MAX_IMAGE);
@@ -4844,7 +4845,8 @@ MIMP_PUBLIC mim_status mim_resize(void *dst, uint32_t dst_width, uint32_t dst_he
 
 #ifndef MIM_NO_RESIZE
 /* Size of the resized picture before the crop, for a picture of w x h. SHORT_EDGE: the edge, given for the trained
- * size, grows with the input; for inputs that are not square it is the size that just covers both sides. */
+ * size, grows with the input; for inputs that are not square it is the size that just covers both sides. PAD: in double, as the
+ * reference has it, which rounds halves. */
 static void mimp_fit(const mim_blob_header *h, uint32_t height, uint32_t width, uint32_t src_h, uint32_t src_w,
                      uint32_t *new_h, uint32_t *new_w)
 {
@@ -4859,6 +4861,14 @@ static void mimp_fit(const mim_blob_header *h, uint32_t height, uint32_t width, 
         *new_h = high ? longer : eh;
         *new_w = high ? ew : longer;
     }
+#ifndef MIM_NO_FLOAT
+    if (h->resize == MIM_RESIZE_PAD) {
+        const int wide = (uint64_t)src_w * height >= (uint64_t)src_h * width;
+        const double scale = wide ? (double)width / src_w : (double)height / src_h;
+        *new_h = mimp_min((uint32_t)(src_h * scale + 0.5), height);
+        *new_w = mimp_min((uint32_t)(src_w * scale + 0.5), width);
+    }
+#endif
 }
 
 /* (size - crop) / 2, halves to even: the centre crop's offset. */
@@ -4878,6 +4888,7 @@ typedef struct mimp_input {
     uint32_t frame;
     uint32_t absent;                /* there is no such frame: its rows are zeros */
     uint32_t next;                  /* row of the picture that the strip has not seen */
+    uint32_t shown_height, shown_width;         /* of it, from the top and left, what the picture covers */
     uint32_t integer;               /* the strip is of bytes as they are; else of floats, normalised */
     uint8_t *raw;                   /* one row as the callback gives it */
     uint8_t *colors;                /* one source row in the model's channels */
@@ -4931,6 +4942,12 @@ static void mimp_input_memory(mimp_input *in, mimp_arena *arena, const mim_sessi
             z->taps_x = mimp_taps(num, den, sw, z->filter);
             z->taps_y = mimp_taps(num, den, sh, z->filter);
             full_w = ew;
+        } else if (h->resize == MIM_RESIZE_PAD) {
+            /* That of the side that is fitted; the other's is rounded, of one pixel and a half at worst. */
+            const int wide = (uint64_t)sw * in->height >= (uint64_t)sh * in->width;
+            const uint64_t num = 3 * (uint64_t)(wide ? sw : sh), den = 2 * (uint64_t)(wide ? in->width : in->height);
+            z->taps_x = mimp_taps(num, den, sw, z->filter);
+            z->taps_y = mimp_taps(num, den, sh, z->filter);
         }
         z->ring_width = mimp_max(in->width, mimp_min(sw, full_w + sh / 2));   /* vertical first: src_w - w < (src_h - h) / 2 */
         mimp_resizer_memory(z, arena);
@@ -4981,6 +4998,8 @@ static mim_status mimp_input_start(mimp_input *in, const mim_session_desc *desc)
     const mim_image *image = in->image;
     uint32_t resized = 0;
     in->next = 0;
+    in->shown_height = in->height;
+    in->shown_width = in->width;
 #ifdef MIM_NO_FLOAT
     if (image->format == MIM_PLANES)
         return MIM_ERR_UNSUPPORTED;
@@ -5013,13 +5032,16 @@ static mim_status mimp_input_start(mimp_input *in, const mim_session_desc *desc)
         if (image->width > desc->source_width || image->height > desc->source_height)
             return MIM_ERR_MEMORY;
         mimp_fit(in->header, in->height, in->width, image->height, image->width, &nh, &nw);
-        if (nh > 0x7fffffffu || nw > 0x7fffffffu)
+        if (!nh || !nw || nh > 0x7fffffffu || nw > 0x7fffffffu)
             return MIM_ERR_SIZE;
+        in->shown_height = mimp_min(nh, in->height);
+        in->shown_width = mimp_min(nw, in->width);
         z->src_width = image->width, z->src_height = image->height;
         z->width = nw, z->height = nh;
-        z->left = mimp_center(nw, in->width);
-        z->top = mimp_center(nh, in->height);
-        z->out_height = in->height;
+        z->left = mimp_center(nw, in->shown_width);
+        z->top = mimp_center(nh, in->shown_height);
+        z->out_width = in->shown_width;
+        z->out_height = in->shown_height;
         mimp_resizer_shape(z);
         mimp_resizer_start(z);
     }
@@ -5080,7 +5102,7 @@ static int mimp_input_row(mimp_input *in, uint32_t y, uint8_t *to)
 #endif
     if (mimp_pull_colors(in, y, &line))
         return 1;
-    for (x = 0; x < in->width; x++)
+    for (x = 0; x < in->shown_width; x++)
         for (c = 0; c < n; c++) {
             const uint8_t byte = line[x * n + c];
             if (in->integer)
@@ -5103,9 +5125,11 @@ static int mimp_input_strip(mimp_input *in, uint32_t gy)
         MIM_MEMCPY(in->strip + i * row, in->strip + (i + ph) * row, row);
     for (y = keep; y < in->rows; y++) {
         const uint32_t at = gy * ph + y;                /* less the padding */
-        if (in->absent || at < in->padding || at - in->padding >= in->height)
+        if (in->shown_width < in->width || in->absent || at < in->padding || at - in->padding >= in->shown_height)
             MIM_MEMSET(in->strip + y * row, 0, row);
-        else if (mimp_input_row(in, in->next++, in->strip + y * row))
+        if (in->absent || at < in->padding || at - in->padding >= in->shown_height)
+            continue;
+        if (mimp_input_row(in, in->next++, in->strip + y * row))
             return 1;
     }
     return 0;

@@ -377,6 +377,8 @@ static void print_text(const mim_model *model, const char *cpu, const mim_memory
     printf("%-16s%s\n", "positions", model_takes_tokens(model) ? "the caller's" : text);
     if (model_takes_tokens(model) || (h->channels != 1 && h->channels != 3))
         printf("%-16sthe caller's", "preprocessing");
+    else if (h->resize == MIM_RESIZE_PAD)
+        printf("%-16slong edge to the input (%s), zeros beside it", "preprocessing", filter_name(h->resize_filter));
     else if (h->resize == MIM_RESIZE_SHORT_EDGE)
         printf("%-16sshort edge to %" PRIu32 " (%s), centre crop", "preprocessing", h->resize_edge, filter_name(h->resize_filter));
     else
@@ -499,7 +501,7 @@ static void print_json(const mim_model *model, const char *cpu, const mim_memory
     print_json_blocks(model);
     printf("  \"unit\": [%" PRIu32 ", %" PRIu32 "],\n", h->unit_height, h->unit_width);
     if (sizes->unequal || has_windows(model)) print_json_layers(sizes);
-    json_text("resize", h->resize == MIM_RESIZE_SHORT_EDGE ? "short edge" : "squash");
+    json_text("resize", h->resize == MIM_RESIZE_SHORT_EDGE ? "short edge" : h->resize == MIM_RESIZE_PAD ? "pad" : "squash");
     json_number("resize_edge", h->resize_edge);
     json_text("resize_filter", filter_name(h->resize_filter));
     json_floats("mean", h->mean, h->channels);
