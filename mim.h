@@ -2162,6 +2162,17 @@ MIMP_INLINE int32_t mimp_scalar_fold_addi(mimp_scalar_i a)
 #ifdef MIMP_X86
 /* ---- AVX2: two registers ---- */
 
+/* Keeps a value in its register, or in memory. */
+#ifdef __GNUC__
+#define MIMP_PIN(x) __asm__("" : "+x"(x))
+#define MIMP_PINZ(x) __asm__("" : "+v"(x))
+#define MIMP_PINM(x) __asm__("" : "+m"(x))
+#else
+#define MIMP_PIN(x) (void)0
+#define MIMP_PINZ(x) (void)0
+#define MIMP_PINM(x) (void)0
+#endif
+
 #define MIMP_AVX2 MIMP_TARGET("avx2") MIMP_INLINE
 typedef struct { __m256 a, b; } mimp_avx2_f;
 typedef struct { __m256i a, b; } mimp_avx2_i;
@@ -2220,6 +2231,7 @@ MIMP_AVX2 void mimp_avx2_quads(uint8_t *p, size_t stride, mimp_avx2_i v)
     const __m256i pairs = _mm256_packus_epi32(_mm256_and_si256(v.a, low), _mm256_and_si256(v.b, low));
     uint8_t bytes[32];
     _mm256_storeu_si256((__m256i *)(void *)bytes, _mm256_packus_epi16(pairs, pairs));   /* fours 0, 2, 0, 2, 1, 3, 1, 3 */
+    MIMP_PINM(bytes);
     MIMP_X86_QUAD(p, bytes)
     MIMP_X86_QUAD(p + stride, bytes + 16)
     MIMP_X86_QUAD(p + 2 * stride, bytes + 4)
@@ -2316,6 +2328,7 @@ MIMP_AVX512 void mimp_avx512_quads(uint8_t *p, size_t stride, mimp_avx512_i v)
         return;
     }
     _mm_storeu_si128((__m128i *)(void *)bytes, _mm512_maskz_cvtepi32_epi8(0xffff, v.a));
+    MIMP_PINM(bytes);
     MIMP_X86_QUAD(p, bytes)
     MIMP_X86_QUAD(p + stride, bytes + 4)
     MIMP_X86_QUAD(p + 2 * stride, bytes + 8)
@@ -2630,8 +2643,8 @@ MIMP_RVV_LANES(rvv512, m1, mf2, mf4, b32)
  * MIMP_ROW_OPS(isa) gives the functions below for one instruction set; V(x) is its lane
  * operation x. In each, n16 is a multiple of 16 and memory is padded to it.
  *
- * exp(x): 2^k e^r, k = x / ln 2 to the nearest, r reduced in two steps, a polynomial of degree 6
- * (relative error 6e-8). Adding 1.5 * 2^23 rounds to an integer, which then lies in the low bits.
+ * exp(x) for -86 <= x <= 86: 2^k e^r, k = x / ln 2 to the nearest, r reduced in two steps, a polynomial of
+ * degree 6 (relative error 6e-8). Adding 1.5 * 2^23 rounds to an integer, which then lies in the low bits.
  * erf(x): x P(x^2) / Q(x^2) on |x| <= 3.925 (error 4e-7), both fitted for this file.
  * ===================================================================================== */
 
@@ -2662,7 +2675,6 @@ typedef struct mimp_quantized {
     { \
         const V(f) magic = V(set)(MIMP_ROUND); \
         V(f) t, k, r, p; \
-        x = V(min)(V(max)(x, V(set)(-86.0f)), V(set)(86.0f)); \
         t = V(add)(V(mul)(x, V(set)(1.44269504f)), magic); \
         k = V(sub)(t, magic); \
         r = V(sub)(V(sub)(x, V(mul)(k, V(set)(0.693359375f))), V(mul)(k, V(set)(-2.12194440e-4f))); \
@@ -2694,12 +2706,13 @@ typedef struct mimp_quantized {
             t = V(div)(V(mul)(t, p), q); \
             return V(mul)(V(mul)(x, V(set)(0.5f)), V(add)(t, one)); \
         } \
-        if (act == MIM_GELU_TANH) {         /* 0.5 (1 + tanh u) is the logistic of 2u */ \
-            const V(f) u = V(mul)(V(add)(V(mul)(V(mul)(V(mul)(x, x), x), V(set)(0.044715f)), x), V(set)(-1.59576912f)); \
+        if (act) {                          /* 0.5 (1 + tanh u) is the logistic of 2u */ \
+            V(f) u = act == MIM_GELU_TANH \
+                ? V(mul)(V(add)(V(mul)(V(mul)(V(mul)(x, x), x), V(set)(0.044715f)), x), V(set)(-1.59576912f)) \
+                : V(mul)(x, V(set)(act == MIM_SILU ? -1.0f : -1.702f)); \
+            u = V(min)(V(max)(u, V(set)(-86.0f)), V(set)(86.0f)); \
             return V(div)(x, V(add)(mimp_##isa##_exp(u), one)); \
         } \
-        if (act == MIM_GELU_QUICK || act == MIM_SILU) \
-            return V(div)(x, V(add)(mimp_##isa##_exp(V(mul)(x, V(set)(act == MIM_SILU ? -1.0f : -1.702f))), one)); \
         return x; \
     } \
     \
@@ -2807,25 +2820,28 @@ typedef struct mimp_quantized {
         const V(f) zeros = V(set)(0), ones = V(set)(1.0f); \
         const V(f) scale = e->scale ? V(load)(e->scale) : ones, bias = e->bias ? V(load)(e->bias) : zeros; \
         const V(i) sum = e->sum ? V(loadi)(e->sum) : V(seti)(0); \
+        const float *const factor = e->factor; \
+        const int32_t *const zero = e->sum ? e->zero : NULL; \
+        const int integer = e->integer != 0, scaled = e->scale != NULL, biased = e->bias != NULL, add = e->add != 0; \
         uint32_t r; \
         for (r = 0; r < rows; r++, y += stride) { \
             V(f) v; \
-            if (e->integer) { \
+            if (integer) { \
                 V(i) a = V(loadi)((const int32_t *)acc + r * 16); \
-                if (e->sum) \
-                    a = V(subi)(a, V(muli)(sum, V(seti)(e->zero[r]))); \
+                if (zero) \
+                    a = V(subi)(a, V(muli)(sum, V(seti)(zero[r]))); \
                 v = V(convert)(a); \
             } else \
                 v = V(load)((const float *)acc + r * 16); \
-            if (e->factor) \
-                v = V(mul)(v, V(set)(e->factor[r])); \
-            if (e->scale) \
+            if (factor) \
+                v = V(mul)(v, V(set)(factor[r])); \
+            if (scaled) \
                 v = V(mul)(v, scale); \
-            if (e->bias) \
+            if (biased) \
                 v = V(add)(v, bias); \
             if (act) \
                 v = mimp_##isa##_act(v, act); \
-            if (e->add) \
+            if (add) \
                 v = V(add)(V(load)(y), v); \
             V(store)(y, v); \
         } \
@@ -2872,7 +2888,7 @@ typedef struct mimp_quantized {
             top = V(max)(V(load)(x + i), top); \
         top = V(set)(V(fold_max)(top)); \
         for (i = 0; i < n16; i += 16) { \
-            V(f) e = mimp_##isa##_exp(V(sub)(V(load)(x + i), top)); \
+            V(f) e = mimp_##isa##_exp(V(max)(V(sub)(V(load)(x + i), top), V(set)(-86.0f))); \
             if (n - i < 16) \
                 e = V(first)(e, n - i); \
             if (out) { \
@@ -3446,15 +3462,7 @@ MIMP_TARGET("avx2") static void mimp_avx2_tile_q8(int32_t *acc, const uint8_t *a
     MIMP_AVX2_STOREI(0) MIMP_AVX2_STOREI(1) MIMP_AVX2_STOREI(2) MIMP_AVX2_STOREI(3)
 }
 
-/* Keeps a value in its register through a step: gcc otherwise reassociates the additions of several steps into trees, whose
- * products are all alive at once and spill. */
-#ifdef __GNUC__
-#define MIMP_PIN(x) __asm__("" : "+x"(x))
-#define MIMP_PINZ(x) __asm__("" : "+v"(x))
-#else
-#define MIMP_PIN(x) (void)0
-#define MIMP_PINZ(x) (void)0
-#endif
+/* Pinned: gcc otherwise reassociates the additions of several steps into trees, whose products are all alive at once and spill. */
 
 /* Two quads at a time, their products added in 16 bits: 4 * 127 * 64 = 32512 fits. */
 #define MIMP_AVX2_OCTET(r) \
@@ -5822,8 +5830,11 @@ static void mimp_follow(mimp_run *run, const mim_blob_step *s)
 }
 
 /* Rows of a tile beyond which more gain little: weights are read once for each, and floats or what has to be unpacked first
- * dearly; but the rows' hidden layer is most of the arena. */
-static uint32_t mimp_most_rows(const mim_model *model) { return model->header->type == MIM_Q8 ? 80 : 256; }
+ * dearly. Beside a stream of floats the rows' hidden layer would be most of the arena. */
+static uint32_t mimp_most_rows(const mim_model *model)
+{
+    return model->header->type == MIM_Q8 && !MIMP_INTEGER(model->header) ? 80 : 256;
+}
 
 /* Rows of a tile of `rows` in all: at most tile_rows or a leaf's rows, whole leaves, and shared out evenly. */
 static uint32_t mimp_tile_for(const mimp_run *run, uint32_t rows)
@@ -6314,6 +6325,7 @@ typedef struct mimp_attention {
     uint32_t group, first;          /* heads at a time; first of this group */
     uint32_t apart;                 /* they can be shared out: each task takes its own from the product to the output */
     uint32_t tile_rows, tiles;      /* of a window's queries */
+    uint32_t together;              /* tiles at a time */
     uint32_t tile;                  /* rows of outputs that a task projects at a time */
     uint64_t tile_bytes, q_bytes, k_bytes;      /* of one tile of q, of one head's q; k's, which is also v's */
     uint8_t *q, *k, *v;             /* per head of the group: [windows][tiles][width][rows], [windows][keys16/16][width][16],
@@ -6353,6 +6365,11 @@ static float *mimp_attention_own(mimp_arena *arena, const mimp_attention *a, con
     *raw = a->step->flags & MIM_STEP_POST_NORM ? mimp_floats(arena, (uint64_t)a->tile * a->proj.n) : NULL;
     return (float *)mimp_take(arena, mimp_matrix_scratch(kernels, &a->proj));
 }
+
+/* How floats meet the keys and values: tiles of rows at a time, panels of keys that they share, keys whose values they share. */
+#define MIMP_FLOAT_TILES 4u
+#define MIMP_FLOAT_PANELS 8u
+#define MIMP_FLOAT_KEYS 512u
 
 static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_blob_step *s)
 {
@@ -6400,7 +6417,8 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
     a->group = a->apart ? run->s->desc.threads : mimp_min(run->s->group_heads, s->heads);
     a->tile = mimp_task_rows(run);
     a->tile_rows = a->bytes ? kernels->rows_q8 : kernels->rows_f32;
-    a->tiles = (a->queries + a->tile_rows - 1) / a->tile_rows;
+    a->tiles = mimp_tiles(a->tile_rows, a->queries);
+    a->together = a->bytes ? 1 : mimp_min(MIMP_FLOAT_TILES, a->tiles);
     a->tile_bytes = a->bytes ? mimp_packing_of(kernels, a->width).tile : (uint64_t)a->tile_rows * a->width * 4;
     a->q_bytes = a->tile_bytes * a->tiles * a->windows;
     a->k_bytes = (uint64_t)a->windows * a->keys16 * a->width * (a->bytes ? 1 : 4);
@@ -6449,7 +6467,8 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
     if (s->thin == MIM_THIN_CONV)                    /* and what becomes of it */
         stage += (uint64_t)mimp_max(a->queries, a->keys) * a->width * 4;
     stage += mimp_unpacked_bytes(kernels, &a->qkv);
-    scores = (uint64_t)a->tile_rows * a->keys16 * (a->bytes ? 4 : 8) + (a->bytes ? mimp_packing_of(kernels, a->keys16).tile : 0);
+    scores = (uint64_t)a->together * a->tile_rows * a->keys16 * 4
+        + (a->bytes ? mimp_packing_of(kernels, a->keys16).tile : (uint64_t)a->tile_rows * mimp_min(MIMP_FLOAT_KEYS, a->keys16) * 4);
     if (stage < scores)
         stage = scores;
     if (s->tensor[7] && stage < mimp_unpacked_bytes(kernels, &a->shortcut))
@@ -6952,23 +6971,24 @@ static void mimp_attention_put(const mimp_attention *a, uint32_t head, uint32_t 
     }
 }
 
-/* One tile of rows of one head and window, from scores to output. */
-static void mimp_attention_tile(const mimp_attention *a, uint32_t head, uint32_t window, uint32_t tile, float *scores)
+/* Tiles of rows of one head and window, from scores to output: one, or up to MIMP_FLOAT_TILES of floats, which share what they
+ * read of the keys and values while it is in the nearer caches: of those, stretches. */
+static void mimp_attention_tiles(const mimp_attention *a, uint32_t head, uint32_t window, uint32_t tile, uint32_t count, float *scores)
 {
     const mimp_kernels *kernels = a->crew.kernels;
     const uint32_t rows = a->tile_rows, k16 = a->keys16, width = a->width, first = tile * rows;
-    const uint32_t valid = mimp_min(rows, a->queries - first);
+    const uint32_t valid = mimp_min(count * rows, a->queries - first), panels = a->bytes ? k16 / 16 : mimp_min(k16 / 16, MIMP_FLOAT_PANELS);
     const size_t at = (size_t)head * a->windows + window, bytes = (size_t)(a->k_bytes / a->windows);
     const uint8_t *q = a->q + (size_t)((at * a->tiles + tile) * a->tile_bytes);
     const uint8_t *k = a->k + at * bytes, *v = a->v + at * bytes;
-    uint8_t *p = (uint8_t *)(scores + (size_t)rows * k16);      /* exp(scores), packed for the second product */
+    uint8_t *p = (uint8_t *)(scores + (size_t)count * rows * k16);      /* exp(scores), packed for the second product */
     const size_t stride = (size_t)a->step->heads * width;
     float *out = a->out + ((size_t)window * a->queries + first) * stride + (size_t)(a->first + head) * width;
     const mimp_packing packed = mimp_packing_of(kernels, k16);
-    float factor[MIMP_MAX_ROWS];
+    float factor[MIMP_FLOAT_TILES * MIMP_MAX_ROWS];
     mimp_operand w;
     mimp_epilogue e;
-    uint32_t r;
+    uint32_t r, key;
     MIM_STAGE(MIM_STAGE_SCORES);
     MIM_MEMSET(&e, 0, sizeof e);
     e.integer = a->bytes;
@@ -6981,9 +7001,14 @@ static void mimp_attention_tile(const mimp_attention *a, uint32_t head, uint32_t
     e.add = a->bias || a->region;
     for (r = 0; e.add && r < valid; r++)
         mimp_bias_row(a, head, window, first + r, scores + (size_t)r * k16);
-    w = mimp_operand_of(k, width, k16 / 16, a->bytes ? mimp_bytes_kind(a->step->key_max, 255) : MIMP_FLOATS);
+    w = mimp_operand_of(k, width, panels, a->bytes ? mimp_bytes_kind(a->step->key_max, 255) : MIMP_FLOATS);
     mimp_enter(kernels, &w);
-    mimp_tile_panels(kernels, q, rows, valid, &w, scores, k16, e);
+    for (key = 0; key < k16; key += 16 * panels) {
+        w.at = k + key / 16 * w.bytes;
+        w.count = mimp_min(panels, (k16 - key) / 16);
+        for (r = 0; r < valid; r += rows)
+            mimp_tile_panels(kernels, q + r / rows * a->tile_bytes, rows, mimp_min(rows, valid - r), &w, scores + (size_t)r * k16 + key, k16, e);
+    }
     mimp_leave(kernels, &w);
     MIM_STAGE(MIM_STAGE_SOFTMAX);
     for (r = 0; r < valid; r++) {
@@ -6993,29 +7018,47 @@ static void mimp_attention_tile(const mimp_attention *a, uint32_t head, uint32_t
         if (a->run->out->attention && a->step == a->run->last_attention)
             mimp_attention_put(a, head, first + r, row, p + r * packed.row, packed.quad, factor[r]);
     }
-    if (!a->bytes)
-        kernels->pack((float *)(void *)p, rows, scores, k16, valid, k16, 1.0f);
-    MIM_STAGE(MIM_STAGE_VALUES);
     MIM_MEMSET(&e, 0, sizeof e);
     e.integer = a->bytes;
-    e.factor = factor;
     e.scale = a->bytes ? a->v_scale + at * width : NULL;
     e.add = a->step->flags & MIM_STEP_ADD_QUERY;
     w = mimp_operand_of(v, k16, width / 16, a->bytes ? mimp_bytes_kind(a->step->value_max, 255) : MIMP_FLOATS);
     mimp_enter(kernels, &w);
-    mimp_tile_panels(kernels, p, rows, valid, &w, out, stride, e);
+    for (key = 0; key < k16; key += (uint32_t)w.k, e.add = 1) {
+        if (!a->bytes) {
+            w.k = mimp_min(MIMP_FLOAT_KEYS, k16 - key);
+            w.at = v + (size_t)key * 64;
+        }
+        for (r = 0; r < valid; r += rows) {
+            if (!a->bytes) {
+                MIM_STAGE(MIM_STAGE_SOFTMAX);
+                kernels->pack((float *)(void *)p, rows, scores + (size_t)r * k16 + key, k16, mimp_min(rows, valid - r), (uint32_t)w.k, 1.0f);
+            }
+            MIM_STAGE(MIM_STAGE_VALUES);
+            e.factor = factor + r;
+            mimp_tile_panels(kernels, p, rows, mimp_min(rows, valid - r), &w, out + r * stride, stride, e);
+        }
+    }
     mimp_leave(kernels, &w);
 }
 
-static void mimp_attention_tiles(void *arg, uint32_t index)
+/* Tiles first..end of all that the group's heads have. */
+static void mimp_attention_stretch(const mimp_attention *a, uint32_t first, uint32_t end, float *scores)
+{
+    const uint32_t per_head = a->windows * a->tiles;
+    uint32_t count;
+    for (; first < end; first += count) {
+        count = mimp_min(mimp_min(a->together, end - first), a->tiles - first % a->tiles);
+        mimp_attention_tiles(a, first / per_head, first % per_head / a->tiles, first % a->tiles, count, scores);
+    }
+}
+
+static void mimp_attention_queries(void *arg, uint32_t index)
 {
     const mimp_attention *a = (const mimp_attention *)arg;
-    const uint32_t per_head = a->windows * a->tiles, n = mimp_min(a->group, a->step->heads - a->first) * per_head;
-    const uint32_t end = (uint32_t)((uint64_t)n * (index + 1) / a->crew.tasks);
-    uint32_t i;
+    const uint32_t n = mimp_min(a->group, a->step->heads - a->first) * a->windows * a->tiles;
     /* a stretch of tiles rather than every n-th: those of one head share its k and v */
-    for (i = (uint32_t)((uint64_t)n * index / a->crew.tasks); i < end; i++)
-        mimp_attention_tile(a, i / per_head, i % per_head / a->tiles, i % a->tiles, mimp_scratch(&a->crew, index));
+    mimp_attention_stretch(a, mimp_share(n, index, a->crew.tasks), mimp_share(n, index + 1, a->crew.tasks), mimp_scratch(&a->crew, index));
 }
 
 /* Whole heads, one after the other; what belongs to them lies at place `index` of the group. */
@@ -7024,13 +7067,13 @@ static void mimp_attention_heads(void *arg, uint32_t index)
     mimp_attention a = *(const mimp_attention *)arg;
     float *const scratch = mimp_scratch(&a.crew, index);
     const uint32_t end = mimp_share(a.step->heads, index + 1, a.crew.tasks);
-    uint32_t head, part, i;
+    const uint32_t tiles = a.windows * a.tiles;
+    uint32_t head, part;
     for (head = mimp_share(a.step->heads, index, a.crew.tasks); head < end; head++) {
         a.first = head - index;
         for (part = 0; part < 3; part++)
             mimp_attention_part(&a, index, part, 0, a.width / 16, scratch);
-        for (i = 0; i < a.windows * a.tiles; i++)
-            mimp_attention_tile(&a, index, i / a.tiles, i % a.tiles, scratch);
+        mimp_attention_stretch(&a, index * tiles, (index + 1) * tiles, scratch);
     }
 }
 
@@ -7165,7 +7208,7 @@ static void mimp_attention_run(mimp_run *run, const mim_blob_step *s)
         mimp_work(&a.crew, mimp_attention_heads, &a);
     for (a.first = 0; a.first < s->heads && !a.apart; a.first += a.group) {
         mimp_work(&a.crew, mimp_attention_parts, &a);
-        mimp_work(&a.crew, mimp_attention_tiles, &a);
+        mimp_work(&a.crew, mimp_attention_queries, &a);
     }
     MIM_STAGE(MIM_STAGE_PROJECTION);
     if (a.y) {
