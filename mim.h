@@ -830,6 +830,11 @@ MIM_API void mim_unload(void *blob);
 #else
 #define MIMP_SMALL 0
 #endif
+#if MIMP_SMALL
+#define MIMP_STEP static
+#else
+#define MIMP_STEP MIMP_CALLED                           /* what all steps need together would be much stack */
+#endif
 #ifdef MIM_NO_Q4
 #define MIMP_HAS_Q4 0
 #else
@@ -1889,7 +1894,7 @@ static mim_status mimp_verify_integer_steps(mim_model *model, const mim_blob_hea
                 continue;
             used |= 1u << slot;
             status = mimp_verify_slot(model, tensors, i, s, slot, !(mimp_integer_slots[j].numbers & MIMP_MAY_LACK),
-                                      numbers == MIMP_WEIGHTS ? mimp_matrix_type(h, tensors, s, slot) : numbers == MIMP_GAINS ? MIM_I32 : MIM_I16,
+                                      numbers == MIMP_WEIGHTS ? mimp_matrix_type(h, tensors, s, slot) : numbers == MIMP_GAINS ? (uint32_t)MIM_I32 : (uint32_t)MIM_I16,
                                       numbers != MIMP_WEIGHTS ? (uint32_t)MIM_PLAIN : steps[0].tensor[0] ? mimp_layout(steps, tensors) : 0, size[mimp_integer_slots[j].rows],
                                       size[mimp_integer_slots[j].columns]);
             if (status)
@@ -7831,7 +7836,7 @@ static void mimp_integer_project(void *arg, uint32_t index)
     }
 }
 
-static mim_status mimp_integer_embed_run(mimp_run *run, const mim_blob_step *s)
+MIMP_STEP mim_status mimp_integer_embed_run(mimp_run *run, const mim_blob_step *s)
 {
     const int16_t *prefix = (const int16_t *)mimp_numbers(run->model, s->tensor[1]);
     const int16_t *positions = (const int16_t *)mimp_numbers(run->model, s->tensor[2]);
@@ -8143,7 +8148,7 @@ static void mimp_integer_outputs(void *arg, uint32_t index)
                          first, &a->proj, t.acc, t.unpacked);
 }
 
-static void mimp_integer_attention_run(mimp_run *run, const mim_blob_step *s)
+MIMP_STEP void mimp_integer_attention_run(mimp_run *run, const mim_blob_step *s)
 {
     const uint32_t unit = run->s->kernels->rows_q8;
     mimp_integer_attention a;
@@ -8405,7 +8410,7 @@ static void mimp_integer_linear_task(void *arg, uint32_t index)
 }
 
 /* The decoder's stream: positions, and the mask token where nothing was seen; then what was. */
-static void mimp_integer_unmask(mimp_run *run, const mim_blob_step *s, int16_t *y)
+MIMP_STEP void mimp_integer_unmask(mimp_run *run, const mim_blob_step *s, int16_t *y)
 {
     const int16_t *mask = (const int16_t *)mimp_numbers(run->model, s->tensor[1]);
     const int16_t *first_rows = (const int16_t *)mimp_numbers(run->model, s->tensor[2]);
@@ -8442,14 +8447,14 @@ static void mimp_integer_memory(mimp_run *run, const mim_blob_step *s)
     }
 }
 
-static void mimp_integer_mlp_run(mimp_run *run, const mim_blob_step *s)
+MIMP_STEP void mimp_integer_mlp_run(mimp_run *run, const mim_blob_step *s)
 {
     mimp_integer_mlp m;
     mimp_integer_mlp_memory(&m, run, s);
     mimp_work(&m.crew, mimp_integer_mlp_task, &m);
 }
 
-static void mimp_integer_linear_run(mimp_run *run, const mim_blob_step *s)
+MIMP_STEP void mimp_integer_linear_run(mimp_run *run, const mim_blob_step *s)
 {
     mimp_integer_linear l;
     mimp_integer_linear_memory(&l, run, s);
@@ -8675,7 +8680,7 @@ static mim_status mimp_prepare(mim_session *s, const mim_model *model, const mim
     status = mimp_grid_fits(s);
     if (status)
         return status;
-    s->kernels = mimp_choose(s->desc.cpu, MIMP_INTEGER(h) ? mimp_layout(model->steps, model->tensors) : MIM_PANEL16);
+    s->kernels = mimp_choose(s->desc.cpu, MIMP_INTEGER(h) ? mimp_layout(model->steps, model->tensors) : (uint32_t)MIM_PANEL16);
     if (!s->kernels)
         return MIM_ERR_CPU;
     s->cpu = s->kernels->name;
@@ -8991,18 +8996,16 @@ static void mimp_set_sinks(mimp_run *run, const mim_output *out, int predicts, f
 {
     const mim_blob_header *h = run->model->header;
     const mim_blob_step *features = run->final_norm ? run->final_norm : run->embed, *s = run->embed, *end = s + h->step_count;
-    mim_integers none, *n = out->integers ? out->integers : &none;
-    if (!out->integers)
-        MIM_MEMSET(&none, 0, sizeof none);
-    run->tokens_to = mimp_sink_of(out->tokens, n->tokens);
-    run->cls_to = mimp_sink_of(out->cls, n->cls);
-    run->registers_to = mimp_sink_of(out->registers, n->registers);
-    run->patches_to = mimp_sink_of(out->patches, n->patches);
-    run->pooled_to = mimp_sink_of(out->pooled, n->pooled);
-    run->logits_to = mimp_sink_of(out->logits, n->logits);
-    run->layer_to = mimp_sink_of(out->layers, n->layers);
-    run->prediction_to = mimp_sink_of(prediction, predicts ? n->prediction : NULL);
-    if (!out->integers)
+    mim_integers *const n = out->integers;
+    run->tokens_to = mimp_sink_of(out->tokens, n ? n->tokens : NULL);
+    run->cls_to = mimp_sink_of(out->cls, n ? n->cls : NULL);
+    run->registers_to = mimp_sink_of(out->registers, n ? n->registers : NULL);
+    run->patches_to = mimp_sink_of(out->patches, n ? n->patches : NULL);
+    run->pooled_to = mimp_sink_of(out->pooled, n ? n->pooled : NULL);
+    run->logits_to = mimp_sink_of(out->logits, n ? n->logits : NULL);
+    run->layer_to = mimp_sink_of(out->layers, n ? n->layers : NULL);
+    run->prediction_to = mimp_sink_of(prediction, n && predicts ? n->prediction : NULL);
+    if (!n)
         return;
     MIM_MEMCPY(&n->token_scale, &features->scale, 4);
     MIM_MEMCPY(&n->layer_scale, out->layer_norm ? &features->scale : &run->embed->scale, 4);
