@@ -9,7 +9,7 @@
  * CONTENTS
  *     QUICK START     WHAT IT DOES     BUILDING     CONFIGURATION     INPUT     OUTPUT     BLOB
  *     MEMORY     THREADS     INSTRUCTION SETS     ACCURACY AND DETERMINISM     ERRORS     SECURITY
- *     PORTING     READING THIS FILE     REVISIONS
+ *     FIRMWARE     PORTING     READING THIS FILE     REVISIONS
  *
  * QUICK START
  *
@@ -88,7 +88,7 @@
  *     MIM_NO_DOTPROD       without its dot products
  *     MIM_NO_I8MM          without its matrix products
  *     MIM_NO_Q4            without 4-bit blobs, which mim_open then refuses
- *     MIM_NO_DSP           without Arm's DSP extension, and MVE
+ *     MIM_NO_DSP           without the DSP extension of Cortex-M, and without MVE
  *     MIM_NO_MVE           without MVE (Helium)
  *     MIM_NO_PAIRS16       without the layout of weights for MVE, and blobs that have it, which mim_open then refuses
  *     MIM_NO_SCALAR        without the portable products where the build has DSP's
@@ -138,8 +138,8 @@
  * size between works, and more makes tiles larger. With T tokens of width D, heads of width h
  * and H hidden units, in bytes, about
  *
- *     q8:   4 T D  +  the greater of  T (5 D + 3 h) + T h 4   and   5 rows H
- *     f32:  4 T D  +  the greater of  4 T (2 D + 3 h) + T h 4  and  8 rows H
+ *     q8:   4 T D  +  the greater of  T (5 D + 3 h) + T h 4   and  rows (D + 4 H)
+ *     f32:  4 T D  +  the greater of  4 T (2 D + 3 h) + T h 4  and  4 rows (D + H)
  *
  *     integer:  3 T D  +  2 T h  +  28 T                          (scalar: ViT-Ti/16 at 224 in 145 KiB, ViT-S 258, ViT-B 483)
  *
@@ -165,7 +165,9 @@
  * use of it); on AArch64 neon, dotprod and i8mm; on 32-bit Arm neon, in builds with -mfpu=neon or
  * better, for the products alone; in RISC-V builds with -march=rv64gcv or the like (clang 16 and 19
  * are tried) rvv128, rvv256 and rvv512, for vector registers of so many bits or more; in wasm builds
- * with -msimd128 simd128. The machine is asked where it must be: by CPUID and XCR0, by getauxval on
+ * with -msimd128 simd128; in builds for a Cortex-M with the DSP extension (M4, M7, M33...) dsp, and with Helium (M55, M85)
+ * mve as well, for the products alone. mve reads integer blobs of another layout (`mim convert --layout pairs`), which other
+ * machines run by portable code, and those of the usual one are dsp's there. The machine is asked where it must be: by CPUID and XCR0, by getauxval on
  * Linux, by sysctlbyname on Apple's systems; elsewhere, and freestanding, dotprod and i8mm need a
  * -march that has them. desc.cpu names one; one that the machine lacks is an error, not a fallback.
  * session.cpu says which is in use.
@@ -203,6 +205,40 @@
  * ranges that kernels rely on, mim_verify everything. We do not defend against a blob that is
  * changed while in use, or against wrong sizes of the caller's own buffers.
  *
+ * FIRMWARE
+ *
+ * examples/firmware has images for Cortex-M and RISC-V, complete with start-up and linker scripts; examples/packaging is for
+ * ESP-IDF, Zephyr, Arduino, PlatformIO and CMSIS. `mim convert --numerics integer` makes the blobs for small cores.
+ *
+ * Memory map. Flash holds the code and the blob, which is neither copied nor written: let the linker script place it (.incbin)
+ * or map a partition, at a multiple of 64; mim_open refuses less than 16 before it reads a word. RAM holds the arena, whose
+ * least size mim_plan states (and `mim info`, on the PC), the results asked for, mim_model and mim_session (150 bytes on 32 bits)
+ * and the stack. A picture need not be there as a whole: image.read_row is asked for its rows in order, each once, and may
+ * wait for the camera; RGB565 is taken as it comes. Where a DMA fills a frame buffer behind a data cache, invalidate it first.
+ *     After an update of a blob, mim_verify reads all of it and its checksum. At each start mim_open is enough: it reads the
+ * directory, some 40,000 instructions for the shipped model. mim_begin reads the weights once.
+ *
+ * Flash. Within a tile of tokens every weight is read once, panel after panel, in the order in which they lie. So an encode reads
+ * all of them tokens / tile times: with the arena at its minimum a tile has a few tokens, at mim_memory.useful up to 256, and
+ * what serial flash gives then counts for more than the core. ViT-Ti/16 at 224 pixels (197 tokens, 5.3 MB of weights) reads 265 MB in
+ * tiles of 4, 5.3 MB in one. A token more in the tile takes about D + H bytes of arena.
+ *
+ * Fast and slow memory. With desc.split the stream of tokens and the outputs of attention, which each step goes through once, lie in
+ * a second region, mim_memory.slow: SRAM beside tightly coupled memory, or PSRAM beside SRAM. All that is read again and again,
+ * keys, values and tiles, is in base. mim_plan states both, to the byte.
+ *
+ * Watchdogs and deadlines. desc.progress is called after every step, twice a layer, and read_row for every row: feed the watchdog
+ * there, within desc.user's own limits of time. A value other than 0 ends the encode with MIM_ERR_ABORTED, and the session can be
+ * used again at once. The longest step is an MLP, a little more than half of a layer. Interrupts may come at any time; the library has no
+ * critical sections. The instructions of an encode hardly depend on the picture: between black, white and noise less than 1 in 10,000.
+ *
+ * Power. The work is a number of multiplications that is known beforehand, so run fast and sleep, also inside read_row. Nothing is
+ * computed that no output needs: asked for layer 3 of 6, an encode ends there. image.visible with a quarter of the patches takes a
+ * quarter of the work, and masked autoencoders were trained on no more.
+ *
+ * Without an FPU: MIM_NO_FLOAT and an integer blob: its int16 results are the same bits as in any other build. Blobs with float
+ * numerics run there, too, on the compiler's floats: the same bits, three times the instructions and arena on a Cortex-M3.
+ *
  * PORTING
  *
  * Needs: 8-bit bytes, two's complement, arithmetic shifts of negative numbers, IEEE float and double, little-endian. A big-endian machine
@@ -219,7 +255,8 @@
  *
  *     0.1.0   ViT encoders with absolute, relative and rotary positions; windows, pyramids, video,
  *             tokens of the caller; f32, f16, q8, q4; integer numerics; scalar, AVX2, AVX-VNNI,
- *             AVX-512, AMX, NEON with dotprod and i8mm, RVV 1.0, wasm SIMD128; resize; MAE decoder
+ *             AVX-512, AMX, NEON with dotprod and i8mm, RVV 1.0, wasm SIMD128, Cortex-M's DSP and
+ *             Helium; resize; MAE decoder
  */
 #ifndef MIM_H
 #define MIM_H
@@ -267,7 +304,7 @@ extern "C" {
     X(MIM_ERR_CHECKSUM, "the blob's checksum does not match its contents; copy it again") \
     X(MIM_ERR_RANGE, "a weight is outside the range its tensor records, or not finite") \
     X(MIM_ERR_UNSUPPORTED, "this needs what the build leaves out (MIM_NO_...), or what an integer blob cannot do") \
-    X(MIM_ERR_CPU, "the CPU level asked for is not available on this machine") \
+    X(MIM_ERR_CPU, "the CPU level asked for is not available on this machine, or does not read the blob's layout") \
     X(MIM_ERR_SIZE, "the image size does not fit the model: use a multiple of the patch size, " \
                     "within the limits, that the model's positions can be interpolated to") \
     X(MIM_ERR_FORMAT, "this pixel format does not fit the model's channels") \
@@ -391,7 +428,7 @@ typedef struct mim_blob_header {     /* 512 bytes */
     uint32_t tensor_count;
     uint32_t decoder_step;           /* the decoder's first step; step_count: no decoder */
     uint32_t type;                   /* MIM_F32, MIM_F16, MIM_Q8, MIM_Q4: of its matrices; those of a q4 blob may be q8 as well */
-    uint32_t numerics;               /* MIM_NUMERICS_...; INTEGER with MIM_Q8 only */
+    uint32_t numerics;               /* MIM_NUMERICS_...; INTEGER with MIM_Q8 and MIM_Q4 only */
     uint32_t channels;               /* 1..16 */
     uint32_t image_height;           /* pixels, as trained: a multiple of patch_height */
     uint32_t image_width;
@@ -499,14 +536,15 @@ enum {
  * flags but TAP. A stream of tokens is int16 of one scale. "channels" is an I32 table (2 x columns), gain and offset: what comes in,
  * less mean and by deviation where the step normalizes, in units of 2^-q, times gain, plus offset, is shifted right by
  * tensor.shift and clamped: to bytes, or at the end of NORM and POOL to int16. Tables of I16 are of the stream's scale.
+ * Matrices are q8, or of a q4 blob q4, but EMBED's; their layout is one.
  *     EMBED      0 q8 (2 N x pixels, N = dim rounded up to 16): of weights of 14 bits, 127 high + low, first all of high; rate and
  *                bias are those of high   1 [I16]   2 I16
- *     ATTENTION  0 channels   1 q8 qkv   2 q8 proj   6 I32 (2 x heads): 255 / 9 octaves of the softmax that a step of the scores
+ *     ATTENTION  0 channels   1 qkv   2 proj   6 I32 (2 x heads): 255 / 9 octaves of the softmax that a step of the scores
  *                is, in 2^-32; and what a head's output is multiplied by, unsigned, in 2^-30
- *     MLP        0 channels   1 q8 fc1   2 q8 fc2   4 I16, unsigned (1 x 1024): the activation of fc1's output, clamped to 0..1023
- *                5 I16, unsigned (1 x hidden): a factor for each hidden unit, in 2^-16
- *     NORM       0 channels      POOL   0 [channels]      HEAD, PREDICT   0 q8   1 channels
- *     UNMASK     0 q8   1 I16   2 [I16]   3 I16   4 channels */
+ *     MLP        0 channels   1 fc1   2 fc2   4 I16, unsigned (1 x 1024): the activation of fc1's output, clamped to 0..1023
+ *                5 I16, not negative (1 x hidden): a factor for each hidden unit, in 2^-16
+ *     NORM       0 channels      POOL   0 [channels]      HEAD, PREDICT   0 matrix   1 channels
+ *     UNMASK     0 matrix   1 I16   2 [I16]   3 I16   4 channels */
 
 enum {                      /* flags */
     MIM_STEP_TAP = 1,       /* ATTENTION, MLP: the tokens after this step are the next layer's output */
@@ -562,6 +600,7 @@ enum { MIM_PLAIN = 0, MIM_PANEL16 = 1, MIM_PAIRS16 = 2 };
  *     PANEL16, f32       float [N/16][K][16], float bias[N]
  *     PANEL16, f16       half  [N/16][K][16], float scale[N], float bias[N]
  *     PANEL16, q8        int8  [N/16][K/4][16][4], float scale[N], int32 sum[N], float bias[N]
+ *     PAIRS16, q8        uint8 [N/2][K/16][2][16], each weight plus 128; the rest as PANEL16. Integer blobs alone
  *     PANEL16, q4        [N/16]{ uint8 [K/8][16][4], uint8 [G][8] }, float scale[N], int32 sum[N], float bias[N]
  * Row n of a matrix times x is scale[n] * sum_k w[n][k] x[k] + bias[n]; sum[n] is the sum of the
  * integers of row n, for zero points. In an integer blob scale and bias are int32: the row is
@@ -574,7 +613,7 @@ typedef struct mim_blob_tensor {     /* 32 bytes */
     uint64_t at;                     /* bytes from the blob's start */
     uint32_t rows, columns;
     uint8_t  type;                   /* MIM_F32, MIM_F16, MIM_Q8, MIM_Q4; PLAIN: MIM_F32, MIM_I32, MIM_I16 */
-    uint8_t  layout;                 /* MIM_PLAIN, MIM_PANEL16 */
+    uint8_t  layout;                 /* MIM_PLAIN, MIM_PANEL16, MIM_PAIRS16 */
     uint8_t  weight_max;             /* q8: every weight lies in -weight_max..weight_max; 63 or 127; else 0 */
     uint8_t  input_max;              /* q8, q4: its input is quantized to 0..input_max; 127 or 255; else 0 */
     uint8_t  group;                  /* q4: k that share a multiplier: 32, 64, 128; else 0 */
@@ -1993,7 +2032,7 @@ static mim_status mimp_check_ranges(const mim_model *model)
     return MIM_OK;
 }
 
-/* The tables of an integer blob: gains of 16 bits, and what softmax multiplies by. */
+/* The tables of an integer blob: gains of 16 bits, and what softmax and hidden units are multiplied by. */
 static mim_status mimp_verify_tables(mim_model *model)
 {
     uint32_t i, d;
@@ -2002,12 +2041,16 @@ static mim_status mimp_verify_tables(mim_model *model)
         const uint32_t slot = s->kind == MIM_STEP_UNMASK ? 4 : s->kind == MIM_STEP_HEAD || s->kind == MIM_STEP_PREDICT;
         const mim_blob_tensor *t = &model->tensors[s->tensor[slot] - (s->tensor[slot] != 0)];
         const int32_t *table = (const int32_t *)mimp_numbers(model, s->tensor[slot]);
+        const int16_t *factor;
         int bad = 0;
         for (d = 0; s->kind != MIM_STEP_EMBED && table && d < t->columns; d++)
             bad |= table[d] != (int16_t)table[d];
         table = (const int32_t *)mimp_numbers(model, s->tensor[6]);
         for (d = 0; d < s->heads; d++)
             bad |= table[d] < 0 || (uint32_t)table[s->heads + d] >= 0xffc00000u;
+        factor = (const int16_t *)mimp_numbers(model, s->tensor[5]);
+        for (d = 0; s->kind == MIM_STEP_MLP && d < model->tensors[s->tensor[5] - 1].columns; d++)
+            bad |= factor[d] < 0;
         if (bad) {
             model->fault_at = sizeof(mim_blob_header) + i * sizeof *s;
             model->fault = "a gain or a factor of this step's tables";
@@ -2918,7 +2961,7 @@ typedef struct mimp_quantized {
  * A leaf multiplies one tile of packed rows with one panel of 16 channels over the whole of k and
  * leaves raw sums in acc [rows][16]. Rows are packed [k][rows] as floats; as bytes [k/4][rows][4] or,
  * with row_unit, [rows][k rounded up to row_unit], where the panel is 64-byte aligned if the blob is;
- * panels are the blob's; k is a multiple of 16. Only whole tiles: rows beyond the last are padding.
+ * panels are the blob's, of the leaf's layout; k is a multiple of 16. Only whole tiles: rows beyond the last are padding.
  * Each table below says how many rows its leaves take.
  *
  *   tile_f32     float products; may fuse, so its last bits differ between instruction sets
@@ -3020,7 +3063,7 @@ static void mimp_scalar_halves(float *out, const uint16_t *in, size_t n)
 #if (defined(__thumb__) || defined(__riscv)) && defined(__GNUC__)
 /* Where nothing is to be vectorized: some rows by some channels at a time, as many as there are registers for; what is loaded for
  * the next rows must not take them. */
-#define MIMP_FENCE __asm__ volatile("" ::: "memory")
+#define MIMP_SCALAR_FENCE __asm__ volatile("" ::: "memory")
 #ifdef __thumb__
 #define MIMP_SIDE 2
 #define MIMP_ROWS_OF_TILE(F) F(0) F(1)
@@ -3032,7 +3075,7 @@ static void mimp_scalar_halves(float *out, const uint16_t *in, size_t n)
 #endif
 #define MIMP_SCALAR_WEIGHT(j) const int32_t w##j = at_b[4 * j];
 #define MIMP_SCALAR_PRODUCT(r, j) s##r##j += x * w##j;
-#define MIMP_SCALAR_ROW(r) { const int32_t x = row_b[4 * r]; MIMP_ROW_OF_TILE(MIMP_SCALAR_PRODUCT, r) if (r & 1) MIMP_FENCE; }
+#define MIMP_SCALAR_ROW(r) { const int32_t x = row_b[4 * r]; MIMP_ROW_OF_TILE(MIMP_SCALAR_PRODUCT, r) if (r & 1) MIMP_SCALAR_FENCE; }
 #define MIMP_SCALAR_COLUMN(b) \
     { \
         const uint8_t *const row_b = row + b; \
@@ -3060,6 +3103,7 @@ static void mimp_scalar_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w,
             MIMP_ROWS_OF_TILE(MIMP_SCALAR_STORES)
         }
 }
+#undef MIMP_FENCE
 #else
 static void mimp_scalar_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
 {
@@ -5210,17 +5254,22 @@ static void mimp_block_shape(mimp_block *b, const mimp_kernels *kernels, const m
     b->tile_bytes = b->bytes ? mimp_packing_of(kernels, b->k).tile : (size_t)b->tile_rows * b->k * 4;
 }
 
-/* Room for `rows` rows of input to matrix m. */
-static mimp_block mimp_block_memory(mimp_arena *arena, const mimp_kernels *kernels, const mimp_matrix *m, uint32_t rows)
+/* Room for `rows` rows of input to matrix m, of whose bytes or floats `data` tiles. */
+static mimp_block mimp_block_part(mimp_arena *arena, const mimp_kernels *kernels, const mimp_matrix *m, uint32_t rows, uint32_t data)
 {
     mimp_block b;
     uint32_t tiles;
     mimp_block_shape(&b, kernels, m);
-    tiles = (rows + b.tile_rows - 1) / b.tile_rows;
-    b.data = (uint8_t *)mimp_take_tiles(arena, kernels, (uint64_t)b.tile_bytes * tiles);
+    tiles = mimp_tiles(b.tile_rows, rows);
     b.scale = b.bytes ? mimp_floats(arena, (uint64_t)tiles * b.tile_rows) : NULL;
     b.zero = b.bytes ? (int32_t *)mimp_take(arena, (uint64_t)tiles * b.tile_rows * 4) : NULL;
+    b.data = (uint8_t *)mimp_take_tiles(arena, kernels, (uint64_t)b.tile_bytes * mimp_min(tiles, data));
     return b;
+}
+
+static mimp_block mimp_block_memory(mimp_arena *arena, const mimp_kernels *kernels, const mimp_matrix *m, uint32_t rows)
+{
+    return mimp_block_part(arena, kernels, m, rows, rows);
 }
 
 /* Clears the tile of bytes that holds the last of `rows` rows, if it is not full. */
@@ -5516,12 +5565,14 @@ static void mimp_pack(mimp_pack_job job)
     mimp_work(job.crew, mimp_pack_task, &job);
 }
 
-/* The same by one task. */
+/* The same by one task. Nothing is written to a tile before the tiles above it have been read. */
 static void mimp_pack_own(const mimp_pack_job *job, float *scratch)
 {
+    const uint32_t full = job->rows / job->block->tile_rows * job->block->tile_rows;
     MIM_STAGE(MIM_STAGE_PACK);
+    mimp_pack_rows(job, 0, full, scratch);
     mimp_block_end(job->block, job->rows);
-    mimp_pack_rows(job, 0, job->rows, scratch);
+    mimp_pack_rows(job, full, job->rows, scratch);
 }
 
 /* Rows first.. of a block, whole tiles into it. */
@@ -5796,7 +5847,12 @@ static void mimp_follow(mimp_run *run, const mim_blob_step *s)
     run->stride = mimp_up(run->dim, 16);
 }
 
-static const uint32_t mimp_most_rows = 256;  /* of a row tile: more gains nothing and leaves the caches */
+/* Rows of a tile beyond which more gain little: weights are read once for each, and floats, what has to be unpacked first or
+ * what lies in flash dearly; but the rows' hidden layer is most of the arena. */
+static uint32_t mimp_most_rows(const mim_model *model)
+{
+    return model->header->type == MIM_Q8 && !MIMP_INTEGER(model->header) ? 80 : 256;
+}
 
 /* Rows of a tile of `rows` in all: at most tile_rows or a leaf's rows, whole leaves, and shared out evenly. */
 static uint32_t mimp_tile_for(const mimp_run *run, uint32_t rows)
@@ -7174,15 +7230,19 @@ typedef struct mimp_mlp_rows {
     float *scratch;
 } mimp_mlp_rows;
 
+/* Hidden rows are packed downwards in memory, tile by tile over what has been packed: they need room of their own for one tile,
+ * and what each is larger than the floats it comes from. There their input lies before. */
 static mimp_mlp_rows mimp_mlp_own(mimp_arena *arena, const mimp_mlp *m, const mimp_kernels *kernels)
 {
-    const uint64_t begin = arena->used;
-    uint64_t end, scratch = mimp_matrix_scratch(kernels, &m->fc1);
+    uint64_t begin, end, floats, scratch = mimp_matrix_scratch(kernels, &m->fc1);
     mimp_mlp_rows own;
+    own.hidden_block = mimp_block_part(arena, kernels, &m->fc2, m->tile, 0);
+    begin = arena->used;
+    floats = (uint64_t)own.hidden_block.tile_rows * m->fc1.n * 4;
+    end = begin + own.hidden_block.tile_bytes;
+    if (own.hidden_block.tile_bytes > floats)
+        end += (mimp_tiles(own.hidden_block.tile_rows, m->tile) - 1) * (own.hidden_block.tile_bytes - floats);
     own.block = mimp_block_memory(arena, kernels, &m->fc1, m->tile);
-    end = arena->used;
-    arena->used = begin;                                 /* the two never hold rows at once */
-    own.hidden_block = mimp_block_memory(arena, kernels, &m->fc2, m->tile);
     arena->used = arena->used < end ? end : arena->used;
     own.hidden = mimp_floats(arena, (uint64_t)m->tile * m->fc1.n);
     own.raw = m->step->flags & MIM_STEP_POST_NORM ? mimp_floats(arena, (uint64_t)m->tile * m->fc2.n) : NULL;
@@ -7443,13 +7503,15 @@ static void mimp_predict_run(mimp_run *run, const mim_blob_step *s)
  * ===================================================================================== */
 
 /* a b / 2^32: rounded half up, for rates; rounded down; of unsigned numbers, down. */
-/* x at 0 .. 2^bits - 1. */
-#if defined(MIMP_DSP)
-#define MIMP_USAT(bits, x) mimp_usat##bits(x)
-MIMP_INLINE int32_t mimp_usat10(int32_t x) { __asm__("usat %0, #10, %0" : "+r"(x)); return x; }
+/* x at 0..255 and at 0..1023. Most are. */
+#if defined(__GNUC__) && defined(__thumb2__) && defined(__ARM_FEATURE_SAT)
+MIMP_INLINE uint8_t mimp_byte(int32_t x) { __asm__("usat %0, #8, %0" : "+r"(x)); return (uint8_t)x; }
+MIMP_INLINE uint32_t mimp_level(int32_t x) { __asm__("usat %0, #10, %0" : "+r"(x)); return (uint32_t)x; }
 #else
-#define MIMP_USAT(bits, x) mimp_clamp(x, 0, (1 << bits) - 1)
+MIMP_INLINE uint8_t mimp_byte(int32_t x) { return (uint8_t)((uint32_t)x <= 255 ? x : x < 0 ? 0 : 255); }
+MIMP_INLINE uint32_t mimp_level(int32_t x) { return (uint32_t)x <= 1023 ? (uint32_t)x : x < 0 ? 0 : 1023; }
 #endif
+
 #ifdef MIMP_DSP     /* which compilers do not find */
 MIMP_INLINE int32_t mimp_scaled(int32_t a, int32_t b) { __asm__("smmulr %0, %0, %1" : "+r"(a) : "r"(b)); return a; }
 #else
@@ -7466,7 +7528,6 @@ MIMP_INLINE int32_t mimp_wrap(int32_t a, int32_t b) { return (int32_t)((uint32_t
 
 MIMP_INLINE int32_t mimp_clamp(int32_t x, int32_t low, int32_t top) { return x < low ? low : x > top ? top : x; }
 MIMP_INLINE int16_t mimp_short(int32_t x) { return (int16_t)mimp_clamp(x, -32768, 32767); }
-MIMP_INLINE uint8_t mimp_byte(int32_t x) { return (uint8_t)mimp_clamp(x, 0, 255); }
 
 /* Four numbers at a time, which is what lies together in packed rows. */
 #ifdef MIMP_MVE
@@ -8218,7 +8279,7 @@ static void mimp_integer_mlp_memory(mimp_integer_mlp *m, mimp_run *run, const mi
 /* A number of fc1's as the byte of a hidden unit. */
 MIMP_INLINE uint8_t mimp_activated(const uint16_t *act, int32_t x, uint32_t factor)
 {
-    return mimp_byte(mimp_scaled(act[MIMP_USAT(10, x)], (int32_t)(factor << 16)));
+    return mimp_byte(mimp_scaled(act[mimp_level(x)], (int32_t)(factor << 16)));
 }
 
 /* Those of a tile that begins at a row, and panel p. */
@@ -8725,7 +8786,7 @@ MIMP_PUBLIC mim_status mim_plan(const mim_model *model, const mim_session_desc *
     least = mimp_bytes_with(&s, 1, 1, &slow);
     if (least > mimp_most_memory || slow > mimp_most_memory)
         return MIM_ERR_LIMIT;
-    useful = mimp_bytes_with(&s, mimp_most_rows, mimp_most_heads(model, s.desc.threads), &slow);
+    useful = mimp_bytes_with(&s, mimp_most_rows(model), mimp_most_heads(model, s.desc.threads), &slow);
     need->bytes = (size_t)least;
     need->slow_bytes = (size_t)slow;
     need->useful = (size_t)(useful > mimp_most_memory ? mimp_most_memory : useful);
@@ -8756,7 +8817,7 @@ MIMP_PUBLIC mim_status mim_begin(mim_session *session, const mim_model *model, c
         return status;
     /* The two choices govern different steps, and the memory is the most that any step needs: settle one, then the other. In
      * integers rows come first: they spare weights, heads only norms. */
-    most[0] = mimp_most_rows;
+    most[0] = mimp_most_rows(model);
     most[1] = mimp_most_heads(model, s.desc.threads);
     for (i = 0; i < 2; i++) {
         const uint32_t which = MIMP_INTEGER(model->header) ? i : 1 - i;

@@ -59,6 +59,31 @@ END
     fi
 done
 
+# other kinds of matrices: the shapes of a model, then what must be so of them
+for kind in "q4 --type q4" "q4-128 --type q4 --group 128" "pairs --layout pairs"; do
+    blob=$out/mae.${kind%% *}.integer.mim
+    # shellcheck disable=SC2046,SC2086 -- words
+    if message=$("$mim" convert "$here/golden/mae/model.safetensors" -o "$blob" --numerics integer --calib "$pictures" \
+        $(sed -n 's/^convert //p' "$here/golden/mae/cases.txt") ${kind#* } 2>&1); then
+        blobs="$blobs $blob"
+        echo "ok integer mae, ${kind#* }, converts"
+    else
+        fail "integer mae, ${kind#* }: $message"
+    fi
+done
+encoded() { "$mim" encode "$out/mae.$1.mim" "$here/golden/mae/in0.npy" -o "$out/$1.npy" && cksum <"$out/$1.npy"; }
+if [ "$(encoded integer)" = "$(encoded pairs.integer)" ]; then
+    echo "ok integer: both layouts give the same"
+else
+    fail "integer: the two layouts of one model give different features"
+fi
+relaid() { "$mim" convert "$out/$1.mim" --layout "$2" -o "$out/relaid.mim" >/dev/null && cmp -s "$out/relaid.mim" "$out/$3.mim"; }
+if relaid mae.integer pairs mae.pairs.integer && relaid mae.pairs.integer panels mae.integer; then
+    echo "ok integer: a blob in the other layout, and back"
+else
+    fail "integer: a blob in the other layout is not the one converted so"
+fi
+
 for pair in "timm_beit cannot do relative position bias" "dinov3 cannot do rotary positions" "dinov2_giant cannot do a gated MLP" \
             "timm_wide takes 13 channels, which no picture has"; do
     name=${pair%% *}

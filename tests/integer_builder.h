@@ -6,6 +6,7 @@
 typedef struct shape {
     uint32_t image, patch, channels, dim, heads, head_dim, hidden, depth, cls, registers, pool, pool_norm, norm, classes;
     uint32_t decoder_dim, decoder_heads, weight_max, wild;      /* wild: contents without sense */
+    uint32_t group;                 /* most matrices are q4 of this group; 0: all are q8 */
 } shape;
 
 static uint8_t *blob;
@@ -38,9 +39,10 @@ static void add(draft *d, mim_blob_step *s, uint32_t slot, uint32_t role, uint32
     memset(t, 0, sizeof *t);
     t->rows = rows;
     t->columns = columns;
-    t->type = role == MATRIX ? MIM_Q8 : role == GAINS || role == HEADS ? MIM_I32 : MIM_I16;
+    t->type = role == MATRIX ? d->s->group && s->kind != MIM_STEP_EMBED && between(0, 3) ? MIM_Q4 : MIM_Q8 : role == GAINS || role == HEADS ? MIM_I32 : MIM_I16;
     t->layout = role == MATRIX ? MIM_PANEL16 : MIM_PLAIN;
-    t->weight_max = (uint8_t)(role == MATRIX ? d->s->weight_max : 0);
+    t->weight_max = (uint8_t)(t->type == MIM_Q8 ? d->s->weight_max : 0);
+    t->group = (uint8_t)(t->type == MIM_Q4 ? d->s->group : 0);
     t->input_max = role == MATRIX ? 255 : 0;
     t->shift = (uint8_t)(role == GAINS ? (s->kind == MIM_STEP_NORM || s->kind == MIM_STEP_POOL ? 15 : between(8, 18)) : 0);
     d->role[d->tensors++] = (uint8_t)role;
@@ -98,10 +100,21 @@ static void fill(const draft *d, uint32_t i, uint8_t *data)
     uint16_t *shorts = (uint16_t *)(void *)data;
     uint64_t j;
     if (d->role[i] == MATRIX) {
-        int32_t *rate = (int32_t *)(void *)(data + (size_t)n16 * k32), *sum = rate + n16, *bias = sum + n16;
+        const size_t panel_bytes = t->type == MIM_Q4 ? mimp_q4_panel_bytes(k32, t->group) : 16 * (size_t)k32;
+        int32_t *rate = (int32_t *)(void *)(data + n16 / 16 * panel_bytes), *sum = rate + n16, *bias = sum + n16;
         uint32_t n, k;
+        for (n = 0; n < n16 && t->type == MIM_Q4; n++)
+            for (k = 0; k < k32; k++) {
+                uint8_t *panel = data + n / 16 * panel_bytes, *w = panel + k / 8 * 64 + n % 16 * 4 + k % 4;
+                uint8_t *m = panel + 8 * (size_t)k32 + k / t->group * 8 + n % 8;
+                const uint32_t half = n < t->rows && k < t->columns ? between(0, 15) : 8, shift = n % 16 < 8 ? 0 : 4;
+                if (k % t->group == 0)
+                    *m = (uint8_t)(*m | between(wild ? 0 : 1, 15) << shift);
+                *w = (uint8_t)(*w | half << (k / 4 % 2 * 4));
+                sum[n] += ((int32_t)half - 8) * (*m >> shift & 15);
+            }
         for (n = 0; n < t->rows; n++) {
-            for (k = 0; k < t->columns; k++) {
+            for (k = 0; k < t->columns && t->type == MIM_Q8; k++) {
                 const int32_t w = (int32_t)between(0, 2 * t->weight_max) - t->weight_max;
                 data[((size_t)(n / 16) * k32 + k / 4 * 4) * 16 + n % 16 * 4 + k % 4] = (uint8_t)w;
                 sum[n] += w;
@@ -115,7 +128,7 @@ static void fill(const draft *d, uint32_t i, uint8_t *data)
         words[j] = wild ? (int32_t)any32() : d->role[i] == HEADS ? (int32_t)(j < t->columns ? between(1u << 16, 1u << 22) : between(1u << 28, 0xf0000000u))
             : j < t->columns ? (int32_t)between(1, 30000) : (int32_t)(128u << t->shift) + (int32_t)between(0, 1u << t->shift);
     for (j = 0; j < size / 2 && t->type == MIM_I16; j++)
-        shorts[j] = (uint16_t)(wild || d->role[i] != NUMBERS ? any32() : between(0, 4000) - 2000u);
+        shorts[j] = (uint16_t)(d->role[i] == FACTORS && !wild ? between(0, 32767) : wild || d->role[i] != NUMBERS ? any32() : between(0, 4000) - 2000u);
 }
 
 static void make(const shape *f)
@@ -198,7 +211,7 @@ static void make(const shape *f)
         if (d.step[i].kind == MIM_STEP_UNMASK)
             h->decoder_step = i;
     h->tensor_count = d.tensors;
-    h->type = MIM_Q8;
+    h->type = f->group ? MIM_Q4 : MIM_Q8;
     h->numerics = MIM_NUMERICS_INTEGER;
     h->channels = f->channels;
     h->image_height = h->image_width = h->resize_edge = f->image;
@@ -222,6 +235,30 @@ static void make(const shape *f)
     for (i = 0; i < d.tensors; i++)
         fill(&d, i, blob + d.tensor[i].at);
     h->checksum = mim_checksum(blob, bytes);
+}
+
+/* The blob's matrices from MIM_PANEL16 to MIM_PAIRS16, or back. */
+static void to_pairs(void)
+{
+    mim_blob_tensor *tensors = (mim_blob_tensor *)(void *)(step(0) + header()->step_count);
+    uint32_t i, n, k;
+    for (i = 0; i < header()->tensor_count; i++) {
+        mim_blob_tensor *t = &tensors[i];
+        const uint32_t n16 = mimp_up(t->rows, 16), k32 = mimp_up(t->columns, 32), pairs = t->layout == MIM_PAIRS16;
+        uint8_t *panels = blob + t->at, *old;
+        if (t->layout == MIM_PLAIN)
+            continue;
+        old = (uint8_t *)malloc((size_t)n16 * k32);
+        memcpy(old, panels, (size_t)n16 * k32);
+        for (n = 0; n < n16; n++)
+            for (k = 0; k < k32; k++) {
+                const size_t panel = ((size_t)(n / 16) * k32 + k / 4 * 4) * 16 + n % 16 * 4 + k % 4, pair = (size_t)(n / 2) * 2 * k32 + k / 16 * 32 + n % 2 * 16 + k % 16;
+                panels[pairs ? panel : pair] = (uint8_t)(old[pairs ? pair : panel] + 128);
+            }
+        free(old);
+        t->layout = pairs ? MIM_PANEL16 : MIM_PAIRS16;
+    }
+    header()->checksum = mim_checksum(blob, bytes);
 }
 
 #endif

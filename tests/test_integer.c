@@ -115,10 +115,10 @@ static void test_memory(void)
     static uint8_t pixels[224 * 224 * 3];
     static int16_t pooled[2][768];
     static const struct { const char *name; shape s; size_t most; } models[] = {
-        { "the shipped model's shape at 32x32", { 32, 4, 3, 128, 4, 32, 512, 2, 1, 0, MIM_POOL_CLS, 0, 1, 0, 0, 0, 63, 0 }, 36 * 1024 },
-        { "ViT-Ti/16 at 224", { 224, 16, 3, 192, 3, 64, 768, 2, 1, 0, MIM_POOL_CLS, 0, 1, 0, 0, 0, 63, 0 }, 150 * 1024 },
-        { "ViT-S/16 at 224", { 224, 16, 3, 384, 6, 64, 1536, 1, 1, 0, MIM_POOL_CLS, 0, 1, 0, 0, 0, 63, 0 }, 270 * 1024 },
-        { "ViT-B/16 at 224", { 224, 16, 3, 768, 12, 64, 3072, 1, 1, 0, MIM_POOL_CLS, 0, 1, 0, 0, 0, 63, 0 }, 510 * 1024 },
+        { "the shipped model's shape at 32x32", { 32, 4, 3, 128, 4, 32, 512, 2, 1, 0, MIM_POOL_CLS, 0, 1, 0, 0, 0, 63, 0, 0 }, 36 * 1024 },
+        { "ViT-Ti/16 at 224", { 224, 16, 3, 192, 3, 64, 768, 2, 1, 0, MIM_POOL_CLS, 0, 1, 0, 0, 0, 63, 0, 0 }, 150 * 1024 },
+        { "ViT-S/16 at 224", { 224, 16, 3, 384, 6, 64, 1536, 1, 1, 0, MIM_POOL_CLS, 0, 1, 0, 0, 0, 63, 0, 0 }, 270 * 1024 },
+        { "ViT-B/16 at 224", { 224, 16, 3, 768, 12, 64, 3072, 1, 1, 0, MIM_POOL_CLS, 0, 1, 0, 0, 0, 63, 0, 0 }, 510 * 1024 },
     };
     uint32_t i;
     group("integer: the memory that is promised, and not a byte beside it");
@@ -179,7 +179,7 @@ static void counted(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
 
 static void test_traffic(void)
 {
-    static const shape f = { 56, 4, 3, 64, 4, 16, 128, 2, 1, 0, MIM_POOL_CLS, 0, 1, 0, 0, 0, 63, 0 };
+    static const shape f = { 56, 4, 3, 64, 4, 16, 128, 2, 1, 0, MIM_POOL_CLS, 0, 1, 0, 0, 0, 63, 0, 0 };
     static const uint32_t steps = 48;
     static uint8_t pixels[56 * 56 * 3];
     static int16_t pooled[2][64];
@@ -260,30 +260,6 @@ static mim_status encode(mim_session *s, const mim_image *image, results *r, uin
     return s->desc.decoder ? mim_reconstruct(s, image, &out, r->f_prediction) : mim_encode(s, image, &out);
 }
 
-/* The blob's matrices from MIM_PANEL16 to MIM_PAIRS16, or back. */
-static void to_pairs(void)
-{
-    mim_blob_tensor *tensors = (mim_blob_tensor *)(void *)(step(0) + header()->step_count);
-    uint32_t i, n, k;
-    for (i = 0; i < header()->tensor_count; i++) {
-        mim_blob_tensor *t = &tensors[i];
-        const uint32_t n16 = mimp_up(t->rows, 16), k32 = mimp_up(t->columns, 32), pairs = t->layout == MIM_PAIRS16;
-        uint8_t *panels = blob + t->at, *old;
-        if (t->layout == MIM_PLAIN)
-            continue;
-        old = (uint8_t *)malloc((size_t)n16 * k32);
-        memcpy(old, panels, (size_t)n16 * k32);
-        for (n = 0; n < n16; n++)
-            for (k = 0; k < k32; k++) {
-                const size_t panel = ((size_t)(n / 16) * k32 + k / 4 * 4) * 16 + n % 16 * 4 + k % 4, pair = (size_t)(n / 2) * 2 * k32 + k / 16 * 32 + n % 2 * 16 + k % 16;
-                panels[pairs ? panel : pair] = (uint8_t)(old[pairs ? pair : panel] + 128);
-            }
-        free(old);
-        t->layout = pairs ? MIM_PANEL16 : MIM_PAIRS16;
-    }
-    header()->checksum = mim_checksum(blob, bytes);
-}
-
 /* Leaves whose rows lie one after the other, and which must be entered and left, as AMX's: on any machine. */
 static int inside;
 static void enter(size_t k) { (void)k; CHECK(!inside++); }
@@ -317,6 +293,7 @@ static void test_bits(uint32_t rounds, uint32_t wild)
         memset(&f, 0, sizeof f);
         f.wild = wild;
         f.weight_max = between(0, 1) ? 63 : 127;
+        f.group = round % 3 ? 0 : 32u << between(0, 2);
         f.channels = between(0, 3) ? 3 : 1;
         f.patch = between(1, 5);
         side = between(1, 8);
@@ -379,9 +356,10 @@ static void test_bits(uint32_t rounds, uint32_t wild)
                 CHECK_THAT(!begun++ || !memcmp(&first, &again, sizeof first), "other bits on %s, setting %u", mim_cpu_name(cpu), size);
             }
         /* the other layout of weights, which every build runs, too */
-        to_pairs();
+        if (!f.group)
+            to_pairs();
         CHECK_THAT(mim_open(&model, blob, bytes) == MIM_OK && (f.wild || mim_verify(&model) == MIM_OK), "pairs: %s", model.fault);
-        for (size = 0; size < 3; size++) {
+        for (size = 0; size < 3 && !f.group; size++) {
             mim_session_desc d;
             mim_session s;
             memset(&d, 0, sizeof d);
@@ -391,7 +369,8 @@ static void test_bits(uint32_t rounds, uint32_t wild)
             CHECK(begin(&s, &model, d, size, 0) && encode(&s, &image, &again, round % 2) == MIM_OK && intact());
             CHECK_THAT(!memcmp(&first, &again, sizeof first), "other bits with pairs of channels, setting %u", size);
         }
-        to_pairs();
+        if (!f.group)
+            to_pairs();
         CHECK(mim_open(&model, blob, bytes) == MIM_OK);
         {
             static mimp_kernels others;
@@ -491,7 +470,7 @@ static void test_pictures(uint32_t rounds)
     group("integer: pictures of all formats and sizes, row by row");
     for (round = 0; round < rounds; round++) {
         const uint32_t format = round % 5, channels = between(0, 3) ? 3 : 1, side = 4 * between(1, 6), exact = round / 5 % 3 == 0;
-        const shape f = { side, 4, channels, 20, 2, 10, 24, 2, 1, 0, MIM_POOL_CLS, 0, 1, 0, 0, 0, 63, 0 };
+        const shape f = { side, 4, channels, 20, 2, 10, 24, 2, 1, 0, MIM_POOL_CLS, 0, 1, 0, 0, 0, 63, 0, 0 };
         const uint32_t w = exact ? side : between(side / 3 + 1, 90), h = exact ? side : between(mimp_max(w / 4, 1), mimp_min(4 * w, 90));
         mim_session_desc d;
         mim_session s;
@@ -545,7 +524,7 @@ static void test_pictures(uint32_t rounds)
 
 /* ---- what is refused ---- */
 
-static const shape plain = { 12, 3, 3, 40, 2, 20, 50, 2, 1, 1, MIM_POOL_CLS, 1, 1, 5, 24, 1, 63, 0 };
+static const shape plain = { 12, 3, 3, 40, 2, 20, 50, 2, 1, 1, MIM_POOL_CLS, 1, 1, 5, 24, 1, 63, 0, 0 };
 
 static int stop(void *user, uint32_t done, uint32_t total) { (void)total; return done == *(uint32_t *)user; }
 
@@ -640,6 +619,35 @@ static void test_refusals(void)
             *word = kept;
             header()->checksum = mim_checksum(blob, bytes);
         }
+    }
+    for (i = 0; i < 2; i++) {                            /* a hidden unit's factor, and a weight, by both layouts */
+        uint8_t *at = blob + model.tensors[step(2)->tensor[5] - 1].at + 1, kept = *at;
+        *at = 0x80;
+        header()->checksum = mim_checksum(blob, bytes);
+        CHECK(mim_verify(&model) == MIM_ERR_RANGE);
+        *at = kept;
+        at = blob + model.tensors[step(2)->tensor[1] - 1].at, kept = *at;
+        *at = i ? 128 + 64 : 64;
+        header()->checksum = mim_checksum(blob, bytes);
+        CHECK(mim_verify(&model) == MIM_ERR_RANGE && model.fault_at == (uint64_t)(at - blob));
+        *at = i ? 128 - 63 : (uint8_t)-63;
+        header()->checksum = mim_checksum(blob, bytes);
+        CHECK(mim_verify(&model) == MIM_OK);
+        *at = kept;
+        to_pairs();
+        CHECK(mim_open(&model, blob, bytes) == MIM_OK && mim_verify(&model) == MIM_OK);
+    }
+    {                                                    /* one layout for all matrices */
+        mim_blob_tensor *t = (mim_blob_tensor *)(void *)(step(0) + header()->step_count) + step(2)->tensor[1] - 1;
+        t->layout = MIM_PAIRS16;
+        CHECK(mim_open(&model, blob, bytes) == MIM_ERR_TENSOR);
+        t->layout = MIM_PANEL16;
+        to_pairs();
+        memset(&d, 0, sizeof d);
+        d.cpu = MIM_CPU_AVX2;                            /* which does not read it, or is not there */
+        CHECK(mim_open(&model, blob, bytes) == MIM_OK && mim_plan(&model, &d, &need) == MIM_ERR_CPU);
+        d.cpu = MIM_CPU_SCALAR;
+        CHECK(mim_plan(&model, &d, &need) == MIM_OK);
     }
 }
 

@@ -161,6 +161,7 @@ static void describe_convolution(char line[LINE], const mim_model *model, const 
 static void describe_step(char line[LINE], const mim_model *model, const mim_blob_step *step)
 {
     const mim_blob_header *h = model->header;
+    const int integer = h->numerics == MIM_NUMERICS_INTEGER;
     switch (step->kind) {
     case MIM_STEP_EMBED:
         if (model_takes_tokens(model)) {
@@ -172,13 +173,18 @@ static void describe_step(char line[LINE], const mim_model *model, const mim_blo
             add(line, ", %" PRIu32 "x%" PRIu32 " apart,", h->patch_height, h->patch_width);
         if (step->padding_frames)
             add(line, " in %" PRIu32 " frames, %" PRIu32 " apart,", h->patch_frames + step->padding_frames, h->patch_frames);
-        add(line, " into %" PRIu32 "%s, %s", h->groups > 1 ? h->dim : step_tensor(model, step, 0)->rows, step->tensor[3] ? ", norm" : "",
+        add(line, " into %" PRIu32 "%s, %s", h->groups > 1 || integer ? h->dim : step_tensor(model, step, 0)->rows, step->tensor[3] ? ", norm" : "",
             type_name(step_tensor(model, step, 0)->type));
         break;
     case MIM_STEP_ATTENTION:
         describe_attention(line, model, step);
         break;
     case MIM_STEP_MLP:
+        if (integer) {
+            snprintf(line, LINE, "mlp %" PRIu32 ", activation by table, %s", step_tensor(model, step, 2)->columns,
+                     type_name(step_tensor(model, step, 1)->type));
+            break;
+        }
         snprintf(line, LINE, "mlp %" PRIu32 "%s %s%s", step_tensor(model, step, 2)->columns,
                  step->flags & MIM_STEP_GATED ? " gated" : "", activation_name(step->activation), step->tensor[3] ? ", inner norm" : "");
         if (step->tensor[4]) add(line, ", depthwise %ux%u", (unsigned)step->kernel_height, (unsigned)step->kernel_width);

@@ -34,6 +34,7 @@ typedef struct known {
 
 typedef struct work {
     const plan *from;
+    const integer_kind *kind;
     plan *to;
     known *step;
     uint32_t height, width, patches, prefix;
@@ -414,29 +415,59 @@ static void put_table(work *k, mim_blob_step *s, unsigned slot, uint32_t count, 
     plan_ready(k->to, s, slot, &t, data);
 }
 
+size_t integer_place(uint8_t lay, uint32_t k, uint32_t n, uint32_t i)
+{
+    return lay == MIM_PAIRS16 ? (size_t)(n / 2) * 2 * k + i / 16 * 32 + n % 2 * 16 + i % 16
+                                 : ((size_t)(n / 16) * k + i / 4 * 4) * 16 + n % 16 * 4 + i % 4;
+}
+
+/* Weight i of row `lane` of a panel of q4. */
+static int32_t weight_of(const uint8_t *panel, uint32_t group, uint32_t k, uint32_t lane, uint32_t i)
+{
+    int32_t half = panel[(i / 8 * 16 + lane) * 4 + i % 4] >> (i / 4 % 2 * 4) & 15;
+    return (half - 8) * (panel[(size_t)k * 8 + i / group * 8 + lane % 8] >> (lane / 8 * 4) & 15);
+}
+
 /* Inputs are bytes - zero in units of 1; results + out_zero in units of out[n], where 0 is a row of padding. `planes`: weights of 14
  * bits in two planes. */
 static int put_matrix(work *k, mim_blob_step *s, unsigned slot, const folded *f, int zero, const double *out, double out_zero, int planes)
 {
     uint32_t n16 = round_up(f->rows, 16), all = planes ? 2 * n16 : n16, k32 = round_up(f->columns, 32);
     double limit = planes ? fmin(8064, floor(1073741824.0 / (255.0 * f->columns))) : PACK_WEIGHT_MAX;
-    mim_blob_tensor t = { .rows = planes ? all : f->rows, .columns = f->columns, .type = MIM_Q8, .layout = MIM_PANEL16,
-                          .weight_max = PACK_WEIGHT_MAX, .input_max = 255 };
-    uint8_t *data = keep(k, (size_t)mim_tensor_bytes(&t), 1);
-    if (!data)
+    int q4 = k->kind->type == MIM_Q4 && !planes && !stays_q8(k->from->blocks, (uint32_t)(s - k->to->steps));
+    mim_blob_tensor t = { .rows = planes ? all : f->rows, .columns = f->columns, .type = q4 ? MIM_Q4 : MIM_Q8, .layout = k->kind->layout,
+                          .weight_max = q4 ? 0 : PACK_WEIGHT_MAX, .input_max = 255, .group = q4 ? k->kind->group : 0 };
+    size_t bytes = (size_t)mim_tensor_bytes(&t), panel_bytes = (bytes - all * (size_t)12) / (all / 16);
+    uint8_t *data = keep(k, bytes, 1), zero_byte = t.layout == MIM_PAIRS16 ? 128 : 0;
+    float *row = q4 ? keep(k, k32, sizeof *row) : NULL;
+    if (!data || (q4 && !row))
         return 1;
-    int32_t *rate = (int32_t *)(void *)(data + (size_t)all * k32), *sum = rate + all, *bias = sum + all;
+    int32_t *rate = (int32_t *)(void *)(data + all / 16 * panel_bytes), *sum = rate + all, *bias = sum + all;
+    memset(data, zero_byte, all / 16 * panel_bytes);
     for (uint32_t n = 0; n < f->rows; n++) {
         double step = fmax(row_step(f, n, limit), out[n] / 32768), up = 0, down = 0;
         if (!(out[n] > 0))
             continue;
-        for (uint32_t i = 0; i < f->columns; i++) {
+        if (q4) {
+            uint8_t *panel = data + n / 16 * panel_bytes;
+            float scale;
+            for (uint32_t i = 0; i < f->columns; i++)
+                row[i] = (float)f->w[(size_t)n * f->columns + i];
+            sum[n] = pack_row_q4(panel, t.group, n % 16, k32, row, (float)(out[n] / 32768), &scale);
+            step = (double)scale;
+            for (uint32_t i = 0; i < f->columns; i++) {
+                int32_t w = weight_of(panel, t.group, k32, n % 16, i);
+                up += w > 0 ? w : 0;
+                down += w < 0 ? -w : 0;
+            }
+        }
+        for (uint32_t i = 0; i < f->columns && !q4; i++) {
             int32_t w = (int32_t)rint(f->w[(size_t)n * f->columns + i] / step), high = (w + 63 + 127 * 128) / 127 - 128;
             for (uint32_t plane = 0; plane < (planes ? 2u : 1u); plane++) {
                 int32_t q = !planes ? w : plane ? w - 127 * high : high;
-                uint32_t row = n + plane * n16;
-                data[((size_t)(row / 16) * k32 + i / 4 * 4) * 16 + row % 16 * 4 + i % 4] = (uint8_t)q;
-                sum[row] += q;
+                uint32_t row_of = n + plane * n16;
+                data[integer_place(t.layout, k32, row_of, i)] = (uint8_t)(q + zero_byte);
+                sum[row_of] += q;
             }
             up += w > 0 ? w : 0;
             down += w < 0 ? -w : 0;
@@ -683,7 +714,7 @@ static int integer_mlp(work *k, mim_blob_step *s, const mim_blob_step *from, kno
             ratio = fmax(ratio, fmax(spread[j], widest / 64) / step[j]);
         }
         for (uint32_t j = 0; j < hidden; j++) {
-            double f = fmax(1, fmin(65535, half_up(65536 * unit / (step[j] * ratio / 255))));
+            double f = fmax(1, fmin(32767, half_up(65536 * unit / (step[j] * ratio / 255))));
             factor[j] = (uint16_t)f;
             step[j] = 65536 * unit / f;
             offset[j] = least;
@@ -909,9 +940,9 @@ static int calibrate(work *k, const char *folder)
     return failed;
 }
 
-int integer_write(const plan *from, const char *calibration, const char *output, mim_blob_header *written)
+int integer_write(const plan *from, const integer_kind *kind, const char *calibration, const char *output, mim_blob_header *written)
 {
-    work k = { .from = from };
+    work k = { .from = from, .kind = kind };
     const mim_blob_header *h = &from->header;
     k.prefix = h->has_cls + h->registers;
     k.patches = h->image_height / h->patch_height * (h->image_width / h->patch_width);
@@ -925,7 +956,7 @@ int integer_write(const plan *from, const char *calibration, const char *output,
             scale[of] = fmax(fmax((double)k.most[of] * MARGIN / 32767, k.least[of]), 1e-30);
         k.to->header = *h;
         k.to->header.step_count = k.to->header.tensor_count = 0;
-        k.to->header.type = MIM_Q8;
+        k.to->header.type = kind->type;
         k.to->header.numerics = MIM_NUMERICS_INTEGER;
         k.to->path = from->path;
         failed = integer_steps(&k, scale);

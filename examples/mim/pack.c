@@ -345,9 +345,9 @@ static double group_multiplier(const float *w, uint32_t n, float top, float unit
     return best;
 }
 
-/* Row `lane` of a panel of q4. Tries units around the one that gives the widest group a multiplier of 15, and moves the best
- * to where the squared error of the halves then chosen is least. */
-static int32_t pack_row_q4(uint8_t *panel, uint32_t group, uint32_t lane, uint32_t k, const float *row, float *scale)
+/* Tries units around the one that gives the widest group a multiplier of 15, and moves the best to where the squared error of the
+ * halves then chosen is least. */
+int32_t pack_row_q4(uint8_t *panel, uint32_t group, uint32_t lane, uint32_t k, const float *row, float least, float *scale)
 {
     enum { TRIES = 16, GROUPS = MIM_MAX_COLUMNS / 32 };
     uint32_t groups = (k + group - 1) / group, multiplier[GROUPS], trial[GROUPS];
@@ -361,9 +361,10 @@ static int32_t pack_row_q4(uint8_t *panel, uint32_t group, uint32_t lane, uint32
         most = top[g] > most ? top[g] : most;
         multiplier[g] = 1;
     }
-    *scale = 1;
+    *scale = least > 0 ? least : 1;
     for (uint32_t t = 0; t < TRIES && most / 240 > 0; t++) {
         float unit = most / (15 * (6.4f + 0.15f * (float)t));
+        unit = unit > least ? unit : least;
         double error = 0;
         for (uint32_t g = 0; g < groups && error < best; g++)
             error += group_multiplier(row + g * group, k - g * group < group ? k - g * group : group, top[g], unit, &trial[g]);
@@ -387,7 +388,7 @@ static int32_t pack_row_q4(uint8_t *panel, uint32_t group, uint32_t lane, uint32
         square += (double)(w * w);
         sum += w;
     }
-    if (product > 0)
+    if (product > 0 && (float)(product / square) > least)
         *scale = (float)(product / square);
     return sum;
 }
@@ -402,13 +403,11 @@ mim_blob_step *plan_step(plan *p, uint16_t kind)
     return step;
 }
 
-/* The first block of a q4 blob is q8, where there are enough others: they all work on its errors, and of the shipped model's
- * it alone would make 40 %. */
 static uint32_t matrix_type(const plan *p, const mim_blob_step *step)
 {
     if (p->kind.input_max && step->kind == MIM_STEP_EMBED)
         return MIM_F16;
-    return p->kind.type == MIM_Q4 && p->blocks >= 4 && step <= &p->steps[2] ? (uint32_t)MIM_Q8 : p->kind.type;
+    return p->kind.type == MIM_Q4 && stays_q8(p->blocks, (uint32_t)(step - p->steps)) ? (uint32_t)MIM_Q8 : p->kind.type;
 }
 
 static void plan_tensor(plan *p, mim_blob_step *step, unsigned slot, uint32_t count, uint32_t columns, const rows *from,
@@ -472,7 +471,7 @@ static int write_panels(out_file *out, const mim_blob_tensor *t, const rows *r, 
         } else {
             memset(row, 0, k * sizeof *row);
         }
-        sums[n] = t->type == MIM_Q4 ? pack_row_q4(panel, t->group, n % 16, k, row, &scales[n])
+        sums[n] = t->type == MIM_Q4 ? pack_row_q4(panel, t->group, n % 16, k, row, 0, &scales[n])
                                     : pack_row(panel, t->type, n % 16, k, row, &scales[n]);
         if (n % 16 == 15 && out_write(out, panel, panel_bytes))
             return 1;

@@ -109,11 +109,25 @@ class Model:
         return SimpleNamespace(gain=gain, offset=offset, k=self.tensor(step, slot)[8])
 
     def matrix(self, step, slot, rows=None):
-        at, n, k = self.tensor(step, slot)[:3]
+        at, n, k, kind, layout, _, _, group = self.tensor(step, slot)[:8]
         n16, k32 = (n + 15) // 16 * 16, (k + 31) // 32 * 32
-        w = np.frombuffer(self.blob, np.int8, n16 * k32, at).reshape(n16 // 16, k32 // 4, 16, 4).transpose(0, 2, 1, 3).reshape(n16, k32)
-        rate, total, bias = np.frombuffer(self.blob, "<i4", 3 * n16, at + n16 * k32).reshape(3, n16).astype(np.int64)
-        w = w.astype(np.int64)
+        if kind == 4:
+            groups = (k32 + group - 1) // group
+            panels = np.frombuffer(self.blob, np.uint8, n16 // 16 * 8 * (k32 + groups), at).reshape(n16 // 16, -1).astype(np.int64)
+            halves = panels[:, :8 * k32].reshape(-1, k32 // 8, 1, 16, 4) >> np.array([0, 4]).reshape(2, 1, 1) & 15
+            factors = panels[:, 8 * k32:].reshape(-1, groups, 1, 8) >> np.array([0, 4]).reshape(2, 1) & 15
+            w = (halves - 8).transpose(0, 3, 1, 2, 4).reshape(n16, k32)
+            w = w * np.repeat(factors.reshape(-1, groups, 16).transpose(0, 2, 1).reshape(n16, groups), group, 1)[:, :k32]
+            at += panels.size
+        elif layout == 2:
+            w = np.frombuffer(self.blob, np.uint8, n16 * k32, at).reshape(n16 // 2, k32 // 16, 2, 16).transpose(0, 2, 1, 3)
+            w = w.reshape(n16, k32).astype(np.int64) - 128
+            at += n16 * k32
+        else:
+            w = np.frombuffer(self.blob, np.int8, n16 * k32, at).reshape(n16 // 16, k32 // 4, 16, 4).transpose(0, 2, 1, 3)
+            w = w.reshape(n16, k32).astype(np.int64)
+            at += n16 * k32
+        rate, total, bias = np.frombuffer(self.blob, "<i4", 3 * n16, at).reshape(3, n16).astype(np.int64)
         assert (w.sum(1) == total).all() and not w[:, k:].any() and not w[n:].any()
         rows = np.arange(n) if rows is None else rows
         return SimpleNamespace(weight=w[rows][:, :k], rate=rate[rows], bias=bias[rows])

@@ -11,8 +11,8 @@
 #include "../../mim.h"
 
 #define REGION(name) __attribute__((noinline, used)) void region_##name(void) { __asm__ volatile(""); }
-void region_int8_197(void), region_int8_65(void), region_int4_197(void), region_int4_65(void), region_softmax(void), region_gelu(void), region_norm(void), region_end(void);
-REGION(int8_197) REGION(int8_65) REGION(int4_197) REGION(int4_65) REGION(softmax) REGION(gelu) REGION(norm) REGION(end)
+void region_int8_197(void), region_int8_65(void), region_int4_197(void), region_int4_65(void), region_softmax(void), region_bytes(void), region_gelu(void), region_norm(void), region_end(void);
+REGION(int8_197) REGION(int8_65) REGION(int4_197) REGION(int4_65) REGION(softmax) REGION(bytes) REGION(gelu) REGION(norm) REGION(end)
 
 enum { ROWS = 197, MOST_K = 192, MOST_N = 768, TOKENS16 = 208 };
 
@@ -178,9 +178,15 @@ int main(void)
         mlp.hidden = MOST_N;
         for (i = 0; i < 16 * MIMP_MAX_ROWS; i++)
             acc[i] = (int32_t)(any() & 2047) - 512;
+        region_bytes();
+        for (i = 0; i < MOST_N; i += 16)
+            mimp_rescale_bytes(hidden, 0, i, acc, offset + i, rate + i);
+        region_end();
         region_gelu();
-        for (i = 0; i < MOST_N / 16; i++)
-            mimp_integer_activate(m, hidden, 0, i, acc);
+        for (i = 0; i < MOST_N; i += 16) {
+            mimp_rescale(acc, kernels->rows_q8, offset + i, rate + i);
+            mimp_integer_activate(m, hidden, 0, i / 16, acc);
+        }
         region_end();
     }
     {
