@@ -88,18 +88,20 @@
  *     MIM_NO_DOTPROD       without its dot products
  *     MIM_NO_I8MM          without its matrix products
  *     MIM_NO_Q4            without 4-bit blobs, which mim_open then refuses
+ *     MIM_NO_DSP           without the DSP extension of Cortex-M, and without MVE
+ *     MIM_NO_MVE           without MVE (Helium)
+ *     MIM_NO_PAIRS16       without the layout of weights for MVE, and blobs that have it, which mim_open then refuses
+ *     MIM_NO_SCALAR        without the portable products where the build has DSP's
  *     MIM_NO_RVV           without RISC-V's vectors
  *     MIM_NO_SIMD128       without those of wasm
- *     MIM_NO_DSP           without the DSP extension of Cortex-M, and without Helium
- *     MIM_NO_MVE           without Helium
  *     MIM_MEMCPY, MIM_MEMSET, MIM_MEMCMP   all three, in place of string.h's
  *     MIM_STAGE(stage)     what to do where an encode comes to one of the stages MIM_STAGE_...: a
  *                          profiler's clock (as in `mim bench --profile`); with desc.parallel, in
  *                          every thread. Without it there is no code at all
  *
  * None changes a struct or a result. libm is never used: square root, exp and erf are here. What they leave of the code, and of the
- * stack, `make size` measures: on a Cortex-M4 (gcc 12, -Os) 16 KB without floats, 4 bits, resize and decoder, 19 KB without floats
- * alone, 78 KB of everything.
+ * stack, `make size` measures: on a Cortex-M4 (gcc 12, -Os, which has short loops where there are also fast ones) 16 KB with q8 of
+ * integer numerics alone, 20 KB without floats, 81 KB of everything.
  * Freestanding: -ffreestanding -DMIM_NO_STDIO, and memcpy, memset, memcmp from anywhere.
  *
  * INPUT
@@ -866,7 +868,27 @@ MIM_API void mim_unload(void *blob);
 #error "mim.h: float expressions must be evaluated as float (32-bit x86: -msse2 -mfpmath=sse; s390x: -fexcess-precision=fast)"
 #endif
 
-/* What a build leaves out is code that it cannot come to. */
+/* What a build leaves out is code that it cannot come to. One for size (-Os) has the short loops where there are also fast ones. */
+#if defined(__OPTIMIZE_SIZE__) && !defined(__ARM_FEATURE_MVE)
+#define MIMP_SMALL 1
+#else
+#define MIMP_SMALL 0
+#endif
+#if MIMP_SMALL
+#define MIMP_STEP static
+#else
+#define MIMP_STEP MIMP_CALLED                           /* what all steps need together would be much stack */
+#endif
+#ifdef MIM_NO_Q4
+#define MIMP_HAS_Q4 0
+#else
+#define MIMP_HAS_Q4 1
+#endif
+#ifdef MIM_NO_PAIRS16
+#define MIMP_PAIRS 0
+#else
+#define MIMP_PAIRS 1
+#endif
 #ifdef MIM_NO_DECODER
 #define MIMP_DECODER 0
 #else
@@ -981,11 +1003,14 @@ int sysctlbyname(const char *name, void *old_value, size_t *old_bytes, void *new
 #if !defined(MIM_NO_DSP) && defined(__GNUC__) && defined(__ARM_FEATURE_DSP) && defined(__ARM_ARCH_PROFILE) && !defined(__ARMEB__)
 #if __ARM_ARCH_PROFILE == 'M'
 #define MIMP_DSP
-#if !defined(MIM_NO_MVE) && defined(__ARM_FEATURE_MVE)
+#if !defined(MIM_NO_MVE) && !defined(MIM_NO_PAIRS16) && defined(__ARM_FEATURE_MVE)
 #define MIMP_MVE
 #include <arm_mve.h>
 #endif
 #endif
+#endif
+#if !defined(MIM_NO_SCALAR) || !defined(MIMP_DSP)
+#define MIMP_SCALAR
 #endif
 
 /* =======================================================================================
@@ -1144,7 +1169,12 @@ typedef struct mimp_matrix {
     size_t   panel_bytes;
 } mimp_matrix;
 
+/* The type of a matrix, or of a model: of an integer blob's always. */
+#ifdef MIM_NO_FLOAT
+static int mimp_is_quantized(uint32_t type) { (void)type; return 1; }
+#else
 static int mimp_is_quantized(uint32_t type) { return type == MIM_Q8 || type == MIM_Q4; }
+#endif
 
 static mimp_matrix mimp_matrix_of(const mim_model *model, uint32_t index)
 {
@@ -1159,13 +1189,13 @@ static mimp_matrix mimp_matrix_of(const mim_model *model, uint32_t index)
     m.group = t->group;
     m.bytes = (uint32_t)mimp_is_quantized(t->type);
     m.plain = mimp_is_quantized(model->header->type) && !m.bytes;
-    m.panel_bytes = t->type == MIM_Q4 ? mimp_q4_panel_bytes(m.k, m.group)
-        : (size_t)m.k * 16 * (t->type == MIM_F32 ? 4 : t->type == MIM_F16 ? 2 : 1);
+    m.panel_bytes = MIMP_HAS_Q4 && t->type == MIM_Q4 ? mimp_q4_panel_bytes(m.k, m.group)
+        : (size_t)m.k * 16 * (m.bytes ? 1 : t->type == MIM_F32 ? 4 : 2);
     m.panels = at;
     at += m.panel_bytes * (m.n / 16);
     m.scale = NULL;
     m.sum = NULL;
-    if (t->type != MIM_F32) {
+    if (m.bytes || t->type != MIM_F32) {
         m.scale = (const float *)(const void *)at;
         at += (size_t)m.n * 4;
     }
@@ -1340,7 +1370,9 @@ static mim_status mimp_verify_tensors(mim_model *model, const mim_blob_header *h
         const mim_blob_tensor *t = &tensors[i];
         size_t here = directory + i * sizeof *t;
         uint64_t at = ((uint64_t)end + MIM_BLOB_ALIGN - 1) & ~(uint64_t)(MIM_BLOB_ALIGN - 1), size = mim_tensor_bytes(t);
-        int panel = t->layout != MIM_PLAIN, q8 = panel && t->type == MIM_Q8, q4 = panel && t->type == MIM_Q4;
+        int panel = t->layout != MIM_PLAIN, q8 = panel && t->type == MIM_Q8, q4 = MIMP_HAS_Q4 && panel && t->type == MIM_Q4;
+        if (!MIMP_PAIRS && t->layout == MIM_PAIRS16)
+            return mimp_fault(model, MIM_ERR_UNSUPPORTED, here + offsetof(mim_blob_tensor, layout), "a layout (MIM_NO_PAIRS16)");
         if (!size)
             return mimp_fault(model, MIM_ERR_TENSOR, here + offsetof(mim_blob_tensor, rows), "rows, columns, type or layout");
         if (q8 ? t->weight_max != 63 && t->weight_max != 127 : t->weight_max != 0)
@@ -2998,12 +3030,12 @@ typedef struct mimp_kernels {
 /* Where column i of channel n is, in panels of bytes of k columns, and how a weight is written there. */
 MIMP_INLINE uint8_t *mimp_weight_at(const mimp_kernels *kernels, uint8_t *panels, size_t k, uint32_t n, uint32_t i)
 {
-    return kernels->layout == MIM_PANEL16 ? panels + (n / 16 * k + i / 4 * 4) * 16 + n % 16 * 4 + i % 4
+    return !MIMP_PAIRS || kernels->layout == MIM_PANEL16 ? panels + (n / 16 * k + i / 4 * 4) * 16 + n % 16 * 4 + i % 4
         : panels + n / 2 * 2 * k + i / 16 * 32 + n % 2 * 16 + i % 16;
 }
 MIMP_INLINE uint8_t mimp_weight_byte(const mimp_kernels *kernels, int32_t w)
 {
-    return (uint8_t)(kernels->layout == MIM_PANEL16 ? w : w + 128);
+    return (uint8_t)(!MIMP_PAIRS || kernels->layout == MIM_PANEL16 ? w : w + 128);
 }
 
 #define MIMP_MAX_ROWS 16    /* of any leaf */
@@ -3044,6 +3076,7 @@ static void mimp_scalar_halves(float *out, const uint16_t *in, size_t n)
 }
 #endif
 
+#ifdef MIMP_SCALAR
 #if (defined(__thumb__) || defined(__riscv)) && defined(__GNUC__)
 /* Where nothing is to be vectorized: some rows by some channels at a time, as many as there are registers for; what is loaded for
  * the next rows must not take them. */
@@ -3087,6 +3120,7 @@ static void mimp_scalar_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w,
             MIMP_ROWS_OF_TILE(MIMP_SCALAR_STORES)
         }
 }
+#undef MIMP_FENCE
 #else
 static void mimp_scalar_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
 {
@@ -3101,6 +3135,7 @@ static void mimp_scalar_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w,
         }
     MIM_MEMCPY(acc, sum, sizeof sum);
 }
+#endif
 #endif
 
 #ifdef MIM_NO_Q4
@@ -3149,6 +3184,7 @@ static void mimp_scalar_tile_pairs(int32_t *acc, const uint8_t *a, const int8_t 
         }
 }
 
+#ifdef MIMP_SCALAR
 static const mimp_kernels mimp_kernels_scalar = {
     "scalar", MIM_CPU_SCALAR, MIM_PANEL16, 4, 4, 0, 0,
 #ifdef MIM_NO_FLOAT
@@ -3159,6 +3195,7 @@ static const mimp_kernels mimp_kernels_scalar = {
     MIMP_ROWS_OF(scalar)
 #endif
 };
+#endif
 
 static const mimp_kernels mimp_kernels_scalar_pairs = {
     "scalar", MIM_CPU_SCALAR, MIM_PAIRS16, 4, 4, 16, 0,
@@ -3182,7 +3219,7 @@ static const mimp_kernels mimp_kernels_scalar_pairs = {
 #define MIMP_NAKED(name) __attribute__((naked)) static void name
 #define MIMP_UNUSED __attribute__((unused))
 
-enum { MIMP_DSP_BLOCK = 64 };
+enum { MIMP_DSP_BLOCK = MIMP_SMALL ? 32 : 64 };
 
 /* Three rows of bytes [quads][3][4], to words [quads][2][3]; an even number of quads. */
 #define MIMP_DSP_WIDEN \
@@ -3248,9 +3285,11 @@ MIMP_NAKED(mimp_dsp_panel)(MIMP_UNUSED int32_t *acc, MIMP_UNUSED const uint32_t 
         "ldrd    r4, r5, [r11, #128]\n\t"
         "2:\n\t"
         MIMP_DSP_QUAD
+#if !MIMP_SMALL
         MIMP_DSP_QUAD
         MIMP_DSP_QUAD
         MIMP_DSP_QUAD
+#endif
         "ldr     r11, [sp, #8]\n\t"
         "cmp     r12, r11\n\t"
         "bne     2b\n\t"
@@ -3294,7 +3333,10 @@ static void mimp_dsp_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, si
 {
     uint32_t wide[MIMP_DSP_BLOCK / 4 * 6];
     size_t n;
-    mimp_dsp_clear(acc);
+    if (MIMP_SMALL)
+        MIM_MEMSET(acc, 0, 192);
+    else
+        mimp_dsp_clear(acc);
     for (; k; k -= n, a += 3 * n, w += 16 * n) {
         n = k < MIMP_DSP_BLOCK ? k : MIMP_DSP_BLOCK;
         mimp_dsp_widen(wide, a, a + 3 * n);
@@ -4424,7 +4466,9 @@ static const mimp_kernels *const mimp_table[] = {
 #ifdef MIMP_DSP
     &mimp_kernels_dsp,
 #endif
+#ifdef MIMP_SCALAR
     &mimp_kernels_scalar
+#endif
 };
 #define MIMP_TABLE (sizeof mimp_table / sizeof *mimp_table)
 
@@ -4543,8 +4587,8 @@ static int mimp_available(uint32_t cpu)
 
 static const mimp_kernels *mimp_choose(uint32_t cpu, uint32_t layout)
 {
-    const mimp_kernels *const *table = layout == MIM_PAIRS16 ? mimp_table_pairs : mimp_table;
-    const size_t count = layout == MIM_PAIRS16 ? MIMP_TABLE_PAIRS : MIMP_TABLE;
+    const mimp_kernels *const *table = MIMP_PAIRS && layout == MIM_PAIRS16 ? mimp_table_pairs : mimp_table;
+    const size_t count = MIMP_PAIRS && layout == MIM_PAIRS16 ? MIMP_TABLE_PAIRS : MIMP_TABLE;
     size_t i;
     for (i = 0; i < count; i++)
         if ((cpu == MIM_CPU_BEST || cpu == table[i]->cpu) && mimp_available(table[i]->cpu))
@@ -4558,7 +4602,7 @@ MIMP_PUBLIC const char *mim_cpu_name(uint32_t cpu)
     for (i = 0; i < MIMP_TABLE; i++)
         if (mimp_table[i]->cpu == cpu)
             return mimp_table[i]->name;
-    for (i = 0; i < MIMP_TABLE_PAIRS; i++)
+    for (i = 0; MIMP_PAIRS && i < MIMP_TABLE_PAIRS; i++)
         if (mimp_table_pairs[i]->cpu == cpu)
             return mimp_table_pairs[i]->name;
     return NULL;
@@ -5172,7 +5216,13 @@ static void *mimp_take_tiles(mimp_arena *arena, const mimp_kernels *kernels, uin
 /* Bytes of one panel that is unpacked before its leaf reads it; 0: it is not. */
 static uint32_t mimp_unpacked_panel(const mimp_kernels *kernels, const mimp_matrix *m)
 {
-    return m->type == MIM_F16 ? m->k * 64 : m->type != MIM_Q4 ? 0 : m->k * (kernels->tile_q4 ? 18 : 16);
+    if (MIMP_HAS_Q4 && m->type == MIM_Q4)
+        return m->k * (kernels->tile_q4 ? 18 : 16);
+#ifndef MIM_NO_FLOAT
+    if (m->type == MIM_F16)
+        return m->k * 64;
+#endif
+    return 0;
 }
 
 /* What every parallel piece of work knows. Work is shared out by task number: no counters, no locks. */
@@ -5829,8 +5879,8 @@ static void mimp_follow(mimp_run *run, const mim_blob_step *s)
     run->stride = mimp_up(run->dim, 16);
 }
 
-/* Rows of a tile beyond which more gain little: weights are read once for each, and floats or what has to be unpacked first
- * dearly. Beside a stream of floats the rows' hidden layer would be most of the arena. */
+/* Rows of a tile beyond which more gain little: weights are read once for each, and floats, what has to be unpacked first or
+ * what lies in flash dearly; but the rows' hidden layer is most of the arena. */
 static uint32_t mimp_most_rows(const mim_model *model)
 {
     return model->header->type == MIM_Q8 && !MIMP_INTEGER(model->header) ? 80 : 256;
@@ -7712,14 +7762,24 @@ static void mimp_bytes_put(const mimp_bytes *b, uint32_t row, const int16_t *x, 
     mimp_moments m = { 0, 0, 0, 0, 0 };
     if (variance) {
         m = mimp_moments_of(x, n, variance);
-        for (; d + 4 <= n; d += 4, to += step)
+        for (; !MIMP_SMALL && d + 4 <= n; d += 4, to += step)
             mimp_put_quad(to, x + d, c.gain + d, c.offset + d, c.k, &m);
     } else
-        for (; d + 4 <= n; d += 4, to += step)
+        for (; !MIMP_SMALL && d + 4 <= n; d += 4, to += step)
             mimp_put_quad(to, x + d, c.gain + d, c.offset + d, c.k, NULL);
     for (; d < k; d += 4, to += step)
         for (i = 0; i < 4; i++)
             to[i] = d + i >= n ? 0 : mimp_byte(mimp_requantized(&c, d + i, variance ? mimp_normalised(&m, x[d + i]) : x[d + i]));
+}
+
+/* Rows of n int16, end to end, as the first of a block. */
+static void mimp_bytes_fill(const mimp_bytes *b, const int16_t *x, uint32_t rows, uint32_t n, const mimp_channels *channels, uint64_t variance)
+{
+    uint32_t r;
+    MIM_STAGE(MIM_STAGE_PACK);
+    mimp_bytes_end(b, rows);
+    for (r = 0; r < rows; r++, x += n)
+        mimp_bytes_put(b, r, x, n, channels, variance);
 }
 
 /* A panel as a leaf reads it, and what takes its sums to their scale. */
@@ -7746,7 +7806,7 @@ static mimp_weights mimp_weights_panel(const mimp_kernels *kernels, const mimp_m
     mimp_weights w = mimp_weights_of(m->panels + p * m->panel_bytes, m->k, m->weight_max);
     w.offset = m->offset + 16 * (size_t)p;
     w.rate = m->rate + 16 * (size_t)p;
-    if (m->type == MIM_Q4) {
+    if (MIMP_HAS_Q4 && m->type == MIM_Q4) {
         kernels->unpack_q4(unpacked, w.at, m->k, m->group);
         w.at = unpacked;
         w.group = kernels->tile_q4 ? m->group : 0;
@@ -7761,7 +7821,7 @@ static void mimp_multiply(const mimp_kernels *kernels, int32_t *acc, const uint8
     const int8_t *panel = (const int8_t *)w->at;
     if (kernels->enter)
         kernels->enter(w->k);
-    if (w->group)
+    if (MIMP_HAS_Q4 && w->group)
         kernels->tile_q4(acc, a, w->at, w->k, w->group);
     else
         for (; panels; panels--, acc += 16 * kernels->rows_q8, panel += 16 * (size_t)w->k)
@@ -7776,7 +7836,9 @@ static void mimp_rescale(int32_t *acc, uint32_t rows, const int32_t *offset, con
     const int32_t *const end = acc + 16;
     int32_t *x;
     uint32_t r;
-    for (; acc < end; acc += 4, offset += 4, rate += 4) {
+    for (r = 0; MIMP_SMALL && r < 16 * rows; r++)
+        acc[r] = mimp_scaled(mimp_wrap(acc[r], offset[r % 16]), rate[r % 16]);
+    for (; !MIMP_SMALL && acc < end; acc += 4, offset += 4, rate += 4) {
         const mimp_four o = mimp_four_at(offset), by = mimp_four_at(rate);
         for (r = rows, x = acc; r; r--, x += 16)
             mimp_four_put(x, mimp_four_scaled(mimp_four_add(mimp_four_at(x), o), by));
@@ -7792,7 +7854,9 @@ static void mimp_rescale_bytes(const mimp_bytes *b, uint32_t row, uint32_t colum
     const int32_t *const end = acc + 16, *x;
     uint8_t *first = mimp_byte_at(b, row, column), *to;
     uint32_t r;
-    for (; acc < end; acc += 4, offset += 4, rate += 4, first += quad) {
+    for (r = 0; MIMP_SMALL && r < 16 * rows; r++)
+        *mimp_byte_at(b, row + r / 16, column + r % 16) = mimp_byte(mimp_scaled(mimp_wrap(acc[r], offset[r % 16]), rate[r % 16]) + 128);
+    for (; !MIMP_SMALL && acc < end; acc += 4, offset += 4, rate += 4, first += quad) {
         const mimp_four o = mimp_four_at(offset), by = mimp_four_at(rate);
         for (r = rows, x = acc, to = first; r; r--, x += 16, to += step)
             mimp_four_bytes(to, mimp_four_add(mimp_four_scaled(mimp_four_add(mimp_four_at(x), o), by), zero));
@@ -7814,6 +7878,20 @@ static void mimp_add_panel(int16_t *x, uint32_t dim, uint32_t p, const int32_t *
     for (r = 0, x += 16 * p; r < rows; r++, x += dim, acc += 16)
         for (j = 0; j < n; j++)
             x[j] = mimp_short(x[j] + mimp_clamp(acc[j], -65536, 65535));
+}
+
+/* x (rows, dim) += the rows of a from `first` on, the first of a tile, times a matrix. */
+static void mimp_add_product(const mimp_kernels *kernels, int16_t *x, uint32_t dim, uint32_t rows, const mimp_bytes *a, uint32_t first,
+                             const mimp_matrix *m, int32_t *acc, uint8_t *unpacked)
+{
+    uint32_t p, r;
+    for (p = 0; p < m->n / 16; p++) {
+        const mimp_weights w = mimp_weights_panel(kernels, m, p, unpacked);
+        for (r = 0; r < rows; r += a->rows) {
+            mimp_panel(kernels, acc, a, first + r, &w);
+            mimp_add_panel(x + (size_t)r * dim, dim, p, acc, mimp_min(a->rows, rows - r));
+        }
+    }
 }
 
 /* ---- embedding ---- */
@@ -7887,7 +7965,7 @@ static void mimp_integer_project(void *arg, uint32_t index)
     }
 }
 
-static mim_status mimp_integer_embed_run(mimp_run *run, const mim_blob_step *s)
+MIMP_STEP mim_status mimp_integer_embed_run(mimp_run *run, const mim_blob_step *s)
 {
     const int16_t *prefix = (const int16_t *)mimp_numbers(run->model, s->tensor[1]);
     const int16_t *positions = (const int16_t *)mimp_numbers(run->model, s->tensor[2]);
@@ -8000,11 +8078,7 @@ static uint32_t mimp_integer_fill(const mimp_integer_attention *a, const mimp_by
 {
     const mimp_run *run = a->run;
     const uint32_t rows = mimp_min(a->tile, run->tokens - first);
-    uint32_t r;
-    MIM_STAGE(MIM_STAGE_PACK);
-    mimp_bytes_end(bytes, rows);
-    for (r = 0; r < rows; r++)
-        mimp_bytes_put(bytes, r, run->stream + (size_t)(first + r) * run->dim, run->dim, &a->input, a->step->variance);
+    mimp_bytes_fill(bytes, run->stream + (size_t)first * run->dim, rows, run->dim, &a->input, a->step->variance);
     return rows;
 }
 
@@ -8090,7 +8164,7 @@ static uint32_t mimp_integer_softmax(const mimp_integer_attention *a, const mimp
     const size_t quad = t->p.packed.quad, next = 16 * (size_t)(unit - 1);
     uint32_t j, i, sum = 0;
     for (j = 0; j < n; s += ++j % 16 ? 1 : 1 + next)
-        if (j % 4 == 0 && n - j >= 4) {
+        if (!MIMP_SMALL && j % 4 == 0 && n - j >= 4) {
             const int32_t s0 = s[0] - k_sum[j], s1 = s[1] - k_sum[j + 1], s2 = s[2] - k_sum[j + 2], s3 = s[3] - k_sum[j + 3];
             s[0] = s0, s[1] = s1, s[2] = s2, s[3] = s3;
             top = s0 > top ? s0 : top;
@@ -8103,13 +8177,13 @@ static uint32_t mimp_integer_softmax(const mimp_integer_attention *a, const mimp
             top = *s > top ? *s : top;
         }
     s = t->scores + 16 * (size_t)r;
-    for (j = 0; j + 4 <= n; j += 4, s += j % 16 ? 4 : 4 + next, to += quad) {
+    for (j = 0; !MIMP_SMALL && j + 4 <= n; j += 4, s += j % 16 ? 4 : 4 + next, to += quad) {
         const uint8_t p0 = mimp_probability(top - s[0], octaves), p1 = mimp_probability(top - s[1], octaves);
         const uint8_t p2 = mimp_probability(top - s[2], octaves), p3 = mimp_probability(top - s[3], octaves);
         to[0] = p0, to[1] = p1, to[2] = p2, to[3] = p3;
         sum += (uint32_t)p0 + p1 + p2 + p3;
     }
-    for (; j < a->keys16; j += 4, s += 4, to += quad)
+    for (; j < a->keys16; j += 4, s += j % 16 ? 4 : 4 + next, to += quad)
         for (i = 0; i < 4; i++) {
             to[i] = j + i < n ? mimp_probability(top - s[i], octaves) : 0;
             sum += to[i];
@@ -8196,20 +8270,14 @@ static void mimp_integer_outputs(void *arg, uint32_t index)
     const mimp_integer_attention *a = (const mimp_integer_attention *)arg;
     const mimp_integer_rows t = mimp_integer_rows_of(a, index);
     const mimp_run *run = a->run;
-    const uint32_t unit = a->out.rows;
-    uint32_t first, p, r;
+    uint32_t first;
     MIM_STAGE(MIM_STAGE_PROJECTION);
     for (first = index * a->tile; first < run->tokens; first += a->crew.tasks * a->tile)
-        for (p = 0; p < a->proj.n / 16; p++) {
-            const mimp_weights w = mimp_weights_panel(a->crew.kernels, &a->proj, p, t.unpacked);
-            for (r = first; r < mimp_min(first + a->tile, run->tokens); r += unit) {
-                mimp_panel(a->crew.kernels, t.acc, &a->out, r, &w);
-                mimp_add_panel(run->stream + (size_t)r * run->dim, run->dim, p, t.acc, mimp_min(unit, run->tokens - r));
-            }
-        }
+        mimp_add_product(a->crew.kernels, run->stream + (size_t)first * run->dim, run->dim, mimp_min(a->tile, run->tokens - first), &a->out,
+                         first, &a->proj, t.acc, t.unpacked);
 }
 
-static void mimp_integer_attention_run(mimp_run *run, const mim_blob_step *s)
+MIMP_STEP void mimp_integer_attention_run(mimp_run *run, const mim_blob_step *s)
 {
     const uint32_t unit = run->s->kernels->rows_q8;
     mimp_integer_attention a;
@@ -8319,10 +8387,7 @@ static void mimp_integer_mlp_task(void *arg, uint32_t index)
     for (first = index * m->tile; first < run->tokens; first += m->crew.tasks * m->tile) {
         const uint32_t rows = mimp_min(m->tile, run->tokens - first);
         int16_t *x = run->stream + (size_t)first * run->dim;
-        MIM_STAGE(MIM_STAGE_PACK);
-        mimp_bytes_end(&t.bytes, rows);
-        for (r = 0; r < rows; r++)
-            mimp_bytes_put(&t.bytes, r, x + (size_t)r * run->dim, run->dim, &m->input, m->step->variance);
+        mimp_bytes_fill(&t.bytes, x, rows, run->dim, &m->input, m->step->variance);
         MIM_STAGE(MIM_STAGE_MLP);
         for (p = 0; p < m->fc1.n / 16; p++) {
             const mimp_weights w = mimp_weights_panel(kernels, &m->fc1, p, t.unpacked);
@@ -8331,13 +8396,7 @@ static void mimp_integer_mlp_task(void *arg, uint32_t index)
                 mimp_integer_activate(m, &t.hidden, r, p, t.acc);
             }
         }
-        for (p = 0; p < m->fc2.n / 16; p++) {
-            const mimp_weights w = mimp_weights_panel(kernels, &m->fc2, p, t.unpacked);
-            for (r = 0; r < rows; r += unit) {
-                mimp_panel(kernels, t.acc, &t.hidden, r, &w);
-                mimp_add_panel(x + (size_t)r * run->dim, run->dim, p, t.acc, mimp_min(unit, rows - r));
-            }
-        }
+        mimp_add_product(kernels, x, run->dim, rows, &t.hidden, 0, &m->fc2, t.acc, t.unpacked);
     }
 }
 
@@ -8466,9 +8525,7 @@ static void mimp_integer_linear_task(void *arg, uint32_t index)
     unit = bytes.rows;
     for (first = index * l->tile; first < l->rows; first += l->crew.tasks * l->tile) {
         const uint32_t rows = mimp_min(l->tile, l->rows - first);
-        mimp_bytes_end(&bytes, rows);
-        for (r = 0; r < rows; r++)
-            mimp_bytes_put(&bytes, r, l->x + (size_t)(first + r) * l->n, l->n, &l->input, 0);
+        mimp_bytes_fill(&bytes, l->x + (size_t)first * l->n, rows, l->n, &l->input, 0);
         for (p = 0; p < l->matrix.n / 16; p++) {
             const mimp_weights w = mimp_weights_panel(l->crew.kernels, &l->matrix, p, unpacked);
             for (r = 0; r < rows; r += unit) {
@@ -8482,7 +8539,7 @@ static void mimp_integer_linear_task(void *arg, uint32_t index)
 }
 
 /* The decoder's stream: positions, and the mask token where nothing was seen; then what was. */
-static void mimp_integer_unmask(mimp_run *run, const mim_blob_step *s, int16_t *y)
+MIMP_STEP void mimp_integer_unmask(mimp_run *run, const mim_blob_step *s, int16_t *y)
 {
     const int16_t *mask = (const int16_t *)mimp_numbers(run->model, s->tensor[1]);
     const int16_t *first_rows = (const int16_t *)mimp_numbers(run->model, s->tensor[2]);
@@ -8519,14 +8576,14 @@ static void mimp_integer_memory(mimp_run *run, const mim_blob_step *s)
     }
 }
 
-static void mimp_integer_mlp_run(mimp_run *run, const mim_blob_step *s)
+MIMP_STEP void mimp_integer_mlp_run(mimp_run *run, const mim_blob_step *s)
 {
     mimp_integer_mlp m;
     mimp_integer_mlp_memory(&m, run, s);
     mimp_work(&m.crew, mimp_integer_mlp_task, &m);
 }
 
-static void mimp_integer_linear_run(mimp_run *run, const mim_blob_step *s)
+MIMP_STEP void mimp_integer_linear_run(mimp_run *run, const mim_blob_step *s)
 {
     mimp_integer_linear l;
     mimp_integer_linear_memory(&l, run, s);
@@ -8587,7 +8644,7 @@ static void mimp_run_memory(mimp_run *run)
     run->units = run->planned_units;
     run->grid = mimp_first_grid(run->s);
     way = *run;
-    for (i = 0; i < h->decoder_step; i++) {
+    for (i = 0; i < (MIMP_WINDOWS ? h->decoder_step : 1); i++) {        /* without windows the first alone changes the grid */
         const mim_blob_step *s = &run->model->steps[i];
         if (MIMP_WINDOWS && s->flags & MIM_STEP_BRANCH) {
             mim_grid grid = way.grid;
@@ -8805,7 +8862,7 @@ MIMP_PUBLIC mim_status mim_begin(mim_session *session, const mim_model *model, c
 {
     mim_session s;
     mim_status status;
-    uint32_t rows, heads;
+    uint32_t most[2], use[2] = { 1, 1 }, i;             /* rows, heads */
     uint64_t slow;
     if (!session)
         return MIM_ERR_ARGUMENT;
@@ -8824,14 +8881,14 @@ MIMP_PUBLIC mim_status mim_begin(mim_session *session, const mim_model *model, c
         return status;
     /* The two choices govern different steps, and the memory is the most that any step needs: settle one, then the other. In
      * integers rows come first: they spare weights, heads only norms. */
-    rows = mimp_most_rows(model);
-    heads = mimp_most_heads(model, s.desc.threads);
-    while (MIMP_INTEGER(model->header) && mimp_bytes_with(&s, rows, 1, &slow) > given->bytes)
-        rows--;
-    while (mimp_bytes_with(&s, MIMP_INTEGER(model->header) ? rows : 1, heads, &slow) > given->bytes)
-        heads--;
-    while (mimp_bytes_with(&s, rows, heads, &slow) > given->bytes)
-        rows--;
+    most[0] = mimp_most_rows(model);
+    most[1] = mimp_most_heads(model, s.desc.threads);
+    for (i = 0; i < 2; i++) {
+        const uint32_t which = MIMP_INTEGER(model->header) ? i : 1 - i;
+        use[which] = most[which];
+        while (mimp_bytes_with(&s, use[0], use[1], &slow) > given->bytes)
+            use[which]--;
+    }
     s.arena_bytes = (size_t)mimp_plan_bytes(&s, &slow);
     s.arena = (uint8_t *)given->base;
     s.slow = s.desc.split ? (uint8_t *)given->slow : NULL;
@@ -9068,18 +9125,16 @@ static void mimp_set_sinks(mimp_run *run, const mim_output *out, int predicts, f
 {
     const mim_blob_header *h = run->model->header;
     const mim_blob_step *features = run->final_norm ? run->final_norm : run->embed, *s = run->embed, *end = s + h->step_count;
-    mim_integers none, *n = out->integers ? out->integers : &none;
-    if (!out->integers)
-        MIM_MEMSET(&none, 0, sizeof none);
-    run->tokens_to = mimp_sink_of(out->tokens, n->tokens);
-    run->cls_to = mimp_sink_of(out->cls, n->cls);
-    run->registers_to = mimp_sink_of(out->registers, n->registers);
-    run->patches_to = mimp_sink_of(out->patches, n->patches);
-    run->pooled_to = mimp_sink_of(out->pooled, n->pooled);
-    run->logits_to = mimp_sink_of(out->logits, n->logits);
-    run->layer_to = mimp_sink_of(out->layers, n->layers);
-    run->prediction_to = mimp_sink_of(prediction, predicts ? n->prediction : NULL);
-    if (!out->integers)
+    mim_integers *const n = out->integers;
+    run->tokens_to = mimp_sink_of(out->tokens, n ? n->tokens : NULL);
+    run->cls_to = mimp_sink_of(out->cls, n ? n->cls : NULL);
+    run->registers_to = mimp_sink_of(out->registers, n ? n->registers : NULL);
+    run->patches_to = mimp_sink_of(out->patches, n ? n->patches : NULL);
+    run->pooled_to = mimp_sink_of(out->pooled, n ? n->pooled : NULL);
+    run->logits_to = mimp_sink_of(out->logits, n ? n->logits : NULL);
+    run->layer_to = mimp_sink_of(out->layers, n ? n->layers : NULL);
+    run->prediction_to = mimp_sink_of(prediction, n && predicts ? n->prediction : NULL);
+    if (!n)
         return;
     MIM_MEMCPY(&n->token_scale, &features->scale, 4);
     MIM_MEMCPY(&n->layer_scale, out->layer_norm ? &features->scale : &run->embed->scale, 4);
