@@ -47,7 +47,8 @@ $(B)/test_%: tests/test_%.c $(wildcard tests/*.h) mim.h Makefile
 test: $(B)/mim $(B)/demo $(B)/presto $(B)/galileo $(TESTS:%=$(B)/test_%) $(B)/test_golden $(B)/test_accuracy   ## everything that a C compiler and a shell can check
 	@sh tests/run.sh $(TESTS:%=$(B)/test_%) "sh tests/golden.sh $(B)" "$(B)/test_accuracy $(MODEL) examples/images/small tests/expected/shipped-tokens.npy tests/expected/hashes.txt" \
 	    "$(B)/test_accuracy $(INTEGER) examples/images/small tests/expected/shipped-tokens.npy tests/expected/hashes.txt" \
-	    "sh tests/test_convert.sh $(B)" "sh tests/test_pyramid.sh $(B)" "sh tests/test_video.sh $(B)" "sh tests/test_tool.sh $(B) $(MODEL)" "sh tests/compile.sh" "sh tests/readme.sh" "sh tests/cross.sh $(B)" "sh tests/nofloat.sh $(B)" "sh tests/integer.sh $(B)" "sh tests/targets/count.sh $(B)"
+	    "sh tests/test_convert.sh $(B)" "sh tests/test_pyramid.sh $(B)" "sh tests/test_video.sh $(B)" "sh tests/test_tool.sh $(B) $(MODEL)" "sh tests/compile.sh" "sh tests/readme.sh" "sh tests/cross.sh $(B)" "sh tests/nofloat.sh $(B)" "sh tests/integer.sh $(B)" \
+	    "$(MAKE) --no-print-directory -s firmware-run | grep -v '^    '" "sh tests/targets/count.sh $(B)" "sh tests/targets/damaged.sh $(B)" "sh tests/packaging.sh $(B)"
 
 bench: $(B)/mim              ## speed: the shipped model; with Python, ViT-Ti, S and B beside onnxruntime, OpenVINO and torch
 	$(B)/mim bench $(MODEL)
@@ -68,7 +69,7 @@ FUZZ_FLAGS   := $(STD) $(WARN) -O1 -g1 -fsanitize=address,undefined -fno-sanitiz
 FUZZ         := $(CC) $(FUZZ_FLAGS)
 MIM          := examples/mim
 READERS      := $(addprefix $(MIM)/,checkpoint.c safetensors.c archive.c pickle.c torch.c npz.c gguf.c json.c)
-CONTAINERS   := $(filter-out %.list %/same %/refused %/sharded,$(wildcard tests/golden/containers/*))
+CONTAINERS   := $(filter-out %.list %/same %/refused %/sharded,$(wildcard tests/golden/containers/*)) tests/golden/gguf_clip/model.gguf
 REFUSED      := $(addprefix tests/golden/containers/,$(shell sed 's/|.*//' tests/golden/containers/refused 2>/dev/null))
 
 fuzz:                        ## hostile pictures, arrays, checkpoints and blobs under AddressSanitizer and UBSan: over 20 minutes
@@ -83,10 +84,22 @@ fuzz:                        ## hostile pictures, arrays, checkpoints and blobs 
 	$(B)/fuzz_container $(FUZZ_SECONDS)s 1 $(filter-out $(REFUSED),$(CONTAINERS))
 	$(B)/fuzz_blob $(FUZZ_ROUNDS)
 
+firmware:                    ## bare-metal images (examples/firmware) for the boards whose compiler is here
+	@$(MAKE) --no-print-directory -C examples/firmware OUT=$(abspath $(B))/firmware
+
+firmware-run: firmware       ## run them under QEMU
+	@$(MAKE) --no-print-directory -s -C examples/firmware run OUT=$(abspath $(B))/firmware
+
+targets: $(B)/mim            ## the same bits of quantized models on every machine that can be emulated here, microcontrollers too
+	@sh tests/run.sh "sh tests/cross.sh $(B) bits" "sh tests/targets/damaged.sh $(B)"
+
+package:                     ## folders for ESP-IDF, Zephyr, Arduino, PlatformIO and CMSIS in build/package (URL=... of the project)
+	@sh examples/packaging/package.sh $(B)/package tests/golden/trained_tiny/integer.mim $(URL)
+
 clean:                       ## remove build/
 	rm -rf $(B)
 
 help:                        ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
-.PHONY: all demo test bench reference sanitize fuzz clean help
+.PHONY: all demo test bench reference sanitize fuzz firmware firmware-run targets package clean help

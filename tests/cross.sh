@@ -1,13 +1,37 @@
 #!/bin/sh
-# cross.sh BUILD - the tests of kernels, the shipped model and the golden models on other machines, emulated: the same bits where
-# they are quantized. Targets whose compiler or emulator is not installed are skipped by name.
+# cross.sh BUILD [bits] - the tests of kernels, the shipped model and the golden models on other machines, emulated: the same bits
+# where they are quantized. `bits`: only targets/bits.c, the short form of that, on this machine and every other; it is the one that
+# runs on microcontrollers. Targets whose compiler or emulator is not installed are skipped by name.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 build=$(mkdir -p "$1" && cd "$1" && pwd)
+only=${2:-}
 examples=$(dirname "$here")/examples
 model=$examples/models/mae-cifar10-d128l6.q8.mim
 integer=$examples/models/mae-cifar10-d128l6.integer.mim
+tiny=$build/trained_tiny
 status=0
+
+# The models of targets/bits.c: of both numerics, and small ones of both for machines that are small.
+model_of() {
+    case $1 in
+    shipped.q8) echo "$model" ;;
+    shipped.integer) echo "$integer" ;;
+    tiny.integer) echo "$here/golden/trained_tiny/integer.mim" ;;
+    tiny.*) echo "$tiny.${1#tiny.}.mim" ;;
+    esac
+}
+for type in q8 q4; do
+    "$build/mim" convert "$here/golden/trained_tiny" -o "$tiny.$type.mim" --type $type >/dev/null || exit 1
+done
+
+# same MODEL COMMAND...: what the command prints is the hash that is recorded for the model
+same() {
+    recorded=$(sed -n "s/^bits-$1 //p" "$here/expected/hashes.txt") of=$1
+    shift
+    got=$("$@" 2>&1)
+    if [ "$got" = "$recorded" ] && [ -n "$got" ]; then echo "ok bits of $of"; else echo "FAIL bits of $of: $got, recorded $recorded"; fi
+}
 
 # target NAME LEVELS TYPES COMPILER RUNNER FLAGS...: builds the tests for a machine and, with `on`, runs them there
 target() {
@@ -56,8 +80,12 @@ END
         echo "skip $name: $cc $* cannot link here, or is too old"
         return
     fi
-    for test in test_accuracy test_kernels test_golden levels; do
+    for test in bits test_accuracy test_kernels test_golden levels; do
         source=$here/$test.c
+        case $test in
+        bits) source=$here/targets/bits.c ;;
+        *) [ -z "$only" ] || continue ;;
+        esac
         case $test in
         test_accuracy) [ "$accuracy" = yes ] || continue ;;
         levels) source=$folder/levels.c ;;
@@ -77,20 +105,58 @@ END
 on() {
     [ -n "$programs" ] || return
     {
-        has=$($4 "$programs/levels" "$model" 2>&1 | sed 's/ $//')
-        if [ -z "$2" ] || [ "$has" = "$2" ]; then echo "ok levels: $has; the others are refused"; else echo "FAIL levels: $has, not $2"; fi
-        [ "$accuracy" = no ] || for one in "$model" "$integer"; do
-            $4 "$programs/test_accuracy" "$one" "$examples/images/small" "$here/expected/shipped-tokens.npy" "$here/expected/hashes.txt" 2
-        done
-        $4 "$programs/test_kernels" brief
         # shellcheck disable=SC2086 -- words
-        [ -z "$3" ] || GOLDEN=$golden sh "$here/golden.sh" "$build" "$3" ${4:-env} "$programs/test_golden" || echo "FAIL golden models"
+        for one in $models; do same "$one" $4 "$programs/bits" "$(model_of "$one")"; done
+        [ -n "$only" ] || tests_on "$@"
     } >"$programs/log" 2>&1
-    grep -v -e '\.pth' -e 'this machine has no such instructions' "$programs/log" | sed "s/^\(ok\|FAIL\|skip\) /\1 $1: /"
-    if grep -q '^FAIL' "$programs/log" || [ "$(grep -c '^ok' "$programs/log")" -lt 15 ]; then
-        grep -q '^FAIL' "$programs/log" || echo "FAIL $1: $(tail -n 1 "$programs/log")"
+    report "$1" "$programs/log" $least
+}
+
+tests_on() {
+    has=$($4 "$programs/levels" "$model" 2>&1 | sed 's/ $//')
+    if [ -z "$2" ] || [ "$has" = "$2" ]; then echo "ok levels: $has; the others are refused"; else echo "FAIL levels: $has, not $2"; fi
+    [ "$accuracy" = no ] || for one in "$model" "$integer"; do
+        $4 "$programs/test_accuracy" "$one" "$examples/images/small" "$here/expected/shipped-tokens.npy" "$here/expected/hashes.txt" 2
+    done
+    $4 "$programs/test_kernels" brief
+    # shellcheck disable=SC2086 -- words
+    [ -z "$3" ] || GOLDEN=$golden sh "$here/golden.sh" "$build" "$3" ${4:-env} "$programs/test_golden" || echo "FAIL golden models"
+}
+
+# report NAME LOG LEAST: passes on what the log says of a machine, which must be LEAST oks
+report() {
+    grep -v -e '\.pth' -e 'this machine has no such instructions' "$2" | sed "s/^\(ok\|FAIL\|skip\) /\1 $1: /"
+    if grep -q '^FAIL' "$2" || [ "$(grep -c '^ok' "$2")" -lt "$3" ]; then
+        grep -q '^FAIL' "$2" || echo "FAIL $1: $(tail -n 1 "$2")"
         status=1
     fi
+}
+
+# board NAME BOARD MODELS BUILDS: targets/bits.c on a microcontroller of examples/firmware, with each model in its flash; BUILDS are
+# `whole` and `integers`, which is without floats
+board() {
+    name=$1 board=$2 which=$3 builds=$4 folder=$build/bare-$2
+    run="sh $examples/firmware/board.sh"
+    if ! missing=$($run tools "$board"); then
+        echo "skip $name: $missing"
+        return
+    fi
+    mkdir -p "$folder"
+    oks=0
+    for how in $builds; do
+        case $how in integers) without=-DMIM_NO_FLOAT ;; *) without=-UMIM_NO_FLOAT ;; esac
+        $run compile "$board" "$folder/$how.o" -DBLOB_IN_IMAGE $without "$here/targets/bits.c" || echo "FAIL $how: bits.c does not compile"
+        for one in $which; do
+            case $how-$one in integers-*.q?) continue ;; esac
+            oks=$((oks + 1))
+            if $run build "$board" "$folder/$one.elf" "$folder/$how.o" "$examples/firmware/data.S" -DMODEL="\"$(model_of "$one")\""; then
+                same "$one" $run run "$board" "$folder/$one.elf" | sed "s/$/ ($how)/"
+            else
+                echo "FAIL bits of $one: the image does not link"
+            fi
+        done
+    done >"$folder/log" 2>&1
+    report "$name" "$folder/log" $oks
 }
 
 # refusal NAME COMPILER RUNNER: a big-endian machine must say so
@@ -125,7 +191,11 @@ for newer in clang-16 clang-17 clang-18 clang-19; do
     if command -v $newer >/dev/null; then clang=$newer; fi
 done
 
+models="tiny.integer tiny.q8 tiny.q4 shipped.integer shipped.q8"
+least=20
+if [ -n "$only" ]; then least=5; fi
 accuracy=yes threads=-lpthread golden='*'
+[ -z "$only" ] || target x86-64 "" "" ${CC:-cc} ""
 target aarch64 "scalar neon dotprod i8mm" "f32 f16 q8" aarch64-linux-gnu-gcc "qemu-aarch64 -cpu max" -static
 on "aarch64 with dotprod" "scalar neon dotprod" "" "qemu-aarch64 -cpu cortex-a76"
 on "aarch64 with neon" "scalar neon" "" "qemu-aarch64 -cpu cortex-a53"
@@ -151,5 +221,9 @@ if command -v qemu-system-riscv32 >/dev/null; then
 else
     echo "skip rv32: qemu-system-riscv32 is not installed"
 fi
+board cortex-m0 m0 "tiny.integer" integers
+board "cortex-m0 with memory" m0-an385 "$models" "whole integers"
+for core in m3 m4 m7 m33 m55; do board cortex-$core $core "$models" "whole integers"; done
+board rv32imac rv32 "$models" "whole integers"
 refusal s390x s390x-linux-gnu-gcc qemu-s390x
 exit $status

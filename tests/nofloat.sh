@@ -46,73 +46,20 @@ without cortex-m3 arm-none-eabi-gcc arm-none-eabi-objdump arm-none-eabi-nm -mcpu
 without rv32imc riscv64-unknown-elf-gcc riscv64-unknown-elf-objdump riscv64-unknown-elf-nm -march=rv32imc -mabi=ilp32 --specs=picolibc.specs
 
 # the same int16 with and without floats, and a refusal of what needs them
-cat >"$build/nofloat-run.c" <<'END'
-#define MIM_IMPLEMENTATION
-#include "mim.h"
-int main(int argc, char **argv)
-{
-    static uint8_t pixels[32 * 32 * 3];
-    static int16_t tokens[65 * 128], prediction[64 * 48];
-    unsigned long long hash = 14695981039346656037u;
-    uint32_t i, visible[16];
-    mim_session_desc use = { 0 };
-    mim_integers n = { 0 };
-    mim_output out = { 0 };
-    mim_image image = { 0 };
-    mim_session session;
-    mim_memory memory;
-    mim_model model;
-    mim_status status;
-    size_t bytes;
-    void *blob;
-    if (argc != 2 || mim_load(argv[1], &blob, &bytes))
-        return 2;
-    status = mim_open(&model, blob, bytes);
-    if (status) {
-        printf("%s at %s\n", mim_status_string(status), model.fault);
-        return 1;
-    }
-    for (i = 0; i < sizeof pixels; i++)
-        pixels[i] = (uint8_t)(i * 2654435761u >> 24);
-    for (i = 0; i < 16; i++)
-        visible[i] = 63 - 3 * i;
-    use.decoder = 1;
-    if (mim_verify(&model) || mim_plan(&model, &use, &memory) || !(memory.base = malloc(memory.bytes)) || mim_begin(&session, &model, &use, &memory))
-        return 3;
-    out.integers = &n;
-    n.tokens = tokens;
-    image.width = image.height = 32;
-    image.pixels = pixels;
-    if (mim_encode(&session, &image, &out))
-        return 4;
-    for (i = 0; i < 65 * 128; i++)
-        hash = (hash ^ (uint16_t)tokens[i]) * 1099511628211u;
-    image.visible = visible;
-    image.visible_count = 16;
-    n.tokens = NULL;
-    n.prediction = prediction;
-    if (mim_reconstruct(&session, &image, &out, NULL))
-        return 5;
-    for (i = 0; i < 64 * 48; i++)
-        hash = (hash ^ (uint16_t)prediction[i]) * 1099511628211u;
-    printf("%016llx %u\n", hash, n.token_scale > 0 && n.prediction_scale > 0);
-    return 0;
-}
-END
-models=$here/../examples/models
-run() { "$build/nofloat-run$1" "$models/mae-cifar10-d128l6.$2.mim"; }
-if ${CC:-cc} -std=c99 -O2 -I"$here/.." "$build/nofloat-run.c" -o "$build/nofloat-run" && \
-   ${CC:-cc} -std=c99 -O2 -I"$here/.." -DMIM_NO_FLOAT "$build/nofloat-run.c" -o "$build/nofloat-run-without"; then
-    expected="$(sed -n 's/^shipped-integer-int16 //p' "$here/expected/hashes.txt") 1"
-    if [ "$(run '' integer)" = "$expected" ] && [ "$(run -without integer)" = "$expected" ]; then
+integer=$here/../examples/models/mae-cifar10-d128l6.integer.mim
+if ${CC:-cc} -std=c99 -O2 "$here/targets/bits.c" -o "$build/nofloat-with" && \
+   ${CC:-cc} -std=c99 -O2 -DMIM_NO_FLOAT "$here/targets/bits.c" -o "$build/nofloat-without"; then
+    expected=$(sed -n 's/^bits-shipped.integer //p' "$here/expected/hashes.txt")
+    if [ "$("$build/nofloat-with" "$integer")" = "$expected" ] && [ "$("$build/nofloat-without" "$integer")" = "$expected" ]; then
         echo "ok no floats: the same int16 as with them"
     else
-        echo "FAIL no floats: $(run '' integer), without floats $(run -without integer), recorded $expected"
+        echo "FAIL no floats: $("$build/nofloat-with" "$integer"), without floats $("$build/nofloat-without" "$integer"), recorded $expected"
         status=1
     fi
-    case $(run -without q8) in
-    *MIM_NO_*"at numerics") echo "ok no floats: a blob that needs them is refused by name" ;;
-    *) echo "FAIL no floats: $(run -without q8)"; status=1 ;;
+    refusal=$("$build/nofloat-without" "$here/../examples/models/mae-cifar10-d128l6.q8.mim")
+    case $refusal in
+    numerics:*MIM_NO_*) echo "ok no floats: a blob that needs them is refused by name" ;;
+    *) echo "FAIL no floats: $refusal"; status=1 ;;
     esac
 else
     echo "FAIL no floats: does not build"

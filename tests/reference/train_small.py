@@ -1,5 +1,5 @@
-"""Trains a small model of each class of encoders on CIFAR-10: a Swin, a BEiT, an EVA-02 and a DINOv3, each as SimMIM
-trains: hidden places are replaced by a token, and the pixels there predicted by one layer.
+"""Trains a small model of each class of encoders on CIFAR-10: a Swin, a BEiT, an EVA-02, a DINOv3, and a plain ViT for
+microcontrollers, each as SimMIM trains: hidden places are replaced by a token, and the pixels there predicted by one layer.
 
     train_small.py cifar10-jpeg.tar.xz [NAME...] [FOLDER]
 
@@ -92,6 +92,8 @@ def models():
                       mlp_ratio=1.5, global_pool="token", num_classes=0), [(40, 48)]
     yield TrainedTimm("trained_dinov3", "vit_small_patch16_dinov3", "", half, img_size=SIZE, patch_size=4, embed_dim=48, depth=3, num_heads=3,
                       mlp_ratio=2.0, init_values=0.1), [(40, 48)]
+    yield TrainedTimm("trained_tiny", "vit_base_patch16_224.mae", "", half, img_size=SIZE, patch_size=8, embed_dim=32, depth=4, num_heads=2,
+                      num_classes=0), [(40, 48)]
 
 
 def golden_models():
