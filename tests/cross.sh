@@ -10,6 +10,7 @@ examples=$(dirname "$here")/examples
 model=$examples/models/mae-cifar10-d128l6.q8.mim
 integer=$examples/models/mae-cifar10-d128l6.integer.mim
 tiny=$build/trained_tiny
+tiny_integer=$here/golden/trained_tiny/integer.mim
 status=0
 
 # The models of targets/bits.c: of both numerics, and small ones of both for machines that are small.
@@ -17,13 +18,14 @@ model_of() {
     case $1 in
     shipped.q8) echo "$model" ;;
     shipped.integer) echo "$integer" ;;
-    tiny.integer) echo "$here/golden/trained_tiny/integer.mim" ;;
+    tiny.integer) echo "$tiny_integer" ;;
     tiny.*) echo "$tiny.${1#tiny.}.mim" ;;
     esac
 }
 for type in q8 q4; do
     "$build/mim" convert "$here/golden/trained_tiny" -o "$tiny.$type.mim" --type $type >/dev/null || exit 1
 done
+"$build/mim" convert "$tiny_integer" -o "$tiny.pairs.mim" --layout pairs >/dev/null || exit 1
 
 # same MODEL COMMAND...: what the command prints is the hash that is recorded for the model
 same() {
@@ -191,9 +193,9 @@ for newer in clang-16 clang-17 clang-18 clang-19; do
     if command -v $newer >/dev/null; then clang=$newer; fi
 done
 
-models="tiny.integer tiny.q8 tiny.q4 shipped.integer shipped.q8"
-least=20
-if [ -n "$only" ]; then least=5; fi
+models="tiny.integer tiny.pairs tiny.q8 tiny.q4 shipped.integer shipped.q8"
+least=21
+if [ -n "$only" ]; then least=6; fi
 accuracy=yes threads=-lpthread golden='*'
 [ -z "$only" ] || target x86-64 "" "" ${CC:-cc} ""
 target aarch64 "scalar neon dotprod i8mm" "f32 f16 q8" aarch64-linux-gnu-gcc "qemu-aarch64 -cpu max" -static
@@ -221,7 +223,7 @@ if command -v qemu-system-riscv32 >/dev/null; then
 else
     echo "skip rv32: qemu-system-riscv32 is not installed"
 fi
-board cortex-m0 m0 "tiny.integer" integers
+board cortex-m0 m0 "tiny.integer tiny.pairs" integers
 board "cortex-m0 with memory" m0-an385 "$models" "whole integers"
 for core in m3 m4 m7 m33 m55; do board cortex-$core $core "$models" "whole integers"; done
 board rv32imac rv32 "$models" "whole integers"

@@ -253,6 +253,14 @@ stated "--layout pairs is for --numerics integer" --layout pairs --numerics inte
 stated "--calib is for --numerics integer" --calib pictures
 stated "none: cannot open" --numerics integer --calib none
 stated "--layout: 'helium' is none of panels, pairs" --layout helium
+models=$here/../examples/models/mae-cifar10-d128l6
+refuse "has float numerics and q8" "$models.q8.mim" --layout pairs -o out.mim
+refuse "--layout and -o are all the options" "$models.integer.mim" --layout pairs --type q8 -o out.mim
+refuse "none of panels, pairs" "$models.integer.mim" --layout helium -o out.mim
+refuse "a mim blob already" "$models.integer.mim" -o out.mim
+head -c 9000 "$models.integer.mim" >short.mim
+refuse "ends before its header says" short.mim --layout pairs -o out.mim
+accept "wrote out.mim" "$models.integer.mim" --layout pairs -o out.mim
 accept "wrote" good/stated.safetensors -o out.mim --numerics float
 stated "no family 'resnet'" --family resnet
 for value in 0 -1 two 257 1.5 ''; do stated "--heads" --heads "$value"; done

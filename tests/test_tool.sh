@@ -88,11 +88,13 @@ for word in name family type image encoder structure positions preprocessing poo
 done
 accept info "$model" --json
 cp stdout info.json
-for key in family method type image patch channels dim depth heads params blob_bytes arena_bytes arena_max_bytes numerics cpu; do
+for key in family method type image patch channels dim depth heads params blob_bytes arena_bytes arena_max_bytes arena_fast_bytes arena_slow_bytes numerics cpu; do
     grep -q "^  \"$key\": " info.json || wrong "no $key in info --json"
 done
 [ "$(head -n 1 info.json)" = "{" ] && [ "$(tail -n 1 info.json)" = "}" ] || wrong "info --json is no object"
 [ "$(field blob_bytes)" -eq "$(wc -c <"$model")" ] || wrong "blob_bytes is not the file's size"
+accept info "$(dirname "$model")/mae-cifar10-d128l6.integer.mim"
+grep -q "mlp 512, activation by table, q8" stdout && grep -q "embed patches of 4x4x3 into 128" stdout || wrong "structure of an integer blob"
 group info
 [ $status -eq 0 ] || exit 1
 

@@ -11,6 +11,8 @@ static void stage_begins(unsigned stage);
 #define MIM_IMPLEMENTATION
 #define MIM_NO_FLOAT                    /* integer blobs only: no floating-point instruction in the library */
 #define MIM_NO_STDIO
+#define MIM_NO_RESIZE                  /* the camera has the model's size */
+#define MIM_NO_Q4
 #define MIM_STAGE(stage) stage_begins(stage)
 #include "mim.h"
 

@@ -21,7 +21,7 @@ static const char usage[] =
     "                             floating-point unit, has scales that pictures are needed for, and does plain transformers only\n"
     "  --calib FOLDER             those pictures: 24 to 48 of the kind that the model will see\n"
     "  --layout panels|pairs      of integer q8 matrices (panels, which all kernels but one read); pairs: for Helium, as on\n"
-    "                             Cortex-M55; elsewhere portable code reads it\n"
+    "                             Cortex-M55; elsewhere portable code reads it; also `mim convert MODEL.mim --layout ... -o ...`\n"
     "  --config FILE              the configuration, where it is not config.json beside the checkpoint\n"
     "  --keep-decoder             keep a masked autoencoder's decoder, for `mim reconstruct`\n"
     "  --licence TEXT             licence of the weights, recorded in the blob\n"
@@ -52,6 +52,12 @@ static const char usage[] =
     "  --filter bilinear|bicubic  of that resize\n"
     "  --norm-pix yes|no          the decoder predicts pixels normalised patch by patch\n";
 
+static int parse_layout(const char *text, uint8_t *result)
+{
+    *result = text && strcmp(text, "pairs") == 0 ? MIM_PAIRS16 : MIM_PANEL16;
+    return text && *result != MIM_PAIRS16 && strcmp(text, "panels") != 0 ? fail("--layout: '%.64s' is none of panels, pairs", text) : 0;
+}
+
 /* Values of options that are settled, but come later. */
 static int check_available(const wishes *w, number_kind *n, integer_kind *integer)
 {
@@ -75,7 +81,9 @@ static int check_available(const wishes *w, number_kind *n, integer_kind *intege
         return fail("--group: '%.64s' is none of 32, 64, 128", w->group);
     if (w->group)
         n->group = (uint8_t)(32u << group);
-    int integers = w->numerics && strcmp(w->numerics, "integer") == 0, pairs = w->layout && strcmp(w->layout, "pairs") == 0;
+    int integers = w->numerics && strcmp(w->numerics, "integer") == 0;
+    if (parse_layout(w->layout, &integer->layout))
+        return 1;
     if (w->numerics && !integers && strcmp(w->numerics, "float") != 0)
         return fail("--numerics: '%.64s' is none of float, integer", w->numerics);
     if (integers && w->type && strcmp(w->type, "q8") != 0 && n->type != MIM_Q4)
@@ -84,13 +92,10 @@ static int check_available(const wishes *w, number_kind *n, integer_kind *intege
         return fail("--numerics integer needs --calib FOLDER, with 24 to 48 pictures of the kind that the model will see");
     if (!integers && w->calib)
         return fail("--calib is for --numerics integer; other blobs find their scales as they run");
-    if (w->layout && !pairs && strcmp(w->layout, "panels") != 0)
-        return fail("--layout: '%.64s' is none of panels, pairs", w->layout);
-    if (pairs && (!integers || n->type == MIM_Q4))
+    if (integer->layout == MIM_PAIRS16 && (!integers || n->type == MIM_Q4))
         return fail("--layout pairs is for --numerics integer with 8 bits; leave it out");
     integer->type = !integers ? 0 : n->type == MIM_Q4 ? MIM_Q4 : MIM_Q8;
     integer->group = n->group;
-    integer->layout = pairs ? MIM_PAIRS16 : MIM_PANEL16;
     if (integers)
         *n = types[0].as;                 /* f32 is what is run over the pictures, and then quantized */
     return 0;
@@ -276,6 +281,70 @@ static void print_ignored(const vit *model, const checkpoint *cp)
     }
 }
 
+/* ---- a blob that is converted already, in another layout ---- */
+
+static int is_blob(const char *path)
+{
+    char magic[8];
+    FILE *f = fopen(path, "rb");
+    int is = f && fread(magic, 1, 8, f) == 8 && memcmp(magic, MIM_BLOB_MAGIC, 8) == 0;
+    if (f)
+        fclose(f);
+    return is;
+}
+
+/* The same bytes of every matrix at other places, and 128 more or less, which is one bit. */
+static void lay_out(uint8_t *blob, const mim_model *model, uint8_t to)
+{
+    const size_t directory = (size_t)((const uint8_t *)model->tensors - (const uint8_t *)model->header);
+    for (uint32_t i = 0; i < model->header->tensor_count; i++) {
+        const mim_blob_tensor *t = &model->tensors[i];
+        const uint8_t *from = (const uint8_t *)model->header + t->at;
+        const uint32_t k = (t->columns + 31) / 32 * 32, n16 = (t->rows + 15) / 16 * 16;
+        if (t->layout == MIM_PLAIN || t->layout == to)
+            continue;
+        for (uint32_t n = 0; n < n16; n++)
+            for (uint32_t c = 0; c < k; c++)
+                blob[t->at + integer_place(to, k, n, c)] = from[integer_place(t->layout, k, n, c)] ^ 128;
+        ((mim_blob_tensor *)(void *)(blob + directory))[i].layout = to;
+    }
+}
+
+static int convert_layout(const char *path, const wishes *w)
+{
+    wishes others = *w, none = {0};
+    mim_model model;
+    in_file file;
+    out_file out;
+    uint8_t to, *blob = NULL;
+    int failed = 1;
+    others.output = others.layout = NULL;
+    if (memcmp(&others, &none, sizeof none) != 0)
+        return fail("%s: a blob already; with one, --layout and -o are all the options", path);
+    if (parse_layout(w->layout, &to) || model_open(&model, &file, path))
+        return 1;
+    if (model.header->numerics != MIM_NUMERICS_INTEGER || model.header->type != MIM_Q8)
+        fail("%s: --layout is for integer numerics with 8 bits; this has %s numerics and %s", path,
+             model.header->numerics == MIM_NUMERICS_INTEGER ? "integer" : "float", type_name(model.header->type));
+    else if (!(blob = malloc(file.bytes)))
+        fail("%s: not enough memory", path);
+    else {
+        memcpy(blob, file.data, file.bytes);
+        lay_out(blob, &model, to);
+        ((mim_blob_header *)(void *)blob)->checksum = mim_checksum(blob, file.bytes);
+        if (!out_open(&out, w->output)) {
+            failed = out_write(&out, blob, file.bytes) || out_commit(&out);
+            if (failed)
+                out_discard(&out);
+            else
+                printf("wrote %s: %s's numbers in %s, %zu bytes\n", w->output, path, w->layout, file.bytes);
+        }
+    }
+    free(blob);
+    in_close(&file);
+    return failed;
+}
+
 /* ---- the command ---- */
 
 typedef struct work {
@@ -342,11 +411,13 @@ int cmd_convert(int argc, char **argv)
         return fail("convert: give one checkpoint, not %d; see `mim convert --help`", positional);
     if (!w.output)
         return fail("convert: name the blob to write with -o OUT.mim");
-    if (check_available(&w, &n, &integer))
-        return 1;
     const uint16_t one = 1;
     if (*(const uint8_t *)&one == 0)
         return fail("convert: blobs are little-endian, this machine is not; convert on another");
+    if (w.layout && is_blob(argv[1]))
+        return convert_layout(argv[1], &w);
+    if (check_available(&w, &n, &integer))
+        return 1;
 
     work k = {0};
     int failed = convert(&k, &w, argv[1], &n, &integer);

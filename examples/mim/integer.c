@@ -117,13 +117,13 @@ static int refuse(const plan *p)
                      : h->coordinates ? "coordinates of the caller's" : h->unit_height > 1 ? "mask units" : NULL;
     for (uint32_t i = 0; i < h->step_count && !what; i++) {
         const mim_blob_step *s = &p->steps[i];
-        int other = s->rule != MIM_POSITIONS_NONE && (s->stored_height != h->image_height / h->patch_height ||
-                                                      s->stored_width != h->image_width / h->patch_width || s->stored_frames > 1);
+        int other = s->rule == MIM_POSITIONS_FIXED && (s->stored_height != h->image_height / h->patch_height ||
+                                                      s->stored_width != h->image_width / h->patch_width);
         switch (s->kind) {
         case MIM_STEP_EMBED:
             what = !s->tensor[0] ? "models of tokens" : s->tensor[3] || s->activation ? "a norm or activation after the patches"
                  : s->kernel_height != h->patch_height || s->kernel_width != h->patch_width ? "patches that overlap"
-                 : other ? "positions of another grid than the image's" : NULL;
+                 : other ? "another image size, for which there is no rule" : NULL;
             break;
         case MIM_STEP_ATTENTION:
             what = s->rule ? "relative position bias" : s->rotary ? "rotary positions" : s->tensor[5] ? "a norm inside attention"
@@ -415,8 +415,7 @@ static void put_table(work *k, mim_blob_step *s, unsigned slot, uint32_t count, 
     plan_ready(k->to, s, slot, &t, data);
 }
 
-/* Weight i of row n, in panels of k columns as any build reads them: a byte for MIM_PAIRS16 has 128 added. */
-static size_t place_of(uint8_t lay, uint32_t k, uint32_t n, uint32_t i)
+size_t integer_place(uint8_t lay, uint32_t k, uint32_t n, uint32_t i)
 {
     return lay == MIM_PAIRS16 ? (size_t)(n / 2) * 2 * k + i / 16 * 32 + n % 2 * 16 + i % 16
                                  : ((size_t)(n / 16) * k + i / 4 * 4) * 16 + n % 16 * 4 + i % 4;
@@ -467,7 +466,7 @@ static int put_matrix(work *k, mim_blob_step *s, unsigned slot, const folded *f,
             for (uint32_t plane = 0; plane < (planes ? 2u : 1u); plane++) {
                 int32_t q = !planes ? w : plane ? w - 127 * high : high;
                 uint32_t row_of = n + plane * n16;
-                data[place_of(t.layout, k32, row_of, i)] = (uint8_t)(q + zero_byte);
+                data[integer_place(t.layout, k32, row_of, i)] = (uint8_t)(q + zero_byte);
                 sum[row_of] += q;
             }
             up += w > 0 ? w : 0;
@@ -843,6 +842,19 @@ static int integer_steps(work *k, const double scale[2])
 
 /* ---- calibration ---- */
 
+/* Stored positions become those of the image's grid, by the model's own rule. */
+static int place(work *k, const mim_blob_step *s, layer *table)
+{
+    uint32_t height = k->from->header.image_height / k->from->header.patch_height;
+    uint32_t width = k->from->header.image_width / k->from->header.patch_width;
+    float *w = keep(k, (size_t)height * width * table->columns, sizeof *w);
+    if (!w) return 1;
+    positions_at(s, table->w, height, width, table->columns, w);
+    table->rows = height * width;
+    table->w = w;
+    return 0;
+}
+
 static int prepare(work *k)
 {
     const mim_blob_header *h = &k->from->header;
@@ -856,6 +868,9 @@ static int prepare(work *k)
         for (unsigned slot = 0; slot < 7; slot++)
             if (s->tensor[slot] && load(k, s->tensor[slot], &n->tensor[slot]))
                 return 1;
+        unsigned positions = s->kind == MIM_STEP_EMBED ? 2 : s->kind == MIM_STEP_UNMASK ? 3 : 0;
+        if (positions && s->tensor[positions] && place(k, s, &n->tensor[positions]))
+            return 1;
         for (unsigned slot = 0; slot < 7; slot++) {
             widest = n->tensor[slot].rows > widest && slot < 3 && s->kind != MIM_STEP_UNMASK ? n->tensor[slot].rows : widest;
             widest = n->tensor[slot].columns > widest ? n->tensor[slot].columns : widest;
