@@ -69,7 +69,7 @@ FUZZ_FLAGS   := $(STD) $(WARN) -O1 -g1 -fsanitize=address,undefined -fno-sanitiz
 FUZZ         := $(CC) $(FUZZ_FLAGS)
 MIM          := examples/mim
 READERS      := $(addprefix $(MIM)/,checkpoint.c safetensors.c archive.c pickle.c torch.c npz.c gguf.c json.c)
-CONTAINERS   := $(filter-out %.list %/same %/refused %/sharded,$(wildcard tests/golden/containers/*))
+CONTAINERS   := $(filter-out %.list %/same %/refused %/sharded,$(wildcard tests/golden/containers/*)) tests/golden/gguf_clip/model.gguf
 REFUSED      := $(addprefix tests/golden/containers/,$(shell sed 's/|.*//' tests/golden/containers/refused 2>/dev/null))
 
 fuzz:                        ## hostile pictures, arrays, checkpoints and blobs under AddressSanitizer and UBSan: over 20 minutes

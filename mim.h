@@ -370,8 +370,8 @@ enum { MIM_GELU_ERF = 1, MIM_GELU_TANH = 2, MIM_GELU_QUICK = 3, MIM_SILU = 4 };
  * grid. FIXED: none is allowed. LINEAR: the part of the table that belongs to patches is
  * taken as an image of (2 height - 1) x (2 width - 1) and resized, two samples an axis, clamped at the border. GEOMETRIC:
  * the stored distances are laid out from the middle in steps of 1, q, q^2..., q such that they span the new grid (BEiT's
- * rule, with timm's linear interpolation between them). AXES: the query itself times a vector for the distance along y and
- * one for that along x (ViTDet, MViTv2); on another grid or window each table is resized as a line, like LINEAR. CROP: a table whose distances stay what they are; a smaller window reads its
+ * rule, with timm's linear interpolation between them). AXES: the query itself times a vector for the distance along y, one for
+ * that along x (ViTDet, MViTv2), and in videos one for that in time; on another grid or window each table is resized as a line, like LINEAR. CROP: a table whose distances stay what they are; a smaller window reads its
  * middle (Swin V2). DISTANCES: they are relative to the window; for another one an MLP makes its table, 16 sigmoid(MLP(y, x)). */
 enum { MIM_BIAS_NONE = 0, MIM_BIAS_FIXED = 1, MIM_BIAS_LINEAR = 2, MIM_BIAS_GEOMETRIC = 3, MIM_BIAS_AXES = 4, MIM_BIAS_CROP = 5,
        MIM_BIAS_DISTANCES = 6 };
@@ -387,7 +387,7 @@ enum { MIM_WINDOW_NONE = 0, MIM_WINDOW_FIXED = 1, MIM_WINDOW_FIT = 2, MIM_WINDOW
 enum { MIM_QK_NONE = 0, MIM_QK_LAYER_NORM = 1, MIM_QK_UNIT = 2 };
 
 /* How attention thins out its queries (and keys and values): the largest of each cell (Hiera), or a convolution of each channel and a
- * norm (MViTv2). */
+ * norm (MViTv2); never in time. */
 enum { MIM_THIN_NONE = 0, MIM_THIN_MAX = 1, MIM_THIN_CONV = 2 };
 
 /* Rotary embedding: what is rotated against what (channels 2i and 2i + 1, or c and c + head_dim / 2), and the coordinates
@@ -472,14 +472,15 @@ enum {
                                3 [relative position bias (heads x M)], M = (2 stored_height - 1)(2 stored_width - 1), and 3
                                  more with CLS: row (yq - yk + stored_height - 1) (2 stored_width - 1) + (xq - xk +
                                  stored_width - 1) for patches, then CLS to patch, patch to CLS, CLS to CLS; AXES:
-                                 ((2 stored_height - 1) + (2 stored_width - 1) x P), rows y and then x, at distance + stored - 1
+                                 ((2 stored_height - 1) + (2 stored_width - 1) [+ (2 stored_frames - 1)] x P), rows y, x, then
+                                 time, at distance + stored - 1
                                4 [rotary (2 x head_dim)]: per channel the angle of one unit of its coordinate, and which
                                  coordinate that is: 1 y, 2 x, 3 frame, 0 none. Patches only; prefix tokens are not rotated
                                5 [norm2 (2 x heads*head_dim)]
                                6 [norm of q and k: LAYER_NORM (4 x head_dim): q's weight, bias, k's; UNIT (1 x heads) in place of scale]
                                7 [shortcut (dim x D)]: x becomes the largest of each cell of shortcut(norm(x)), without it of x, before
                                  += proj (MAX with twice the width and no shortcut: then the mean of each cell of x); MAX: cells of the stride's size; CONV: one larger, around the token, if the stride is not 1
-                               8 [thinning by CONV (3*kernel*kernel x P)]: q's, k's and v's kernels, 9 [their norms (6 x head_dim)]
+                               8 [thinning by CONV (3*frames*kernel*kernel x P)]: q's, k's and v's kernels, 9 [their norms (6 x head_dim)]
                                10 [DISTANCES: MLP (3 + heads x hidden)]: weights of y, of x, biases, and of relu each head's; hidden is a
                                  multiple of 16; 11 [its inputs (W x 2 W - 1)], W the larger side of window_height and _width: row n - 1
                                  for a window of n, at distance + n - 1
@@ -542,7 +543,7 @@ typedef struct mim_blob_step {       /* 128 bytes */
     uint32_t activation;             /* MLP: MIM_GELU_..., MIM_SILU; EMBED, CONV and MLP with a convolution: 0, too: none */
     uint32_t heads;                  /* ATTENTION */
     uint32_t head_dim;               /* ATTENTION: before padding */
-    uint32_t stored_frames;          /* EMBED: 1, or as many as there are positions for */
+    uint32_t stored_frames;          /* EMBED: 1, or as many as there are positions for; AXES: of the table in time, 0: none */
     uint32_t stored_height;          /* grid in patches of the stored positions, of the relative bias or of MIM_GRID_SCALED */
     uint32_t stored_width;
     float    eps;                    /* of the layer norms, > 0 where it has one */
@@ -558,13 +559,14 @@ typedef struct mim_blob_step {       /* 128 bytes */
     uint8_t  roll_padded;            /* ATTENTION with a shift: 0, 1 */
     uint8_t  thin;                   /* ATTENTION: MIM_THIN_... */
     uint8_t  key_stride;             /* ATTENTION, MIM_THIN_CONV: tokens from key to key; else 0 */
-    uint8_t  reserved0;
+    uint8_t  kernel_frames;          /* ATTENTION, MIM_THIN_CONV: of the kernels, in tokens; else 0 */
     uint16_t window_height, window_width;      /* ATTENTION: tokens; 0 without windows */
     uint16_t shift_height, shift_width;        /* ATTENTION: tokens, less than the window */
     uint16_t kernel_height, kernel_width;      /* EMBED: pixels; CONV, MLP with a convolution, ATTENTION that thins: tokens */
     uint16_t stride_height, stride_width;      /* CONV, ATTENTION that thins: tokens */
     uint16_t padding_height, padding_width;    /* EMBED, CONV: zeros before the first; otherwise half the kernel is understood */
-    uint8_t  reserved1[2];
+    uint8_t  padding_frames;         /* EMBED: frames before its own that a tubelet takes, too, zeros before the first */
+    uint8_t  reserved1;
     uint64_t variance;               /* integer blobs: eps of the norm, times (dim / scale)^2; at least 2^(4 + 2q - 2a), at most 2^60,
                                         where dim 2^a < 2^16 is the most that is, and q = 15 - (15 - a + 1) / 2 */
     uint8_t  reserved[16];
@@ -717,7 +719,8 @@ typedef struct mim_image {
     int    (*read_row)(void *user, uint32_t y, void *row);
                                      /* writes row y, tight (PLANES: of every channel, one after the other); rows are asked
                                         for in ascending order; non-zero aborts. Frame n's rows begin at n * height; those
-                                        of the frames of one tubelet are asked for by turns; all again for each group of channels */
+                                        of the frames of one tubelet are asked for by turns; all again for each group of channels,
+                                        and those of a frame that two tubelets share for each */
     void    *user;                   /* handed to read_row */
     const uint32_t *visible;         /* patches (mask units) to encode, raster indices (frame, y, x) without duplicates; NULL: all */
     uint32_t visible_count;
@@ -841,6 +844,18 @@ MIM_API void mim_unload(void *blob);
 #error "mim.h: float expressions must be evaluated as float (32-bit x86: -msse2 -mfpmath=sse; s390x: -fexcess-precision=fast)"
 #endif
 
+/* What a build leaves out is code that it cannot come to. */
+#ifdef MIM_NO_DECODER
+#define MIMP_DECODER 0
+#else
+#define MIMP_DECODER 1
+#endif
+#if defined(MIM_NO_WINDOWS) || defined(MIM_NO_FLOAT)
+#define MIMP_WINDOWS 0
+#else
+#define MIMP_WINDOWS 1
+#endif
+
 /* Whether a blob computes in integers; a build without floats knows no others. */
 #ifdef MIM_NO_FLOAT
 #define MIMP_INTEGER(header) 1
@@ -888,9 +903,11 @@ MIM_API void mim_unload(void *blob);
 #if defined(__GNUC__)
 #define MIMP_TARGET(isa) __attribute__((target(isa)))
 #define MIMP_INLINE static inline __attribute__((always_inline))
+#define MIMP_CALLED static __attribute__((noinline))    /* from many places that are not often come to */
 #else
 #define MIMP_TARGET(isa)
 #define MIMP_INLINE static inline
+#define MIMP_CALLED static
 #endif
 
 #if !defined(MIM_NO_X86) && !defined(MIM_NO_FLOAT) && (defined(__x86_64__) || defined(__i386__) || defined(_M_X64) || defined(_M_IX86))
@@ -1054,21 +1071,21 @@ static size_t mimp_q4_panel_bytes(size_t k, uint32_t group)
 
 MIMP_PUBLIC uint64_t mim_tensor_bytes(const mim_blob_tensor *t)
 {
-    uint64_t n, k;
+    uint32_t n, k;
     if (!t || !t->rows || !t->columns || t->columns > MIM_MAX_COLUMNS || t->rows > MIM_MAX_ROWS)
         return 0;
     if (t->layout == MIM_PLAIN)
-        return (uint64_t)t->rows * t->columns * (t->type == MIM_F32 || t->type == MIM_I32 ? 4 : t->type == MIM_I16 ? 2 : 0);
+        return (uint64_t)t->rows * (t->columns * (t->type == MIM_F32 || t->type == MIM_I32 ? 4 : t->type == MIM_I16 ? 2 : 0));
     if (t->layout != MIM_PANEL16 && (t->layout != MIM_PAIRS16 || t->type != MIM_Q8))
         return 0;
     n = mimp_up(t->rows, 16);
     k = mimp_up(t->columns, 32);
     switch (t->type) {
-    case MIM_F32: return n * k * 4 + n * 4;
-    case MIM_F16: return n * k * 2 + n * 8;
-    case MIM_Q8:  return n * k + n * 12;
+    case MIM_F32: return (uint64_t)n * (4 * k + 4);
+    case MIM_F16: return (uint64_t)n * (2 * k + 8);
+    case MIM_Q8:  return (uint64_t)n * (k + 12);
     case MIM_Q4:  return t->group == 32 || t->group == 64 || t->group == 128
-                      ? n / 16 * mimp_q4_panel_bytes((size_t)k, t->group) + n * 12 : 0;
+                      ? (uint64_t)(n / 16) * (mimp_q4_panel_bytes(k, t->group) + 16 * 12) : 0;
     default:      return 0;
     }
 }
@@ -1151,7 +1168,7 @@ static const float *mimp_plain(const mim_model *model, uint32_t index)
     return (const float *)mimp_numbers(model, index);
 }
 
-static mim_status mimp_fault(mim_model *model, mim_status status, size_t at, const char *what)
+MIMP_CALLED mim_status mimp_fault(mim_model *model, mim_status status, size_t at, const char *what)
 {
     MIM_MEMSET(model, 0, sizeof *model);
     model->fault_at = at;
@@ -1177,8 +1194,37 @@ static int mimp_text(const char *s, size_t n)
     return i < n && mimp_zero(s + i, n - i);
 }
 
+/* Fields are named by where they are: there are many checks, and this keeps each small. */
+static const char *mimp_name(const char *names, uint32_t n)
+{
+    for (; n; n--)
+        while (*names++)
+            ;
+    return names;
+}
+
+#define MIMP_HEADER_FIELDS(X) \
+    X(magic) X(version) X(header_bytes) X(bytes) X(step_count) X(tensor_count) X(decoder_step) X(type) X(numerics) X(channels) X(image_height) \
+    X(image_width) X(patch_height) X(patch_width) X(frames) X(patch_frames) X(groups) X(coordinates) X(unit_height) X(unit_width) X(dim) \
+    X(depth) X(has_cls) X(registers) X(pooled_dim) X(classes) X(decoder_dim) X(norm_pix) X(resize) X(resize_filter) X(resize_edge) X(reserved0) \
+    X(mean) X(std) X(name) X(family) X(method) X(source) X(licence) X(reserved)
+
+MIMP_CALLED mim_status mimp_header_fault(mim_model *model, mim_status status, size_t field)
+{
+#define MIMP_AT(field) (uint16_t)offsetof(mim_blob_header, field),
+#define MIMP_NAME(field) #field "\0"
+    static const uint16_t at[] = { MIMP_HEADER_FIELDS(MIMP_AT) };
+    static const char names[] = MIMP_HEADER_FIELDS(MIMP_NAME);
+#undef MIMP_NAME
+#undef MIMP_AT
+    uint32_t i = 0;
+    while (at[i] != field && i + 1 < sizeof at / sizeof *at)
+        i++;
+    return mimp_fault(model, status, field, mimp_name(names, i));
+}
+
 #define MIMP_REQUIRE(condition, status, field) \
-    do { if (!(condition)) return mimp_fault(model, status, offsetof(mim_blob_header, field), #field); } while (0)
+    do { if (!(condition)) return mimp_header_fault(model, status, offsetof(mim_blob_header, field)); } while (0)
 #define MIMP_REQUIRE_IN(field, lo, hi) MIMP_REQUIRE(mimp_in(h->field, lo, hi), MIM_ERR_HEADER, field)
 
 static mim_status mimp_verify_header(mim_model *model, const mim_blob_header *h, size_t bytes)
@@ -1203,6 +1249,8 @@ static mim_status mimp_verify_header(mim_model *model, const mim_blob_header *h,
     if (h->type == MIM_Q4)
         return mimp_fault(model, MIM_ERR_UNSUPPORTED, offsetof(mim_blob_header, type), "4-bit weights (MIM_NO_Q4)");
 #endif
+    if (!MIMP_DECODER && h->decoder_step != h->step_count)
+        return mimp_fault(model, MIM_ERR_UNSUPPORTED, offsetof(mim_blob_header, decoder_step), "a decoder (MIM_NO_DECODER)");
     MIMP_REQUIRE_IN(numerics, MIM_NUMERICS_FLOAT, MIM_NUMERICS_INTEGER);
 #ifdef MIM_NO_FLOAT
     MIMP_REQUIRE(h->numerics == MIM_NUMERICS_INTEGER, MIM_ERR_UNSUPPORTED, numerics);
@@ -1296,9 +1344,40 @@ static mim_status mimp_verify_tensors(mim_model *model, const mim_blob_header *h
     return MIM_OK;
 }
 
-static mim_status mimp_step_fault(mim_model *model, mim_status status, uint32_t step, size_t field, const char *what)
+/* Which fields of a step belong together: a kind of step has a group or leaves it zero. */
+enum { MIMP_HAS_RULE = 1, MIMP_HAS_ACTIVATION = 2, MIMP_HAS_FRAMES = 4, MIMP_HAS_GRID = 8, MIMP_HAS_HEADS = 16, MIMP_HAS_KERNEL = 32,
+       MIMP_HAS_STRIDE = 64, MIMP_HAS_PADDING = 128, MIMP_HAS_KEY_STRIDE = 256, MIMP_HAS_OFFSET = 512, MIMP_HAS_WINDOW = 1024,
+       MIMP_HAS_SCALE = 2048, MIMP_HAS_VARIANCE = 4096, MIMP_HAS_ALL = 8192 };
+
+#define MIMP_STEP_FIELDS(X) \
+    X(kind, ALL) X(flags, ALL) X(tensor, ALL) X(eps, ALL) X(key_max, ALL) X(value_max, ALL) X(rule, RULE) X(activation, ACTIVATION) \
+    X(heads, HEADS) X(head_dim, HEADS) X(stored_frames, FRAMES) X(stored_height, GRID) X(stored_width, GRID) X(scale, SCALE) \
+    X(variance, VARIANCE) X(position_offset, OFFSET) X(mask, WINDOW) X(rotary, HEADS) X(rotary_grid, HEADS) X(qk_norm, HEADS) \
+    X(window, HEADS) X(roll_padded, WINDOW) X(thin, HEADS) X(key_stride, KEY_STRIDE) X(kernel_frames, KEY_STRIDE) X(window_height, WINDOW) \
+    X(window_width, WINDOW) X(shift_height, WINDOW) X(shift_width, WINDOW) X(kernel_height, KERNEL) X(kernel_width, KERNEL) X(stride_height, STRIDE) \
+    X(stride_width, STRIDE) X(padding_height, PADDING) X(padding_width, PADDING) X(padding_frames, PADDING)
+
+static const struct { uint8_t at, bytes; uint16_t of; } mimp_step_fields[] = {
+#define MIMP_FIELD(field, of) { (uint8_t)offsetof(mim_blob_step, field), (uint8_t)sizeof ((mim_blob_step *)0)->field, MIMP_HAS_##of },
+    MIMP_STEP_FIELDS(MIMP_FIELD)
+#undef MIMP_FIELD
+};
+
+MIMP_CALLED mim_status mimp_step_fault(mim_model *model, mim_status status, uint32_t step, size_t field, const char *what)
 {
     return mimp_fault(model, status, sizeof(mim_blob_header) + step * sizeof(mim_blob_step) + field, what);
+}
+
+/* The same for one of its fields. */
+MIMP_CALLED mim_status mimp_field_fault(mim_model *model, mim_status status, uint32_t step, size_t field)
+{
+#define MIMP_NAME(field, of) #field "\0"
+    static const char names[] = MIMP_STEP_FIELDS(MIMP_NAME);
+#undef MIMP_NAME
+    uint32_t i = 0;
+    while (mimp_step_fields[i].at != field && i + 1 < sizeof mimp_step_fields / sizeof *mimp_step_fields)
+        i++;
+    return mimp_step_fault(model, status, step, field, mimp_name(names, i));
 }
 
 /* One slot of a step: there, or not, as wanted, and of the layout, shape and type wanted. */
@@ -1325,24 +1404,6 @@ static uint32_t mimp_cells(uint32_t n, uint32_t kernel, uint32_t stride, uint32_
     return n + 2 * padding < kernel ? 0 : (n + 2 * padding - kernel) / stride + 1;
 }
 
-/* Which fields of a step belong together: a kind of step has a group or leaves it zero. */
-enum { MIMP_HAS_RULE = 1, MIMP_HAS_ACTIVATION = 2, MIMP_HAS_FRAMES = 4, MIMP_HAS_GRID = 8, MIMP_HAS_HEADS = 16, MIMP_HAS_KERNEL = 32,
-       MIMP_HAS_STRIDE = 64, MIMP_HAS_PADDING = 128, MIMP_HAS_KEY_STRIDE = 256, MIMP_HAS_OFFSET = 512, MIMP_HAS_WINDOW = 1024,
-       MIMP_HAS_SCALE = 2048, MIMP_HAS_VARIANCE = 4096 };
-
-static const struct { uint8_t at, bytes; uint16_t of; const char *name; } mimp_step_fields[] = {
-#define MIMP_FIELD(field, of) { (uint8_t)offsetof(mim_blob_step, field), (uint8_t)sizeof ((mim_blob_step *)0)->field, MIMP_HAS_##of, #field }
-    MIMP_FIELD(rule, RULE), MIMP_FIELD(activation, ACTIVATION), MIMP_FIELD(heads, HEADS), MIMP_FIELD(head_dim, HEADS),
-    MIMP_FIELD(stored_frames, FRAMES), MIMP_FIELD(stored_height, GRID), MIMP_FIELD(stored_width, GRID),
-    MIMP_FIELD(scale, SCALE), MIMP_FIELD(variance, VARIANCE), MIMP_FIELD(position_offset, OFFSET), MIMP_FIELD(mask, WINDOW), MIMP_FIELD(rotary, HEADS),
-    MIMP_FIELD(rotary_grid, HEADS), MIMP_FIELD(qk_norm, HEADS), MIMP_FIELD(window, HEADS), MIMP_FIELD(roll_padded, WINDOW),
-    MIMP_FIELD(thin, HEADS), MIMP_FIELD(key_stride, KEY_STRIDE), MIMP_FIELD(window_height, WINDOW),
-    MIMP_FIELD(window_width, WINDOW), MIMP_FIELD(shift_height, WINDOW), MIMP_FIELD(shift_width, WINDOW),
-    MIMP_FIELD(kernel_height, KERNEL), MIMP_FIELD(kernel_width, KERNEL), MIMP_FIELD(stride_height, STRIDE),
-    MIMP_FIELD(stride_width, STRIDE), MIMP_FIELD(padding_height, PADDING), MIMP_FIELD(padding_width, PADDING)
-#undef MIMP_FIELD
-};
-
 /* What all steps have in common: indices into the directory, no slots but the used, no fields but those of its groups. */
 static mim_status mimp_verify_step(mim_model *model, const mim_blob_header *h, uint32_t i, uint32_t used, uint32_t fields)
 {
@@ -1350,11 +1411,11 @@ static mim_status mimp_verify_step(mim_model *model, const mim_blob_header *h, u
     uint32_t j;
     for (j = 0; j < sizeof s->tensor / sizeof *s->tensor; j++)
         if (!(used >> j & 1) && s->tensor[j])
-            return mimp_step_fault(model, MIM_ERR_STEP, i, offsetof(mim_blob_step, tensor), "tensor");
+            return mimp_field_fault(model, MIM_ERR_STEP, i, offsetof(mim_blob_step, tensor));
     for (j = 0; j < sizeof mimp_step_fields / sizeof *mimp_step_fields; j++)
-        if (!(fields & mimp_step_fields[j].of) && !mimp_zero((const uint8_t *)s + mimp_step_fields[j].at, mimp_step_fields[j].bytes))
-            return mimp_step_fault(model, MIM_ERR_STEP, i, mimp_step_fields[j].at, mimp_step_fields[j].name);
-    if (s->reserved0 || !mimp_zero(s->reserved1, sizeof s->reserved1) || !mimp_zero(s->reserved, sizeof s->reserved))
+        if (!((fields | MIMP_HAS_ALL) & mimp_step_fields[j].of) && !mimp_zero((const uint8_t *)s + mimp_step_fields[j].at, mimp_step_fields[j].bytes))
+            return mimp_field_fault(model, MIM_ERR_STEP, i, mimp_step_fields[j].at);
+    if (s->reserved1 || !mimp_zero(s->reserved, sizeof s->reserved))
         return mimp_step_fault(model, MIM_ERR_RESERVED, i, offsetof(mim_blob_step, reserved), "reserved");
     return MIM_OK;
 }
@@ -1369,7 +1430,7 @@ static mim_status mimp_verify_indices(mim_model *model, const mim_blob_header *h
 }
 
 #define MIMP_STEP_REQUIRE(condition, field) \
-    do { if (!(condition)) return mimp_step_fault(model, MIM_ERR_STEP, i, offsetof(mim_blob_step, field), #field); } while (0)
+    do { if (!(condition)) return mimp_field_fault(model, MIM_ERR_STEP, i, offsetof(mim_blob_step, field)); } while (0)
 #define MIMP_SLOT_OF(slot, needed, type, layout, rows, columns) \
     do { used |= 1u << (slot); \
          status = mimp_verify_slot(model, tensors, i, s, slot, needed, type, layout, rows, columns); \
@@ -1390,6 +1451,9 @@ static uint32_t mimp_layout(const mim_blob_step *steps, const mim_blob_tensor *t
 }
 
 #ifndef MIM_NO_FLOAT
+/* Frames that a patch is projected from. */
+static uint32_t mimp_tubelet(const mim_blob_header *h, const mim_blob_step *s) { return h->patch_frames + s->padding_frames; }
+
 /* The grammar of steps: see MIM_STEP_... `fields` collects the groups of fields that a step has. */
 static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
 {
@@ -1407,7 +1471,7 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
 
     for (i = 0; i < h->step_count; i++) {
         const mim_blob_step *s = &steps[i];
-        const int decoder = i >= h->decoder_step, first = i == 0 || i == h->decoder_step;
+        const int decoder = MIMP_DECODER && i >= h->decoder_step, first = i == 0 || i == h->decoder_step;
         const int block = s->kind == MIM_STEP_ATTENTION || s->kind == MIM_STEP_MLP;
         const int positioned = s->kind == MIM_STEP_EMBED || s->kind == MIM_STEP_UNMASK || s->kind == MIM_STEP_CONV;
         const int quantized_attention = s->kind == MIM_STEP_ATTENTION && mimp_is_quantized(h->type);
@@ -1440,7 +1504,7 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
         }
         switch (s->kind) {
         case MIM_STEP_EMBED: {
-            const uint64_t columns = (uint64_t)h->channels * h->patch_frames * s->kernel_height * s->kernel_width;
+            const uint64_t columns = (uint64_t)h->channels * mimp_tubelet(h, s) * s->kernel_height * s->kernel_width;
             fields |= MIMP_HAS_ACTIVATION | MIMP_HAS_KERNEL | MIMP_HAS_PADDING;
             MIMP_STEP_REQUIRE(!decoder, kind);
             MIMP_STEP_REQUIRE(s->activation <= MIM_SILU, activation);
@@ -1451,6 +1515,7 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
                               padding_height);
             MIMP_STEP_REQUIRE(mimp_in(s->padding_width, (s->kernel_width - h->patch_width + 1) / 2, (s->kernel_width - 1u) / 2),
                               padding_width);
+            MIMP_STEP_REQUIRE(mimp_tubelet(h, s) <= MIM_MAX_PATCH_FRAMES && !(s->padding_frames && h->groups > 1), padding_frames);
             MIMP_SLOT(0, 0, MIM_PANEL16, h->groups > 1 ? h->groups * mimp_up(next, 16) : next, columns);
             MIMP_STEP_REQUIRE((prefix != 0) == (s->tensor[1] != 0), tensor);
             MIMP_SLOT(1, 0, MIM_PLAIN, prefix, next);
@@ -1469,6 +1534,7 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             const uint64_t cell = (uint64_t)s->kernel_height * s->kernel_width * dim;
             fields |= MIMP_HAS_ACTIVATION | MIMP_HAS_KERNEL | MIMP_HAS_STRIDE | MIMP_HAS_PADDING;
             MIMP_STEP_REQUIRE(!decoder && !prefix, kind);
+            MIMP_STEP_REQUIRE(!s->padding_frames, padding_frames);
             MIMP_STEP_REQUIRE(s->activation <= MIM_SILU, activation);
             MIMP_STEP_REQUIRE(mimp_in(s->kernel_height, 1, MIM_MAX_KERNEL), kernel_height);
             MIMP_STEP_REQUIRE(mimp_in(s->kernel_width, 1, MIM_MAX_KERNEL), kernel_width);
@@ -1508,8 +1574,11 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             const uint32_t padded = mimp_up(mimp_min(s->head_dim, MIM_MAX_HEAD_DIM), 16);
             const uint64_t inner = (uint64_t)s->heads * s->head_dim;
             const uint64_t high = 2 * (uint64_t)s->stored_height - 1, wide = 2 * (uint64_t)s->stored_width - 1;
+            const uint64_t deep = s->stored_frames ? 2 * (uint64_t)s->stored_frames - 1 : 0;
             const int grid = s->rule != MIM_BIAS_NONE || s->rotary_grid == MIM_GRID_SCALED, axes = s->rule == MIM_BIAS_AXES;
+            const int single = h->frames == h->patch_frames && h->groups == 1;
             fields = MIMP_HAS_RULE | MIMP_HAS_HEADS | MIMP_HAS_SCALE | (grid ? (uint32_t)MIMP_HAS_GRID : 0u)
+                | (axes && !s->window ? (uint32_t)MIMP_HAS_FRAMES : 0u)
                 | (s->window ? (uint32_t)MIMP_HAS_WINDOW : 0u)
                 | (s->thin ? (uint32_t)MIMP_HAS_KERNEL | MIMP_HAS_STRIDE : 0u)
                 | (s->thin == MIM_THIN_CONV ? (uint32_t)MIMP_HAS_KEY_STRIDE : 0u);
@@ -1519,7 +1588,8 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             MIMP_STEP_REQUIRE(s->qk_norm <= MIM_QK_UNIT && (s->qk_norm != MIM_QK_NONE) == (s->tensor[6] != 0), qk_norm);
             MIMP_STEP_REQUIRE(mimp_finite(s->scale) && (s->qk_norm != MIM_QK_UNIT || mimp_bits(s->scale) == 0), scale);
             MIMP_STEP_REQUIRE(s->rule <= MIM_BIAS_DISTANCES && (s->rule != MIM_BIAS_NONE) == (s->tensor[3] != 0), rule);
-            MIMP_STEP_REQUIRE(s->rule == MIM_BIAS_NONE || (!h->registers && h->frames == h->patch_frames && h->groups == 1), rule);
+            MIMP_STEP_REQUIRE(s->rule == MIM_BIAS_NONE || (!h->registers && (single || (axes && !s->window && h->groups == 1))), rule);
+            MIMP_STEP_REQUIRE(!axes || s->stored_frames <= MIM_MAX_FRAMES, stored_frames);
             MIMP_STEP_REQUIRE(s->rotary <= MIM_ROTARY_HALVES && (s->rotary != MIM_ROTARY_NONE) == (s->tensor[4] != 0), rotary);
             MIMP_STEP_REQUIRE(s->rotary ? s->rotary_grid >= MIM_GRID_INDEX && s->rotary_grid <= MIM_GRID_CENTERED
                                         : s->rotary_grid == 0, rotary_grid);
@@ -1559,24 +1629,25 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
                 unit_height /= s->stride_height;
                 unit_width /= s->stride_width;
             } else if (s->thin == MIM_THIN_CONV) {
-                MIMP_STEP_REQUIRE(!s->window && !s->rotary && !h->unit_height && h->frames == h->patch_frames && h->groups == 1, thin);
+                MIMP_STEP_REQUIRE(!s->window && !s->rotary && !h->unit_height && h->groups == 1, thin);
                 MIMP_STEP_REQUIRE(s->rule == MIM_BIAS_NONE || axes, rule);
                 MIMP_STEP_REQUIRE(s->kernel_height <= MIM_MAX_KERNEL && s->kernel_height % 2 == 1, kernel_height);
                 MIMP_STEP_REQUIRE(s->kernel_width == s->kernel_height, kernel_width);
                 MIMP_STEP_REQUIRE(mimp_in(s->stride_height, 1, MIM_MAX_KERNEL), stride_height);
                 MIMP_STEP_REQUIRE(s->stride_width == s->stride_height, stride_width);
                 MIMP_STEP_REQUIRE(mimp_in(s->key_stride, 1, MIM_MAX_KERNEL), key_stride);
+                MIMP_STEP_REQUIRE(s->kernel_frames <= MIM_MAX_KERNEL && s->kernel_frames % 2 == 1, kernel_frames);
             }
             MIMP_STEP_REQUIRE((s->thin == MIM_THIN_CONV) == (s->tensor[8] != 0) && !s->tensor[8] == !s->tensor[9], tensor);
             MIMP_SLOT(0, 1, MIM_PLAIN, 2, s->flags & MIM_STEP_POST_NORM ? next : dim);
             MIMP_SLOT(1, 1, MIM_PANEL16, (uint64_t)s->heads * padded * 3, dim);
             MIMP_SLOT(2, 1, MIM_PANEL16, next, inner);
-            MIMP_SLOT(3, 0, MIM_PLAIN, axes ? high + wide : s->heads, axes ? padded : high * wide + (h->has_cls ? 3 : 0));
+            MIMP_SLOT(3, 0, MIM_PLAIN, axes ? high + wide + deep : s->heads, axes ? padded : high * wide + (h->has_cls ? 3 : 0));
             MIMP_SLOT(4, 0, MIM_PLAIN, 2, s->head_dim);
             MIMP_SLOT(5, 0, MIM_PLAIN, 2, inner);
             MIMP_SLOT(6, 0, MIM_PLAIN, s->qk_norm == MIM_QK_UNIT ? 1 : 4, s->qk_norm == MIM_QK_UNIT ? s->heads : s->head_dim);
             MIMP_SLOT(7, 0, MIM_PANEL16, next, dim);
-            MIMP_SLOT(8, 0, MIM_PLAIN, 3 * (uint64_t)s->kernel_height * s->kernel_width, padded);
+            MIMP_SLOT(8, 0, MIM_PLAIN, 3 * (uint64_t)s->kernel_frames * s->kernel_height * s->kernel_width, padded);
             MIMP_SLOT(9, 0, MIM_PLAIN, 6, s->head_dim);
             if (s->tensor[10]) {
                 const uint32_t hidden = s->tensor[10] <= h->tensor_count ? tensors[s->tensor[10] - 1].columns : 0;
@@ -1681,96 +1752,110 @@ static void mimp_norm_bits(uint32_t n, uint32_t *a, uint32_t *q)
     *q = 15 - (bits + 1) / 2;
 }
 
+/* The tensors of an integer blob's steps: their kinds of numbers and their sizes, which are looked up in a table of those of the step. */
+enum { MIMP_WEIGHTS, MIMP_GAINS, MIMP_TABLE_16, MIMP_MAY_LACK = 4 };
+enum { MIMP_1, MIMP_2, MIMP_1024, MIMP_DIM, MIMP_NEXT, MIMP_BOTH_HALVES, MIMP_PIXELS, MIMP_PREFIX, MIMP_PLACES, MIMP_QKV, MIMP_INNER, MIMP_HEADS,
+       MIMP_HIDDEN, MIMP_POOLED, MIMP_CLASSES, MIMP_SIZES };
+
+static const struct { uint8_t kind, slot, numbers, rows, columns; } mimp_integer_slots[] = {
+    { MIM_STEP_EMBED, 0, MIMP_WEIGHTS, MIMP_BOTH_HALVES, MIMP_PIXELS },
+    { MIM_STEP_EMBED, 1, MIMP_TABLE_16 | MIMP_MAY_LACK, MIMP_PREFIX, MIMP_DIM },
+    { MIM_STEP_EMBED, 2, MIMP_TABLE_16, MIMP_PLACES, MIMP_DIM },
+    { MIM_STEP_ATTENTION, 0, MIMP_GAINS, MIMP_2, MIMP_DIM },
+    { MIM_STEP_ATTENTION, 1, MIMP_WEIGHTS, MIMP_QKV, MIMP_DIM },
+    { MIM_STEP_ATTENTION, 2, MIMP_WEIGHTS, MIMP_DIM, MIMP_INNER },
+    { MIM_STEP_ATTENTION, 6, MIMP_GAINS, MIMP_2, MIMP_HEADS },
+    { MIM_STEP_MLP, 0, MIMP_GAINS, MIMP_2, MIMP_DIM },
+    { MIM_STEP_MLP, 1, MIMP_WEIGHTS, MIMP_HIDDEN, MIMP_DIM },
+    { MIM_STEP_MLP, 2, MIMP_WEIGHTS, MIMP_DIM, MIMP_HIDDEN },
+    { MIM_STEP_MLP, 4, MIMP_TABLE_16, MIMP_1, MIMP_1024 },
+    { MIM_STEP_MLP, 5, MIMP_TABLE_16, MIMP_1, MIMP_HIDDEN },
+    { MIM_STEP_NORM, 0, MIMP_GAINS, MIMP_2, MIMP_DIM },
+    { MIM_STEP_POOL, 0, MIMP_GAINS | MIMP_MAY_LACK, MIMP_2, MIMP_POOLED },
+    { MIM_STEP_HEAD, 0, MIMP_WEIGHTS, MIMP_CLASSES, MIMP_POOLED },
+    { MIM_STEP_HEAD, 1, MIMP_GAINS, MIMP_2, MIMP_POOLED },
+    { MIM_STEP_UNMASK, 0, MIMP_WEIGHTS, MIMP_NEXT, MIMP_DIM },
+    { MIM_STEP_UNMASK, 1, MIMP_TABLE_16, MIMP_1, MIMP_NEXT },
+    { MIM_STEP_UNMASK, 2, MIMP_TABLE_16 | MIMP_MAY_LACK, MIMP_PREFIX, MIMP_NEXT },
+    { MIM_STEP_UNMASK, 3, MIMP_TABLE_16, MIMP_PLACES, MIMP_NEXT },
+    { MIM_STEP_UNMASK, 4, MIMP_GAINS, MIMP_2, MIMP_DIM },
+    { MIM_STEP_PREDICT, 0, MIMP_WEIGHTS, MIMP_PIXELS, MIMP_DIM },
+    { MIM_STEP_PREDICT, 1, MIMP_GAINS, MIMP_2, MIMP_DIM }
+};
+
 /* The grammar of an integer blob's steps. Shapes, shifts and variances are all that its arithmetic needs to be defined. */
 static mim_status mimp_verify_integer_steps(mim_model *model, const mim_blob_header *h)
 {
     const mim_blob_step *steps = (const mim_blob_step *)(const void *)((const uint8_t *)h + sizeof *h);
     const mim_blob_tensor *tensors = (const mim_blob_tensor *)(const void *)(steps + h->step_count);
-    const uint32_t prefix = h->has_cls + h->registers, pixels = h->channels * h->patch_height * h->patch_width;
-    const uint32_t gh = h->image_height / h->patch_height, gw = h->image_width / h->patch_width;
-    uint32_t i, depth = 0, dim = h->dim;
+    uint32_t size[MIMP_SIZES], i, j, depth = 0;
     int pooled = 0, headed = 0, normed = 0, predicted = 0;
-
-#define MIMP_MATRIX(slot, rows, columns) \
-    do { MIMP_SLOT_OF(slot, 1, mimp_matrix_type(h, tensors, s, slot), steps[0].tensor[0] ? mimp_layout(steps, tensors) : 0, rows, columns); \
-         if (tensors[s->tensor[slot] - 1].input_max != 255) \
-             return mimp_step_fault(model, MIM_ERR_TENSOR, i, offsetof(mim_blob_step, tensor) + (slot) * 2, "input_max"); } while (0)
-#define MIMP_TABLE_OF(slot, needed, type, rows, columns) MIMP_SLOT_OF(slot, needed, type, MIM_PLAIN, rows, columns)
-
     MIMP_REQUIRE(h->frames == 1 && h->groups == 1 && !h->coordinates, MIM_ERR_HEADER, frames);
     MIMP_REQUIRE_IN(unit_height, 0, 1);
     MIMP_REQUIRE_IN(unit_width, 0, 1);
+    MIM_MEMSET(size, 0, sizeof size);
+    size[MIMP_1] = 1;
+    size[MIMP_2] = 2;
+    size[MIMP_1024] = 1024;
+    size[MIMP_DIM] = h->dim;
+    size[MIMP_NEXT] = h->decoder_dim;
+    size[MIMP_BOTH_HALVES] = 2 * mimp_up(h->dim, 16);
+    size[MIMP_PIXELS] = h->channels * h->patch_height * h->patch_width;
+    size[MIMP_PREFIX] = h->has_cls + h->registers;
+    size[MIMP_PLACES] = (h->image_height / h->patch_height) * (h->image_width / h->patch_width);
+    size[MIMP_POOLED] = h->pooled_dim;
+    size[MIMP_CLASSES] = h->classes;
     for (i = 0; i < h->step_count; i++) {
         const mim_blob_step *s = &steps[i];
-        const int decoder = i >= h->decoder_step, first = i == 0 || i == h->decoder_step;
+        const int decoder = MIMP_DECODER && i >= h->decoder_step, first = i == 0 || i == h->decoder_step;
         const int block = s->kind == MIM_STEP_ATTENTION || s->kind == MIM_STEP_MLP, attention = s->kind == MIM_STEP_ATTENTION;
-        uint32_t used = 0, fields = MIMP_HAS_SCALE, normalizes = block || s->kind == MIM_STEP_NORM ? dim : 0, a, q;
+        uint32_t used = 0, fields = MIMP_HAS_SCALE, normalizes = block || s->kind == MIM_STEP_NORM ? size[MIMP_DIM] : 0, a, q;
         mim_status status = mimp_verify_indices(model, h, s, i);
         if (status)
             return status;
         MIMP_STEP_REQUIRE(first == (s->kind == MIM_STEP_EMBED || s->kind == MIM_STEP_UNMASK), kind);
         MIMP_STEP_REQUIRE(!(block && (normed || pooled)) && !predicted, kind);
-        switch (s->kind) {
-        case MIM_STEP_EMBED:
-        case MIM_STEP_UNMASK: {
-            const uint32_t table = decoder ? 3 : 2, next = decoder ? h->decoder_dim : dim;
+        if (first) {
             fields |= MIMP_HAS_RULE | MIMP_HAS_FRAMES | MIMP_HAS_GRID;
-            MIMP_STEP_REQUIRE(decoder == (s->kind == MIM_STEP_UNMASK), kind);
-            MIMP_STEP_REQUIRE(!decoder || (pooled && h->unit_height && h->unit_width), kind);
             MIMP_STEP_REQUIRE(s->rule == MIM_POSITIONS_FIXED, rule);
             MIMP_STEP_REQUIRE(s->stored_frames == 1, stored_frames);
-            MIMP_STEP_REQUIRE(s->stored_height == gh, stored_height);
-            MIMP_STEP_REQUIRE(s->stored_width == gw, stored_width);
-            MIMP_TABLE_OF(table, 1, MIM_I16, gh * gw, next);
-            if (decoder) {
-                normed = pooled = 0;
-                MIMP_MATRIX(0, next, dim);
-                MIMP_TABLE_OF(1, 1, MIM_I16, 1, next);
-                MIMP_TABLE_OF(2, 0, MIM_I16, prefix, next);
-                MIMP_TABLE_OF(4, 1, MIM_I32, 2, dim);
-                dim = next;
-                break;
-            }
+            MIMP_STEP_REQUIRE(s->stored_height == h->image_height / h->patch_height, stored_height);
+            MIMP_STEP_REQUIRE(s->stored_width == h->image_width / h->patch_width, stored_width);
+        }
+        switch (s->kind) {
+        case MIM_STEP_EMBED:
             fields |= MIMP_HAS_KERNEL;
+            MIMP_STEP_REQUIRE(!decoder, kind);
             MIMP_STEP_REQUIRE(s->kernel_height == h->patch_height, kernel_height);
             MIMP_STEP_REQUIRE(s->kernel_width == h->patch_width, kernel_width);
-            MIMP_MATRIX(0, 2 * mimp_up(dim, 16), pixels);
-            MIMP_STEP_REQUIRE((prefix != 0) == (s->tensor[1] != 0), tensor);
-            MIMP_TABLE_OF(1, 0, MIM_I16, prefix, dim);
+            MIMP_STEP_REQUIRE((size[MIMP_PREFIX] != 0) == (s->tensor[1] != 0), tensor);
             break;
-        }
-        case MIM_STEP_ATTENTION: {
-            const uint32_t padded = mimp_up(mimp_min(s->head_dim, MIM_MAX_HEAD_DIM), 16);
+        case MIM_STEP_UNMASK:
+            MIMP_STEP_REQUIRE(decoder && pooled && h->unit_height && h->unit_width, kind);
+            normed = pooled = 0;
+            break;
+        case MIM_STEP_ATTENTION:
             fields = MIMP_HAS_HEADS;
             MIMP_STEP_REQUIRE(mimp_in(s->heads, 1, MIM_MAX_HEADS), heads);
             MIMP_STEP_REQUIRE(mimp_in(s->head_dim, 1, MIM_MAX_HEAD_DIM), head_dim);
-            MIMP_STEP_REQUIRE(s->heads * padded <= MIM_MAX_HIDDEN, heads);
+            MIMP_STEP_REQUIRE(s->heads * mimp_up(s->head_dim, 16) <= MIM_MAX_HIDDEN, heads);
             MIMP_STEP_REQUIRE(!s->rotary, rotary);
             MIMP_STEP_REQUIRE(!s->rotary_grid, rotary_grid);
             MIMP_STEP_REQUIRE(!s->qk_norm, qk_norm);
             MIMP_STEP_REQUIRE(!s->window, window);
             MIMP_STEP_REQUIRE(!s->thin, thin);
-            MIMP_TABLE_OF(0, 1, MIM_I32, 2, dim);
-            MIMP_MATRIX(1, s->heads * padded * 3, dim);
-            MIMP_MATRIX(2, dim, s->heads * s->head_dim);
-            MIMP_TABLE_OF(6, 1, MIM_I32, 2, s->heads);
+            size[MIMP_HEADS] = s->heads;
+            size[MIMP_INNER] = s->heads * s->head_dim;
+            size[MIMP_QKV] = s->heads * mimp_up(s->head_dim, 16) * 3;
             break;
-        }
-        case MIM_STEP_MLP: {
-            const uint32_t hidden = s->tensor[2] ? tensors[s->tensor[2] - 1].columns : 1;
+        case MIM_STEP_MLP:
             fields = 0;
-            if (hidden > MIM_MAX_HIDDEN)
+            size[MIMP_HIDDEN] = s->tensor[2] ? tensors[s->tensor[2] - 1].columns : 1;
+            if (size[MIMP_HIDDEN] > MIM_MAX_HIDDEN)
                 return mimp_step_fault(model, MIM_ERR_LIMIT, i, offsetof(mim_blob_step, tensor) + 4, "hidden units");
-            MIMP_TABLE_OF(0, 1, MIM_I32, 2, dim);
-            MIMP_MATRIX(1, hidden, dim);
-            MIMP_MATRIX(2, dim, hidden);
-            MIMP_TABLE_OF(4, 1, MIM_I16, 1, 1024);
-            MIMP_TABLE_OF(5, 1, MIM_I16, 1, hidden);
             break;
-        }
         case MIM_STEP_NORM:
             MIMP_STEP_REQUIRE(!normed && !pooled, kind);
-            MIMP_TABLE_OF(0, 1, MIM_I32, 2, dim);
             normed = 1;
             break;
         case MIM_STEP_POOL:
@@ -1778,26 +1863,37 @@ static mim_status mimp_verify_integer_steps(mim_model *model, const mim_blob_hea
             MIMP_STEP_REQUIRE(!decoder && !pooled, kind);
             MIMP_STEP_REQUIRE(mimp_in(s->rule, MIM_POOL_CLS, MIM_POOL_CLS_MEAN), rule);
             MIMP_STEP_REQUIRE(h->has_cls || (s->rule != MIM_POOL_CLS && s->rule != MIM_POOL_CLS_MEAN), rule);
-            MIMP_STEP_REQUIRE(h->pooled_dim == (s->rule == MIM_POOL_CLS_MEAN ? 2 * dim : dim), rule);
-            MIMP_TABLE_OF(0, 0, MIM_I32, 2, h->pooled_dim);
+            MIMP_STEP_REQUIRE(h->pooled_dim == (s->rule == MIM_POOL_CLS_MEAN ? 2 : 1) * h->dim, rule);
             normalizes = s->tensor[0] ? h->pooled_dim : 0;
             pooled = 1;
             break;
         case MIM_STEP_HEAD:
             MIMP_STEP_REQUIRE(!decoder && pooled && !headed && h->classes, kind);
-            MIMP_MATRIX(0, h->classes, h->pooled_dim);
-            MIMP_TABLE_OF(1, 1, MIM_I32, 2, h->pooled_dim);
             headed = 1;
             break;
         case MIM_STEP_PREDICT:
             MIMP_STEP_REQUIRE(decoder && normed, kind);
-            MIMP_MATRIX(0, pixels, dim);
-            MIMP_TABLE_OF(1, 1, MIM_I32, 2, dim);
             predicted = 1;
             break;
         default:
             MIMP_STEP_REQUIRE(0, kind);
         }
+        for (j = 0; j < sizeof mimp_integer_slots / sizeof *mimp_integer_slots; j++) {
+            const uint32_t slot = mimp_integer_slots[j].slot, numbers = mimp_integer_slots[j].numbers & 3u;
+            if (mimp_integer_slots[j].kind != s->kind)
+                continue;
+            used |= 1u << slot;
+            status = mimp_verify_slot(model, tensors, i, s, slot, !(mimp_integer_slots[j].numbers & MIMP_MAY_LACK),
+                                      numbers == MIMP_WEIGHTS ? mimp_matrix_type(h, tensors, s, slot) : numbers == MIMP_GAINS ? MIM_I32 : MIM_I16,
+                                      numbers != MIMP_WEIGHTS ? (uint32_t)MIM_PLAIN : steps[0].tensor[0] ? mimp_layout(steps, tensors) : 0, size[mimp_integer_slots[j].rows],
+                                      size[mimp_integer_slots[j].columns]);
+            if (status)
+                return status;
+            if (numbers == MIMP_WEIGHTS && tensors[s->tensor[slot] - 1].input_max != 255)
+                return mimp_step_fault(model, MIM_ERR_TENSOR, i, offsetof(mim_blob_step, tensor) + slot * 2, "input_max");
+        }
+        if (s->kind == MIM_STEP_UNMASK)
+            size[MIMP_DIM] = size[MIMP_NEXT];
         MIMP_STEP_REQUIRE(!(s->flags & ~(block && !decoder ? (uint32_t)MIM_STEP_TAP : 0u)), flags);
         MIMP_STEP_REQUIRE(!mimp_bits(s->eps), eps);
         MIMP_STEP_REQUIRE(!(fields & MIMP_HAS_SCALE) || mimp_positive(s->scale), scale);
@@ -1821,8 +1917,6 @@ static mim_status mimp_verify_integer_steps(mim_model *model, const mim_blob_hea
     MIMP_REQUIRE(depth == h->depth, MIM_ERR_HEADER, depth);
     MIMP_REQUIRE(predicted == (h->decoder_dim != 0), MIM_ERR_HEADER, decoder_dim);
     return MIM_OK;
-#undef MIMP_TABLE_OF
-#undef MIMP_MATRIX
 }
 #undef MIMP_SLOT_OF
 #undef MIMP_STEP_REQUIRE
@@ -2833,7 +2927,7 @@ typedef struct mimp_quantized {
  * ===================================================================================== */
 
 typedef struct mimp_kernels {
-    const char *name;
+    char name[12];                  /* itself, no pointer: a linker could not leave out the strings of mim_status_string */
     uint32_t cpu, layout;           /* layout: of bytes; MIM_PANEL16, or MIM_PAIRS16 for integer blobs alone */
     uint32_t rows_f32, rows_q8, row_unit, several_panels;
 #ifndef MIM_NO_FLOAT
@@ -3270,6 +3364,10 @@ static const mimp_kernels mimp_kernels_mve = {
 #endif
 
 #ifdef MIMP_X86
+/* Weights come from beyond the second-level cache when the first rows meet them, faster than the machine's own prefetching brings
+ * them: leaves ask for what lies 2 KiB on, that is, in the end, for the next panel. */
+#define MIMP_AHEAD(w) _mm_prefetch((const char *)((uintptr_t)(w) + 2048), _MM_HINT_T0)
+
 /* ---- AVX2 and FMA: 6 x 16 floats, 4 x 16 bytes ---- */
 
 #define MIMP_V(x) mimp_avx2_##x
@@ -3292,6 +3390,7 @@ MIMP_ROW_OPS(avx2, MIMP_V, MIMP_TARGET("avx2"))
         for (; k; k--, a += 6, w += 16) { \
             w0 = _mm256_loadu_ps(w); \
             w1 = _mm256_loadu_ps(w + 8); \
+            MIMP_AHEAD(w); \
             MIMP_AVX2_ROW(0, MADD) MIMP_AVX2_ROW(1, MADD) MIMP_AVX2_ROW(2, MADD) \
             MIMP_AVX2_ROW(3, MADD) MIMP_AVX2_ROW(4, MADD) MIMP_AVX2_ROW(5, MADD) \
         } \
@@ -3319,6 +3418,7 @@ MIMP_TARGET("avx2") static void mimp_avx2_tile_q8(int32_t *acc, const uint8_t *a
     for (; k; k -= 4, a += 16, w += 64) {
         w0 = _mm256_loadu_si256((const __m256i *)(const void *)w);
         w1 = _mm256_loadu_si256((const __m256i *)(const void *)(w + 32));
+        MIMP_AHEAD(w);
         MIMP_AVX2_QUAD(0) MIMP_AVX2_QUAD(1) MIMP_AVX2_QUAD(2) MIMP_AVX2_QUAD(3)
     }
     MIMP_AVX2_STOREI(0) MIMP_AVX2_STOREI(1) MIMP_AVX2_STOREI(2) MIMP_AVX2_STOREI(3)
@@ -3353,6 +3453,8 @@ MIMP_TARGET("avx2") static void mimp_avx2_tile_q7(int32_t *acc, const uint8_t *a
         w1 = _mm256_loadu_si256((const __m256i *)(const void *)(w + 32));
         w2 = _mm256_loadu_si256((const __m256i *)(const void *)(w + 64));
         w3 = _mm256_loadu_si256((const __m256i *)(const void *)(w + 96));
+        MIMP_AHEAD(w);
+        MIMP_AHEAD(w + 64);
         MIMP_AVX2_OCTET(0) MIMP_AVX2_OCTET(1) MIMP_AVX2_OCTET(2) MIMP_AVX2_OCTET(3)
     }
     MIMP_AVX2_STOREI(0) MIMP_AVX2_STOREI(1) MIMP_AVX2_STOREI(2) MIMP_AVX2_STOREI(3)
@@ -3487,6 +3589,7 @@ MIMP_TARGET("avx2,avxvnni") static void mimp_avxvnni_tile_q8(int32_t *acc, const
     for (; k; k -= 4, a += 24, w += 64) {
         w0 = _mm256_loadu_si256((const __m256i *)(const void *)w);
         w1 = _mm256_loadu_si256((const __m256i *)(const void *)(w + 32));
+        MIMP_AHEAD(w);
         MIMP_AVXVNNI_QUAD(0) MIMP_AVXVNNI_QUAD(1) MIMP_AVXVNNI_QUAD(2) MIMP_AVXVNNI_QUAD(3) MIMP_AVXVNNI_QUAD(4) MIMP_AVXVNNI_QUAD(5)
     }
     MIMP_AVX2_STOREI(0) MIMP_AVX2_STOREI(1) MIMP_AVX2_STOREI(2) MIMP_AVX2_STOREI(3) MIMP_AVX2_STOREI(4) MIMP_AVX2_STOREI(5)
@@ -3546,6 +3649,8 @@ MIMP_AVX512_TILE_F32(mimp_avx512_tile_plain, MIMP_AVX512_MUL)
         for (; k; k--, a += 14, w += 16) { \
             x0 = _mm512_loadu_ps(w); \
             x1 = _mm512_loadu_ps(w + step); \
+            MIMP_AHEAD(w); \
+            MIMP_AHEAD(w + step); \
             ROWS(MIMP_AVX512_FMA2) \
         } \
         ROWS(MIMP_AVX512_STORE2) \
@@ -3581,6 +3686,7 @@ MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512bw_tile_q8(int32_t *acc, con
     MIMP_14(MIMP_AVX512_ZEROI)
     for (; k; k -= 4, a += 56, w += 64) {
         w0 = _mm512_loadu_si512(w);
+        MIMP_AHEAD(w);
         MIMP_14(MIMP_AVX512BW_QUAD)
     }
     MIMP_14(MIMP_AVX512_STOREI)
@@ -3594,6 +3700,8 @@ MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512bw_tile_q7(int32_t *acc, con
     for (; k; k -= 8, a += 112, w += 128) {
         w0 = _mm512_loadu_si512(w);
         w1 = _mm512_loadu_si512(w + 64);
+        MIMP_AHEAD(w);
+        MIMP_AHEAD(w + 64);
         MIMP_14(MIMP_AVX512BW_OCTET)
     }
     MIMP_14(MIMP_AVX512_STOREI)
@@ -3695,6 +3803,8 @@ MIMP_TARGET(MIMP_VNNI_ISA) static void mimp_avx512_tile_q8(int32_t *acc, const u
         for (; k; k -= 4, a += 56, w += 64) { \
             x0 = _mm512_loadu_si512(w); \
             x1 = _mm512_loadu_si512(w + step); \
+            MIMP_AHEAD(w); \
+            MIMP_AHEAD(w + step); \
             ROWS(MIMP_AVX512_QUAD2) \
         } \
         ROWS(MIMP_AVX512_STORE2I) \
@@ -3806,9 +3916,9 @@ static const mimp_kernels mimp_kernels_amx = {
 #if defined(MIMP_NEON) || defined(MIMP_NEON32)
 /* Keeps gcc's scheduler from starting all products at once, which spills. */
 #ifdef __GNUC__
-#define MIMP_FENCE __asm__ volatile("")
+#define MIMP_NEON_FENCE __asm__ volatile("")
 #else
-#define MIMP_FENCE
+#define MIMP_NEON_FENCE
 #endif
 
 /* umull wants both unsigned: weights go in as w + 128, and 128 times the sum of the row comes off at the end (all stays
@@ -3861,7 +3971,7 @@ static void mimp_neon32_tile_f32(float *acc, const float *a, const float *w, siz
     v = veorq_u8(vld1q_u8(panel + at), flip); \
     low = vpadalq_u16(low, vmull_u8(vget_low_u8(v), x)); \
     high = vpadalq_u16(high, vmull_u8(vget_high_u8(v), x)); \
-    MIMP_FENCE;
+    MIMP_NEON_FENCE;
 static void mimp_neon32_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
 {
     const uint8x16_t flip = vdupq_n_u8(128);
@@ -3942,7 +4052,7 @@ static void mimp_neon_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, s
             const uint32x2_t x = vreinterpret_u32_u8(vld1_u8(a + 4 * i + 4 * r));
             const uint8x16_t x0 = vreinterpretq_u8_u32(vdupq_lane_u32(x, 0)), x1 = vreinterpretq_u8_u32(vdupq_lane_u32(x, 1));
             MIMP_NEON_PAIRS(0, x0)
-            MIMP_FENCE;
+            MIMP_NEON_FENCE;
             MIMP_NEON_PAIRS(1, x1)
         }
         MIMP_NEON_STORE_PAIRS(0, acc, sum[r])
@@ -4745,6 +4855,7 @@ typedef struct mimp_input {
     uint32_t channels;              /* of the model */
     uint32_t rows, padding;         /* of a strip: pixels of a patch's kernel, zeros above the first */
     uint32_t frame;
+    uint32_t absent;                /* there is no such frame: its rows are zeros */
     uint32_t next;                  /* row of the picture that the strip has not seen */
     uint32_t integer;               /* the strip is of bytes as they are; else of floats, normalised */
     uint8_t *raw;                   /* one row as the callback gives it */
@@ -4971,7 +5082,7 @@ static int mimp_input_strip(mimp_input *in, uint32_t gy)
         MIM_MEMCPY(in->strip + i * row, in->strip + (i + ph) * row, row);
     for (y = keep; y < in->rows; y++) {
         const uint32_t at = gy * ph + y;                /* less the padding */
-        if (at < in->padding || at - in->padding >= in->height)
+        if (in->absent || at < in->padding || at - in->padding >= in->height)
             MIM_MEMSET(in->strip + y * row, 0, row);
         else if (mimp_input_row(in, in->next++, in->strip + y * row))
             return 1;
@@ -5465,16 +5576,24 @@ static void mimp_linear(const mimp_crew *crew, const mimp_matrix *m, const mimp_
 
 /* Where a result goes: floats, or int16 of an integer blob, or both; or nowhere. */
 typedef struct mimp_sink {
-    float *floats;
     int16_t *integers;
+#ifndef MIM_NO_FLOAT
+    float *floats;
+#endif
 } mimp_sink;
 
+#ifdef MIM_NO_FLOAT
+static int mimp_wanted(mimp_sink to) { return to.integers != NULL; }
+#else
 static int mimp_wanted(mimp_sink to) { return to.floats || to.integers; }
+#endif
 
 static mimp_sink mimp_sink_at(mimp_sink to, size_t at)
 {
-    to.floats = to.floats ? to.floats + at : NULL;
     to.integers = to.integers ? to.integers + at : NULL;
+#ifndef MIM_NO_FLOAT
+    to.floats = to.floats ? to.floats + at : NULL;
+#endif
     return to;
 }
 
@@ -5572,6 +5691,8 @@ static int mimp_advance(const mim_model *model, const mim_blob_step *s, mim_grid
     const uint32_t prefix = h->has_cls + h->registers;
     switch (s->kind) {
     case MIM_STEP_CONV:
+        if (!MIMP_WINDOWS)
+            return 0;
         grid->height = mimp_cells(grid->height, s->kernel_height, s->stride_height, s->padding_height);
         grid->width = mimp_cells(grid->width, s->kernel_width, s->stride_width, s->padding_width);
         grid->dim = model->tensors[s->tensor[1] - 1].rows;
@@ -5590,10 +5711,13 @@ static int mimp_advance(const mim_model *model, const mim_blob_step *s, mim_grid
             return 0;
         break;
     case MIM_STEP_ATTENTION: {
-        const mimp_windows w = mimp_windows_of(s, grid);
+        mimp_windows w;
+        if (!MIMP_WINDOWS)
+            break;
+        w = mimp_windows_of(s, grid);
         if ((uint64_t)w.down * w.height * w.across * w.width > 4 * MIM_MAX_TOKENS)
             return 0;
-        if (s->rule != MIM_BIAS_NONE && grid->frames > 1)
+        if (s->rule != MIM_BIAS_NONE && (s->rule != MIM_BIAS_AXES || s->window) && grid->frames > 1)
             return 0;
         if (s->rule == MIM_BIAS_FIXED && (w.height != s->stored_height || w.width != s->stored_width))
             return 0;
@@ -5612,7 +5736,8 @@ static int mimp_advance(const mim_model *model, const mim_blob_step *s, mim_grid
         break;
     }
     case MIM_STEP_MLP:
-        grid->dim = model->tensors[s->tensor[2] - 1].rows;
+        if (MIMP_WINDOWS)
+            grid->dim = model->tensors[s->tensor[2] - 1].rows;
         break;
     default: ;
     }
@@ -5629,7 +5754,7 @@ static void mimp_follow(mimp_run *run, const mim_blob_step *s)
     if (s->flags & MIM_STEP_BRANCH)
         return;
     mimp_advance(run->model, s, &run->grid);
-    if (run->unit_height && (s->kind == MIM_STEP_CONV || s->thin == MIM_THIN_MAX)) {
+    if (MIMP_WINDOWS && run->unit_height && (s->kind == MIM_STEP_CONV || s->thin == MIM_THIN_MAX)) {
         run->unit_height /= s->stride_height;
         run->unit_width /= s->stride_width;
     }
@@ -5909,13 +6034,15 @@ static void mimp_project_rows(const mimp_project *e, const mimp_matrix *m, uint3
 typedef struct mimp_embed {
     mimp_project to;
     mimp_input input[MIM_MAX_PATCH_FRAMES];     /* of each frame of a tubelet */
+    uint32_t frames;                /* of a tubelet */
 } mimp_embed;
 
 static void mimp_embed_memory(mimp_embed *e, mimp_run *run, const mim_blob_step *s)
 {
     uint32_t f;
     mimp_project_memory(&e->to, run, s, 0, s->tensor[3] || s->activation);
-    for (f = 0; f < run->model->header->patch_frames && s->tensor[0]; f++) {
+    e->frames = mimp_tubelet(run->model->header, s);
+    for (f = 0; f < e->frames && s->tensor[0]; f++) {
         mimp_input *in = &e->input[f];
         MIM_MEMSET(in, 0, sizeof *in);
         in->header = run->model->header;
@@ -5932,7 +6059,7 @@ static void mimp_embed_memory(mimp_embed *e, mimp_run *run, const mim_blob_step 
 /* The pixels of a patch from the strips, in the order channel, frame, y, x. Where patches overlap, a hidden one's pixels are zeros. */
 static void mimp_embed_patch(const mimp_run *run, const mimp_embed *e, const mim_blob_step *s, uint32_t place, float *to)
 {
-    const uint32_t ph = run->model->header->patch_height, pw = run->model->header->patch_width, frames = run->model->header->patch_frames;
+    const uint32_t ph = run->model->header->patch_height, pw = run->model->header->patch_width, frames = e->frames;
     const uint32_t channels = e->input[0].channels, width = e->input[0].width, wide = s->kernel_width;
     const uint32_t top = place / run->grid.width * ph, at = place % run->grid.width * pw, left = at < s->padding_width ? s->padding_width - at : 0, from = at + left - s->padding_width;
     const uint32_t n = mimp_min(wide - left, width - from);
@@ -5957,7 +6084,7 @@ static mim_status mimp_embed_run(mimp_run *run, const mim_blob_step *s)
     const mim_blob_header *h = run->model->header;
     const float *prefix = mimp_plain(run->model, s->tensor[1]), *table = mimp_plain(run->model, s->tensor[2]);
     const uint32_t gw = run->grid.width, area = run->grid.height * gw, tile = mimp_tile_of(run);
-    const uint32_t n16 = mimp_up(h->channels * h->patch_frames * s->kernel_height * s->kernel_width, 16);
+    const uint32_t n16 = mimp_up(h->channels * mimp_tubelet(h, s) * s->kernel_height * s->kernel_width, 16), before = s->padding_frames;
     uint32_t frame, place, f, token = run->s->prefix, end, rows;
     mimp_matrix matrix;
     mimp_embed e;
@@ -5970,8 +6097,10 @@ static mim_status mimp_embed_run(mimp_run *run, const mim_blob_step *s)
     MIM_MEMSET(e.to.rows, 0, mimp_rows_bytes(run->s->kernels, &e.to.matrix));
     for (frame = 0; frame < run->grid.frames; frame++) {
         matrix = h->groups > 1 ? mimp_matrix_part(&e.to.matrix, frame * (uint32_t)(run->stride / 16), (uint32_t)(run->stride / 16)) : e.to.matrix;
-        for (f = 0; f < h->patch_frames; f++) {
-            e.input[f].frame = h->groups > 1 ? 0 : frame * h->patch_frames + f;
+        for (f = 0; f < e.frames; f++) {
+            const uint32_t at = h->groups > 1 ? 0 : frame * h->patch_frames + f;
+            e.input[f].absent = at < before;
+            e.input[f].frame = at < before ? 0 : at - before;
             status = mimp_input_start(&e.input[f], &run->s->desc);
             if (status)
                 return status;
@@ -5980,7 +6109,7 @@ static mim_status mimp_embed_run(mimp_run *run, const mim_blob_step *s)
             end++;
         for (place = rows = 0; place < area; place++) {
             if (place % gw == 0)
-                for (f = 0; f < h->patch_frames; f++)
+                for (f = 0; f < e.frames; f++)
                     if (mimp_input_strip(&e.input[f], place / gw))
                         return MIM_ERR_ABORTED;
             if (token + rows == end || run->patch[token + rows - run->s->prefix] != frame * area + place)
@@ -6124,7 +6253,8 @@ typedef struct mimp_attention {
     uint32_t rows;                  /* of a window, tokens and zeros */
     uint32_t queries, keys, keys16; /* of a window, after thinning; rounded up to 16 */
     mim_grid grid;                  /* of the queries: of the tokens afterwards */
-    uint32_t key_height, key_width; /* grid of the keys of a window */
+    uint32_t key_frames, key_height, key_width; /* grid of the keys of a window */
+    uint32_t axis_keys;             /* rows, columns and, where there is a table in time, frames of keys */
     uint32_t after;                 /* tokens afterwards */
     uint32_t width;                 /* of a head, padded */
     uint32_t group, first;          /* heads at a time; first of this group */
@@ -6137,11 +6267,11 @@ typedef struct mimp_attention {
     float   *q_scale, *k_scale, *v_scale;       /* per head: [windows * tiles * rows], [windows * keys16], [windows * width] */
     int32_t *q_zero, *k_sum;
     float   *out;                   /* (windows * queries, heads * width) */
-    float   *bias;                  /* (heads, 2 height - 1, 2 width - 1) of a window, and three for CLS; AXES: the two tables; or NULL */
+    float   *bias;                  /* (heads, 2 height - 1, 2 width - 1) of a window, and three for CLS; AXES: its tables; or NULL */
     int32_t *offset;                /* [rows]: where a key's row of the bias lies, less its query's */
     float   *units;                 /* hidden units of the MLP of DISTANCES */
-    float   *axes;                  /* per head of the group: (windows * queries, key_height + key_width): what a query gives each row
-                                       and column of keys */
+    float   *axes;                  /* per head of the group: (windows * queries, axis_keys): what a query gives each row, column and
+                                       frame of keys */
     float   *turn_y, *turn_x, *turn_t;          /* (places along an axis, 2, head_dim): cosines, sines; NULL: none */
     uint32_t *order;                /* [windows * rows]: the token of a row, or MIMP_NO_ROW; NULL: row = token */
     uint32_t *cell;                 /* [windows * rows]: MAX: the query that a row's becomes part of */
@@ -6192,6 +6322,7 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
     mimp_advance(run->model, s, &a->grid);
     a->windows = 1;
     a->rows = a->queries = a->keys = a->after = run->tokens;
+    a->key_frames = s->window ? 1 : run->grid.frames;
     a->key_height = a->shape.height;
     a->key_width = a->shape.width;
     if (s->window) {
@@ -6205,8 +6336,9 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
         a->queries = a->after = a->grid.tokens;
         a->key_height = mimp_cells(run->grid.height, s->kernel_height, s->key_stride, s->kernel_height / 2);
         a->key_width = mimp_cells(run->grid.width, s->kernel_width, s->key_stride, s->kernel_width / 2);
-        a->keys = prefix + a->key_height * a->key_width;
+        a->keys = prefix + a->key_frames * a->key_height * a->key_width;
     }
+    a->axis_keys = a->key_height + a->key_width + (s->stored_frames ? a->key_frames : 0);
     rows = (uint64_t)a->windows * a->rows;
     a->keys16 = mimp_up(a->keys, 16);
     a->width = mimp_up(s->head_dim, 16);
@@ -6233,8 +6365,9 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
     }
     if (s->rule == MIM_BIAS_AXES) {
         a->bias = mimp_floats(arena, (uint64_t)(mimp_axis_rows(s->thin ? a->grid.height : a->shape.height, a->key_height)
-                                                + mimp_axis_rows(s->thin ? a->grid.width : a->shape.width, a->key_width)) * a->width);
-        a->axes = mimp_floats(arena, (uint64_t)a->windows * a->queries * (a->key_height + a->key_width) * a->group);
+                                                + mimp_axis_rows(s->thin ? a->grid.width : a->shape.width, a->key_width)
+                                                + (s->stored_frames ? mimp_axis_rows(a->key_frames, a->key_frames) : 0)) * a->width);
+        a->axes = mimp_floats(arena, (uint64_t)a->windows * a->queries * a->axis_keys * a->group);
     } else if (s->rule) {
         a->bias = mimp_floats(arena, (uint64_t)s->heads * mimp_bias_rows(a));
         a->offset = (int32_t *)mimp_take(arena, (uint64_t)a->rows * 4);
@@ -6417,9 +6550,15 @@ static void mimp_axes_prepare(mimp_attention *a)
     const uint32_t high = mimp_axis_rows(s->thin ? a->grid.height : a->shape.height, a->key_height);
     const uint32_t wide = mimp_axis_rows(s->thin ? a->grid.width : a->shape.width, a->key_width);
     const float *table = mimp_plain(a->run->model, s->tensor[3]);
-    mimp_axes_resize(table, 2 * s->stored_height - 1, a->bias, high, a->width);
-    mimp_axes_resize(table + (size_t)(2 * s->stored_height - 1) * a->width, 2 * s->stored_width - 1, a->bias + (size_t)high * a->width,
-                     wide, a->width);
+    float *to = a->bias;
+    mimp_axes_resize(table, 2 * s->stored_height - 1, to, high, a->width);
+    table += (size_t)(2 * s->stored_height - 1) * a->width;
+    to += (size_t)high * a->width;
+    mimp_axes_resize(table, 2 * s->stored_width - 1, to, wide, a->width);
+    table += (size_t)(2 * s->stored_width - 1) * a->width;
+    to += (size_t)wide * a->width;
+    if (s->stored_frames)
+        mimp_axes_resize(table, 2 * s->stored_frames - 1, to, mimp_axis_rows(a->key_frames, a->key_frames), a->width);
 }
 
 /* Where key k of m is seen from query q of n, among the 2 max(n, m) - 1 distances: places of the finer grid. */
@@ -6429,17 +6568,20 @@ static uint32_t mimp_axis_distance(uint32_t q, uint32_t n, uint32_t k, uint32_t 
     return (uint32_t)(q * fine_q - k * fine_k + (m - 1) * fine_k);
 }
 
-/* What query row gives each row and column of keys. */
+/* What query row gives each row, column and frame of keys. */
 static void mimp_axes_row(const mimp_attention *a, uint32_t place, const float *q, float *to)
 {
     const mim_blob_step *s = a->step;
     const uint32_t n = s->thin ? a->grid.height : a->shape.height, m = s->thin ? a->grid.width : a->shape.width;
     const float *wide = a->bias + (size_t)mimp_axis_rows(n, a->key_height) * a->width;
+    const float *deep = wide + (size_t)mimp_axis_rows(m, a->key_width) * a->width;
     uint32_t i;
     for (i = 0; i < a->key_height; i++)
-        *to++ = a->crew.kernels->dot(q, a->bias + (size_t)mimp_axis_distance(place / m, n, i, a->key_height) * a->width, a->width);
+        *to++ = a->crew.kernels->dot(q, a->bias + (size_t)mimp_axis_distance(place / m % n, n, i, a->key_height) * a->width, a->width);
     for (i = 0; i < a->key_width; i++)
         *to++ = a->crew.kernels->dot(q, wide + (size_t)mimp_axis_distance(place % m, m, i, a->key_width) * a->width, a->width);
+    for (i = 0; i < a->key_frames && s->stored_frames; i++)
+        *to++ = a->crew.kernels->dot(q, deep + (size_t)mimp_axis_distance(place / m / n, a->key_frames, i, a->key_frames) * a->width, a->width);
 }
 
 /* scores[j] = the bias of query `query` of a window against its key j */
@@ -6451,10 +6593,17 @@ static void mimp_bias_row(const mimp_attention *a, uint32_t head, uint32_t windo
     for (j = a->keys; j < a->keys16; j++)
         scores[j] = 0;
     if (a->axes) {
-        const float *axes = a->axes + (((size_t)head * a->windows + window) * a->queries + query) * (a->key_height + a->key_width);
+        const float *rows = a->axes + (((size_t)head * a->windows + window) * a->queries + query) * a->axis_keys;
+        const float *columns = rows + a->key_height, *frames = columns + a->key_width;
         for (j = 0; j < a->keys; j++) {
-            const uint32_t place = j - prefix;
-            scores[j] = query < prefix || j < prefix ? 0 : axes[place / a->key_width] + axes[a->key_height + place % a->key_width];
+            const uint32_t place = j - prefix, row = place / a->key_width;
+            if (query < prefix || j < prefix) {
+                scores[j] = 0;
+                continue;
+            }
+            scores[j] = rows[row % a->key_height] + columns[place % a->key_width];
+            if (a->step->stored_frames)
+                scores[j] += frames[row / a->key_height];
         }
     } else if (a->bias) {
         const uint32_t rows = mimp_bias_rows(a), to_w = 2 * a->shape.width - 1;
@@ -6528,23 +6677,27 @@ static float *mimp_thin_conv(const mimp_attention *a, uint32_t part, const float
 {
     const mim_blob_step *s = a->step;
     const uint32_t gh = a->run->grid.height, gw = a->run->grid.width, prefix = a->run->s->prefix, width = a->width;
-    const uint32_t k = s->kernel_height, stride = part ? s->key_stride : s->stride_height;
-    const uint32_t high = part ? a->key_height : a->grid.height, wide = part ? a->key_width : a->grid.width;
-    const float *kernel = mimp_plain(a->run->model, s->tensor[8]) + (size_t)part * k * k * width;
+    const uint32_t k = s->kernel_height, kf = s->kernel_frames, stride = part ? s->key_stride : s->stride_height;
+    const uint32_t frames = a->key_frames, high = part ? a->key_height : a->grid.height, wide = part ? a->key_width : a->grid.width;
+    const float *kernel = mimp_plain(a->run->model, s->tensor[8]) + (size_t)part * kf * k * k * width;
     const float *norm = mimp_plain(a->run->model, s->tensor[9]) + (size_t)part * 2 * s->head_dim;
     float *row = to;
-    uint32_t t, ky, kx;
+    uint32_t t, kt, ky, kx;
     MIM_MEMCPY(to, x, (size_t)prefix * width * 4);
     x += (size_t)prefix * width;
-    for (t = 0; t < prefix + high * wide; t++, row += width) {
-        if (t >= prefix) {
+    for (t = 0; t < prefix + frames * high * wide; t++, row += width) {
+        if (t >= prefix) {                               /* before the first frame, above the top or left of it: large */
+            const uint32_t place = t - prefix, front = place / wide / high - kf / 2;
+            const uint32_t top = place / wide % high * stride - k / 2, left = place % wide * stride - k / 2;
+            const float *tap = kernel;
             MIM_MEMSET(row, 0, (size_t)width * 4);
-            for (ky = 0; ky < k; ky++)
-                for (kx = 0; kx < k; kx++) {             /* above the top or left of it: large */
-                    const uint32_t y = (t - prefix) / wide * stride + ky - k / 2, z = (t - prefix) % wide * stride + kx - k / 2;
-                    if (y < gh && z < gw)
-                        a->crew.kernels->accumulate(row, x + ((size_t)y * gw + z) * width, kernel + ((size_t)ky * k + kx) * width, width);
-                }
+            for (kt = 0; kt < kf; kt++)
+                for (ky = 0; ky < k; ky++)
+                    for (kx = 0; kx < k; kx++, tap += width) {
+                        const uint32_t f = front + kt, y = top + ky, z = left + kx;
+                        if (f < frames && y < gh && z < gw)
+                            a->crew.kernels->accumulate(row, x + (((size_t)f * gh + y) * gw + z) * width, tap, width);
+                    }
         }
         a->crew.kernels->norm(row, row, norm, s->head_dim, s->eps);
     }
@@ -6605,7 +6758,7 @@ static void mimp_pack_q(const mimp_attention *a, uint32_t head, const float *x)
             float *out = a->out + row * a->step->heads * width + (size_t)(a->first + head) * width;
             if (a->axes && t >= prefix)
                 mimp_axes_row(a, t - prefix, window + (size_t)t * width,
-                              a->axes + ((size_t)head * a->windows * a->queries + row) * (a->key_height + a->key_width));
+                              a->axes + ((size_t)head * a->windows * a->queries + row) * a->axis_keys);
             if (flags & (t < prefix ? MIM_STEP_ADD_PREFIX_QUERY : MIM_STEP_ADD_QUERY))
                 MIM_MEMCPY(out, window + (size_t)t * width, (size_t)width * 4);
             else if (flags & MIM_STEP_ADD_QUERY)
@@ -8192,7 +8345,7 @@ static void mimp_integer_linear_memory(mimp_integer_linear *l, mimp_run *run, co
 static void mimp_integer_result(const mimp_integer_linear *l, uint32_t row, uint32_t c, int32_t value)
 {
     const uint32_t prefix = l->run->s->prefix;
-    if (l->step->kind == MIM_STEP_UNMASK) {
+    if (MIMP_DECODER && l->step->kind == MIM_STEP_UNMASK) {
         int16_t *y = l->y + (size_t)(row < prefix ? row : prefix + l->run->patch[row - prefix]) * l->columns + c;
         *y = mimp_short(*y + mimp_clamp(value, -65536, 65535));
     } else
@@ -8293,7 +8446,10 @@ static mim_status mimp_integer_run(mimp_run *run, const mim_blob_step *s, void *
                               mimp_channels_of(run->model, s->tensor[0]), s->variance);
         break;
     case MIM_STEP_POOL:      mimp_integer_pool(run, s); break;
-    case MIM_STEP_UNMASK:    mimp_integer_unmask(run, s, (int16_t *)decoder); break;
+    case MIM_STEP_UNMASK:
+        if (MIMP_DECODER)
+            mimp_integer_unmask(run, s, (int16_t *)decoder);
+        break;
     default:                 mimp_integer_linear_run(run, s);    /* HEAD, PREDICT */
     }
     return MIM_OK;
@@ -8333,7 +8489,7 @@ static void mimp_run_memory(mimp_run *run)
     way = *run;
     for (i = 0; i < h->decoder_step; i++) {
         const mim_blob_step *s = &run->model->steps[i];
-        if (s->flags & MIM_STEP_BRANCH) {
+        if (MIMP_WINDOWS && s->flags & MIM_STEP_BRANCH) {
             mim_grid grid = way.grid;
             mimp_advance(run->model, s, &grid);
             if (branch < (uint64_t)grid.tokens * mimp_up(grid.dim, 16))
@@ -8377,7 +8533,10 @@ static void mimp_step_memory(mimp_run *run, const mim_blob_step *s)
     case MIM_STEP_MLP:       mimp_mlp_memory(&u.mlp, run, s); break;
     case MIM_STEP_HEAD:      mimp_head_memory(&u.head, run, s); break;
     case MIM_STEP_UNMASK:
-    case MIM_STEP_PREDICT:   mimp_unmask_memory(&u.unmask, run, s); break;
+    case MIM_STEP_PREDICT:
+        if (MIMP_DECODER)
+            mimp_unmask_memory(&u.unmask, run, s);
+        break;
     default: ;
     }
 }
@@ -8409,7 +8568,7 @@ static uint64_t mimp_plan_bytes(const mim_session *s, uint64_t *slow)
         run.slow->used = behind;
         if (step->kind == MIM_STEP_EMBED)
             mimp_follow(&run, step);
-        if (step->kind == MIM_STEP_UNMASK) {
+        if (MIMP_DECODER && step->kind == MIM_STEP_UNMASK) {
             mimp_decoder_stream(&run);
             behind = run.slow->used;
         }
@@ -8436,14 +8595,14 @@ static mim_status mimp_grid_fits(const mim_session *s)
     for (i = 0; i < end; i++) {
         const mim_blob_step *step = &s->model->steps[i];
         side = grid;
-        if (!mimp_advance(s->model, step, step->flags & MIM_STEP_BRANCH ? &side : &grid))
+        if (!mimp_advance(s->model, step, MIMP_WINDOWS && step->flags & MIM_STEP_BRANCH ? &side : &grid))
             return MIM_ERR_SIZE;
-        if (step->flags & MIM_STEP_BRANCH) {
+        if (MIMP_WINDOWS && step->flags & MIM_STEP_BRANCH) {
             if (branch.tokens && MIM_MEMCMP(&branch, &side, sizeof side))
                 return MIM_ERR_SIZE;
             branch = side;
         }
-        if (step->flags & MIM_STEP_JOIN && MIM_MEMCMP(&branch, &grid, sizeof grid))
+        if (MIMP_WINDOWS && step->flags & MIM_STEP_JOIN && MIM_MEMCMP(&branch, &grid, sizeof grid))
             return MIM_ERR_SIZE;
     }
     return MIM_OK;
@@ -8702,7 +8861,7 @@ static mim_status mimp_check_output(const mim_session *s, const mim_blob_step *l
                 || 2 * step->padding_height + 1 != step->kernel_height || 2 * step->padding_width + 1 != step->kernel_width))
                 return MIM_ERR_MISSING;
     }
-    for (i = 0; layers && out->layer_norm && i < out->layer_count; i++)
+    for (i = 0; MIMP_WINDOWS && layers && out->layer_norm && i < out->layer_count; i++)
         if (mim_shape(s, out->layer[i], &grid) || grid.dim != h->dim)
             return MIM_ERR_MISSING;                      /* the last norm is of another width */
     return MIM_OK;
@@ -8727,8 +8886,14 @@ static mim_status mimp_step_run(mimp_run *run, const mim_blob_step *s, void *dec
             mimp_copy_out(run->pooled_to.floats, run->pooled, run->model->header->pooled_dim);
         break;
     case MIM_STEP_HEAD:      mimp_head_run(run, s); break;
-    case MIM_STEP_UNMASK:    mimp_unmask_run(run, s, (float *)decoder); break;
-    case MIM_STEP_PREDICT:   mimp_predict_run(run, s); break;
+    case MIM_STEP_UNMASK:
+        if (MIMP_DECODER)
+            mimp_unmask_run(run, s, (float *)decoder);
+        break;
+    case MIM_STEP_PREDICT:
+        if (MIMP_DECODER)
+            mimp_predict_run(run, s);
+        break;
     default: ;
     }
     return MIM_OK;
@@ -8744,7 +8909,7 @@ static mim_status mimp_walk(mimp_run *run)
     const int features = predicts || mimp_wanted(run->tokens_to) || mimp_wanted(run->cls_to) || mimp_wanted(run->registers_to)
         || mimp_wanted(run->patches_to) || mimp_wanted(run->pooled_to) || mimp_wanted(run->logits_to) || out->attention;
     const uint32_t last_layer = mimp_wanted(run->layer_to) ? out->layer[out->layer_count - 1] : 0;
-    const uint32_t end = predicts ? h->step_count : h->decoder_step;
+    const uint32_t end = MIMP_DECODER && predicts ? h->step_count : h->decoder_step;
     void *decoder = NULL;
     uint64_t behind = run->slow->used;
     mim_status status = MIM_OK;
@@ -8760,7 +8925,7 @@ static mim_status mimp_walk(mimp_run *run)
             mimp_follow(run, s);
         if (s->kind == MIM_STEP_POOL && (i + 1 == h->step_count || s[1].kind != MIM_STEP_NORM))
             mimp_put_features(run);
-        if (s->kind == MIM_STEP_UNMASK) {
+        if (MIMP_DECODER && s->kind == MIM_STEP_UNMASK) {
             decoder = mimp_decoder_stream(run);
             behind = run->slow->used;
         }
@@ -8788,8 +8953,12 @@ static mim_status mimp_walk(mimp_run *run)
 static mimp_sink mimp_sink_of(float *floats, int16_t *integers)
 {
     mimp_sink sink;
-    sink.floats = floats;
     sink.integers = integers;
+#ifdef MIM_NO_FLOAT
+    (void)floats;
+#else
+    sink.floats = floats;
+#endif
     return sink;
 }
 

@@ -1113,6 +1113,10 @@ static void make_ggufs(void)
     bad_pair("gguf-array-huge", "a", 9, "\4\0\0\0\xff\xff\xff\xff\xff\xff\xff\x3f", 12, "an array is longer than the file");
     bad_pair("gguf-array-texts", "a", 9, "\x8\0\0\0\xff\xff\xff\xff\xff\xff\xff\x3f", 12, "the file is truncated or damaged");
     bad_pair("gguf-array-nested", "a", 9, "\x9\0\0\0\1\0\0\0\0\0\0\0", 12, "an array is of an unknown type");
+    bad_pair("gguf-array-numbers", "a", 9, "\6\0\0\0\3\0\0\0\0\0\0\0\0\0\xc0\x7f\0\0\x80\xff\xff\xff\x7f\x7f", 24, HARMLESS);
+    bad_pair("gguf-array-none", "a", 9, "\6\0\0\0\0\0\0\0\0\0\0\0", 12, HARMLESS);
+    bad_pair("gguf-array-longest", "a", 9, "\xb\0\0\0\2\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x80\0\0\0\0\0\0\0\x80", 28, HARMLESS);
+    bad_pair("gguf-array-of-17", "a", 9, "\7\0\0\0\x11\0\0\0\0\0\0\0\1\2\3\4\5\6\7\x8\x9\xa\xb\xc\xd\xe\xf\x10\x11", 29, HARMLESS);
     bad_pair("gguf-alignment-0", "general.alignment", 4, "\0\0\0\0", 4, "its alignment is not a power of two");
     bad_pair("gguf-alignment-3", "general.alignment", 4, "\3\0\0\0", 4, "its alignment is not a power of two");
     bad_pair("gguf-alignment-text", "general.alignment", 8, "\1\0\0\0\0\0\0\0x", 9, "its alignment is not a power of two");

@@ -470,7 +470,7 @@ static inline void grid_table(builder *b, mim_blob_step *s, uint32_t rule, uint3
     s->rule = rule;
     s->stored_height = height;
     s->stored_width = width;
-    s->tensor[3] = rule == MIM_BIAS_AXES ? builder_plain(b, 2 * height + 2 * width - 2, builder_up(s->head_dim, 16))
+    s->tensor[3] = rule == MIM_BIAS_AXES ? builder_plain(b, 2 * height + 2 * width - 2 + (s->stored_frames ? 2 * s->stored_frames - 1 : 0), builder_up(s->head_dim, 16))
                                          : builder_plain(b, s->heads, (2 * height - 1) * (2 * width - 1) + (cls ? 3 : 0));
 }
 
@@ -504,8 +504,8 @@ static inline uint8_t *blob_grid(uint32_t kind, uint32_t type, size_t *bytes)
     b.model = &p;
     h = builder_header(&p);
     h.unit_height = h.unit_width = kind == GRID_HIERA || kind == GRID_CONVMAE ? 4 : kind >= GRID_VIDEO;
-    h.patch_frames = kind == GRID_VIDEO ? between(1, 3) : 1;
-    h.frames = kind == GRID_VIDEO ? h.patch_frames * between(1, 3) : 1;
+    h.patch_frames = kind == GRID_VIDEO || kind == GRID_MVIT ? between(1, 3) : 1;
+    h.frames = kind == GRID_VIDEO || kind == GRID_MVIT ? h.patch_frames * between(1, 3) : 1;
     h.groups = kind == GRID_GROUPS ? between(2, 3) : 1;
     h.coordinates = kind == GRID_VIDEO ? 2 : 0;
     s = builder_step(&b, MIM_STEP_EMBED);
@@ -514,12 +514,13 @@ static inline uint8_t *blob_grid(uint32_t kind, uint32_t type, size_t *bytes)
     if (kind == GRID_HIERA || kind == GRID_MVIT) {           /* patches that overlap */
         s->padding_height = (uint16_t)between(0, 2);
         s->padding_width = (uint16_t)between(0, 2);
+        s->padding_frames = (uint8_t)(kind == GRID_MVIT ? between(0, 2) : 0);
         s->kernel_height = (uint16_t)(p.patch_height + 2 * s->padding_height - (s->padding_height && p.patch_height > 1));
         s->kernel_width = (uint16_t)(p.patch_width + 2 * s->padding_width - (s->padding_width && p.patch_width > 1));
     }
     if (kind != GRID_TOKENS)
         s->tensor[0] = builder_matrix(&b, type >= MIM_Q8 ? (uint32_t)MIM_F16 : type, h.groups > 1 ? h.groups * builder_up(dim, 16) : dim,
-                                      p.channels * h.patch_frames * s->kernel_height * s->kernel_width, 0);
+                                      p.channels * (h.patch_frames + s->padding_frames) * s->kernel_height * s->kernel_width, 0);
     else
         s->tensor[5] = builder_plain(&b, between(1, 5), dim);
     if (p.cls)
@@ -602,9 +603,13 @@ static inline uint8_t *blob_grid(uint32_t kind, uint32_t type, size_t *bytes)
             s->kernel_height = s->kernel_width = 3;
             s->stride_height = s->stride_width = (uint16_t)between(1, 2);
             s->key_stride = (uint8_t)between(1, 4);
-            if (between(0, 1))
+            s->kernel_frames = (uint8_t)(2 * between(0, 1) + 1);
+            s->stored_frames = between(0, 1) ? between(1, 4) : 0;
+            if (!between(0, 1))
+                s->stored_frames = 0;
+            else
                 grid_table(&b, s, MIM_BIAS_AXES, between(1, 6), between(1, 6), 0);
-            s->tensor[8] = builder_plain(&b, 27, builder_up(head_dim, 16));
+            s->tensor[8] = builder_plain(&b, 27u * s->kernel_frames, builder_up(head_dim, 16));
             s->tensor[9] = builder_plain(&b, 6, head_dim);
             at = i ? wide + i : at;
             s = grid_mlp(&b, at, 0);

@@ -72,9 +72,9 @@ while IFS='|' read -r file form phrase pool; do
     done
 done <<'END'
 mae|mae|recognised the MAE authors' release|--pool cls
-mae|mae|decoder of 1 blocks|--pool cls --keep-decoder --decoder-heads 2 --norm-pix no
+mae|mae|decoder of 1 block,|--pool cls --keep-decoder --decoder-heads 2 --norm-pix no
 hf-mae|mae|recognised transformers' ViTMAE|--pool cls
-hf-mae|mae|decoder of 1 blocks|--pool cls --keep-decoder --decoder-heads 2 --norm-pix yes
+hf-mae|mae|decoder of 1 block,|--pool cls --keep-decoder --decoder-heads 2 --norm-pix yes
 vit|vit|recognised names that timm and the MAE authors share|--pool cls
 hf-vit|vit|recognised transformers' ViT (|--pool cls
 hf-vit-modules|vit|recognised transformers' ViT (|--pool cls
@@ -323,6 +323,28 @@ else
     group "every tensor of every container"
 fi
 
+# What GGUF says beside its tensors.
+gguf=$(cd "$(dirname "$golden")" && pwd)
+mkdir said
+said() { sed "s/$2/$3/" "$gguf/$1/model.gguf" >said/model.gguf; }        # of one length
+accept "heads 2 (GGUF); eps 1e-05 (GGUF); quick_gelu (GGUF)" "$gguf/gguf_clip/model.gguf" -o out.mim --resize squash --filter bilinear
+accept "ignored: of the language model beside it: mm." "$gguf/gguf_clip/model.gguf" -o out.mim --resize squash --filter bilinear
+accept "heads 3 (GGUF); eps 1e-06 (dinov2)" "$gguf/gguf_dinov2/model.gguf" -o out.mim --image-size 28
+accept "image 224x224 (dinov2)" "$gguf/gguf_dinov2/model.gguf" -o out.mim
+refuse "activation (--act gelu" "$gguf/gguf_clip_gelu/model.gguf" -o out.mim --resize squash --filter bicubic
+refuse "how pictures are resized" "$gguf/gguf_clip/model.gguf" -o out.mim --filter bilinear
+said gguf_clip image_size patch_size
+refuse "clip.vision.patch_size is 24, the tensors say 4; the two are not of the same model" said/model.gguf -o out.mim
+said gguf_clip image_std image_stx
+refuse "mean of the pixels" said/model.gguf -o out.mim --resize squash --filter bilinear
+said gguf_clip attention.head_count attention.head_counx
+refuse "number of heads (give --heads N" said/model.gguf -o out.mim --resize squash --filter bilinear
+said gguf_clip v.post_ln.bias v.pre_ln.abias
+refuse "v.pre_ln.abias (norm before the blocks)" said/model.gguf -o out.mim --resize squash --filter bilinear
+said gguf_dinov2 num_hidden_layers num_hidden_layerx
+accept "heads 3 (GGUF)" said/model.gguf -o out.mim --image-size 28
+group "what GGUF says of itself"
+
 # The name of a file is written into its blob.
 mkdir same
 cp "$golden/vit.safetensors" same/model
@@ -376,8 +398,12 @@ mkdir qk
 cp "$(golden timm_qk_norm)" qk
 # shellcheck disable=SC2086
 accept "heads 2 (tensors)" qk -o out.mim $(echo "$all" | sed "s/--heads 2//")
+refuse "such as that of cae, and only those of plain MAEs can be kept" "$(golden cae)" -o out.mim --heads 2 --keep-decoder
+refuse "such as that of bootmae, and only those of plain MAEs" "$(golden bootmae)" -o out.mim --heads 2 --keep-decoder
+refuse "such as that of localmim, and only those of plain MAEs" "$(golden localmim)" -o out.mim --heads 2 --keep-decoder
+refuse "such as that of simmim, and only those of plain MAEs" "$(golden simmim)" -o out.mim --heads 2 --keep-decoder
 refuse "holds a decoder in which masked tokens alone attend" "$(golden milan)" -o out.mim --heads 2 --keep-decoder
-refuse "decoder_pred.weight' is f16 [32, 16]; [48, 16] was expected" "$(golden sdae)" -o out.mim --heads 2 --keep-decoder --decoder-heads 2 --norm-pix no
+refuse "decoder_pred.weight' gives 32 numbers for each patch, not its 48 pixels" "$(golden sdae)" -o out.mim --heads 2 --keep-decoder --decoder-heads 2 --norm-pix no
 for name in ibot msn cmae milan localmim dmae; do
     refuse "not in the file: number of heads (give --heads N" "$(golden $name)" -o out.mim
 done

@@ -74,6 +74,12 @@ hivit recognised HiViT, the authors' release
 itpn ignored: feature pyramid beside the encoder: align_dim_16to8.weight
 convmae recognised ConvMAE, the authors' release
 mvitv2 recognised MViTv2, the authors' release
+mvitv2_video recognised MViTv2 of videos, as SlowFast has it (timm's names, by tubelets, *.attn.pool_q.weight): 6 blocks in 4 stages (1, 2, 1, 2)
+maskfeat_video patches of 7x7x3 4x4 apart in 3 frames 2 apart, CLS
+maskfeat_video ignored: used only in pretraining: hogs.*.… (2), pred_head.projections.*.… (2)
+maskfeat_video_tuned recognised MaskFeat's MViTv2 of videos, as SlowFast has it (timm's names, by tubelets, *.attn.pool_q.weight, widening MLPs)
+tv_mvitv2 recognised torchvision's MViTv2 of videos (torchvision's names)
+ibot_swin recognised iBOT's Swin, the authors' release
 timm_mvitv2 recognised timm's MViTv2
 swin ignored: mask of the shifted windows, computed
 END
@@ -103,13 +109,28 @@ refuse "is not the table of a square window; give --window N" convert timm_swin_
     --mean .5 --std .5 --resize squash --filter bicubic
 refuse "has no windows of a size to be given" convert "$golden/hivit/model.safetensors" -o out.mim --window 4
 refuse "are not made of mask units of 32x32" convert hiera.safetensors -o out.mim --heads 1 --mean .5 --std .5 --image-size 48
-refuse "the decoder of hiera is not available" convert "$golden/hiera_mae/model.safetensors" -o out.mim --heads 1 --keep-decoder
+refuse "such as that of hiera, and only those of plain MAEs can be kept" convert "$golden/hiera_mae/model.safetensors" -o out.mim --heads 1 --keep-decoder
+refuse "such as that of convmae, and only those of plain MAEs" convert "$golden/convmae_mae/model.safetensors" -o out.mim --heads 2 --keep-decoder
+refuse "has no decoder to keep" convert "$golden/swin/model.safetensors" -o out.mim --keep-decoder
 refuse "are not those of hf-swin" convert "$golden/swin/model.safetensors" -o out.mim --family hf-swin
 refuse "has no stages, and this file has 3" convert "$golden/swin/model.safetensors" -o out.mim --family vit
 refuse "has no neck; give another --family" convert "$golden/efficientsam/model.safetensors" -o out.mim --family vit
 group "what has to be given"
 
 # ---- damaged names and shapes ----
+
+changed tv_mvitv2 'attn\.rel_pos_t' 'spatial_pos_t0'
+refuse "cannot use: blocks.*.spatial_pos_t0 (5) (positions in space and time)" convert tv_mvitv2.safetensors -o out.mim
+changed mvitv2_video 'blocks\.3\.attn\.rel_pos_t' 'pred_head.rel_pos_t_3_x'
+refuse "only some of its encoder blocks have a table of distances in time" convert mvitv2_video.safetensors -o out.mim
+changed mvitv2_video '"shape":\[16,3,3,7,7\]' '"shape":[16,3,7,3,7]'
+refuse "[dim, channels, k, k] with an odd k of more than the stride" convert mvitv2_video.safetensors -o out.mim
+changed mvitv2_video '"shape":\[16,3,3,7,7\]' '"shape":[16,9,1,7,7]'
+refuse "[dim, channels, 3, height, width] was expected" convert mvitv2_video.safetensors -o out.mim --mean 0,0,0,0,0,0,0,0,0 --std 1,1,1,1,1,1,1,1,1
+changed maskfeat_video '"shape":\[16,1,3,3,3\]' '"shape":[16,3,1,3,3]'
+refuse "[16, 1, 1, 3, 3] was expected" convert maskfeat_video.safetensors -o out.mim
+refuse "for a video give another --family" convert "$golden/mvitv2_video/model.safetensors" -o out.mim --family mvitv2
+group "MViTv2 of videos"
 
 changed timm_swin 'layers\.1\.blocks' 'layers.6.blocks'
 refuse "has blocks of stage 2, but none of stage 1" convert timm_swin.safetensors -o out.mim --image-size 32 $picture

@@ -177,8 +177,8 @@ convert() { phrase=$1 name=$2; shift 2; refuse "$phrase" mim convert $golden/$na
 convert "number of frames that it was trained with (--frames N)" prithvi --heads 3 --image-size 12x12
 convert "the 28 stored positions are not those of one square grid" prithvi --heads 3 --frames 2
 convert "5 frames (option) are not made of patches of 2" videomae --heads 2 --image-size 12x20 --frames 5
-convert "the decoder of videomae cannot be kept" videomae_pretrain --heads 3 --image-size 16x16 --keep-decoder
-convert "of a decoder with windows" audiomae_pretrain --family audiomae --heads 2 --image-size 24x32 --keep-decoder
+convert "such as that of videomae, and only those of plain MAEs can be kept" videomae_pretrain --heads 3 --image-size 16x16 --keep-decoder
+convert "such as that of audiomae, and only those of plain MAEs can be kept" audiomae_pretrain --family audiomae --heads 2 --image-size 24x32 --keep-decoder
 convert "--frames: satmae-groups takes single pictures" satmae_group --heads 2 --frames 2
 convert "--groups: videomae has no groups" videomae --heads 2 --image-size 12x20 --groups 0,1,2
 for groups in 0,1,2,6 "0,1,2,6;3,4,5,7;8,10" "0,1,2,6;3,4,5,7;8,8" "0,1,2,6,3;4,5,7;8,9" "0,1,2,6;3,4,5,7;8,9," "a" "" "0,1,2,6;3,4,5,7;8,099"; do

@@ -118,9 +118,9 @@ static int measure_patches(measures *m, const vit *model, const checkpoint *cp)
     const part *top = model->top;
     const tensor *patch = top[PATCH].weight;
     const enum made made = family_scheme(model->family)->made;
-    const int video = made == MADE_NUMBER_WAVES || made == MADE_FRAME_WAVES || made == MADE_TURNS;
+    const int video = made == MADE_NUMBER_WAVES || made == MADE_FRAME_WAVES || made == MADE_TURNS || model->layout.frame_stride;
     const uint32_t rank = video ? 5 : 4;
-    m->patch_frames = m->patch_height = m->patch_width = m->kernel_height = m->kernel_width = m->channels = m->groups = 1;
+    m->patch_frames = m->kernel_frames = m->patch_height = m->patch_width = m->kernel_height = m->kernel_width = m->channels = m->groups = 1;
     if (made == MADE_VECTORS) {
         if (patch->rank < 2 || within(cp, "dim", patch->shape[0], MIM_MAX_DIM))
             return patch->rank < 2 ? wrong_shape(patch, "[dim, ...]") : 1;
@@ -140,7 +140,7 @@ static int measure_patches(measures *m, const vit *model, const checkpoint *cp)
         return 1;
     m->dim = (uint32_t)patch->shape[0];
     m->channels = (uint32_t)patch->shape[1];
-    m->patch_frames = (uint32_t)frames;
+    m->patch_frames = m->kernel_frames = (uint32_t)frames;
     m->patch_height = (uint32_t)size[0];
     m->patch_width = (uint32_t)size[1];
     if (made == MADE_GROUPS) {
@@ -166,6 +166,11 @@ static int measure_patches(measures *m, const vit *model, const checkpoint *cp)
         m->patch_height = m->patch_width = model->layout.stride;
         if (m->kernel_height < m->patch_height || m->kernel_width < m->patch_width || m->kernel_height % 2 == 0 || m->kernel_width % 2 == 0)
             return wrong_shape(patch, "[dim, channels, k, k] with an odd k of more than the stride");
+    }
+    if (model->layout.frame_stride) {                 /* half of them, rounded down, lie before its own */
+        m->patch_frames = model->layout.frame_stride;
+        if (m->kernel_frames < m->patch_frames || m->kernel_frames - m->patch_frames != m->kernel_frames / 2)
+            return wrong_shape(patch, "[dim, channels, 3, height, width]");
     }
     return within(cp, "the size of a patch", (uint64_t)m->channels * frames * size[0] * size[1], MIM_MAX_COLUMNS) ||
            is_vector(top[PATCH].bias, m->dim) || (top[PATCH_NORM].weight && is_norm(&top[PATCH_NORM], m->dim));
@@ -376,12 +381,6 @@ static int measure_decoder(measures *m, const vit *model, const checkpoint *cp)
     const part *top = model->top;
     uint32_t no_height = 0, no_width = 0;
     block_measure first, block;
-    if (model->layout.known)
-        return fail("%s: the decoder of %s is not available in this version (--keep-decoder)", cp->path, model->family->name);
-    if (model->no_decoder)
-        return fail("%s: holds a %s; leave out --keep-decoder", cp->path, model->no_decoder);
-    if (!top[DECODER_EMBED].weight && !model->decoder_depth && !family_scheme(model->family)->family)
-        return fail("%s: has no decoder to keep (--keep-decoder)", cp->path);
     if (vit_check_decoder(model, cp))
         return 1;
     for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
@@ -395,10 +394,15 @@ static int measure_decoder(measures *m, const vit *model, const checkpoint *cp)
     if (within(cp, "the decoder's width", embed->shape[0], MIM_MAX_DIM))
         return 1;
     m->decoder_dim = (uint32_t)embed->shape[0];
+    uint64_t pixels = (uint64_t)m->patch_height * m->patch_width * m->channels;
+    const tensor *predict = top[DECODER_PREDICT].weight;
+    if (predict->rank == 2 && predict->shape[0] != pixels && predict->shape[1] == m->decoder_dim)
+        return fail("%s: '%s' gives %" PRIu64 " numbers for each patch, not its %" PRIu64 " pixels, and only the decoders of plain MAEs "
+                    "can be kept; leave out --keep-decoder", cp->path, predict->name, predict->shape[0], pixels);
     if (is_linear(&top[DECODER_EMBED], m->decoder_dim, m->dim) || is_rows(top[MASK_TOKEN].weight, 1, m->decoder_dim) ||
         measure_positions(cp, top[DECODER_POSITIONS].weight, m->decoder_dim, 0, &m->decoder_position_rows, &no_height, &no_width) ||
         is_norm(&top[DECODER_NORM], m->decoder_dim) ||
-        is_linear(&top[DECODER_PREDICT], (uint64_t)m->patch_height * m->patch_width * m->channels, m->decoder_dim))
+        is_linear(&top[DECODER_PREDICT], pixels, m->decoder_dim))
         return 1;
     for (uint32_t i = 0; i < model->decoder_depth; i++) {
         if (model->decoder[i][RELATIVE_BIAS].weight)
@@ -894,6 +898,7 @@ int build(plan *p, const vit *model, const checkpoint *cp, const measures *m, co
     step->kernel_width = (uint16_t)m->kernel_width;
     step->padding_height = (uint16_t)(m->kernel_height > m->patch_height ? m->kernel_height / 2 : 0);
     step->padding_width = (uint16_t)(m->kernel_width > m->patch_width ? m->kernel_width / 2 : 0);
+    step->padding_frames = (uint8_t)(m->kernel_frames - m->patch_frames);
     step->activation = model->layout.activation;
     step->rule = (uint32_t)s->positions.value;
     if (top[POSITIONS].weight && !m->positions_last && own->made == MADE_FRAME_WAVES) {

@@ -13,7 +13,7 @@ typedef struct block_measure {
 
 /* What the shapes of the tensors tell. */
 typedef struct measures {
-    uint32_t patch_frames;
+    uint32_t patch_frames, kernel_frames;     /* from patch to patch; that a patch is projected from */
     uint32_t groups, group_channels[MIM_MAX_GROUPS];       /* 1: the channels are not in groups */
     uint32_t coordinates;                     /* numbers that the caller gives of each frame */
     uint32_t clock;                           /* channels for each number of a date; 0: none */
@@ -27,7 +27,7 @@ typedef struct measures {
     uint32_t unit;                            /* patches along each side of a mask unit; 0: subsets are not possible */
     uint32_t positions_last;                  /* positions are added before the last stage, not the first */
     uint32_t unit_positions;                  /* side of the table of positions that repeat; 0: none */
-    uint32_t axis_height, axis_width;         /* of the largest tables of relative positions along axes; 0: none */
+    uint32_t axis_height, axis_width, axis_frames;         /* of the largest tables of relative positions along axes; 0: none */
     uint32_t has_cls, registers;
     uint32_t position_rows;                   /* 0: no such table */
     uint32_t bias_rows, heads;                /* of the relative position bias; heads also of rotary tables; 0: they do not tell */

@@ -158,7 +158,7 @@ static void print_recognised(const vit *model, const checkpoint *cp, const measu
     uint32_t blocks = 0;
     for (uint32_t i = 0; i < model->depth; i++)
         blocks += !is_merging(model->block[i]);
-    printf("): %" PRIu32 " blocks", blocks);
+    printf("): %" PRIu32 " block%s", blocks, blocks == 1 ? "" : "s");
     if (model->stages > 1)
         print_stages(model, m);
     else
@@ -169,11 +169,13 @@ static void print_recognised(const vit *model, const checkpoint *cp, const measu
         printf(", patches of %" PRIu32 "x%" PRIu32 "x%" PRIu32, m->kernel_height, m->kernel_width, m->channels);
     if (m->kernel_height != m->patch_height || m->kernel_width != m->patch_width)
         printf(" %" PRIu32 "x%" PRIu32 " apart", m->patch_height, m->patch_width);
+    if (m->patch_frames > 1)
+        printf(" in %" PRIu32 " frames", m->kernel_frames);
+    if (m->kernel_frames != m->patch_frames)
+        printf(" %" PRIu32 " apart", m->patch_frames);
     print_windows(&p->header, p->steps);
     if (m->dim != m->width)
         printf(", neck of %" PRIu32, m->dim);
-    if (m->patch_frames > 1)
-        printf(" in %" PRIu32 " frames", m->patch_frames);
     if (m->groups > 1)
         printf(" in %" PRIu32 " groups of channels", m->groups);
     if (m->coordinates)
@@ -188,11 +190,11 @@ static void print_recognised(const vit *model, const checkpoint *cp, const measu
         printf(", gated MLP");
     printf(", %s", m->has_cls ? "CLS" : "no CLS");
     if (m->registers)
-        printf(", %" PRIu32 " registers", m->registers);
+        printf(", %" PRIu32 " register%s", m->registers, m->registers == 1 ? "" : "s");
     if (m->classes)
         printf(", %" PRIu32 " classes", m->classes);
     if (m->decoder_dim)
-        printf(", decoder of %" PRIu32 " blocks, %" PRIu32 " wide", model->decoder_depth, m->decoder_dim);
+        printf(", decoder of %" PRIu32 " block%s, %" PRIu32 " wide", model->decoder_depth, model->decoder_depth == 1 ? "" : "s", m->decoder_dim);
     printf(", %.2f M parameters\n", (double)m->parameters / 1e6);
 }
 

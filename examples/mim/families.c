@@ -170,6 +170,7 @@ static const name_row timm_block[] = {
     { "attn.logit_scale", LOGIT_SCALE, 0, NULL },
     { "attn.rel_pos_h", AXIS_Y, 0, NULL },
     { "attn.rel_pos_w", AXIS_X, 0, NULL },
+    { "attn.rel_pos_t", AXIS_T, 0, NULL },
     { "attn.pool_q.*", THIN_QUERY, 0, NULL },
     { "attn.pool_k.*", THIN_KEY, 0, NULL },
     { "attn.pool_v.*", THIN_VALUE, 0, NULL },
@@ -426,6 +427,63 @@ static const name_row mmpretrain_block[] = {
     { NULL, 0, 0, NULL }
 };
 
+/* torchvision's MViT, a port of SlowFast's. */
+static const name_row torchvision_top[] = {
+    { "conv_proj.*", PATCH, 0, NULL },
+    { "pos_encoding.class_token", CLS, 0, NULL },
+    { "norm.*", NORM, 0, NULL },
+    { "head.1.*", HEAD, 0, NULL },
+    { NULL, 0, 0, NULL }
+};
+static const name_row torchvision_block[] = {
+    { "norm1.*", NORM1, 0, NULL },
+    { "attn.qkv.*", QKV, 0, NULL },
+    { "attn.pool_q.pool.*", THIN_QUERY, 0, NULL },
+    { "attn.pool_k.pool.*", THIN_KEY, 0, NULL },
+    { "attn.pool_v.pool.*", THIN_VALUE, 0, NULL },
+    { "attn.pool_q.norm_act.0.*", THIN_QUERY_NORM, 0, NULL },
+    { "attn.pool_k.norm_act.0.*", THIN_KEY_NORM, 0, NULL },
+    { "attn.pool_v.norm_act.0.*", THIN_VALUE_NORM, 0, NULL },
+    { "attn.rel_pos_h", AXIS_Y, 0, NULL },
+    { "attn.rel_pos_w", AXIS_X, 0, NULL },
+    { "attn.rel_pos_t", AXIS_T, 0, NULL },
+    { "attn.project.0.*", PROJ, 0, NULL },
+    { "project.*", SHORTCUT, 0, NULL },
+    { "norm2.*", NORM2, 0, NULL },
+    { "mlp.0.*", FC1, 0, NULL },
+    { "mlp.3.*", FC2, 0, NULL },
+    { NULL, 0, 0, NULL }
+};
+
+/* clip.cpp, and llama.cpp for what sees in its models, as GGUF. */
+static const char language_reason[] = "of the language model beside it";
+static const name_row clip_top[] = {
+    { "v.patch_embd.*", PATCH, 0, NULL },
+    { "v.class_embd", CLS, 0, NULL },
+    { "v.position_embd.weight", POSITIONS, 0, NULL },
+    { "v.post_ln.*", NORM, 0, NULL },
+    { "visual_projection.weight", ROLE_NONE, 0, "projection beside the text's, not one of mim's features" },
+    { "t.**", ROLE_NONE, 0, text_reason },
+    { "text_projection.weight", ROLE_NONE, 0, text_reason },
+    { "mm.**", ROLE_NONE, 0, language_reason },
+    { "model.image_newline", ROLE_NONE, 0, language_reason },
+    { NULL, 0, 0, NULL }
+};
+static const name_row clip_block[] = {
+    { "ln1.*", NORM1, 0, NULL },
+    { "attn_qkv.*", QKV, 0, NULL },
+    { "attn_q.*", QUERY, 0, NULL },
+    { "attn_k.*", KEY, 0, NULL },
+    { "attn_v.*", VALUE, 0, NULL },
+    { "attn_out.*", PROJ, 0, NULL },
+    { "ls1.weight", SCALE1, 0, NULL },
+    { "ln2.*", NORM2, 0, NULL },
+    { "ffn_up.*", FC1, 0, NULL },
+    { "ffn_down.*", FC2, 0, NULL },
+    { "ls2.weight", SCALE2, 0, NULL },
+    { NULL, 0, 0, NULL }
+};
+
 static const naming namings[] = {
     { "mmpretrain", "mmpretrain's names", "layers.0.ln1.weight", { "layers.%.", NULL }, { NULL }, mmpretrain_top, mmpretrain_block },
     { "timm", "timm's names", NULL, { "blocks.%.", "blocks.#.%.", "layers.@.blocks.%.", "stages.@.blocks.%.", "blocks&.%.", NULL }, { "decoder_blocks.%.", NULL },
@@ -433,6 +491,8 @@ static const naming namings[] = {
     { "transformers", "transformers' names", NULL, { "encoder.layer.%.", "layers.%.", "layer.%.", "model.layer.%.",
       "encoder.layers.@.blocks.%.", "encoder.stages.@.layers.%." },
       { "decoder.decoder_layers.%.", "decoder.decoder_encoder.layer.%.", NULL }, hf_top, hf_block },
+    { "torchvision", "torchvision's names", "pos_encoding.class_token", { "blocks.%.", NULL }, { NULL }, torchvision_top, torchvision_block },
+    { "clip", "clip.cpp's names", NULL, { "v.blk.%.", NULL }, { NULL }, clip_top, clip_block },
     { "vjepa2", "transformers' names", NULL, { "layer.%.", NULL }, { NULL }, vjepa2_top, vjepa2_block },
     { "presto", "the authors' names", NULL, { "blocks.%.", NULL }, { NULL }, presto_top, timm_block },
     { "galileo", "the authors' names", NULL, { "blocks.%.", NULL }, { NULL }, galileo_top, galileo_block },
@@ -442,8 +502,8 @@ static const naming namings[] = {
 /* What some names mean, for the message that they cannot be used. */
 static const struct { const char *part, *what; } beyond[] = {
     { "rope", "learned rotary positions" }, { "q_norm", "norm of queries and keys" }, { "k_norm", "norm of queries and keys" },
-    { "norm_pre", "norm before the blocks" }, { "attn_pool", "attention pooling" }, { "dist_token", "distillation token" },
-    { "head_dist", "distillation token" }, { "attn.gate", "gated attention" }, { "rel_pos_t", "relative positions in time" },
+    { "norm_pre", "norm before the blocks" }, { "pre_ln", "norm before the blocks" }, { "attn_pool", "attention pooling" }, { "dist_token", "distillation token" },
+    { "head_dist", "distillation token" }, { "attn.gate", "gated attention" }, { "spatial_pos", "positions in space and time" },
     { "norms_block", "V-JEPA 2.1's norms between the blocks" }, { "mod_embed", "V-JEPA 2.1's embeddings of pictures and videos" },
     { "mlp.fc3", "a gated MLP of three layers (V-JEPA's use_silu)" },
     { "pos_embed_spatial", "positions in time" }, { "running_mean", "batch norm" }, { "cls_norm", "a norm of CLS and registers alone" },
@@ -456,6 +516,8 @@ static const struct { const char *part, *what; } beyond[] = {
 
 static const float imagenet_mean[3] = { 0.485f, 0.456f, 0.406f };
 static const float imagenet_std[3] = { 0.229f, 0.224f, 0.225f };
+static const float slowfast_mean[3] = { 0.45f, 0.45f, 0.45f };
+static const float slowfast_std[3] = { 0.225f, 0.225f, 0.225f };
 static const float clip_mean[3] = { 0.48145466f, 0.4578275f, 0.40821073f };
 static const float clip_std[3] = { 0.26862954f, 0.26130258f, 0.27577711f };
 
@@ -549,7 +611,18 @@ static const published_size dinov3_satellite[] = {
 #define BY_OPTION { "--family", NULL, NULL }     /* never by its names: they are those of others */
 
 static const family families[] = {
-    /* Videos, sound, satellites. Their decoders are the MAE authors' or have its names, so they come first. */
+    /* Videos, sound, satellites. Their decoders are the MAE authors' or have its names, so they come first. MaskFeat pretrains
+     * without a norm behind the blocks, and averages before it where it is tuned; unlike others, it widens in the MLPs. */
+    { "maskfeat-video", "MaskFeat's MViTv2 of videos, as SlowFast has it", "MaskFeat", "timm", NULL,
+      { "tubelets", "*.attn.pool_q.weight", "mask_token|widening MLPs", NULL },
+      1e-6f, MIM_GELU_ERF, POOL_THEN_NORM, MIM_POSITIONS_NONE, 0, 0,
+      slowfast_mean, slowfast_std, { 224, 256, 0, 0, MIM_BILINEAR, NULL }, NULL, NO_DECODER, BIAS(MIM_BIAS_AXES) },
+    { "mvitv2-video", "MViTv2 of videos, as SlowFast has it", "", "timm", NULL, { "tubelets", "*.attn.pool_q.weight", NULL },
+      1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_NONE, 0, 0,
+      slowfast_mean, slowfast_std, { 224, 256, 0, 0, MIM_BILINEAR, NULL }, NULL, NO_DECODER, BIAS(MIM_BIAS_AXES) },
+    { "tv-mvitv2", "torchvision's MViTv2 of videos", "", "torchvision", NULL, { NULL },
+      1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_NONE, 0, 0,
+      slowfast_mean, slowfast_std, { 224, 256, 0, 0, MIM_BILINEAR, NULL }, NULL, NO_DECODER, BIAS(MIM_BIAS_AXES) },
     { "videomae", "VideoMAE, the authors' release", "VideoMAE", "timm", NULL, { "tubelets", "*.attn.q_bias", "!cls_token", NULL },
       1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_ALL, MIM_POSITIONS_NONE, 0, 1,
       imagenet_mean, imagenet_std, { 224, 224, 1, 0, MIM_BILINEAR, NULL }, videomae_sizes, NO_DECODER, PLAIN },
@@ -579,7 +652,7 @@ static const family families[] = {
       0, 0, MIM_POOL_MEAN_ALL, MIM_POSITIONS_NONE, 0, 1, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, PLAIN },
     /* Their names are those of MAE and BEiT, with others beside them. */
     { "ibot", "iBOT or AttMask, the authors' release", "iBOT", "timm", NULL,
-      { "masked_embed|*.masked_embed|head.last_layer2.weight_g", "!decoder_embed.weight", NULL },
+      { "masked_embed|*.masked_embed|head.last_layer2.weight_g", "!decoder_embed.weight", "!layers.0.downsample.reduction.weight", NULL },
       1e-6f, MIM_GELU_ERF, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0.1f, 0,
       imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, joint_sizes, NO_DECODER, PLAIN },
     { "msn", "MSN, the authors' release", "MSN", "timm", NULL, { "fc.fc1.weight", "cls_token", NULL },
@@ -649,6 +722,11 @@ static const family families[] = {
       { "layers.0.downsample.reduction.weight", "decoder.0.weight", NULL },
       1e-5f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
       imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, NULL, NO_DECODER, BIAS(MIM_BIAS_GEOMETRIC) },
+    /* its teacher alone has Swin's names */
+    { "ibot-swin", "iBOT's Swin, the authors' release", "iBOT", "timm", NULL,
+      { "layers.0.downsample.reduction.weight", "masked_embed|*.masked_embed|head.last_layer2.weight_g", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, NULL, NO_DECODER, BIAS(MIM_BIAS_FIXED) },
     { "greenmim", "GreenMIM's Swin, the authors' release", "GreenMIM", "timm", NULL,
       { "layers.0.downsample.reduction.weight", "decoder_embed.weight", "!absolute_pos_embed", NULL },
       1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
@@ -747,6 +825,9 @@ static const family families[] = {
     { "vit", "names that timm and the MAE authors share", "", "timm", NULL, { NULL, NULL, NULL },
       1e-6f, MIM_GELU_ERF, 0, MIM_POSITIONS_FIXED, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, PLAIN },
 
+    { "clip-gguf", "a vision encoder as clip.cpp keeps it", "", "clip", NULL, { NULL },
+      0, 0, POOL_BY_NORM, MIM_POSITIONS_FIXED, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, PLAIN },
+
     { "hf-vit_mae", "transformers' ViTMAE", "MAE", "transformers", "vit_mae", { "decoder.decoder_embed.weight", NULL, NULL },
       0, 0, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, PLAIN },
     { "hf-swinv2", "transformers' Swinv2", "", "transformers", "swinv2", { "*.logit_scale", NULL },
@@ -783,6 +864,9 @@ static const family families[] = {
 #define FAMILY_COUNT (sizeof families / sizeof *families)
 
 static const scheme schemes[] = {
+    { "maskfeat-video", MADE_NOTHING, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL },
+    { "mvitv2-video", MADE_NOTHING, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL },
+    { "tv-mvitv2", MADE_NOTHING, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL },
     { "videomae", MADE_NUMBER_WAVES, 16, 224, 224, 0, 0, 0, 0, 0, NULL, NULL },
     { "hf-videomae", MADE_NUMBER_WAVES, 16, 224, 224, 0, 0, 0, 1e-5f, 0, NULL, NULL },     /* its fc_norm is PyTorch's default */
     { "vjepa2", MADE_TURNS, 64, 0, 0, 0, 0, 0, 0, 0, NULL, NULL },
@@ -810,6 +894,7 @@ const vector_row *family_vectors(const family *f) { return naming_vectors(f->nam
 static const struct { const char *families; layout layout; } layouts[] = {
     { " swin simmim-swin timm-swin ", { .window = MIM_WINDOW_FIT, .shifts = 1, .mask = 100, .eps = 1e-5f } },
     { " greenmim ", { .window = MIM_WINDOW_FIT, .shifts = 1, .mask = 100, .eps = 1e-6f, .by_rows = 1 } },
+    { " ibot-swin ", { .window = MIM_WINDOW_FIXED, .shifts = 1, .roll_padded = 1, .mask = 100, .frozen = 1, .eps = 1e-6f } },
     { " mixmim ", { .window = MIM_WINDOW_FIT, .eps = 1e-5f } },
     { " hf-swin ", { .window = MIM_WINDOW_SQUARE, .shifts = 1, .roll_padded = 1, .mask = 100, .eps = 1e-5f } },
     { " swinv2 timm-swinv2 ", { .window = MIM_WINDOW_FIT, .shifts = 1, .mask = 100, .eps = 1e-5f, .post_norm = 1 } },
@@ -821,8 +906,9 @@ static const struct { const char *families; layout layout; } layouts[] = {
     { " timm-hiera hf-hiera ", { .stride = 4, .pools = 3, .unit_stages = 2 } },
     { " hivit itpn ", { .by_rows = 0 } },
     { " convmae ", { .eps = 1e-5f, .activation = MIM_GELU_ERF } },
-    { " mvitv2 timm-mvitv2 ", { .stride = 4, .prefix_query = 1 } },
-    { " maskfeat-mvitv2 ", { .stride = 4 } },
+    { " mvitv2 timm-mvitv2 ", { .stride = 4, .key_stride = 4, .prefix_query = 1 } },
+    { " maskfeat-mvitv2 ", { .stride = 4, .key_stride = 4 } },
+    { " maskfeat-video mvitv2-video tv-mvitv2 ", { .stride = 4, .frame_stride = 2, .key_stride = 8 } },
 };
 
 /* timm's architectures by family, number of heads and activation (0: the family's), read in timm 1.0.31. */
@@ -1446,6 +1532,9 @@ static int is_present(const vit *model, const checkpoint *cp, const char *name)
         return has_any(cp, model->prefix, name);
     if (strcmp(name, "widening blocks") == 0)
         return model->stages > 1;
+    for (uint32_t i = 0; i < model->depth && strcmp(name, "widening MLPs") == 0; i++)
+        if (model->block[i][MLP_SHORTCUT].weight)
+            return 1;
     if (name[0] != '*')
         return find_relative(cp, model->prefix, name) != NULL;
     for (size_t k = 0; k < cp->count; k++)
@@ -1505,6 +1594,17 @@ static void settle_mlp(part *block)
         block[FC1] = block[UP];
         memset(&block[UP], 0, sizeof block[UP]);
     }
+}
+
+/* Older files of clip.cpp call the layers of an MLP the other way round. */
+static void settle_order(part *block, uint64_t dim)
+{
+    const tensor *first = block[FC1].weight, *last = block[FC2].weight;
+    const part swap = block[FC1];
+    if (!first || !last || first->rank != 2 || last->rank != 2 || first->shape[1] == dim || last->shape[1] != dim)
+        return;
+    block[FC1] = block[FC2];
+    block[FC2] = swap;
 }
 
 /* MILAN's decoder lets masked tokens alone ask; mim has no such step. */
@@ -1633,7 +1733,7 @@ static int check_blocks(const checkpoint *cp, const part (*blocks)[ROLE_COUNT], 
         { KEY_NORM, "norm of keys" }, { SCALE1, "layer scale" }, { SCALE2, "layer scale" },
         { LOGIT_SCALE, "scale of the logits" }, { BIAS_MLP1, "MLP of the relative position bias" },
         { BIAS_MLP2, "MLP of the relative position bias" }, { AXIS_Y, "table of vertical distances" },
-        { AXIS_X, "table of horizontal distances" }, { THIN_QUERY, "convolution of the queries" },
+        { AXIS_X, "table of horizontal distances" }, { AXIS_T, "table of distances in time" }, { THIN_QUERY, "convolution of the queries" },
         { THIN_KEY, "convolution of the keys" }, { THIN_VALUE, "convolution of the values" },
     };
     const part *first = NULL;
@@ -1811,8 +1911,11 @@ int vit_recognise(vit *model, const checkpoint *cp, const family *wanted, const 
         return refuse_unknown(model, cp);
 
     drop_crossing_decoder(model, cp);
-    for (uint32_t i = 0; i < model->depth; i++)
+    for (uint32_t i = 0; i < model->depth; i++) {
         settle_mlp(model->block[i]);
+        if (strcmp(names->name, "clip") == 0)
+            settle_order(model->block[i], model->top[PATCH].weight->shape[0]);
+    }
     for (uint32_t i = 0; i < model->decoder_depth; i++)
         settle_mlp(model->decoder[i]);
     if (model->depth == 0)
@@ -1859,15 +1962,18 @@ int vit_recognise(vit *model, const checkpoint *cp, const family *wanted, const 
 int vit_check_decoder(const vit *model, const checkpoint *cp)
 {
     const part *norm = &model->top[DECODER_NORM];
+    int kept = (model->top[DECODER_EMBED].weight || model->decoder_depth) && !model->layout.known && !family_scheme(model->family)->family;
+    if (model->no_decoder)
+        return fail("%s: holds a %s; leave out --keep-decoder", cp->path, model->no_decoder);
     for (size_t i = 0; i < cp->count; i++)
-        if (model->ignored[i] == windowed_reason)
-            return fail("%s: '%s' is of a decoder with windows, which this version cannot keep (--keep-decoder)", cp->path,
-                        cp->tensors[i].name);
+        if (model->ignored[i] && (model->ignored[i] == windowed_reason || (!kept && strstr(cp->tensors[i].name, "decod"))))
+            return fail("%s: '%s' is of a decoder such as that of %s, and only those of plain MAEs can be kept; leave out --keep-decoder",
+                        cp->path, cp->tensors[i].name, model->family->name);
+    if (!kept)
+        return fail("%s: has no decoder to keep (--keep-decoder)", cp->path);
     if (!norm->weight != !norm->bias)
         return fail("%s: '%s' is only half of a norm: RMS norm is not available in this version", cp->path,
                     (norm->weight ? norm->weight : norm->bias)->name);
-    if (family_scheme(model->family)->family)
-        return fail("%s: the decoder of %s cannot be kept in this version (--keep-decoder)", cp->path, model->family->name);
     return check_blocks(cp, model->decoder, model->decoder_depth, NULL, "decoder");
 }
 

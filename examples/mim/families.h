@@ -26,7 +26,7 @@ enum role {
     RELATIVE_BIAS,                        /* of a block, or at the top: of all of them; both are added */
     BIAS_MLP1, BIAS_MLP2,                 /* compute such a bias from distances */
     COORDINATES, WINDOW_MASK,             /* their inputs, and what a shift hides: evidence of windows and sizes */
-    AXIS_Y, AXIS_X,                       /* relative positions along each axis, that queries multiply */
+    AXIS_Y, AXIS_X, AXIS_T,               /* relative positions along each axis, that queries multiply */
     LOGIT_SCALE,                          /* of queries and keys of unit length */
     THIN_QUERY, THIN_KEY, THIN_VALUE,     /* convolutions that thin them out, */
     THIN_QUERY_NORM, THIN_KEY_NORM, THIN_VALUE_NORM,      /* and what follows */
@@ -107,7 +107,8 @@ typedef struct layout {
     uint32_t by_rows;                     /* merging takes the tokens of a cell row by row; else column by column */
     float eps;                            /* of norms outside the blocks, and of blocks of convolutions; 0: as inside */
     uint32_t activation;                  /* after projection and merging; 0: none */
-    uint32_t stride;                      /* pixels from patch to patch where patches overlap */
+    uint32_t stride, frame_stride;        /* pixels, and in videos frames, from patch to patch where patches overlap */
+    uint32_t key_stride;                  /* tokens from key to key of the first stage: the later ones have as many keys */
     uint32_t pools;                       /* stages that begin by thinning out their queries */
     uint32_t unit_stages;                 /* of them, the first so many attend within mask units */
     uint32_t pool_norm;                   /* the last norm is of the pooled feature */
@@ -126,7 +127,7 @@ typedef struct family {
     const char *model_type;               /* in transformers' config.json, "a|b": either, or NULL */
     const char *evidence[5];              /* names that must be in the file, "*.name": of any block, "a|b": one of them;
                                              "!name": that must not; "name.**": that begins so;
-                                             "gated MLP", "widening blocks", "1792 wide" */
+                                             "gated MLP", "widening blocks", "widening MLPs", "1792 wide" */
     float eps;                            /* 0: differs from file to file */
     uint32_t activation;                  /* MIM_GELU_..., 0: differs */
     uint32_t pool;                        /* MIM_POOL_..., POOL_BY_NORM, 0: differs */

@@ -43,27 +43,6 @@ static int take_string(reader *r, const uint8_t **text, uint64_t *bytes)
     return 0;
 }
 
-/* An array is passed over: of strings one by one, of numbers at once. */
-static int skip_array(reader *r)
-{
-    uint64_t type, count, bytes;
-    const uint8_t *text;
-    if (take(r, 4, &type) || take(r, 8, &count))
-        return 1;
-    if (type >= TYPES || type == ARRAY)
-        return damaged(r, "an array is of an unknown type");
-    if (type != STRING) {
-        if (count > (r->bytes - r->at) / type_bytes[type])
-            return damaged(r, "an array is longer than the file");
-        r->at += (size_t)count * type_bytes[type];
-        return 0;
-    }
-    while (count--)                                              /* each takes eight bytes or fails */
-        if (take_string(r, &text, &bytes))
-            return 1;
-    return 0;
-}
-
 /* A number as text. */
 static void print_number(char *into, size_t room, uint32_t type, uint64_t bits)
 {
@@ -83,18 +62,46 @@ static void print_number(char *into, size_t room, uint32_t type, uint64_t bits)
         snprintf(into, room, "%" PRIu64, bits);
 }
 
+enum { LISTED_NUMBERS = 16, NUMBER_ROOM = 40, LIST_ROOM = LISTED_NUMBERS * NUMBER_ROOM };
+
+/* A short array of numbers as text, with commas; any other is passed over, and the text is empty. */
+static int read_array(reader *r, char into[LIST_ROOM])
+{
+    uint64_t type, count, bytes, n;
+    const uint8_t *text;
+    into[0] = 0;
+    if (take(r, 4, &type) || take(r, 8, &count))
+        return 1;
+    if (type >= TYPES || type == ARRAY)
+        return damaged(r, "an array is of an unknown type");
+    if (type != STRING && count > (r->bytes - r->at) / type_bytes[type])
+        return damaged(r, "an array is longer than the file");
+    if (type != STRING && count > LISTED_NUMBERS) {
+        r->at += (size_t)count * type_bytes[type];
+        return 0;
+    }
+    for (uint64_t i = 0; i < count; i++) {                       /* of strings each takes eight bytes or fails */
+        size_t used = strlen(into);
+        if (type == STRING ? take_string(r, &text, &bytes) : take(r, type_bytes[type], &n))
+            return 1;
+        if (type == STRING)
+            continue;
+        into[used] = ',';
+        print_number(into + used + (i > 0), NUMBER_ROOM - 1, (uint32_t)type, n);
+    }
+    return 0;
+}
+
 static int read_pair(checkpoint *cp, shard *s, reader *r, uint64_t *alignment)
 {
     const uint8_t *key, *text = NULL;
     uint64_t key_bytes, bytes = 0, type, n = 0;
-    char number[40];
+    char number[LIST_ROOM];
     if (take_string(r, &key, &key_bytes) || take(r, 4, &type))
         return 1;
     if (key_bytes == 0 || key_bytes > KEY_MAX || type >= TYPES)
         return damaged(r, "its metadata is malformed");
-    if (type == ARRAY)
-        return skip_array(r);
-    if (type == STRING ? take_string(r, &text, &bytes) : take(r, type_bytes[type], &n))
+    if (type == ARRAY ? read_array(r, number) : type == STRING ? take_string(r, &text, &bytes) : take(r, type_bytes[type], &n))
         return 1;
     static const char aligned[] = "general.alignment";
     if (key_bytes == sizeof aligned - 1 && memcmp(key, aligned, sizeof aligned - 1) == 0) {
@@ -103,11 +110,12 @@ static int read_pair(checkpoint *cp, shard *s, reader *r, uint64_t *alignment)
         *alignment = n;
     }
     if (type != STRING) {
-        print_number(number, sizeof number, (uint32_t)type, n);
+        if (type != ARRAY)
+            print_number(number, NUMBER_ROOM, (uint32_t)type, n);
         text = (const uint8_t *)number;
         bytes = strlen(number);
     }
-    if (!printable(key, (size_t)key_bytes) || memchr(text, 0, (size_t)bytes))
+    if (!printable(key, (size_t)key_bytes) || memchr(text, 0, (size_t)bytes) || (type == ARRAY && !bytes))
         return 0;                                                /* nothing that is asked for is called so */
     const char *name = shard_text(s, key, (size_t)key_bytes), *is = name ? shard_text(s, text, (size_t)bytes) : NULL;
     return is ? checkpoint_add_metadata(cp, name, is) : 1;

@@ -87,8 +87,11 @@ static void describe_bias(char line[LINE], const mim_blob_step *step)
     static const char *const rules[] = { "", "for this grid only", "linear", "geometric", "along each axis", "cropped", "of distances" };
     if (step->rule == MIM_BIAS_NONE || step->rule >= sizeof rules / sizeof *rules)
         snprintf(line, LINE, "none");
+    else if (step->stored_frames)
+        snprintf(line, LINE, "%" PRIu32 "x%" PRIu32 "x%" PRIu32 " %s", step->stored_frames, step->stored_height, step->stored_width, rules[step->rule]);
     else
-        snprintf(line, LINE, "%" PRIu32 "x%" PRIu32 " %s", step->stored_height, step->stored_width, rules[step->rule]);
+        snprintf(line, LINE, "%" PRIu32 "x%" PRIu32 " %s", step->stored_height, step->stored_width,
+                 step->rule == MIM_BIAS_FIXED && step->window ? "for this window only" : rules[step->rule]);
 }
 
 static void describe_rotary(char line[LINE], const mim_blob_step *step)
@@ -101,6 +104,8 @@ static void describe_rotary(char line[LINE], const mim_blob_step *step)
     else
         snprintf(line, LINE, "%s %s", kind, step->rotary_grid == MIM_GRID_CENTERED ? "centred" : "indexed");
 }
+
+static const char *plural(uint64_t n) { return n == 1 ? "" : "s"; }
 
 /* Appends to a line. */
 static void add(char line[LINE], const char *format, ...) PRINTF_LIKE(2, 3);
@@ -116,7 +121,7 @@ static void add(char line[LINE], const char *format, ...)
 static void describe_attention(char line[LINE], const mim_model *model, const mim_blob_step *step)
 {
     char text[LINE];
-    snprintf(line, LINE, "attention %" PRIu32 " heads of %" PRIu32, step->heads, step->head_dim);
+    snprintf(line, LINE, "attention %" PRIu32 " head%s of %" PRIu32, step->heads, plural(step->heads), step->head_dim);
     if (step->window) add(line, " in windows of %ux%u", (unsigned)step->window_height, (unsigned)step->window_width);
     if (step->shift_height || step->shift_width) add(line, " shifted by %u,%u", (unsigned)step->shift_height, (unsigned)step->shift_width);
     if (step->rule) {
@@ -129,9 +134,12 @@ static void describe_attention(char line[LINE], const mim_model *model, const mi
     }
     if (step->qk_norm) add(line, step->qk_norm == MIM_QK_UNIT ? ", cosines" : ", norms of queries and keys");
     if (step->thin == MIM_THIN_MAX) add(line, ", largest query of %ux%u", (unsigned)step->stride_height, (unsigned)step->stride_width);
-    if (step->thin == MIM_THIN_CONV)
-        add(line, ", convolutions of %ux%u, queries %u apart, keys %u apart", (unsigned)step->kernel_height, (unsigned)step->kernel_width,
+    if (step->thin == MIM_THIN_CONV) {
+        add(line, ", convolutions of ");
+        if (step->kernel_frames > 1) add(line, "%ux", (unsigned)step->kernel_frames);
+        add(line, "%ux%u, queries %u apart, keys %u apart", (unsigned)step->kernel_height, (unsigned)step->kernel_width,
             (unsigned)step->stride_height, (unsigned)step->key_stride);
+    }
     if (step->tensor[5]) add(line, ", inner norm");
     if (step->flags & MIM_STEP_POST_NORM) add(line, ", norm behind");
     if (step->tensor[7]) add(line, ", into %" PRIu32, step_tensor(model, step, 7)->rows);
@@ -163,6 +171,8 @@ static void describe_step(char line[LINE], const mim_model *model, const mim_blo
         snprintf(line, LINE, "embed patches of %ux%ux%" PRIu32, (unsigned)step->kernel_height, (unsigned)step->kernel_width, h->channels);
         if (step->kernel_height != h->patch_height || step->kernel_width != h->patch_width)
             add(line, ", %" PRIu32 "x%" PRIu32 " apart,", h->patch_height, h->patch_width);
+        if (step->padding_frames)
+            add(line, " in %" PRIu32 " frames, %" PRIu32 " apart,", h->patch_frames + step->padding_frames, h->patch_frames);
         add(line, " into %" PRIu32 "%s, %s", h->groups > 1 || integer ? h->dim : step_tensor(model, step, 0)->rows, step->tensor[3] ? ", norm" : "",
             type_name(step_tensor(model, step, 0)->type));
         break;
@@ -339,24 +349,29 @@ static void print_text(const mim_model *model, const char *cpu, const mim_memory
         printf("%-16s%s\n", names[i].label, *text_of(text, names[i].text, names[i].bytes) ? text : "not recorded");
     printf("%-16s%s, %s numerics\n", "type", type_name(h->type), numerics_name(h->numerics));
     if (!model_takes_tokens(model))
-        printf("%-16s%" PRIu32 "x%" PRIu32 ", %" PRIu32 " channels, patches of %" PRIu32 "x%" PRIu32 "\n", "image",
-               h->image_height, h->image_width, h->channels, h->patch_height, h->patch_width);
+        printf("%-16s%" PRIu32 "x%" PRIu32 ", %" PRIu32 " channel%s, patches of %" PRIu32 "x%" PRIu32 "\n", "image",
+               h->image_height, h->image_width, h->channels, plural(h->channels), h->patch_height, h->patch_width);
     if (h->frames > 1) printf("%-16s%" PRIu32 ", %" PRIu32 " to a patch\n", "frames", h->frames, h->patch_frames);
     if (h->groups > 1) printf("%-16s%" PRIu32 " of channels, each with its own tokens\n", "groups", h->groups);
     if (h->coordinates) printf("%-16s%" PRIu32 " of each frame, from the caller\n", "coordinates", h->coordinates);
     if (mim_table(model, &vectors)) printf("%-16s%" PRIu32 ", for the caller to make tokens of\n", "vectors", vectors);
-    printf("%-16s%s%" PRIu32 " registers, %" PRIu64 " patches", "tokens", h->has_cls ? "CLS, " : "", h->registers, patches);
+    printf("%-16s%s", "tokens", h->has_cls ? "CLS, " : "");
+    if (h->registers) printf("%" PRIu32 " register%s, ", h->registers, plural(h->registers));
+    printf("%" PRIu64 " patch%s", patches, patches == 1 ? "" : "es");
     if (h->unit_height != 1 || h->unit_width != 1) {
         if (h->unit_height) printf("; subsets are of units of %" PRIu32 "x%" PRIu32 " patches", h->unit_height, h->unit_width);
         else printf("; no subsets");
     }
     printf("\n");
-    printf("%-16s%" PRIu32 " wide, %" PRIu32 " layers, %" PRIu32 " heads\n", "encoder", h->dim, h->depth, heads);
+    printf("%-16s%" PRIu32 " wide, %" PRIu32 " layer%s, %" PRIu32 " head%s\n", "encoder", h->dim, h->depth, plural(h->depth), heads, plural(heads));
     print_steps(model, 0, h->decoder_step, "structure       ");
     if (has_decoder(model)) print_steps(model, h->decoder_step, h->step_count, "decoder         ");
-    for (uint32_t i = 0; sizes->unequal && i < sizes->count; i++)
-        printf("%-16s%" PRIu32 ": %" PRIu32 "x%" PRIu32 " tokens, %" PRIu32 " wide\n", i ? "" : "layers", i + 1, sizes->grid[i].height,
-               sizes->grid[i].width, sizes->grid[i].dim);
+    for (uint32_t i = 0; sizes->unequal && i < sizes->count; i++) {
+        const mim_grid *at = &sizes->grid[i];
+        printf("%-16s%" PRIu32 ": ", i ? "" : "layers", i + 1);
+        if (at->frames > 1) printf("%" PRIu32 "x", at->frames);
+        printf("%" PRIu32 "x%" PRIu32 " tokens, %" PRIu32 " wide\n", at->height, at->width, at->dim);
+    }
     print_ranges(model);
     describe_positions(text, embed);
     printf("%-16s%s\n", "positions", model_takes_tokens(model) ? "the caller's" : text);

@@ -157,12 +157,11 @@ int plan_row(const rows *r, uint32_t n, uint32_t columns, float *row, float *bia
         return made_row(r, n, columns, row, bias);
     case ROWS_NORM:
         return read_cells(r, n ? p->bias : p->weight, 0, columns, row);
-    case ROWS_AXES: {
-        uint32_t first = (uint32_t)p->weight->shape[0];
+    case ROWS_AXES:
+        while (n >= p->weight->shape[0])
+            n -= (uint32_t)(p++)->weight->shape[0];
         memset(row, 0, columns * sizeof *row);
-        return tensor_read(n < first ? p->weight : r->part[1].weight, (uint64_t)(n < first ? n : n - first) * r->head_dim,
-                           r->head_dim, row);
-    }
+        return tensor_read(p->weight, (uint64_t)n * r->head_dim, r->head_dim, row);
     case ROWS_NORMS:
         p = &r->part[n / 2];
         memset(row, 0, columns * sizeof *row);

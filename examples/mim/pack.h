@@ -29,7 +29,7 @@ enum rows_kind {
     ROWS_TOKENS,       /* the row of part[0], then those of part[1], each plus the row of part[2] while it has one */
     ROWS_MADE,         /* what made.c makes of parameters, or of several tensors */
     ROWS_POSITIONS,    /* the rows of part[0] from first[0] on; zeros behind narrow ones */
-    ROWS_AXES,         /* the rows of part[0] and then of part[1], each padded to 16s */
+    ROWS_AXES,         /* the rows of part[0], part[1] and, where it is there, part[2], each padded to 16s */
     ROWS_DEPTHWISE,    /* of each of count parts the places of its kernel, each a row of all channels; last the bias of part[0] */
     ROWS_NORMS,        /* of each of count parts weight and bias */
     ROWS_SCALES,       /* the factors of cosines: exp(part[0]), 100 at most */
@@ -49,7 +49,8 @@ typedef struct rows {
     const tensor *gain;           /* LINEAR, PROJ: factor of every row and its bias (layer scale), or NULL */
     uint32_t heads, head_dim;     /* QKV; BIAS: heads; ROTARY: head_dim */
     uint32_t hidden;              /* GATED: rows of each half */
-    uint32_t cell_height, cell_width, order;      /* LINEAR, NORM, POSITIONS: see above; DISTANCES: the window */
+    uint32_t cell_height, cell_width, order;      /* LINEAR, NORM, POSITIONS: see above; DISTANCES: the window; DEPTHWISE: the
+                                                     kernel's, frames times height */
     uint32_t count;               /* DEPTHWISE, NORMS */
     uint32_t reach_y, reach_x;    /* DISTANCES: what is farthest in the window it was pretrained with */
     uint32_t rotary, grid;        /* ROTARY: MIM_ROTARY_..., MIM_GRID_... */

@@ -9,23 +9,29 @@
 
 /* ---- shapes ---- */
 
-/* A convolution's weights, [rows, channels, side, side]. */
-static int is_convolution(const part *p, uint64_t rows_expected, uint64_t channels, uint64_t side)
+/* A convolution's weights, [rows, channels, side, side], in videos [rows, channels, frames, side, side]. frames: 0: of pictures. */
+static int is_convolution(const part *p, uint64_t rows_expected, uint64_t channels, uint64_t frames, uint64_t side)
 {
     const tensor *t = p->weight;
-    char expected[96];
-    if (t->rank == 4 && t->shape[0] == rows_expected && t->shape[1] == channels && t->shape[2] == side && t->shape[3] == side)
+    const uint32_t video = frames > 0;
+    char expected[96], deep[24] = "";
+    if (t->rank == 4 + video && t->shape[0] == rows_expected && t->shape[1] == channels && (!video || t->shape[2] == frames) &&
+        t->shape[2 + video] == side && t->shape[3 + video] == side)
         return is_vector(p->bias, rows_expected);
-    snprintf(expected, sizeof expected, "[%" PRIu64 ", %" PRIu64 ", %" PRIu64 ", %" PRIu64 "]", rows_expected, channels, side, side);
+    if (video)
+        snprintf(deep, sizeof deep, "%" PRIu64 ", ", frames);
+    snprintf(expected, sizeof expected, "[%" PRIu64 ", %" PRIu64 ", %s%" PRIu64 ", %" PRIu64 "]", rows_expected, channels, deep, side, side);
     return wrong_shape(t, expected);
 }
 
 /* The side of a square kernel, odd if it keeps the grid as it is. */
 static int kernel_side(const tensor *t, int odd, uint32_t *side)
 {
-    if (t->rank != 4 || t->shape[2] != t->shape[3] || t->shape[2] < 1 || t->shape[2] > MIM_MAX_KERNEL || (odd && t->shape[2] % 2 == 0))
+    uint32_t high = t->rank - 2, wide = t->rank - 1;
+    if (t->rank < 4 || t->rank > 5 || t->shape[high] != t->shape[wide] || t->shape[wide] < 1 || t->shape[wide] > MIM_MAX_KERNEL ||
+        (odd && t->shape[wide] % 2 == 0))
         return wrong_shape(t, odd ? "[rows, channels, k, k] with an odd k" : "[rows, channels, k, k]");
-    *side = (uint32_t)t->shape[2];
+    *side = (uint32_t)t->shape[wide];
     return 0;
 }
 
@@ -70,12 +76,13 @@ static int measure_window(block_measure *m, const checkpoint *cp, const part *b)
 /* Tables of relative positions along each axis, [distances, width of a head]. */
 static int measure_axes(measures *m, block_measure *w, const checkpoint *cp, const part *b)
 {
-    for (int axis = 0; axis < 2; axis++) {
-        const tensor *t = b[axis ? AXIS_X : AXIS_Y].weight;
-        uint32_t *most = axis ? &m->axis_width : &m->axis_height;
+    uint32_t *const largest[] = { &m->axis_height, &m->axis_width, &m->axis_frames };
+    for (uint32_t axis = 0; axis < 2 + (b[AXIS_T].weight != NULL); axis++) {
+        const tensor *t = b[AXIS_Y + axis].weight;
+        uint32_t *most = largest[axis];
         if (!t)
             return fail("%s: '%s' is of a block with one of two tables of relative positions", cp->path, b[PROJ].weight->name);
-        if (t->rank != 2 || t->shape[0] % 2 == 0 || t->shape[0] > 2 * 4096 || t->shape[1] < 1 || t->shape[1] > MIM_MAX_HEAD_DIM ||
+        if (t->rank != 2 || t->shape[0] % 2 == 0 || t->shape[0] > 2 * (axis < 2 ? 4096 : MIM_MAX_FRAMES) || t->shape[1] < 1 || t->shape[1] > MIM_MAX_HEAD_DIM ||
             w->inner % t->shape[1])
             return wrong_shape(t, "[2 * side - 1, width of a head]");
         if (set_heads(w, cp, t, w->inner / t->shape[1]))
@@ -86,12 +93,15 @@ static int measure_axes(measures *m, block_measure *w, const checkpoint *cp, con
 }
 
 /* Convolutions that thin out queries, keys and values, and their norms, all of the width of a head. */
-static int measure_thinning(block_measure *w, const checkpoint *cp, const part *b)
+static int measure_thinning(block_measure *w, const checkpoint *cp, const part *b, int video)
 {
+    const tensor *first = b[THIN_QUERY].weight;
     uint32_t side = 0;
-    uint64_t head = b[THIN_QUERY].weight->shape[0];
-    if (kernel_side(b[THIN_QUERY].weight, 1, &side))
+    if (kernel_side(first, 1, &side))
         return 1;
+    uint64_t head = first->shape[0], frames = first->rank == 5 ? first->shape[2] : 0;
+    if ((first->rank == 5) != video || frames > MIM_MAX_KERNEL || (video && frames % 2 == 0))
+        return wrong_shape(first, video ? "[width of a head, 1, frames, k, k] with odd ones" : "[width of a head, 1, k, k]");
     if (head < 1 || head > MIM_MAX_HEAD_DIM || w->inner % head)
         return wrong_shape(b[THIN_QUERY].weight, "[width of a head, 1, k, k]");
     for (uint32_t i = 0; i < 3; i++) {
@@ -99,7 +109,7 @@ static int measure_thinning(block_measure *w, const checkpoint *cp, const part *
         if (!p->weight || !norm->weight || p->bias)
             return fail("%s: '%s' needs convolutions without biases and norms of queries, keys and values", cp->path,
                         b[THIN_QUERY].weight->name);
-        if (is_convolution(p, head, 1, side) || is_norm(norm, head))
+        if (is_convolution(p, head, 1, frames, side) || is_norm(norm, head))
             return 1;
     }
     return set_heads(w, cp, b[THIN_QUERY].weight, w->inner / head);
@@ -114,16 +124,19 @@ int measure_extras(measures *m, const vit *model, const checkpoint *cp, uint32_t
         if (kernel_side(b[DEPTHWISE].weight, 1, &side) || within(cp, "the width of a convolution", b[DEPTHWISE].weight->shape[0], MIM_MAX_HIDDEN))
             return 1;
         uint64_t inside = b[DEPTHWISE].weight->shape[0];
-        return is_linear(&b[CONV1], inside, w->dim) || is_convolution(&b[DEPTHWISE], inside, 1, side) ||
+        return is_linear(&b[CONV1], inside, w->dim) || is_convolution(&b[DEPTHWISE], inside, 1, 0, side) ||
                is_linear(&b[CONV2], w->dim, inside) || is_norm(&b[NORM1], w->dim);
     }
     if (!w->inner)
         return 0;
     if (model->layout.window && measure_window(w, cp, b))
         return 1;
-    if ((b[AXIS_Y].weight || b[AXIS_X].weight) && measure_axes(m, w, cp, b))
+    if (b[AXIS_T].weight && !model->layout.frame_stride)
+        return fail("%s: '%s' is of videos, which %s does not take; give another --family", cp->path, b[AXIS_T].weight->name,
+                    model->family->name);
+    if ((b[AXIS_Y].weight || b[AXIS_X].weight || b[AXIS_T].weight) && measure_axes(m, w, cp, b))
         return 1;
-    return b[THIN_QUERY].weight ? measure_thinning(w, cp, b) : 0;
+    return b[THIN_QUERY].weight ? measure_thinning(w, cp, b, model->layout.frame_stride > 0) : 0;
 }
 
 int measure_merge(const checkpoint *cp, const part *parts, uint32_t dim, uint32_t *next, uint32_t *cell)
@@ -139,7 +152,7 @@ int measure_merge(const checkpoint *cp, const part *parts, uint32_t dim, uint32_
     *next = (uint32_t)w->weight->shape[0];
     if (norm->weight && is_norm(norm, norm->weight->count == columns ? columns : *next))
         return 1;
-    return w->weight->rank == 4 ? is_convolution(w, *next, dim, *cell) : is_linear(w, *next, columns);
+    return w->weight->rank == 4 ? is_convolution(w, *next, dim, 0, *cell) : is_linear(w, *next, columns);
 }
 
 int measure_ends(measures *m, const vit *model, const checkpoint *cp)
@@ -151,7 +164,7 @@ int measure_ends(measures *m, const vit *model, const checkpoint *cp)
         uint32_t dim = 0;
         for (uint32_t i = 0; i < model->depth; i++)
             dim = model->stage_of[i] == s ? m->block[i].last : dim;
-        if (fuse->weight && (kernel_side(fuse->weight, 0, &side) || is_convolution(fuse, m->width, dim, side)))
+        if (fuse->weight && (kernel_side(fuse->weight, 0, &side) || is_convolution(fuse, m->width, dim, 0, side)))
             return 1;
         if (fuse->weight && !top[NORM].weight)
             return fail("%s: '%s' adds to tokens that have no norm", cp->path, fuse->weight->name);
@@ -168,7 +181,7 @@ int measure_ends(measures *m, const vit *model, const checkpoint *cp)
             return 1;
         m->dim = (uint32_t)top[NECK2].weight->shape[0];
         if (is_linear(&top[NECK], top[NECK].weight->shape[0], m->width) || is_norm(&top[NECK_NORM], top[NECK].weight->shape[0]) ||
-            is_convolution(&top[NECK2], m->dim, top[NECK].weight->shape[0], side) || is_norm(&top[NECK2_NORM], m->dim))
+            is_convolution(&top[NECK2], m->dim, top[NECK].weight->shape[0], 0, side) || is_norm(&top[NECK2_NORM], m->dim))
             return 1;
     } else if (top[NECK_NORM].weight && is_norm(&top[NECK_NORM], m->dim)) {
         return 1;
@@ -219,6 +232,11 @@ static int windows_of_table(windows *w, const vit *model, const checkpoint *cp, 
         return fail("%s: '%s' is of a window of %" PRIu32 ", not of %" PRIu32 " (%s)", cp->path, table->name, w->height, w->side,
                     s->window.from);
     w->shift = w->side / 2;
+    if (model->layout.frozen) {
+        uint32_t pixels = (uint32_t)(s->trained_height.from ? s->trained_height.value : s->image_height.value);
+        if (side_at(pixels / m->patch_height, stage, 1) <= w->side)
+            w->shift = 0;
+    }
     return 0;
 }
 
@@ -320,9 +338,8 @@ static void add_axes(plan *p, mim_blob_step *step, const vit *model, const setti
     const part *b = model->block[i];
     uint32_t height = (uint32_t)(b[AXIS_Y].weight->shape[0] + 1) / 2, width = (uint32_t)(b[AXIS_X].weight->shape[0] + 1) / 2;
     uint32_t grid_height = (uint32_t)s->grid_height.value, grid_width = (uint32_t)s->grid_width.value;
-    rows r = { .kind = ROWS_AXES, .head_dim = step->head_dim };
-    r.part[0] = b[AXIS_Y];
-    r.part[1] = b[AXIS_X];
+    uint32_t distances = b[AXIS_T].weight ? (uint32_t)b[AXIS_T].weight->shape[0] : 0;
+    rows r = { .kind = ROWS_AXES, .head_dim = step->head_dim, .part = { b[AXIS_Y], b[AXIS_X], b[AXIS_T] } };
     if (!b[THIN_QUERY].weight && (height != grid_height || width != grid_width)) {
         set_windows(step, MIM_WINDOW_FIXED, height, 0);
         step->window_width = (uint16_t)width;
@@ -330,7 +347,8 @@ static void add_axes(plan *p, mim_blob_step *step, const vit *model, const setti
     step->rule = MIM_BIAS_AXES;
     step->stored_height = height;
     step->stored_width = width;
-    plan_plain(p, step, 3, 2 * height - 1 + 2 * width - 1, round_up(step->head_dim, 16), &r);
+    step->stored_frames = (distances + 1) / 2;
+    plan_plain(p, step, 3, 2 * height - 1 + 2 * width - 1 + distances, round_up(step->head_dim, 16), &r);
 }
 
 /* ---- thinning out ---- */
@@ -347,24 +365,42 @@ static void add_units(mim_blob_step *step, const vit *model, const measures *m, 
     }
 }
 
-/* MViTv2: the first block of a stage but the first halves the grid; keys are a quarter of the first stage's grid in each. */
+/* Whether the first block of a stage halves the grid: its later blocks have smaller tables than the stage before. MaskFeat
+ * pretrains with a last stage that does not. Where there are none to tell, it does. */
+static int halves(const vit *model, uint32_t stage)
+{
+    uint32_t first = 0, last;
+    while (model->stage_of[first] < stage)
+        first++;
+    for (last = first; last + 1 < model->depth && model->stage_of[last + 1] == stage;)
+        last++;
+    const tensor *before = model->block[first - 1][AXIS_Y].weight, *later = model->block[last][AXIS_Y].weight;
+    return !before || last == first || later->shape[0] < before->shape[0];
+}
+
+/* MViTv2: the first block of a stage halves the grid of its queries, and all have about as many keys. */
 static void add_thinning(plan *p, mim_blob_step *step, const vit *model, uint32_t i)
 {
     const part *b = model->block[i];
-    uint32_t stage = model->stage_of[i], side = (uint32_t)b[THIN_QUERY].weight->shape[2], padded = round_up(step->head_dim, 16);
-    rows kernels = { .kind = ROWS_DEPTHWISE, .count = 3, .cell_height = side, .cell_width = side }, norms = { .kind = ROWS_NORMS, .count = 3 };
+    const tensor *kernel = b[THIN_QUERY].weight;
+    uint32_t stage = model->stage_of[i], side = (uint32_t)kernel->shape[kernel->rank - 1], padded = round_up(step->head_dim, 16);
+    uint32_t frames = kernel->rank == 5 ? (uint32_t)kernel->shape[2] : 1, key_stride = model->layout.key_stride;
+    rows kernels = { .kind = ROWS_DEPTHWISE, .count = 3, .cell_height = frames * side, .cell_width = side }, norms = { .kind = ROWS_NORMS, .count = 3 };
+    for (uint32_t k = 1; k <= stage; k++)
+        key_stride = halves(model, k) && key_stride > 1 ? key_stride / 2 : key_stride;
     for (uint32_t k = 0; k < 3; k++) {
         kernels.part[k] = b[THIN_QUERY + k];
         norms.part[k] = b[THIN_QUERY_NORM + k];
     }
     step->thin = MIM_THIN_CONV;
     step->kernel_height = step->kernel_width = (uint16_t)side;
-    step->stride_height = step->stride_width = i && model->stage_of[i - 1] != stage ? 2 : 1;
-    step->key_stride = (uint8_t)(stage < 2 ? 4 >> stage : 1);
+    step->kernel_frames = (uint8_t)frames;
+    step->stride_height = step->stride_width = i && model->stage_of[i - 1] != stage && halves(model, stage) ? 2 : 1;
+    step->key_stride = (uint8_t)key_stride;
     step->flags |= MIM_STEP_ADD_QUERY;
     if (model->layout.prefix_query)
         step->flags |= MIM_STEP_ADD_PREFIX_QUERY;
-    plan_plain(p, step, 8, 3 * side * side, padded, &kernels);
+    plan_plain(p, step, 8, 3 * frames * side * side, padded, &kernels);
     plan_plain(p, step, 9, 6, step->head_dim, &norms);
 }
 

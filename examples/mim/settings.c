@@ -7,7 +7,7 @@
 #include <string.h>
 
 static const char option_from[] = "option", config_from[] = "config.json", picture_from[] = "preprocessor_config.json";
-static const char metadata_from[] = "__metadata__", tensor_from[] = "tensors";
+static const char metadata_from[] = "__metadata__", gguf_from[] = "GGUF", tensor_from[] = "tensors";
 
 /* ---- names of values ---- */
 
@@ -269,20 +269,41 @@ static int is_size(const published_size *size, uint32_t dim, uint32_t depth, uin
     return size->dim && size->dim == dim && size->depth == depth && size->hidden == hidden;
 }
 
+/* What a family fixed for all its files, of norms, activation and pictures. */
+static void from_published(gathering *g, const family *f)
+{
+    const measures *m = g->m;
+    settings *s = g->s;
+    uint32_t activation = m->gated ? f->arithmetic.gate : f->activation;
+    int sure = 1;
+    for (const published_size *size = f->picture.others; size && size->dim; size++)
+        sure &= !is_size(size, m->dim, g->model->depth, m->hidden);
+    if (f->eps > 0)
+        set(&s->eps, (double)f->eps, f->name);
+    if (activation)
+        set(&s->activation, activation, m->gated ? "gated MLP" : f->name);
+    if (f->mean && m->channels == 3 && sure) {
+        memcpy(s->mean, f->mean, 3 * sizeof *s->mean);
+        memcpy(s->std, f->std, 3 * sizeof *s->std);
+        s->mean_from = s->std_from = f->name;
+    }
+    if (f->picture.size) {
+        set(&s->resize, f->picture.edge ? MIM_RESIZE_SHORT_EDGE : MIM_RESIZE_SQUASH, f->name);
+        set(&s->filter, f->picture.filter, f->name);
+    }
+}
+
 static void from_family(gathering *g)
 {
     const family *f = g->model->family;
     const measures *m = g->m;
     settings *s = g->s;
-    if (f->eps > 0)
-        set(&s->eps, (double)f->eps, f->name);
-    uint32_t activation = m->gated ? f->arithmetic.gate : f->activation, pool = f->pool;
+    uint32_t pool = f->pool;
+    from_published(g, f);
     if (pool == POOL_BY_NORM)
         pool = g->model->top[NORM].weight && (m->has_cls || !g->model->layout.known) ? MIM_POOL_CLS : MIM_POOL_MEAN_PATCHES;
     if (pool == POOL_THEN_NORM)
         pool = MIM_POOL_MEAN_PATCHES;
-    if (activation)
-        set(&s->activation, activation, m->gated ? "gated MLP" : f->name);
     if (pool && !(pool == MIM_POOL_CLS && !m->has_cls))
         set(&s->pool, pool, f->name);
     set(&s->positions, m->position_rows ? f->positions : MIM_POSITIONS_NONE, m->position_rows ? f->name : tensor_from);
@@ -297,18 +318,6 @@ static void from_family(gathering *g)
         set(&s->rotary_base, (double)f->arithmetic.rotary_base, g->model->top[PERIODS].weight ? tensor_from : f->name);
         set(&s->rotary_height, f->arithmetic.rotary_side, f->name);
         set(&s->rotary_width, f->arithmetic.rotary_side, f->name);
-    }
-    int sure = 1;
-    for (const published_size *size = f->picture.others; size && size->dim; size++)
-        sure &= !is_size(size, m->dim, g->model->depth, m->hidden);
-    if (f->mean && m->channels == 3 && sure) {
-        memcpy(s->mean, f->mean, 3 * sizeof *s->mean);
-        memcpy(s->std, f->std, 3 * sizeof *s->std);
-        s->mean_from = s->std_from = f->name;
-    }
-    if (f->picture.size) {
-        set(&s->resize, f->picture.edge ? MIM_RESIZE_SHORT_EDGE : MIM_RESIZE_SQUASH, f->name);
-        set(&s->filter, f->picture.filter, f->name);
     }
     const scheme *own = family_scheme(f);
     if (own->channels && m->channels <= own->channels) {
@@ -365,6 +374,8 @@ static void from_tensors(gathering *g)
     if (m->axis_height && !m->position_rows && m->axis_height * m->patch_height <= MIM_MAX_IMAGE &&
         m->axis_width * m->patch_width <= MIM_MAX_IMAGE)
         g->trained = (extent){ m->axis_height * m->patch_height, m->axis_width * m->patch_width, tensor_from };
+    if (m->axis_frames && m->axis_frames * m->patch_frames <= MIM_MAX_FRAMES)
+        set(&g->s->frames, m->axis_frames * m->patch_frames, tensor_from);
 }
 
 /* Numbers separated by blanks or commas, exactly `count` of them. */
@@ -452,6 +463,66 @@ static int from_metadata(gathering *g)
     if ((text = checkpoint_metadata(g->cp, "data")) != NULL)
         set_text(s->source, sizeof s->source, text);
     return 0;
+}
+
+/* What dinov2.cpp says of its model; what it leaves out is the same in all that its authors published. */
+static int from_dinov2_gguf(gathering *g)
+{
+    const family *published = family_find("dinov2");
+    const measures *m = g->m;
+    settings *s = g->s;
+    double value;
+    if (expect_metadata(g, "hidden_size", m->dim) || expect_metadata(g, "num_hidden_layers", g->model->depth) ||
+        expect_metadata(g, "patch_size", m->patch_height) || expect_metadata(g, "num_register_tokens", m->registers))
+        return 1;
+    from_published(g, published);
+    set(&s->edge_over, published->picture.edge, published->name);
+    set(&s->edge_under, published->picture.size, published->name);
+    g->picture = (extent){ published->picture.size, published->picture.size, published->name };
+    if (metadata_number(g, "num_attention_heads", &value))
+        set(&s->heads, value, gguf_from);
+    if (metadata_number(g, "img_size", &value) && value >= 1 && value <= MIM_MAX_IMAGE && value == floor(value))
+        g->trained = (extent){ (uint32_t)value, (uint32_t)value, gguf_from };
+    return 0;
+}
+
+static int is_true(const char *text) { return text && strcmp(text, "true") == 0; }
+
+/* What clip.cpp and llama.cpp say of a vision encoder: all but how its pictures are resized. "use_gelu" they say of the
+ * activation by erf and of its approximation by tanh alike, so it is asked for. */
+static int from_clip_gguf(gathering *g)
+{
+    const char *mean = checkpoint_metadata(g->cp, "clip.vision.image_mean"), *std = checkpoint_metadata(g->cp, "clip.vision.image_std");
+    const measures *m = g->m;
+    settings *s = g->s;
+    double value;
+    if (expect_metadata(g, "clip.vision.embedding_length", m->dim) || expect_metadata(g, "clip.vision.block_count", g->model->depth) ||
+        expect_metadata(g, "clip.vision.patch_size", m->patch_height))
+        return 1;
+    if (metadata_number(g, "clip.vision.attention.head_count", &value))
+        set(&s->heads, value, gguf_from);
+    if (metadata_number(g, "clip.vision.attention.layer_norm_epsilon", &value))
+        set(&s->eps, value, gguf_from);
+    if (metadata_number(g, "clip.vision.image_size", &value) && value >= 1 && value <= MIM_MAX_IMAGE && value == floor(value))
+        g->trained = (extent){ (uint32_t)value, (uint32_t)value, gguf_from };
+    if (is_true(checkpoint_metadata(g->cp, "clip.use_silu")))
+        set(&s->activation, MIM_SILU, gguf_from);
+    else if (!is_true(checkpoint_metadata(g->cp, "clip.use_gelu")))
+        set(&s->activation, MIM_GELU_QUICK, gguf_from);
+    if (mean && std) {
+        if (!parse_numbers(mean, m->channels, s->mean) || !parse_numbers(std, m->channels, s->std) || !positive(s->std, m->channels))
+            return fail("%s: clip.vision.image_mean and image_std are not %" PRIu32 " numbers each", g->cp->path, m->channels);
+        s->mean_from = s->std_from = gguf_from;
+    }
+    return 0;
+}
+
+static int from_gguf(gathering *g)
+{
+    const char *architecture = checkpoint_metadata(g->cp, "general.architecture"), *naming = g->model->family->naming;
+    if (architecture && strcmp(architecture, "dinov2") == 0 && strcmp(naming, "transformers") == 0)
+        return from_dinov2_gguf(g);
+    return architecture && strcmp(naming, "clip") == 0 ? from_clip_gguf(g) : 0;
 }
 
 static int read_floats(const json *doc, const json_node *node, uint32_t count, float *into)
@@ -1313,7 +1384,7 @@ int settle(settings *s, const configs *c, const wishes *w, const vit *model, con
     default_names(s, cp->path);
     from_family(&g);
     from_tensors(&g);
-    if (from_metadata(&g))
+    if (from_metadata(&g) || from_gguf(&g))
         return 1;
     int timm = c->model.count && model_value(c, "architecture");
     if (c->model.count && (strcmp(model->family->name, "prithvi") == 0 ? from_prithvi(&g) :

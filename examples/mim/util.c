@@ -359,11 +359,11 @@ static uint64_t attention_macs(const mim_model *model, const mim_blob_step *step
         uint64_t queries = prefix + (uint64_t)grid->frames * grid->height * grid->width;
         uint64_t keys = prefix + (uint64_t)grid->frames * key_height * key_width;
         pairs = queries * keys;
-        macs += (queries + 2 * keys) * kernel * inner;
+        macs += (queries + 2 * keys) * kernel * step->kernel_frames * inner;
     }
     grid->tokens = (uint32_t)(prefix + (uint64_t)grid->frames * grid->height * grid->width);
     grid->dim = (uint32_t)next;
-    if (step->rule == MIM_BIAS_AXES) macs += (grid->tokens - prefix) * (key_height + key_width) * inner;
+    if (step->rule == MIM_BIAS_AXES) macs += (grid->tokens - prefix) * (key_height + key_width + (step->stored_frames ? grid->frames : 0)) * inner;
     return macs + pairs * inner * 2 + grid->tokens * inner * next;
 }
 

@@ -232,6 +232,35 @@ static const char tokens[] =
     "dw_embed.weight 10,16;month_embed.weight 12,4;channel_embed.weight 10,4;pos_embed 1,24,8;blocks.0.attn.qkv.weight 48,16;"
     BLOCK("blocks.0.", "16", "6") "norm.weight 16;norm.bias 16;decoder.mask_token 2";
 
+static const char windows[] =
+    "patch_embed.proj.weight 4,1,1,1;patch_embed.norm.weight 4;patch_embed.norm.bias 4;layers.0.blocks.0.attn.qkv.weight 12,4;"
+    "layers.0.blocks.0.attn.relative_position_bias_table 9,2;layers.0.blocks.0.attn_mask 4,4,4;" BLOCK("layers.0.blocks.0.", "4", "6")
+    "layers.0.downsample.norm.weight 16;layers.0.downsample.norm.bias 16;layers.0.downsample.reduction.weight 8,16;"
+    "layers.1.blocks.0.attn.qkv.weight 24,8;layers.1.blocks.0.attn.relative_position_bias_table 9,2;" BLOCK("layers.1.blocks.0.", "8", "6")
+    "norm.weight 8;norm.bias 8;head.weight 3,8";
+#define THIN(p, d) p "attn.pool_" d ".weight 8,1,3,3,3;" p "attn.norm_" d ".weight 8;" p "attn.norm_" d ".bias 8;"
+#define AXES(p) p "attn.rel_pos_h 3,8;" p "attn.rel_pos_w 3,8;" p "attn.rel_pos_t 3,8;" THIN(p, "q") THIN(p, "k") THIN(p, "v")
+static const char thinned[] =
+    "patch_embed.proj.weight 8,1,3,5,5;patch_embed.proj.bias 8;cls_token 1,1,8;mask_token 1,1,8;blocks.0.attn.qkv.weight 24,8;" AXES("blocks.0.")
+    BLOCK("blocks.0.", "8", "6") "blocks.1.attn.qkv.weight 48,8;blocks.1.attn.proj.weight 16,16;blocks.1.proj.weight 16,8;" AXES("blocks.1.")
+    "blocks.1.norm1.weight 8;blocks.1.norm1.bias 8;blocks.1.norm2.weight 16;blocks.1.norm2.bias 16;blocks.1.mlp.fc1.weight 6,16;"
+    "blocks.1.mlp.fc2.weight 16,6;norm.weight 16;norm.bias 16";
+static const char clip[] =
+    "v.patch_embd.weight 4,1,1,1;v.class_embd 4;v.position_embd.weight 5,4;v.blk.0.ln1.weight 4;v.blk.0.ln1.bias 4;v.blk.0.attn_q.weight 4,4;"
+    "v.blk.0.attn_k.weight 4,4;v.blk.0.attn_v.weight 4,4;v.blk.0.attn_v.bias 4;v.blk.0.attn_out.weight 4,4;v.blk.0.ln2.weight 4;v.blk.0.ln2.bias 4;"
+    "v.blk.0.ffn_down.weight 6,4;v.blk.0.ffn_down.bias 6;v.blk.0.ffn_up.weight 4,6;v.post_ln.weight 4;v.post_ln.bias 4;mm.0.weight 2,4";
+
+static const char window_metadata[] = "\"__metadata__\":{\"image\":\"4\",\"patch\":\"1\",\"dim\":\"8\",\"depth\":\"2\",\"heads\":\"2\","
+    "\"mean\":\"0.5\",\"std\":\"0.25\"},";
+static const char thinned_metadata[] = "\"__metadata__\":{\"image\":\"8\",\"patch\":\"4\",\"dim\":\"16\",\"depth\":\"2\",\"heads\":\"1\","
+    "\"mean\":\"0.5\",\"std\":\"0.25\"},";
+/* as GGUF says it, and how pictures are resized, which it does not */
+static const char clip_metadata[] = "\"__metadata__\":{\"general.architecture\":\"clip\",\"clip.vision.embedding_length\":\"4\","
+    "\"clip.vision.block_count\":\"1\",\"clip.vision.patch_size\":\"1\",\"clip.vision.attention.head_count\":\"2\","
+    "\"clip.vision.attention.layer_norm_epsilon\":\"1e-5\",\"clip.vision.image_size\":\"2\",\"clip.vision.image_mean\":\"0.5\","
+    "\"clip.vision.image_std\":\"0.25\",\"clip.use_gelu\":\"false\"},";
+static const char clip_picture[] = "{\"do_resize\":true,\"size\":{\"height\":2,\"width\":2},\"resample\":2,\"image_mean\":[0.5],\"image_std\":[0.5]}";
+
 static const char earth_config[] =
     "{\"architecture\":\"prithvi_eo_v2_300_tl\",\"num_features\":16,\"pretrained_cfg\":{\"img_size\":2,\"num_frames\":2,"
     "\"patch_size\":[1,1,1],\"in_chans\":2,\"embed_dim\":16,\"depth\":1,\"num_heads\":2,\"mean\":[1,2],\"std\":[1,2]}}";
@@ -295,6 +324,8 @@ static void make_seed(sample *s, const char *config, const char *picture, const 
     for (size_t i = 0; i < at; i++) put(s, &(uint8_t){ (uint8_t)(i % size == size - 1 ? 0x3c + (i & 3) : i * 37) }, 1);
 }
 
+enum { SEEDS = 14 };
+
 static size_t make_seeds(sample *all)
 {
     make_seed(&all[0], timm_config, "", "", timm, "F32", 4);
@@ -308,7 +339,10 @@ static size_t make_seeds(sample *all)
     make_seed(&all[8], "", "", gray_metadata, dated, "F16", 2);
     make_seed(&all[9], "", "", group_metadata, grouped, "F16", 2);
     make_seed(&all[10], "", "", wide_metadata, tokens, "I8", 1);
-    return 11;
+    make_seed(&all[11], "", "", window_metadata, windows, "F16", 2);
+    make_seed(&all[12], "", "", thinned_metadata, thinned, "I8", 1);
+    make_seed(&all[13], "", clip_picture, clip_metadata, clip, "F16", 2);
+    return SEEDS;
 }
 
 /* ---- mutation ---- */
@@ -418,7 +452,7 @@ static void run(const sample *s)
 
 int main(int argc, char **argv)
 {
-    static sample seeds[11], work;
+    static sample seeds[SEEDS], work;
     char *unit = (char[]){ "" };
     unsigned long rounds = argc > 1 ? strtoul(argv[1], &unit, 10) : 20000, done = 0;
     time_t until = time(NULL) + (time_t)rounds;

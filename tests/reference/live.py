@@ -22,6 +22,7 @@ from references import (Cae, Eva02, Eva02Clip, Finetuned, Mae, MaskedAutoencoder
                         Transformers, beit_processor, dinov2_processor, dinov3_processor, generator, load_file, safe_open, torch,
                         vit_processor)
 import pyramids
+import video
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.normpath(os.path.join(HERE, "..", ".."))
@@ -67,12 +68,16 @@ class Tool:
         self("convert", checkpoint, "-o", blob, "--type", kind, *options)
         return blob
 
-    def encode(self, blob, x, out, size=None, keep=None, norm=False):
+    def encode(self, blob, x, out, size=None, keep=None, norm=False, coordinates=None):
+        """size: None, or frames, height and width; frames: None as trained."""
         path = lambda name: os.path.join(self.folder, name)
         np.save(path("x.npy"), x)
         arguments = ["encode", blob, path("x.npy"), "-o", path("y.npy"), "--out", out]
         if size:
-            arguments += ["--size", f"{size[0]}x{size[1]}"]
+            arguments += ["--size", f"{size[1]}x{size[2]}"] + (["--frames", str(size[0])] if size[0] else [])
+        if coordinates is not None:
+            np.save(path("coordinates.npy"), coordinates)
+            arguments += ["--coordinates", path("coordinates.npy")]
         if keep is not None:
             np.save(path("keep.npy"), np.asarray(keep, np.int32))
             arguments += ["--keep", path("keep.npy")]
@@ -85,35 +90,46 @@ def cosines(a, b):
     return (a * b).sum(-1) / np.maximum(np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1), 1e-300)
 
 
+def inputs(model, size, rng, images):
+    """Pictures, or videos with what is known of their frames: sizes are height and width, or frames first."""
+    if isinstance(model, video.Clip):
+        return model.sample(rng, images, size)
+    return rng.standard_normal((images, model.channels, *size)).astype(np.float32), None
+
+
 def compare(table, tool, model, sizes, kinds=("f32", "f16", "q8"), images=2, outputs=True):
     """Everything the model has, at the size trained at and others, and quantized copies at the first size."""
     checkpoint = os.path.join(tool.folder, "checkpoint")
     model.write(checkpoint)
     checkpoint = os.path.join(checkpoint, model.checkpoint)
     options = model.convert.split()
-    trained = (model.height, model.width)
+    clip = isinstance(model, video.Clip)
+    trained = (model.frames, model.height, model.width) if clip else (None, model.height, model.width)
     first = None
     try:
         blob = tool.convert(checkpoint, "f32", options)
-        for index, (height, width) in enumerate(sizes):
+        for index, place in enumerate(sizes):
             rng = generator("live", model.name, index)
-            x = rng.standard_normal((images, model.channels, height, width)).astype(np.float32)
-            size = None if (height, width) == trained else (height, width)
+            x, coordinates = inputs(model, place, rng, images)
+            size = (None,) * (not clip) + tuple(place)
+            size = None if size == trained else size if clip and model.video else (None, *size[1:])
+            run = lambda keep=None: model.run(x, keep, coordinates=coordinates) if clip else model.run(x, keep)
+            place = "x".join(map(str, place))
 
             def check(out, expected, keep=None, norm=False):
-                got = tool.encode(blob, x, out, size, keep, norm)
+                got = tool.encode(blob, x, out, size, keep, norm, coordinates)
                 expected = expected.numpy()
                 what = out + (" --norm" if norm else "") + (f" of {len(keep)} patches" if keep is not None else "")
                 if got.shape != expected.shape:
-                    table.verdict(model.name, f"{height}x{width}", what, f"{got.shape}", f"{expected.shape}", False)
+                    table.verdict(model.name, place, what, f"{got.shape}", f"{expected.shape}", False)
                     return
                 off = np.abs(got - expected).max() / np.abs(expected).max()
-                table.verdict(model.name, f"{height}x{width}", what, f"{off:.1e}", f"{F32_BOUND:.0e}", bool(off <= F32_BOUND))
+                table.verdict(model.name, place, what, f"{off:.1e}", f"{F32_BOUND:.0e}", bool(off <= F32_BOUND))
 
-            whole = model.run(x)
+            whole = run()
             check("tokens", whole["tokens"])
             if first is None:
-                first = (x, size, whole["tokens"].numpy())
+                first = (x, coordinates, size, place, whole["tokens"].numpy())
                 if outputs:
                     for out in ("cls", "registers", "patches", "pooled", "logits", "attention"):
                         if out in whole and whole[out].numel():
@@ -122,15 +138,14 @@ def compare(table, tool, model, sizes, kinds=("f32", "f16", "q8"), images=2, out
                         for key, norm in (("layers", False), ("normed", True)):
                             if key in whole:
                                 check(layers, torch.stack([whole[key][int(i) - 1] for i in layers[7:].split(",")], 1), norm=norm)
-            count = model.places(height, width)
+            count = int(np.prod(model.grid(*sizes[index]))) * model.subsets if clip else model.places(*sizes[index])
             if outputs and count:
                 keep = rng.permutation(count)[:max(1, count // 4)]
-                check("tokens", model.run(x, keep)["tokens"], keep)
+                check("tokens", run(keep)["tokens"], keep)
         for kind in kinds[1:]:
             blob = tool.convert(checkpoint, kind, options)
-            x, size, expected = first
-            c = cosines(tool.encode(blob, x, "tokens", size), expected)
-            place = f"{x.shape[2]}x{x.shape[3]}"
+            x, coordinates, size, place, expected = first
+            c = cosines(tool.encode(blob, x, "tokens", size, coordinates=coordinates), expected)
             if kind == "f16":
                 table.verdict(model.name, place, "f16 tokens, cosine min", f"{c.min():.7f}", F16_COSINE,
                               bool(c.min() >= F16_COSINE))
@@ -298,7 +313,7 @@ def main():
     if not os.access(arguments.mim, os.X_OK):
         sys.exit(f"live.py: {os.path.relpath(arguments.mim)} is not there; run make first")
     table = Table()
-    for group in (small_models, pyramids.live_models, *(() if arguments.quick else (large_models,))):
+    for group in (small_models, pyramids.live_models, video.live_models, *(() if arguments.quick else (large_models,))):
         for model, sizes in group():
             with tempfile.TemporaryDirectory() as folder:
                 compare(table, Tool(arguments.mim, folder), model, sizes, images=1 if group is large_models else 2,

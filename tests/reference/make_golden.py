@@ -17,6 +17,7 @@ from references import (HALF, IMAGENET, Cae, Eva02, Eva02Clip, Finetuned, Mae, O
                         Transformers, beit_processor, dinov2_processor, dinov3_processor, generator, vit_processor)
 
 import authors
+import ggufs
 import pyramids
 import train_small
 import video
@@ -173,6 +174,11 @@ def models():
     yield Timm("timm_dinov3_plus", "vit_small_plus_patch16_dinov3_qkvb", dtype=bf16,
                img_size=16, patch_size=4, embed_dim=80, depth=1, num_heads=2, mlp_ratio=0.4, global_pool="token",
                num_classes=4), [(24, 12)], []
+    yield Timm("timm_rope", "vit_medium_patch16_rope_reg1_gap_256", squash, half,
+               img_size=(20, 28), patch_size=4, embed_dim=48, depth=2, num_heads=2, mlp_ratio=1.0, num_classes=5), [(28, 24), (12, 16)], []
+    yield Timm("timm_rope_nobias", "vit_mediumd_patch16_rope_reg1_gap_256", dtype=bf16,
+               img_size=16, patch_size=4, embed_dim=80, depth=1, num_heads=2, mlp_ratio=0.5, num_reg_tokens=4, ref_feat_shape=(5, 5),
+               num_classes=0), [(24, 12)], []
     yield Transformers("hf_dinov3", "DINOv3ViTModel", dinov3_processor(20, 20), half,
                        image_size=20, patch_size=4, hidden_size=64, num_hidden_layers=1, num_attention_heads=1,
                        intermediate_size=48, num_register_tokens=4), [(28, 24), (12, 16)], []
@@ -399,7 +405,7 @@ def write_preprocess(folder, pictures_folder):
 def write_all(root):
     torch.set_num_threads(1)
     pictures(os.path.join(root, "pictures"))
-    for family in (models, authors.golden_models, pyramids.golden_models, train_small.golden_models):
+    for family in (models, authors.golden_models, ggufs.golden_models, pyramids.golden_models, train_small.golden_models):
         for model, sizes, images in family():
             write_model(model, sizes, images, root)
     video.write_golden(root)

@@ -162,6 +162,49 @@ class SimMimSwin(Swin):
                 "decoder.0.bias": filler(self.name, "decoder.0.bias", pixels)}
 
 
+def ibot_block(self, x):
+    """A block of iBOT's Swin: windows and shifts stay what they were trained with, padding comes before rolling."""
+    shortcut, (b, h, w, c), side, shift = x, x.shape, self.window_size[0], self.shift_size[0]
+    x = F.pad(self.norm1(x), (0, 0, 0, -w % side, 0, -h % side))
+    high, wide = x.shape[1:3]
+    windows = lambda t: t.unflatten(2, (-1, side)).unflatten(1, (-1, side)).transpose(2, 3).flatten(0, 2).flatten(1, 2)
+    x, mask = torch.roll(x, (-shift, -shift), (1, 2)), None
+    if shift:
+        part = lambda n: torch.bucketize(torch.arange(n), torch.tensor([n - side, n - shift]), right=True)
+        region = windows((3 * part(high)[:, None] + part(wide))[None, :, :, None])[..., 0]
+        mask = (region[:, None] != region[:, :, None]).to(x.dtype) * -100
+    x = self.attn(windows(x), mask=mask)
+    x = x.unflatten(1, (side, side)).unflatten(0, (b, high // side, wide // side)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
+    x = shortcut + torch.roll(x, (shift, shift), (1, 2))[:, :h, :w]
+    return x + self.mlp(self.norm2(x))
+
+
+class IbotSwin(Swin):
+    """bytedance/ibot's Swin, the student's."""
+    masks = False
+
+    def create(self, size):
+        """Of the size trained at, whatever the input."""
+        net = super().create(self.options["img_size"])
+        for stage in net.layers:
+            for block in stage.blocks:
+                block.forward = functools.partial(ibot_block, block)
+        net.patch_embed.strict_img_size = False
+        return net
+
+    def forward(self, net, x, keep):
+        for stage in net.layers:  # the copy's blocks, not those it was copied from
+            for block in stage.blocks:
+                block.forward = functools.partial(ibot_block, block)
+        return super().forward(net, x, keep)
+
+    def loaded(self, state, net):
+        return swin_transformer.checkpoint_filter_fn(dict(state), net)
+
+    def others(self):
+        return {"masked_embed": filler(self.name, "masked_embed", 1, self.net.embed_dim)}
+
+
 class RowMerging(swin_transformer.PatchMerging):
     """Takes the four tokens row by row."""
 
@@ -779,6 +822,9 @@ def golden_models():
                depths=(2, 2, 1), num_heads=(2, 4, 8), mlp_ratio=2.0, num_classes=6), [(30, 36)], []
     yield SimMimSwin("simmim_swin", "swin_tiny_patch4_window7_224", "", half, img_size=32, patch_size=2, embed_dim=16, window_size=4,
                      depths=(2, 2, 1), num_heads=(2, 2, 4), mlp_ratio=1.5, num_classes=0), [(34, 50)], []
+    yield IbotSwin("ibot_swin", "swin_tiny_patch4_window7_224", "--image-size 24", half, img_size=24, patch_size=2, embed_dim=16,
+                   window_size=3, depths=(2, 2, 2), num_heads=(2, 2, 4), mlp_ratio=2.0, num_classes=0,
+                   norm_layer=functools.partial(nn.LayerNorm, eps=1e-6)), [(36, 36), (28, 40)], []
     yield GreenMim("greenmim", "swin_tiny_patch4_window7_224", "--family greenmim --image-size 24", half, img_size=24, patch_size=2, embed_dim=16,
                    window_size=3, depths=(2, 2, 1), num_heads=(2, 4, 8), mlp_ratio=2.0, num_classes=0,
                    norm_layer=functools.partial(nn.LayerNorm, eps=1e-6)), [], []

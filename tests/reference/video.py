@@ -2,7 +2,7 @@
 
     python video.py [FOLDER]
 
-writes their golden data. VideoMAE and V-JEPA 2 are transformers' own. The others were written from their authors'
+writes their golden data. VideoMAE and V-JEPA 2 are transformers' own, MViTv2 is torchvision's. The others were written from their authors'
 publications, of timm's blocks; published.py compares them with their authors' code. A video is (N, T, C, H, W); tokens
 are numbered by time, then row, then column. The files are described in tests/golden/README.md.
 """
@@ -22,6 +22,7 @@ from references import IMAGENET, Reference, filler, generator, rename, torch, tr
 from timm.models.vision_transformer import Block
 from torch import nn
 from torch.nn import functional as F
+from torchvision.models.video import mvit
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SHARED_PRESTO = "../../../../shared/models/presto-default_model.pt"  # from a folder of golden data
@@ -78,6 +79,7 @@ class Clip(Reference):
     """run(x, keep, dtype, coordinates): frames, tubelet, height, width, patch as they were trained;
     coordinates are the caller's numbers for every frame of tokens, `coordinates` of them."""
     video = True
+    subsets = True
     frames = tubelet = 1
     coordinates = 0
     prefix = has_cls = 0
@@ -88,6 +90,10 @@ class Clip(Reference):
 
     def grid(self, frames, height, width):
         return max(frames // self.tubelet, 1), height // self.patch[0], width // self.patch[1]
+
+    def layer_names(self):
+        """Of outputs; those of unequal sizes are asked for one by one."""
+        return ["layers:" + ",".join(map(str, range(1, self.depth + 1)))]
 
     def run(self, x, keep=None, dtype=torch.float64, coordinates=None):
         keep = None if keep is None else torch.as_tensor(keep, dtype=torch.long)
@@ -587,6 +593,7 @@ class Prithvi(Plain):
 class Tokens(Reference):
     """run(embedded): the blocks over tokens (N, T, dim) that came from embed(raw)."""
     eps = 1e-5
+    layer_names = Clip.layer_names
 
     def run(self, embedded, dtype=torch.float64):
         net = copy.deepcopy(self.net).to(dtype)
@@ -781,6 +788,94 @@ class Galileo(Tokens):
             f.write("\n")
 
 
+# ---------------------------------------------------------------------------------------- MViTv2
+
+class Mvit(Clip):
+    """torchvision's MViTv2, a port of SlowFast's. Stages are its layers. widths and depths are of the stages; where the
+    attention does not widen the tokens, the MLP before it does. MaskFeat pretrains with a last stage on the grid of the one
+    before it."""
+    checkpoint = "model.safetensors"
+    prefix = has_cls = 1
+    subsets = False
+    channels, patch, tubelet = 3, (4, 4), 2
+
+    def __init__(self, name, frames, size, widths, depths, heads, classes=5, in_attention=True, last=2, dtype=torch.float16):
+        self.name, self.dtype, self.frames, self.height, self.width = name, dtype, frames, size, size
+        self.depth, self.classes = len(depths), classes
+        settings, key, dim = [], 8, widths[0]
+        for stage, depth in enumerate(depths):
+            stride = 1 if stage == 0 else last if stage + 1 == len(depths) else 2
+            key = max(key // stride, 1)
+            for block in range(depth):
+                ends = block + 1 == depth and stage + 1 < len(depths) and not in_attention
+                out = widths[stage + 1] if ends else widths[stage]
+                step = stride if block == 0 else 1
+                settings.append(mvit.MSBlockConfig(heads[stage], dim, out, [3] * 3, [3] * 3, [1, step, step], [1, key, key]))
+                dim = out
+        self.ends = np.cumsum(depths) - 1
+        net = mvit.MViT((size, size), frames, settings, residual_pool=True, residual_with_cls_embed=False, rel_pos_embed=True,
+                        proj_after_attn=in_attention, num_classes=classes)
+        self.finish(net, (heads[0], heads[0]), 0.8)
+        for key, p in net.named_parameters():
+            if "rel_pos_" in key:
+                p *= 2 / p.shape[1] ** 0.5  # they are multiplied by queries
+            elif "conv_proj" in key or "class_token" in key:
+                p *= 0.3  # faint tokens, so that the norms' eps counts
+
+    def pool(self, net, tokens):
+        """What the head sees, and what the encoder emits."""
+        tokens = net.norm(tokens)
+        return tokens[:, 0], tokens
+
+    def forward(self, net, x, keep, coordinates):
+        grid = self.grid(x.shape[1], *x.shape[3:])
+        net.pos_encoding.temporal_size, net.pos_encoding.spatial_size = grid[0], grid[1:]
+        layers, stream = [], []
+        for end in self.ends:
+            net.blocks[end].register_forward_hook(lambda m, i, o: layers.append(o[0]))
+        net.norm.register_forward_pre_hook(lambda m, i: stream.append(i[0]))
+        theirs = net(x.transpose(1, 2))
+        pooled, tokens = self.pool(net, stream[0])
+        logits = net.head(pooled) if self.classes else None
+        assert type(self).pool is not Mvit.pool or torch.equal(logits, theirs), self.name
+        return {"tokens": tokens, "layers": layers, "pooled": pooled, "logits": logits}
+
+    def layer_names(self):
+        return [f"layers:{k}" for k in range(1, self.depth + 1)]
+
+
+class SlowFastMvit(Mvit):
+    """facebookresearch/SlowFast's names."""
+    names = {r"^conv_proj": "patch_embed.proj", r"^pos_encoding\.class_token": "cls_token", r"attn\.project\.0": "attn.proj",
+             r"attn\.pool_([qkv])\.pool": r"attn.pool_\1", r"attn\.pool_([qkv])\.norm_act\.0": r"attn.norm_\1",
+             r"mlp\.0": "mlp.fc1", r"mlp\.3": "mlp.fc2", r"\.project\.": ".proj.", r"^head\.1": "head.projection"}
+
+    def state(self):
+        state = rename(super().state(), self.names)
+        return {**state, "cls_token": state["cls_token"][None, None]}
+
+
+class TunedMaskFeat(SlowFastMvit):
+    """MaskFeat, fine-tuned: tokens are averaged without the class token, then normed."""
+
+    def pool(self, net, tokens):
+        return net.norm(tokens[:, 1:].mean(1)), tokens
+
+
+class MaskFeat(SlowFastMvit):
+    """MaskFeat, pretrained: no norm; what predicts gradients is beside it."""
+
+    def pool(self, net, tokens):
+        return tokens[:, 1:].mean(1), tokens
+
+    def state(self):
+        state = {k: v for k, v in super().state().items() if not k.startswith(("norm.", "head."))}
+        dim = self.net.norm.weight.shape[0]
+        shapes = {"mask_token": state["cls_token"].shape, "pred_head.projections.0.weight": (108, dim), "pred_head.projections.0.bias": (108,),
+                  "hogs.0.weight_x": (3, 1, 3, 3), "hogs.0.weight_y": (3, 1, 3, 3)}
+        return {**state, **{k: filler(self.name, k, *s).to(self.dtype) for k, s in shapes.items()}}
+
+
 # ---------------------------------------------------------------------------------------- which models
 
 def golden_models():
@@ -807,6 +902,11 @@ def golden_models():
                  num_attention_heads=2, num_hidden_layers=2, mlp_ratio=0.8, **small), [(8, 12, 12), (1, 12, 12)], []
     yield AuthorsVJepa2("vjepa2", "VJEPA2Model", half, 0.1, patch_size=4, crop_size=16, frames_per_clip=4, hidden_size=48,
                         num_attention_heads=2, num_hidden_layers=2, mlp_ratio=1.0, **small), [(6, 12, 20), (2, 24, 8)], []
+    yield Mvit("tv_mvitv2", 4, 32, (16, 32, 48), (1, 2, 2), (1, 2, 3)), [(6, 20, 28), (2, 52, 36)], []
+    yield SlowFastMvit("mvitv2_video", 4, 48, (16, 24, 32, 48), (1, 2, 1, 2), (1, 1, 2, 2), classes=6), [(8, 28, 48)], []
+    yield MaskFeat("maskfeat_video", 4, 48, (16, 24, 32, 48), (1, 1, 2, 2), (1, 1, 2, 3), classes=0, in_attention=False,
+                   last=1), [(2, 36, 60)], []
+    yield TunedMaskFeat("maskfeat_video_tuned", 6, 32, (16, 24, 48), (2, 2, 2), (1, 1, 2), classes=4, in_attention=False), [(4, 44, 28)], []
     yield AudioMae("audiomae", (40, 16), 4, 48, 2, 2, 1.0, 9, half), [], []
     yield AudioMae("audiomae_pretrain", (24, 32), 8, 32, 1, 2, 2.0, dtype=bf16), [], []
     yield SatMaeTemporal("satmae_temporal", 16, 4, 48, 2, 2, 1.0, 8, half), [(3, 24, 24), (3, 12, 20)], []
@@ -838,6 +938,9 @@ def live_models():
                  num_attention_heads=3, num_hidden_layers=4, **small), [(8, 64, 64), (12, 64, 64)]
     yield AuthorsVJepa2("live vjepa2", "VJEPA2Model", torch.float32, 0.1, patch_size=16, crop_size=64, frames_per_clip=8,
                         hidden_size=176, num_attention_heads=2, num_hidden_layers=3, **small), [(8, 64, 64), (4, 48, 96)]
+    yield Mvit("live mvitv2 tv", 8, 96, (48, 96, 192), (1, 2, 3), (1, 2, 4), classes=20, dtype=torch.float32), [(8, 96, 96), (6, 80, 128)]
+    yield MaskFeat("live maskfeat video", 8, 96, (48, 96, 144, 192), (1, 2, 3, 2), (1, 2, 3, 4), classes=0, in_attention=False, last=1,
+                   dtype=torch.float32), [(8, 96, 96), (4, 112, 64)]
     yield AudioMae("live audiomae", (160, 64), 16, 192, 4, 3, 4.0, 30), [(1, 160, 64)]
     yield SatMaeTemporal("live satmae temporal", 64, 16, 192, 4, 3, 4.0, 16), [(3, 64, 64), (3, 96, 48)]
     yield SatMaeGroups("live satmae group", 48, 8, 192, 3, 3, 4.0, 64, 12), [(1, 48, 48), (1, 64, 32)]
@@ -874,12 +977,10 @@ class Folder:
             if kind in results:
                 value = results[kind]
                 value = torch.stack([value[int(n) - 1] for n in numbers.split(",")], 1) if numbers else value
-                self.save(f"{stem}.{kind}.npy", value.double().numpy().astype(np.float32))
-                self.lines.append(f"case {source} out={name.replace('normed', 'layers')} expect={stem}.{kind}.npy"
+                expect = f"{stem}.{name.replace(':', '') if len(self.model.layer_names()) > 1 else kind}.npy"
+                self.save(expect, value.double().numpy().astype(np.float32))
+                self.lines.append(f"case {source} out={name.replace('normed', 'layers')} expect={expect}"
                                   + options + (" norm=1" if kind == "normed" else ""))
-
-    def layers(self):
-        return "layers:" + ",".join(map(str, range(1, self.model.depth + 1)))
 
     def close(self):
         with open(os.path.join(self.path, "cases.txt"), "w") as f:
@@ -914,10 +1015,12 @@ def write_clip(model, sizes, root):
 
         if coordinates is not None:
             folder.save(f"in{index}.coordinates.npy", coordinates)
-        everything = ["tokens", folder.layers(), "normed:1", "cls", "patches", "pooled", "logits", "attention"]
-        cases(stem, ["tokens", "pooled", "logits"] if index else everything)
+        layers = model.layer_names()
+        everything = ["tokens", *layers, "normed:1", "cls", "patches", "pooled", "logits", "attention"]
+        # stages have grids of their own, which the size changes
+        cases(stem, ["tokens", *(layers if len(layers) > 1 else []), "pooled", "logits"] if index else everything)
         count = int(np.prod(model.grid(*size)))
-        if index < 2:
+        if index < 2 and model.subsets:
             # a quarter in random order, as masked autoencoders train; at the trained size one token alone, too
             some = rng.permutation(count)[:max(2, count // 4)]
             cases(stem + "a", ["tokens", "pooled", *([] if index else ["attention"])], some)
@@ -944,7 +1047,7 @@ def write_tokens(model, samples, root):
         embedded = model.embed(raw)
         folder.save(f"emb{index}.npy", embedded)
         lines.append(" ".join(["embed", *words, f"expect=emb{index}.npy"]))
-        names = ["tokens", "pooled"] + [folder.layers(), "normed:1", "attention"] * (index == 1 and "released" not in model.name)
+        names = ["tokens", "pooled"] + [*model.layer_names(), "normed:1", "attention"] * (index == 1 and "released" not in model.name)
         folder.cases(lambda dtype: model.run(embedded, dtype), f"embedded=emb{index}.npy", f"out{index}", names)
     with open(os.path.join(folder.path, "embed.txt"), "w") as f:
         f.write("\n".join(lines) + "\n")
