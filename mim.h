@@ -88,6 +88,8 @@
  *     MIM_NO_Q4            without 4-bit blobs, which mim_open then refuses
  *     MIM_NO_RVV           without RISC-V's vectors
  *     MIM_NO_SIMD128       without those of wasm
+ *     MIM_NO_DSP           without the DSP extension of Cortex-M, and without Helium
+ *     MIM_NO_MVE           without Helium
  *     MIM_MEMCPY, MIM_MEMSET, MIM_MEMCMP   all three, in place of string.h's
  *     MIM_STAGE(stage)     what to do where an encode comes to one of the stages MIM_STAGE_...: a
  *                          profiler's clock (as in `mim bench --profile`); with desc.parallel, in
@@ -149,7 +151,9 @@
  * use of it); on AArch64 neon, dotprod and i8mm; on 32-bit Arm neon, in builds with -mfpu=neon or
  * better, for the products alone; in RISC-V builds with -march=rv64gcv or the like (clang 16 and 19
  * are tried) rvv128, rvv256 and rvv512, for vector registers of so many bits or more; in wasm builds
- * with -msimd128 simd128. The machine is asked where it must be: by CPUID and XCR0, by getauxval on
+ * with -msimd128 simd128; in builds for a Cortex-M with the DSP extension (M4, M7, M33...) dsp, and with Helium (M55, M85)
+ * mve as well, for the products alone. mve reads integer blobs of another layout (`mim convert --layout pairs`), which other
+ * machines run by portable code, and those of the usual one are dsp's there. The machine is asked where it must be: by CPUID and XCR0, by getauxval on
  * Linux, by sysctlbyname on Apple's systems; elsewhere, and freestanding, dotprod and i8mm need a
  * -march that has them. desc.cpu names one; one that the machine lacks is an error, not a fallback.
  * session.cpu says which is in use.
@@ -198,7 +202,7 @@
  * and the stack. A picture need not be there as a whole: image.read_row is asked for its rows in order, each once, and may
  * wait for the camera; RGB565 is taken as it comes. Where a DMA fills a frame buffer behind a data cache, invalidate it first.
  *     After an update of a blob, mim_verify reads all of it and its checksum. At each start mim_open is enough: it reads the
- * directory, some 40,000 instructions for the shipped model. mim_begin reads the weights once.
+ * directory, some 45,000 instructions for the shipped model. mim_begin reads the weights once.
  *
  * Flash. Within a tile of tokens every weight is read once, panel after panel, in the order in which they lie. So an encode reads
  * all of them tokens / tile times: with the arena at its minimum a tile has a few tokens, at mim_memory.useful up to 256, and
@@ -219,7 +223,8 @@
  * quarter of the work, and masked autoencoders were trained on no more.
  *
  * Without an FPU: MIM_NO_FLOAT and an integer blob: its int16 results are the same bits as in any other build. Blobs with float
- * numerics run there, too, on the compiler's floats: the same bits, three times the instructions and arena on a Cortex-M3.
+ * numerics run there, too, on the compiler's floats: the same bits, on Cortex-M0 and M3 for nearly five times the instructions and three
+ * times the arena.
  *
  * PORTING
  *
@@ -237,7 +242,8 @@
  *
  *     0.1.0   ViT encoders with absolute, relative and rotary positions; windows, pyramids, video,
  *             tokens of the caller; f32, f16, q8, q4; integer numerics; scalar, AVX2, AVX-VNNI,
- *             AVX-512, AMX, NEON with dotprod and i8mm, RVV 1.0, wasm SIMD128; resize; MAE decoder
+ *             AVX-512, AMX, NEON with dotprod and i8mm, RVV 1.0, wasm SIMD128, Cortex-M's DSP and
+ *             Helium; resize; MAE decoder
  */
 #ifndef MIM_H
 #define MIM_H
@@ -285,7 +291,7 @@ extern "C" {
     X(MIM_ERR_CHECKSUM, "the blob's checksum does not match its contents; copy it again") \
     X(MIM_ERR_RANGE, "a weight is outside the range its tensor records, or not finite") \
     X(MIM_ERR_UNSUPPORTED, "this needs what the build leaves out (MIM_NO_...), or what an integer blob cannot do") \
-    X(MIM_ERR_CPU, "the CPU level asked for is not available on this machine") \
+    X(MIM_ERR_CPU, "the CPU level asked for is not available on this machine, or does not read the blob's layout") \
     X(MIM_ERR_SIZE, "the image size does not fit the model: use a multiple of the patch size, " \
                     "within the limits, that the model's positions can be interpolated to") \
     X(MIM_ERR_FORMAT, "this pixel format does not fit the model's channels") \
@@ -409,7 +415,7 @@ typedef struct mim_blob_header {     /* 512 bytes */
     uint32_t tensor_count;
     uint32_t decoder_step;           /* the decoder's first step; step_count: no decoder */
     uint32_t type;                   /* MIM_F32, MIM_F16, MIM_Q8, MIM_Q4: of its matrices; those of a q4 blob may be q8 as well */
-    uint32_t numerics;               /* MIM_NUMERICS_...; INTEGER with MIM_Q8 only */
+    uint32_t numerics;               /* MIM_NUMERICS_...; INTEGER with MIM_Q8 and MIM_Q4 only */
     uint32_t channels;               /* 1..16 */
     uint32_t image_height;           /* pixels, as trained: a multiple of patch_height */
     uint32_t image_width;
@@ -517,14 +523,15 @@ enum {
  * flags but TAP. A stream of tokens is int16 of one scale. "channels" is an I32 table (2 x columns), gain and offset: what comes in,
  * less mean and by deviation where the step normalizes, in units of 2^-q, times gain, plus offset, is shifted right by
  * tensor.shift and clamped: to bytes, or at the end of NORM and POOL to int16. Tables of I16 are of the stream's scale.
+ * Matrices are q8, or of a q4 blob q4, but EMBED's; their layout is one.
  *     EMBED      0 q8 (2 N x pixels, N = dim rounded up to 16): of weights of 14 bits, 127 high + low, first all of high; rate and
  *                bias are those of high   1 [I16]   2 I16
- *     ATTENTION  0 channels   1 q8 qkv   2 q8 proj   6 I32 (2 x heads): 255 / 9 octaves of the softmax that a step of the scores
+ *     ATTENTION  0 channels   1 qkv   2 proj   6 I32 (2 x heads): 255 / 9 octaves of the softmax that a step of the scores
  *                is, in 2^-32; and what a head's output is multiplied by, unsigned, in 2^-30
- *     MLP        0 channels   1 q8 fc1   2 q8 fc2   4 I16, unsigned (1 x 1024): the activation of fc1's output, clamped to 0..1023
+ *     MLP        0 channels   1 fc1   2 fc2   4 I16, unsigned (1 x 1024): the activation of fc1's output, clamped to 0..1023
  *                5 I16, not negative (1 x hidden): a factor for each hidden unit, in 2^-16
- *     NORM       0 channels      POOL   0 [channels]      HEAD, PREDICT   0 q8   1 channels
- *     UNMASK     0 q8   1 I16   2 [I16]   3 I16   4 channels */
+ *     NORM       0 channels      POOL   0 [channels]      HEAD, PREDICT   0 matrix   1 channels
+ *     UNMASK     0 matrix   1 I16   2 [I16]   3 I16   4 channels */
 
 enum {                      /* flags */
     MIM_STEP_TAP = 1,       /* ATTENTION, MLP: the tokens after this step are the next layer's output */
@@ -580,6 +587,7 @@ enum { MIM_PLAIN = 0, MIM_PANEL16 = 1, MIM_PAIRS16 = 2 };
  *     PANEL16, f32       float [N/16][K][16], float bias[N]
  *     PANEL16, f16       half  [N/16][K][16], float scale[N], float bias[N]
  *     PANEL16, q8        int8  [N/16][K/4][16][4], float scale[N], int32 sum[N], float bias[N]
+ *     PAIRS16, q8        uint8 [N/2][K/16][2][16], each weight plus 128; the rest as PANEL16. Integer blobs alone
  *     PANEL16, q4        [N/16]{ uint8 [K/8][16][4], uint8 [G][8] }, float scale[N], int32 sum[N], float bias[N]
  * Row n of a matrix times x is scale[n] * sum_k w[n][k] x[k] + bias[n]; sum[n] is the sum of the
  * integers of row n, for zero points. In an integer blob scale and bias are int32: the row is
@@ -592,7 +600,7 @@ typedef struct mim_blob_tensor {     /* 32 bytes */
     uint64_t at;                     /* bytes from the blob's start */
     uint32_t rows, columns;
     uint8_t  type;                   /* MIM_F32, MIM_F16, MIM_Q8, MIM_Q4; PLAIN: MIM_F32, MIM_I32, MIM_I16 */
-    uint8_t  layout;                 /* MIM_PLAIN, MIM_PANEL16 */
+    uint8_t  layout;                 /* MIM_PLAIN, MIM_PANEL16, MIM_PAIRS16 */
     uint8_t  weight_max;             /* q8: every weight lies in -weight_max..weight_max; 63 or 127; else 0 */
     uint8_t  input_max;              /* q8, q4: its input is quantized to 0..input_max; 127 or 255; else 0 */
     uint8_t  group;                  /* q4: k that share a multiplier: 32, 64, 128; else 0 */
@@ -1884,7 +1892,7 @@ static mim_status mimp_verify_integer_steps(mim_model *model, const mim_blob_hea
                 continue;
             used |= 1u << slot;
             status = mimp_verify_slot(model, tensors, i, s, slot, !(mimp_integer_slots[j].numbers & MIMP_MAY_LACK),
-                                      numbers == MIMP_WEIGHTS ? mimp_matrix_type(h, tensors, s, slot) : numbers == MIMP_GAINS ? MIM_I32 : MIM_I16,
+                                      numbers == MIMP_WEIGHTS ? mimp_matrix_type(h, tensors, s, slot) : numbers == MIMP_GAINS ? (uint32_t)MIM_I32 : (uint32_t)MIM_I16,
                                       numbers != MIMP_WEIGHTS ? (uint32_t)MIM_PLAIN : steps[0].tensor[0] ? mimp_layout(steps, tensors) : 0, size[mimp_integer_slots[j].rows],
                                       size[mimp_integer_slots[j].columns]);
             if (status)
@@ -2908,7 +2916,7 @@ typedef struct mimp_quantized {
  * A leaf multiplies one tile of packed rows with one panel of 16 channels over the whole of k and
  * leaves raw sums in acc [rows][16]. Rows are packed [k][rows] as floats; as bytes [k/4][rows][4] or,
  * with row_unit, [rows][k rounded up to row_unit], where the panel is 64-byte aligned if the blob is;
- * panels are the blob's; k is a multiple of 16. Only whole tiles: rows beyond the last are padding.
+ * panels are the blob's, of the leaf's layout; k is a multiple of 16. Only whole tiles: rows beyond the last are padding.
  * Each table below says how many rows its leaves take.
  *
  *   tile_f32     float products; may fuse, so its last bits differ between instruction sets
@@ -3144,7 +3152,7 @@ static const mimp_kernels mimp_kernels_scalar_pairs = {
 #define MIMP_NAKED(name) __attribute__((naked)) static void name
 #define MIMP_UNUSED __attribute__((unused))
 
-enum { MIMP_DSP_BLOCK = 64 };
+enum { MIMP_DSP_BLOCK = 48 };
 
 /* Three rows of bytes [quads][3][4], to words [quads][2][3]; an even number of quads. */
 #define MIMP_DSP_WIDEN \
@@ -7609,13 +7617,10 @@ static void mimp_bytes_put(const mimp_bytes *b, uint32_t row, const int16_t *x, 
     uint8_t *to = mimp_byte_at(b, row, 0);
     uint32_t d = 0, i;
     mimp_moments m = { 0, 0, 0, 0, 0 };
-    if (variance) {
+    if (variance)
         m = mimp_moments_of(x, n, variance);
-        for (; d + 4 <= n; d += 4, to += step)
-            mimp_put_quad(to, x + d, c.gain + d, c.offset + d, c.k, &m);
-    } else
-        for (; d + 4 <= n; d += 4, to += step)
-            mimp_put_quad(to, x + d, c.gain + d, c.offset + d, c.k, NULL);
+    for (; d + 4 <= n; d += 4, to += step)
+        mimp_put_quad(to, x + d, c.gain + d, c.offset + d, c.k, variance ? &m : NULL);
     for (; d < k; d += 4, to += step)
         for (i = 0; i < 4; i++)
             to[i] = d + i >= n ? 0 : mimp_byte(mimp_requantized(&c, d + i, variance ? mimp_normalised(&m, x[d + i]) : x[d + i]));
@@ -8652,7 +8657,7 @@ static mim_status mimp_prepare(mim_session *s, const mim_model *model, const mim
     status = mimp_grid_fits(s);
     if (status)
         return status;
-    s->kernels = mimp_choose(s->desc.cpu, MIMP_INTEGER(h) ? mimp_layout(model->steps, model->tensors) : MIM_PANEL16);
+    s->kernels = mimp_choose(s->desc.cpu, MIMP_INTEGER(h) ? mimp_layout(model->steps, model->tensors) : (uint32_t)MIM_PANEL16);
     if (!s->kernels)
         return MIM_ERR_CPU;
     s->cpu = s->kernels->name;

@@ -331,7 +331,13 @@ static void test_tensor_bytes(void)
     CHECK(mim_tensor_bytes(&t) == 32 * 64 * 2 + 32 * 8);
     t.type = MIM_Q8;
     CHECK(mim_tensor_bytes(&t) == 32 * 64 + 32 * 12);
-    t.type = MIM_Q4;
+    t.layout = MIM_PAIRS16;
+    CHECK(mim_tensor_bytes(&t) == 32 * 64 + 32 * 12);
+    t.type = MIM_F32;
+    CHECK(mim_tensor_bytes(&t) == 0);
+    t.type = MIM_Q4, t.group = 32;
+    CHECK(mim_tensor_bytes(&t) == 0);
+    t.layout = MIM_PANEL16, t.group = 0;
     CHECK(mim_tensor_bytes(&t) == 0);
     t.group = 32;
     CHECK(mim_tensor_bytes(&t) == 2 * (64 * 8 + 2 * 8) + 32 * 12);

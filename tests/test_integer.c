@@ -620,6 +620,35 @@ static void test_refusals(void)
             header()->checksum = mim_checksum(blob, bytes);
         }
     }
+    for (i = 0; i < 2; i++) {                            /* a hidden unit's factor, and a weight, by both layouts */
+        uint8_t *at = blob + model.tensors[step(2)->tensor[5] - 1].at + 1, kept = *at;
+        *at = 0x80;
+        header()->checksum = mim_checksum(blob, bytes);
+        CHECK(mim_verify(&model) == MIM_ERR_RANGE);
+        *at = kept;
+        at = blob + model.tensors[step(2)->tensor[1] - 1].at, kept = *at;
+        *at = i ? 128 + 64 : 64;
+        header()->checksum = mim_checksum(blob, bytes);
+        CHECK(mim_verify(&model) == MIM_ERR_RANGE && model.fault_at == (uint64_t)(at - blob));
+        *at = i ? 128 - 63 : (uint8_t)-63;
+        header()->checksum = mim_checksum(blob, bytes);
+        CHECK(mim_verify(&model) == MIM_OK);
+        *at = kept;
+        to_pairs();
+        CHECK(mim_open(&model, blob, bytes) == MIM_OK && mim_verify(&model) == MIM_OK);
+    }
+    {                                                    /* one layout for all matrices */
+        mim_blob_tensor *t = (mim_blob_tensor *)(void *)(step(0) + header()->step_count) + step(2)->tensor[1] - 1;
+        t->layout = MIM_PAIRS16;
+        CHECK(mim_open(&model, blob, bytes) == MIM_ERR_TENSOR);
+        t->layout = MIM_PANEL16;
+        to_pairs();
+        memset(&d, 0, sizeof d);
+        d.cpu = MIM_CPU_AVX2;                            /* which does not read it, or is not there */
+        CHECK(mim_open(&model, blob, bytes) == MIM_OK && mim_plan(&model, &d, &need) == MIM_ERR_CPU);
+        d.cpu = MIM_CPU_SCALAR;
+        CHECK(mim_plan(&model, &d, &need) == MIM_OK);
+    }
 }
 
 int main(void)

@@ -308,7 +308,7 @@ static const peak *find_peak(const mim_model *model, const char *cpu)
 {
     const mim_blob_tensor *t = model->tensors;
     const peak *p = peaks;
-    for (uint32_t i = 0; i < model->header->tensor_count && (t->type != model->header->type || t->layout != MIM_PANEL16); i++)
+    for (uint32_t i = 0; i < model->header->tensor_count && (t->type != model->header->type || t->layout == MIM_PLAIN); i++)
         t = &model->tensors[i];       /* of none, the last */
     for (;; p++) {
         const char *level = p->cpu ? mim_cpu_name(p->cpu) : cpu;
