@@ -48,7 +48,10 @@ test: $(B)/mim $(B)/demo $(B)/presto $(B)/galileo $(TESTS:%=$(B)/test_%) $(B)/te
 	@sh tests/run.sh $(TESTS:%=$(B)/test_%) "sh tests/golden.sh $(B)" "$(B)/test_accuracy $(MODEL) examples/images/small tests/expected/shipped-tokens.npy tests/expected/hashes.txt" \
 	    "$(B)/test_accuracy $(INTEGER) examples/images/small tests/expected/shipped-tokens.npy tests/expected/hashes.txt" \
 	    "sh tests/test_convert.sh $(B)" "sh tests/test_pyramid.sh $(B)" "sh tests/test_video.sh $(B)" "sh tests/test_tool.sh $(B) $(MODEL)" "sh tests/compile.sh" "sh tests/readme.sh" "sh tests/cross.sh $(B)" "sh tests/nofloat.sh $(B)" "sh tests/integer.sh $(B)" \
-	    "$(MAKE) --no-print-directory -s firmware-run | grep -v '^    '" "sh tests/targets/count.sh $(B)" "sh tests/targets/damaged.sh $(B)" "sh tests/packaging.sh $(B)"
+	    "$(MAKE) --no-print-directory -s firmware-run | grep -v '^    '" "sh tests/targets/damaged.sh $(B)" "sh tests/packaging.sh $(B)" "sh tests/size.sh $(B)" "sh tests/targets/count.sh $(B)"
+
+size:                        ## code and stack of builds for small cores, beside what they may take
+	@sh tests/size.sh $(B)
 
 bench: $(B)/mim              ## speed: the shipped model; with Python, ViT-Ti, S and B beside onnxruntime, OpenVINO and torch
 	$(B)/mim bench $(MODEL)
@@ -102,4 +105,4 @@ clean:                       ## remove build/
 help:                        ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
-.PHONY: all demo test bench reference sanitize fuzz firmware firmware-run targets package clean help
+.PHONY: all demo test size bench reference sanitize fuzz firmware firmware-run targets package clean help

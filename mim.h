@@ -78,7 +78,9 @@
  *     MIM_STATIC           all functions static: a private copy in this file
  *     MIM_API              what precedes public declarations (dllexport and the like)
  *     MIM_NO_FLOAT         without a floating-point instruction: for integer blobs alone (others are refused), with mim_output.integers
- *                          as the only results, u8 pictures of the input's size, portable code, and no mim_resize
+ *                          as the only results, u8 pictures, and portable code
+ *     MIM_NO_RESIZE        without mim_resize, and pictures come in the input's size
+ *     MIM_NO_DECODER       without mim_reconstruct, and blobs that carry a decoder, which mim_open then refuses
  *     MIM_NO_STDIO         without mim_load and mim_unload, stdio.h and stdlib.h
  *     MIM_NO_X86           without AVX2 and AVX-512
  *     MIM_NO_AVX512        without AVX-512 and AMX
@@ -95,7 +97,9 @@
  *                          profiler's clock (as in `mim bench --profile`); with desc.parallel, in
  *                          every thread. Without it there is no code at all
  *
- * None changes a struct or a result. libm is never used: square root, exp and erf are here.
+ * None changes a struct or a result. libm is never used: square root, exp and erf are here. What they leave of the code, and of the
+ * stack, `make size` measures: on a Cortex-M4 (gcc 12, -Os) 16 KB without floats, 4 bits, resize and decoder, 19 KB without floats
+ * alone, 78 KB of everything.
  * Freestanding: -ffreestanding -DMIM_NO_STDIO, and memcpy, memset, memcmp from anywhere.
  *
  * INPUT
@@ -105,7 +109,9 @@
  * squashed), filtered like Pillow 13's Image.resize to the bit, cropped in the middle as
  * torchvision does, divided by 255, less the mean, by the deviation. With image.exact, or in a
  * session planned without a source size, the picture must have the input's size and is not
- * resized. Float planes are taken as they are. Rows may come from a callback, one at a time.
+ * resized. Float planes are taken as they are. Rows may come from a callback, one at a time, or lie
+ * anywhere, a camera's buffer for one: of a picture the arena holds as many rows as a patch has, and where it is
+ * resized as many as the filter reaches over, never the whole of it.
  *
  * OUTPUT
  *
@@ -130,13 +136,19 @@
  * size between works, and more makes tiles larger. With T tokens of width D, heads of width h
  * and H hidden units, in bytes, about
  *
- *     q8:   4 T D  +  the greater of  T (5 D + 3 h) + T h 4   and   5 rows H
- *     f32:  4 T D  +  the greater of  4 T (2 D + 3 h) + T h 4  and  8 rows H
+ *     q8:   4 T D  +  the greater of  T (5 D + 3 h) + T h 4   and  rows (D + 4 H)
+ *     f32:  4 T D  +  the greater of  4 T (2 D + 3 h) + T h 4  and  4 rows (D + H)
  *
  *     integer:  3 T D  +  2 T h  +  28 T                          (scalar: ViT-Ti/16 at 224 in 145 KiB, ViT-S 258, ViT-B 483)
  *
- * at the minimum, where rows are those of one kernel tile (4 to 14); it grows linearly with T.
- * The stack needs about 4 KB, with AMX 6 KB, and 1.4 KB where there are no floats.
+ * at the minimum, where rows are those of one kernel tile (4 to 14); it grows linearly with T. With all that
+ * is useful, up to 256 rows are worked on at a time, and of an integer blob's weights each is read once.
+ *
+ * Where memory is of two kinds (TCM and SRAM, SRAM and PSRAM), desc.split plans for two regions. The slow one holds what a step goes
+ * through from end to end, the stream of tokens and the output of attention (integer: 3 T D and a little); the fast one keys,
+ * values, tiles and scratch (integer: 32 KB at least for ViT-Ti/16 at 224, 34 KB for ViT-B). Both sizes are exact, results the same.
+ *
+ * The stack needs up to 12 KB, and 1.5 KB where there are no floats.
  *
  * THREADS
  *
@@ -791,6 +803,7 @@ MIM_API mim_status mim_encode_tokens(mim_session *session, const float *tokens, 
  * family's: see examples/. */
 MIM_API const float *mim_table(const mim_model *model, uint32_t *rows);
 
+#ifndef MIM_NO_DECODER
 /* Encodes the visible patches and predicts all (masked autoencoders that kept their decoder).
  * prediction: (patches, frames*ph*pw*channels), per patch in the order frame, y, x, channel; in the model's normalised
  * pixels, or per patch normalised where header.norm_pix says so; NULL if output->integers has one. output may be NULL. The
@@ -798,6 +811,7 @@ MIM_API const float *mim_table(const mim_model *model, uint32_t *rows);
  * Errors: as mim_encode. */
 MIM_API mim_status mim_reconstruct(mim_session *session, const mim_image *image, const mim_output *output,
                                    float *prediction);
+#endif
 
 /* Text for a status: what is wrong and what to do. Never NULL. */
 MIM_API const char *mim_status_string(mim_status status);
@@ -807,7 +821,7 @@ MIM_API const char *mim_cpu_name(uint32_t cpu);
 
 #ifndef MIM_NO_RESIZE
 /* The preprocessing's resize, by itself: u8 pixels, 1 or 3 channels interleaved, bit-identical to Pillow's
- * Image.resize(filter). scratch: mim_resize_bytes() bytes, 16-byte aligned. dst: (dst_height, dst_width, channels), tight.
+ * Image.resize(filter), but that weights are exact before they are rounded (of 364 million, one came out 2^-22 apart). scratch: mim_resize_bytes() bytes, 16-byte aligned. dst: (dst_height, dst_width, channels), tight.
  * Errors: ARGUMENT, LIMIT. */
 MIM_API size_t mim_resize_bytes(uint32_t dst_width, uint32_t dst_height, uint32_t src_width, uint32_t src_height,
                                 uint32_t channels, uint32_t filter);
@@ -3017,7 +3031,7 @@ static void mimp_scalar_halves(float *out, const uint16_t *in, size_t n)
 #if (defined(__thumb__) || defined(__riscv)) && defined(__GNUC__)
 /* Where nothing is to be vectorized: some rows by some channels at a time, as many as there are registers for; what is loaded for
  * the next rows must not take them. */
-#define MIMP_FENCE __asm__ volatile("" ::: "memory")
+#define MIMP_SCALAR_FENCE __asm__ volatile("" ::: "memory")
 #ifdef __thumb__
 #define MIMP_SIDE 2
 #define MIMP_ROWS_OF_TILE(F) F(0) F(1)
@@ -3029,7 +3043,7 @@ static void mimp_scalar_halves(float *out, const uint16_t *in, size_t n)
 #endif
 #define MIMP_SCALAR_WEIGHT(j) const int32_t w##j = at_b[4 * j];
 #define MIMP_SCALAR_PRODUCT(r, j) s##r##j += x * w##j;
-#define MIMP_SCALAR_ROW(r) { const int32_t x = row_b[4 * r]; MIMP_ROW_OF_TILE(MIMP_SCALAR_PRODUCT, r) if (r & 1) MIMP_FENCE; }
+#define MIMP_SCALAR_ROW(r) { const int32_t x = row_b[4 * r]; MIMP_ROW_OF_TILE(MIMP_SCALAR_PRODUCT, r) if (r & 1) MIMP_SCALAR_FENCE; }
 #define MIMP_SCALAR_COLUMN(b) \
     { \
         const uint8_t *const row_b = row + b; \
@@ -5191,17 +5205,22 @@ static void mimp_block_shape(mimp_block *b, const mimp_kernels *kernels, const m
     b->tile_bytes = b->bytes ? mimp_packing_of(kernels, b->k).tile : (size_t)b->tile_rows * b->k * 4;
 }
 
-/* Room for `rows` rows of input to matrix m. */
-static mimp_block mimp_block_memory(mimp_arena *arena, const mimp_kernels *kernels, const mimp_matrix *m, uint32_t rows)
+/* Room for `rows` rows of input to matrix m, of whose bytes or floats `data` tiles. */
+static mimp_block mimp_block_part(mimp_arena *arena, const mimp_kernels *kernels, const mimp_matrix *m, uint32_t rows, uint32_t data)
 {
     mimp_block b;
     uint32_t tiles;
     mimp_block_shape(&b, kernels, m);
-    tiles = (rows + b.tile_rows - 1) / b.tile_rows;
-    b.data = (uint8_t *)mimp_take_tiles(arena, kernels, (uint64_t)b.tile_bytes * tiles);
+    tiles = mimp_tiles(b.tile_rows, rows);
     b.scale = b.bytes ? mimp_floats(arena, (uint64_t)tiles * b.tile_rows) : NULL;
     b.zero = b.bytes ? (int32_t *)mimp_take(arena, (uint64_t)tiles * b.tile_rows * 4) : NULL;
+    b.data = (uint8_t *)mimp_take_tiles(arena, kernels, (uint64_t)b.tile_bytes * mimp_min(tiles, data));
     return b;
+}
+
+static mimp_block mimp_block_memory(mimp_arena *arena, const mimp_kernels *kernels, const mimp_matrix *m, uint32_t rows)
+{
+    return mimp_block_part(arena, kernels, m, rows, rows);
 }
 
 /* Clears the tile of bytes that holds the last of `rows` rows, if it is not full. */
@@ -5497,12 +5516,14 @@ static void mimp_pack(mimp_pack_job job)
     mimp_work(job.crew, mimp_pack_task, &job);
 }
 
-/* The same by one task. */
+/* The same by one task. Nothing is written to a tile before the tiles above it have been read. */
 static void mimp_pack_own(const mimp_pack_job *job, float *scratch)
 {
+    const uint32_t full = job->rows / job->block->tile_rows * job->block->tile_rows;
     MIM_STAGE(MIM_STAGE_PACK);
+    mimp_pack_rows(job, 0, full, scratch);
     mimp_block_end(job->block, job->rows);
-    mimp_pack_rows(job, 0, job->rows, scratch);
+    mimp_pack_rows(job, full, job->rows, scratch);
 }
 
 /* Rows first.. of a block, whole tiles into it. */
@@ -5777,7 +5798,9 @@ static void mimp_follow(mimp_run *run, const mim_blob_step *s)
     run->stride = mimp_up(run->dim, 16);
 }
 
-static const uint32_t mimp_most_rows = 256;  /* of a row tile: more gains nothing and leaves the caches */
+/* Rows of a tile beyond which more gain little: weights are read once for each, and floats or what has to be unpacked first
+ * dearly; but the rows' hidden layer is most of the arena. */
+static uint32_t mimp_most_rows(const mim_model *model) { return model->header->type == MIM_Q8 ? 80 : 256; }
 
 /* Rows of a tile of `rows` in all: at most tile_rows or a leaf's rows, whole leaves, and shared out evenly. */
 static uint32_t mimp_tile_for(const mimp_run *run, uint32_t rows)
@@ -7155,15 +7178,19 @@ typedef struct mimp_mlp_rows {
     float *scratch;
 } mimp_mlp_rows;
 
+/* Hidden rows are packed downwards in memory, tile by tile over what has been packed: they need room of their own for one tile,
+ * and what each is larger than the floats it comes from. There their input lies before. */
 static mimp_mlp_rows mimp_mlp_own(mimp_arena *arena, const mimp_mlp *m, const mimp_kernels *kernels)
 {
-    const uint64_t begin = arena->used;
-    uint64_t end, scratch = mimp_matrix_scratch(kernels, &m->fc1);
+    uint64_t begin, end, floats, scratch = mimp_matrix_scratch(kernels, &m->fc1);
     mimp_mlp_rows own;
+    own.hidden_block = mimp_block_part(arena, kernels, &m->fc2, m->tile, 0);
+    begin = arena->used;
+    floats = (uint64_t)own.hidden_block.tile_rows * m->fc1.n * 4;
+    end = begin + own.hidden_block.tile_bytes;
+    if (own.hidden_block.tile_bytes > floats)
+        end += (mimp_tiles(own.hidden_block.tile_rows, m->tile) - 1) * (own.hidden_block.tile_bytes - floats);
     own.block = mimp_block_memory(arena, kernels, &m->fc1, m->tile);
-    end = arena->used;
-    arena->used = begin;                                 /* the two never hold rows at once */
-    own.hidden_block = mimp_block_memory(arena, kernels, &m->fc2, m->tile);
     arena->used = arena->used < end ? end : arena->used;
     own.hidden = mimp_floats(arena, (uint64_t)m->tile * m->fc1.n);
     own.raw = m->step->flags & MIM_STEP_POST_NORM ? mimp_floats(arena, (uint64_t)m->tile * m->fc2.n) : NULL;
@@ -8277,11 +8304,10 @@ static void mimp_integer_put(const mimp_run *run, mimp_sink to, const int16_t *x
     if (norm) {
         c = mimp_channels_of(run->model, norm->tensor[0]);
         m = mimp_moments_of(x, run->dim, norm->variance);
-        for (d = 0; d < run->dim; d++)
-            mimp_put_value(to, d, mimp_short(mimp_requantized(&c, d, mimp_normalised(&m, x[d]))), norm);
-    } else
-        for (d = 0; d < run->dim; d++)
-            mimp_put_value(to, d, x[d], of);
+        of = norm;
+    }
+    for (d = 0; d < run->dim; d++)
+        mimp_put_value(to, d, norm ? mimp_short(mimp_requantized(&c, d, mimp_normalised(&m, x[d]))) : x[d], of);
 }
 
 static void mimp_integer_pool(mimp_run *run, const mim_blob_step *s)
@@ -8677,7 +8703,7 @@ static uint32_t mimp_most_heads(const mim_model *model, uint32_t threads)
 }
 
 /* Slow memory depends on neither. */
-static uint64_t mimp_bytes_with(mim_session *s, uint32_t tile_rows, uint32_t group_heads, uint64_t *slow)
+MIMP_CALLED uint64_t mimp_bytes_with(mim_session *s, uint32_t tile_rows, uint32_t group_heads, uint64_t *slow)
 {
     s->tile_rows = tile_rows;
     s->group_heads = group_heads;
@@ -8698,7 +8724,7 @@ MIMP_PUBLIC mim_status mim_plan(const mim_model *model, const mim_session_desc *
     least = mimp_bytes_with(&s, 1, 1, &slow);
     if (least > mimp_most_memory || slow > mimp_most_memory)
         return MIM_ERR_LIMIT;
-    useful = mimp_bytes_with(&s, mimp_most_rows, mimp_most_heads(model, s.desc.threads), &slow);
+    useful = mimp_bytes_with(&s, mimp_most_rows(model), mimp_most_heads(model, s.desc.threads), &slow);
     need->bytes = (size_t)least;
     need->slow_bytes = (size_t)slow;
     need->useful = (size_t)(useful > mimp_most_memory ? mimp_most_memory : useful);
@@ -8710,7 +8736,7 @@ MIMP_PUBLIC mim_status mim_begin(mim_session *session, const mim_model *model, c
 {
     mim_session s;
     mim_status status;
-    uint32_t rows = mimp_most_rows, heads;
+    uint32_t rows, heads;
     uint64_t slow;
     if (!session)
         return MIM_ERR_ARGUMENT;
@@ -8729,6 +8755,7 @@ MIMP_PUBLIC mim_status mim_begin(mim_session *session, const mim_model *model, c
         return status;
     /* The two choices govern different steps, and the memory is the most that any step needs: settle one, then the other. In
      * integers rows come first: they spare weights, heads only norms. */
+    rows = mimp_most_rows(model);
     heads = mimp_most_heads(model, s.desc.threads);
     while (MIMP_INTEGER(model->header) && mimp_bytes_with(&s, rows, 1, &slow) > given->bytes)
         rows--;
@@ -9052,6 +9079,7 @@ MIMP_PUBLIC mim_status mim_encode_tokens(mim_session *session, const float *toke
     return mimp_encode(session, NULL, tokens, visible, count, output, 0, NULL);
 }
 
+#ifndef MIM_NO_DECODER
 MIMP_PUBLIC mim_status mim_reconstruct(mim_session *session, const mim_image *image, const mim_output *output, float *prediction)
 {
     mim_output none;
@@ -9066,6 +9094,7 @@ MIMP_PUBLIC mim_status mim_reconstruct(mim_session *session, const mim_image *im
     MIM_MEMSET(&none, 0, sizeof none);
     return mimp_encode(session, image, NULL, image->visible, image->visible_count, output ? output : &none, 1, prediction);
 }
+#endif
 
 MIMP_PUBLIC const float *mim_table(const mim_model *model, uint32_t *rows)
 {

@@ -133,8 +133,8 @@ for cc; do
         run "$work/two"
     fi
     end
-    begin "$cc: without stdio, x86, AVX-512, NEON, 4 bits, string.h"
-    for macro in -DMIM_NO_STDIO -DMIM_NO_FLOAT -DMIM_NO_X86 -DMIM_NO_AVX512 -DMIM_NO_NEON -DMIM_NO_Q4 \
+    begin "$cc: without stdio, floats, resize, decoder, x86, AVX-512, NEON, 4 bits, string.h"
+    for macro in -DMIM_NO_STDIO -DMIM_NO_FLOAT -DMIM_NO_RESIZE -DMIM_NO_DECODER "-DMIM_NO_FLOAT -DMIM_NO_RESIZE -DMIM_NO_DECODER" -DMIM_NO_X86 -DMIM_NO_AVX512 -DMIM_NO_NEON -DMIM_NO_Q4 \
         "-DMIM_MEMCPY=__builtin_memcpy -DMIM_MEMSET=__builtin_memset -DMIM_MEMCMP=__builtin_memcmp"; do
         run "$cc" -x $x -std=$std $WARN $macro -I"$here/.." -fsyntax-only "$work/impl.c"
     done
@@ -167,6 +167,46 @@ cc=$1
 if need "$cc" "MIM_NO_Q4 refuses 4-bit blobs by name"; then
     run "$cc" -std=c99 -D_DEFAULT_SOURCE -O1 -DMIM_NO_Q4 -I"$here/.." "$work/no_q4.c" -o "$work/no_q4" -lm
     run "$work/no_q4"
+    end
+fi
+
+cat >"$work/without.c" <<'END'
+#define MIM_IMPLEMENTATION
+#include "mim.h"
+#include <string.h>
+
+/* The shipped model has a decoder. */
+int main(int argc, char **argv)
+{
+    mim_session_desc desc;
+    mim_memory need;
+    mim_model model;
+    size_t bytes;
+    void *blob;
+    mim_status status;
+    if (argc != 2 || mim_load(argv[1], &blob, &bytes))
+        return 1;
+    status = mim_open(&model, blob, bytes);
+#ifdef MIM_NO_DECODER
+    if (status != MIM_ERR_UNSUPPORTED || !strstr(model.fault, "MIM_NO_DECODER"))
+        return 2;
+    return 0;
+#endif
+    memset(&desc, 0, sizeof desc);
+    if (status || mim_plan(&model, &desc, &need))
+        return 3;
+    desc.source_width = desc.source_height = 100;
+    return mim_plan(&model, &desc, &need) == MIM_ERR_UNSUPPORTED ? 0 : 4;
+}
+END
+begin "MIM_NO_DECODER and MIM_NO_RESIZE refuse what needs them"
+if need "$cc" "MIM_NO_DECODER and MIM_NO_RESIZE refuse what needs them"; then
+    for macro in -DMIM_NO_DECODER -DMIM_NO_RESIZE; do
+        for type in q8 integer; do
+            run "$cc" -std=c99 -O1 $macro -I"$here/.." "$work/without.c" -o "$work/without" -lm
+            run "$work/without" "$here/../examples/models/mae-cifar10-d128l6.$type.mim"
+        done
+    done
     end
 fi
 

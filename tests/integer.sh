@@ -29,6 +29,36 @@ for name in mae mae_finetuned hf_mae hf_vit hf_vit_cls hf_msn hf_ijepa timm_cls 
     echo "ok integer $name converts"
 done
 
+# another size than trained at: positions by the family's rule, as in floats
+for at in "dinov2 84x98" "dinov2_reg 56x42" "hf_mae 20x40" "timm_gap 40x24" "mae 28x36"; do
+    name=${at% *} size=${at#* }
+    dir=$here/golden/$name
+    checkpoint=$(sed -n 's/^checkpoint //p' "$dir/cases.txt")
+    options="$(sed -n 's/--keep-decoder.*//;s/^convert //p' "$dir/cases.txt") --image-size $size --resize squash"
+    # shellcheck disable=SC2086 -- options are words
+    if "$mim" convert "$dir/${checkpoint:-model.safetensors}" -o "$out/$name.f32.mim" $options >"$out/log" 2>&1 && \
+       "$mim" convert "$dir/${checkpoint:-model.safetensors}" -o "$out/$name.$size.mim" --numerics integer --calib "$pictures" $options >"$out/log" 2>&1 && \
+       "$mim" encode "$out/$name.f32.mim" "$pictures" -o "$out/$name.f32.npy" --out tokens >"$out/log" 2>&1 && \
+       "$mim" encode "$out/$name.$size.mim" "$pictures" -o "$out/$name.npy" --out tokens >"$out/log" 2>&1; then
+        blobs="$blobs $out/$name.$size.mim"
+        echo "ok integer $name converts at $size"
+    else
+        fail "integer $name at $size: $(cat "$out/log")"
+        continue
+    fi
+    if python3 -c 'import numpy' 2>/dev/null; then
+        python3 - "$out/$name.f32.npy" "$out/$name.npy" <<'END' && echo "ok integer $name at $size is near its f32" || fail "integer $name at $size"
+import sys, numpy as np
+a, b = (np.load(path).astype(np.float64) for path in sys.argv[1:])
+cosine = (a * b).sum(-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)
+print("mean cosine %.5f" % cosine.mean() if cosine.mean() < .999 else "", end="")
+sys.exit(not (a.shape == b.shape and cosine.mean() >= .999))
+END
+    else
+        echo "skip integer $name at $size beside f32: needs python3 with numpy"
+    fi
+done
+
 # other kinds of matrices: the shapes of a model, then what must be so of them
 for kind in "q4 --type q4" "q4-128 --type q4 --group 128" "pairs --layout pairs"; do
     blob=$out/mae.${kind%% *}.integer.mim

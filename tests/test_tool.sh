@@ -88,7 +88,7 @@ for word in name family type image encoder structure positions preprocessing poo
 done
 accept info "$model" --json
 cp stdout info.json
-for key in family method type image patch channels dim depth heads params blob_bytes arena_bytes arena_max_bytes numerics cpu; do
+for key in family method type image patch channels dim depth heads params blob_bytes arena_bytes arena_max_bytes arena_fast_bytes arena_slow_bytes numerics cpu; do
     grep -q "^  \"$key\": " info.json || wrong "no $key in info --json"
 done
 [ "$(head -n 1 info.json)" = "{" ] && [ "$(tail -n 1 info.json)" = "}" ] || wrong "info --json is no object"

@@ -564,23 +564,20 @@ static int check_tokens(const mim_model *model, const char *size, const char *ke
     return name && model_takes_tokens(model) ? fail("%s: the model takes tokens of its caller; leave it out", name) : 0;
 }
 
-/* --keep, and the shapes of the output: both depend on what the model makes of this size. */
-static int prepare(job *j, request *r, const char *keep_path, uint32_t **keep)
+/* --keep, and the shapes of the output: both depend on what the model makes of this size. The engine that tells encodes nothing,
+ * but lives on: glibc keeps for itself what is as large as the largest block that has been freed. */
+static int prepare(job *j, request *r, engine *e, const char *keep_path, uint32_t **keep)
 {
     const mim_blob_header *header = j->model->header;
     uint64_t all = model_grid(j->model, j->desc.height, j->desc.width, j->desc.frames).tokens - model_prefix(j->model);
-    engine e;
     reason why;
     if (keep_path && !header->unit_height) return fail("--keep: the model cannot do without some of its patches");
     if (header->unit_height) all /= (uint64_t)header->unit_height * header->unit_width;
     if (keep_path && read_keep(keep_path, all, keep, &j->keep_count)) return 1;
     j->keep = *keep;
     j->desc.visible_max = j->keep_count;
-    memset(&e, 0, sizeof e);
-    if (engine_start(&e, j->model, &j->desc, &why)) return fail("%s", why.text);
-    int failed = size_output(r, &e.session, *keep ? j->keep_count : all, all);
-    engine_stop(&e);
-    return failed;
+    if (engine_start(e, j->model, &j->desc, &why)) return fail("%s", why.text);
+    return size_output(r, &e->session, *keep ? j->keep_count : all, all);
 }
 
 /* Opens the files of the output, writes their headers, does the work and completes them; or leaves none behind. */
@@ -627,11 +624,13 @@ int cmd_encode(int argc, char **argv)
     request r;
     job j;
     inputs all;
+    engine sizes;
     mim_model model;
     in_file blob;
     memset(&r, 0, sizeof r);
     memset(&j, 0, sizeof j);
     memset(&all, 0, sizeof all);
+    memset(&sizes, 0, sizeof sizes);
     if (parse_number("--threads", threads_text, 1, MIM_MAX_THREADS, &threads) || parse_cpu(cpu, &j.desc.cpu)) return 1;
     if (model_open(&model, &blob, argv[1])) return 1;
     const mim_blob_header *header = model.header;
@@ -657,7 +656,7 @@ int cmd_encode(int argc, char **argv)
         j.coordinates = coordinates;
         j.coordinates_each = described ? (size_t)(times * header->coordinates) : 0;
     }
-    if (!failed) failed = prepare(&j, &r, keep_path, &keep);
+    if (!failed) failed = prepare(&j, &r, &sizes, keep_path, &keep);
     for (int i = 2; !failed && !given && i <= positional; i++) failed = inputs_add(&all, argv[i], &model, j.desc.height, j.desc.width);
     failed = failed || inputs_end(&all);
     if (!failed && described && described != all.images)
@@ -672,6 +671,7 @@ int cmd_encode(int argc, char **argv)
     if (!failed && j.skipped)
         fail("%" PRIu64 " of %" PRIu64 " images could not be read; their rows are NaN", j.skipped, all.images);
     inputs_free(&all);
+    engine_stop(&sizes);
     free(coordinates);
     free(keep);
     in_close(&blob);

@@ -683,7 +683,7 @@ static const family families[] = {
     { "semmae", "SemMAE, the authors' release", "SemMAE", "timm", NULL, BY_OPTION,
       1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_CUBIC, 0, 0,
       imagenet_mean, imagenet_std, { 224, 256, 1, 0, MIM_BICUBIC, NULL }, mae_sizes, { 512, 8, 2048, 16 }, PLAIN },
-    { "localmim", "LocalMIM's ViT, the authors' release", "LocalMIM", "timm", NULL, { "norm.3.weight", "decoder.3.embed.weight", NULL },
+    { "localmim", "LocalMIM's ViT, the authors' release", "LocalMIM", "timm", NULL, { "norm.3.weight", "decoder.3.embed.weight", "!layers.0.downsample.reduction.weight", NULL },
       1e-6f, MIM_GELU_ERF, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0, 0,
       imagenet_mean, imagenet_std, { 224, 256, 1, 0, MIM_BICUBIC, NULL }, distilled_sizes, NO_DECODER, PLAIN },
     { "bootmae", "BootMAE, the authors' release", "BootMAE", "timm", NULL, { "decode_norm_1.weight", "pos_embed", "*.attn.q_bias" },
@@ -729,6 +729,10 @@ static const family families[] = {
       imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, NULL, NO_DECODER, BIAS(MIM_BIAS_FIXED) },
     { "greenmim", "GreenMIM's Swin, the authors' release", "GreenMIM", "timm", NULL,
       { "layers.0.downsample.reduction.weight", "decoder_embed.weight", "!absolute_pos_embed", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, NULL, NO_DECODER, BIAS(MIM_BIAS_GEOMETRIC) },
+    { "localmim-swin", "LocalMIM's Swin, the authors' release", "LocalMIM", "timm", NULL,
+      { "layers.0.downsample.reduction.weight", "norm.3.weight", NULL },
       1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
       imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, NULL, NO_DECODER, BIAS(MIM_BIAS_GEOMETRIC) },
     { "mixmim", "MixMIM, the authors' release", "MixMIM", "timm", NULL,
@@ -893,7 +897,7 @@ const vector_row *family_vectors(const family *f) { return naming_vectors(f->nam
 
 static const struct { const char *families; layout layout; } layouts[] = {
     { " swin simmim-swin timm-swin ", { .window = MIM_WINDOW_FIT, .shifts = 1, .mask = 100, .eps = 1e-5f } },
-    { " greenmim ", { .window = MIM_WINDOW_FIT, .shifts = 1, .mask = 100, .eps = 1e-6f, .by_rows = 1 } },
+    { " greenmim localmim-swin ", { .window = MIM_WINDOW_FIT, .shifts = 1, .mask = 100, .eps = 1e-6f, .by_rows = 1 } },
     { " ibot-swin ", { .window = MIM_WINDOW_FIXED, .shifts = 1, .roll_padded = 1, .mask = 100, .frozen = 1, .eps = 1e-6f } },
     { " mixmim ", { .window = MIM_WINDOW_FIT, .eps = 1e-5f } },
     { " hf-swin ", { .window = MIM_WINDOW_SQUARE, .shifts = 1, .roll_padded = 1, .mask = 100, .eps = 1e-5f } },

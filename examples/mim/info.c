@@ -332,7 +332,7 @@ static void print_mean(const char *label, const float *values, uint32_t count)
     for (uint32_t c = 0; c < count; c++) printf("%s%.6g", c ? " " : "", (double)values[c]);
 }
 
-static void print_text(const mim_model *model, const char *cpu, const mim_memory *need, const mim_memory *scalar, uint32_t heads,
+static void print_text(const mim_model *model, const char *cpu, const mim_memory *need, const mim_memory *scalar, const mim_memory *split, uint32_t heads,
                        const layers *sizes)
 {
     const mim_blob_header *h = model->header;
@@ -393,8 +393,9 @@ static void print_text(const mim_model *model, const char *cpu, const mim_memory
     printf("%-16s%.3f G multiply-accumulates %s\n", "work", 1e-9 * (double)model_macs(model, grid),
            h->frames > 1 ? "a video" : model_takes_tokens(model) ? "an input" : "an image");
     printf("%-16s%" PRIu64 " bytes\n", "blob", h->bytes);
-    printf("%-16s%zu bytes at least; up to %zu, more is faster; %zu at least in portable code\n", "arena", need->bytes, need->useful,
-           scalar->bytes);
+    printf("%-16s%zu bytes at least; up to %zu, more is faster\n", "arena", need->bytes, need->useful);
+    printf("%-16s%zu bytes at least, up to %zu; in two regions %zu at least, up to %zu, and %zu that may be slow\n", "portable code",
+           scalar->bytes, scalar->useful, split->bytes, split->useful, split->slow_bytes);
     printf("%-16s%s here; this build knows", "cpu", cpu);
     for (uint32_t level = MIM_CPU_SCALAR; level < MIM_CPU_COUNT; level++)
         if (mim_cpu_name(level)) printf(" %s", mim_cpu_name(level));
@@ -456,7 +457,7 @@ static void print_json_layers(const layers *sizes)
     printf("\n  ],\n");
 }
 
-static void print_json(const mim_model *model, const char *cpu, const mim_memory *need, const mim_memory *scalar, uint32_t heads,
+static void print_json(const mim_model *model, const char *cpu, const mim_memory *need, const mim_memory *scalar, const mim_memory *split, uint32_t heads,
                        const layers *sizes)
 {
     const mim_blob_header *h = model->header;
@@ -512,6 +513,10 @@ static void print_json(const mim_model *model, const char *cpu, const mim_memory
     json_number("arena_bytes", need->bytes);
     json_number("arena_max_bytes", need->useful);
     json_number("arena_scalar_bytes", scalar->bytes);
+    json_number("arena_scalar_max_bytes", scalar->useful);
+    json_number("arena_fast_bytes", split->bytes);
+    json_number("arena_fast_max_bytes", split->useful);
+    json_number("arena_slow_bytes", split->slow_bytes);
     printf("  \"cpu\": \"%s\"\n}\n", cpu);
 }
 
@@ -525,7 +530,7 @@ int cmd_info(int argc, char **argv)
 
     mim_model model;
     in_file blob;
-    mim_memory need, scalar;
+    mim_memory need, scalar, split;
     mim_session_desc portable;
     engine e;
     reason why;
@@ -536,6 +541,9 @@ int cmd_info(int argc, char **argv)
     mim_status status = mim_plan(&model, NULL, &need);
     if (status == MIM_OK)
         status = mim_plan(&model, &portable, &scalar);
+    portable.split = 1;
+    if (status == MIM_OK)
+        status = mim_plan(&model, &portable, &split);
     int failed = status != MIM_OK ? fail("%s: %s", argv[1], mim_status_string(status))
                : engine_start(&e, &model, NULL, &why) ? fail("%s: %s", argv[1], why.text) : 0;
     if (!failed) {
@@ -543,8 +551,8 @@ int cmd_info(int argc, char **argv)
         uint32_t heads = attention ? attention->heads : 0;
         layers sizes;
         find_layers(&sizes, &e.session);
-        if (json) print_json(&model, e.session.cpu, &need, &scalar, heads, &sizes);
-        else print_text(&model, e.session.cpu, &need, &scalar, heads, &sizes);
+        if (json) print_json(&model, e.session.cpu, &need, &scalar, &split, heads, &sizes);
+        else print_text(&model, e.session.cpu, &need, &scalar, &split, heads, &sizes);
     }
     engine_stop(&e);
     in_close(&blob);

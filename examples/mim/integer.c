@@ -117,13 +117,13 @@ static int refuse(const plan *p)
                      : h->coordinates ? "coordinates of the caller's" : h->unit_height > 1 ? "mask units" : NULL;
     for (uint32_t i = 0; i < h->step_count && !what; i++) {
         const mim_blob_step *s = &p->steps[i];
-        int other = s->rule != MIM_POSITIONS_NONE && (s->stored_height != h->image_height / h->patch_height ||
-                                                      s->stored_width != h->image_width / h->patch_width || s->stored_frames > 1);
+        int other = s->rule == MIM_POSITIONS_FIXED && (s->stored_height != h->image_height / h->patch_height ||
+                                                      s->stored_width != h->image_width / h->patch_width);
         switch (s->kind) {
         case MIM_STEP_EMBED:
             what = !s->tensor[0] ? "models of tokens" : s->tensor[3] || s->activation ? "a norm or activation after the patches"
                  : s->kernel_height != h->patch_height || s->kernel_width != h->patch_width ? "patches that overlap"
-                 : other ? "positions of another grid than the image's" : NULL;
+                 : other ? "another image size, for which there is no rule" : NULL;
             break;
         case MIM_STEP_ATTENTION:
             what = s->rule ? "relative position bias" : s->rotary ? "rotary positions" : s->tensor[5] ? "a norm inside attention"
@@ -842,6 +842,19 @@ static int integer_steps(work *k, const double scale[2])
 
 /* ---- calibration ---- */
 
+/* Stored positions become those of the image's grid, by the model's own rule. */
+static int place(work *k, const mim_blob_step *s, layer *table)
+{
+    uint32_t height = k->from->header.image_height / k->from->header.patch_height;
+    uint32_t width = k->from->header.image_width / k->from->header.patch_width;
+    float *w = keep(k, (size_t)height * width * table->columns, sizeof *w);
+    if (!w) return 1;
+    positions_at(s, table->w, height, width, table->columns, w);
+    table->rows = height * width;
+    table->w = w;
+    return 0;
+}
+
 static int prepare(work *k)
 {
     const mim_blob_header *h = &k->from->header;
@@ -855,6 +868,9 @@ static int prepare(work *k)
         for (unsigned slot = 0; slot < 7; slot++)
             if (s->tensor[slot] && load(k, s->tensor[slot], &n->tensor[slot]))
                 return 1;
+        unsigned positions = s->kind == MIM_STEP_EMBED ? 2 : s->kind == MIM_STEP_UNMASK ? 3 : 0;
+        if (positions && s->tensor[positions] && place(k, s, &n->tensor[positions]))
+            return 1;
         for (unsigned slot = 0; slot < 7; slot++) {
             widest = n->tensor[slot].rows > widest && slot < 3 && s->kind != MIM_STEP_UNMASK ? n->tensor[slot].rows : widest;
             widest = n->tensor[slot].columns > widest ? n->tensor[slot].columns : widest;

@@ -98,6 +98,9 @@ const char *type_name(uint32_t type);
 /* Called with each stage (MIM_STAGE_...) that an encode comes to; NULL: none. One thread's encodes only. */
 extern void (*stage_hook)(int stage);
 
+/* The positions of an EMBED or UNMASK step whose stored ones are `table`, on a grid of height x width: (height*width, dim). */
+void positions_at(const mim_blob_step *step, const float *table, uint32_t height, uint32_t width, uint32_t dim, float *to);
+
 /* ---- util.c: command lines ---- */
 
 /* `--name VALUE`, `--name=VALUE`, or a switch; "--" ends them. value and given start as NULL and 0. */

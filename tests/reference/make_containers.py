@@ -1,7 +1,7 @@
 """Writes tests/golden/containers: one small model in every container that the converter reads, saved by the libraries that
 publish in it, and what each file holds.
 
-    python make_containers.py [FOLDER]        (needs the `gguf` package besides requirements.txt)
+    python make_containers.py [FOLDER]
 
 NAME.list has a line for every tensor that must be found in NAME: its name, type and shape, and the FNV-1a of its values as
 f32; the last line may say, in brackets, which state dict must be taken. `same` names the files that must convert to what

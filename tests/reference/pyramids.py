@@ -233,6 +233,21 @@ class GreenMim(SimMimSwin):
                 "decoder_pred.weight": filler(self.name, "pred", 192, 24), "decoder_pred.bias": filler(self.name, "pred.bias", 192)}
 
 
+class LocalMimSwin(GreenMim):
+    """huawei-noah's LocalMIM: a norm behind each stage's merging, the last of which is Swin's; a decoder for each."""
+
+    def state(self):
+        return rename(super().state(), {r"^encoder\.norm\.(weight|bias)$": r"encoder.norm.3.\1"})
+
+    def others(self):
+        dim = self.net.embed_dim
+        norms = {f"encoder.norm.{i}.{part}": filler(self.name, f"norm.{i}.{part}", dim * 2 ** min(i + 1, len(self.net.layers) - 1))
+                 for i in range(3) for part in ("weight", "bias")}
+        return {**norms, "decoder.3.embed.weight": filler(self.name, "embed", 24, self.net.num_features),
+                "decoder.3.blocks.0.attn.qkv.weight": filler(self.name, "qkv", 72, 24),
+                "hog_enc.3.conv.weight": filler(self.name, "hog", 2, 1, 3, 3)}
+
+
 class MixMim(Swin):
     """Sense-X/MixMIM: Swin's blocks and merging, never shifted, a window for each stage, sine and cosine positions."""
     masks = False
@@ -828,6 +843,9 @@ def golden_models():
     yield GreenMim("greenmim", "swin_tiny_patch4_window7_224", "--family greenmim --image-size 24", half, img_size=24, patch_size=2, embed_dim=16,
                    window_size=3, depths=(2, 2, 1), num_heads=(2, 4, 8), mlp_ratio=2.0, num_classes=0,
                    norm_layer=functools.partial(nn.LayerNorm, eps=1e-6)), [], []
+    yield LocalMimSwin("localmim_swin", "swin_tiny_patch4_window7_224", "--image-size 32", half, img_size=32, patch_size=2, embed_dim=16,
+                       window_size=4, depths=(1, 2, 1, 1), num_heads=(2, 2, 4, 4), mlp_ratio=1.5, num_classes=0,
+                       norm_layer=functools.partial(nn.LayerNorm, eps=1e-6)), [], []
     yield HfSwin("hf_swin", "SwinForImageClassification", {**SWIN_PROCESSOR, "size": 24}, half, image_size=24, patch_size=2,
                  embed_dim=16, depths=[2, 3, 1], num_heads=[2, 4, 8], window_size=3, mlp_ratio=2.0, layer_norm_eps=1e-4,
                  num_labels=7), [(26, 40), (34, 28)], ["tall.ppm"]
