@@ -218,25 +218,26 @@
  *
  * Flash. Within a tile of tokens every weight is read once, panel after panel, in the order in which they lie. So an encode reads
  * all of them tokens / tile times: with the arena at its minimum a tile has a few tokens, at mim_memory.useful up to 256, and
- * what serial flash gives then counts for more than the core. ViT-Ti/16 at 224 pixels (197 tokens, 5.3 MB of weights) reads 265 MB in
- * tiles of 4, 5.3 MB in one. A token more in the tile takes about D + H bytes of arena.
+ * what serial flash gives then counts for more than the core. ViT-Ti/16 at 224 pixels (197 tokens, 5.3 MB of weights) reads
+ * 265 MB in tiles of 4, 5.3 MB in one. A token more in the tile takes about D + H bytes of arena. For Helium, whose leaf wants weights
+ * in another order: `mim convert MODEL.mim --layout pairs`.
  *
  * Fast and slow memory. With desc.split the stream of tokens and the outputs of attention, which each step goes through once, lie in
  * a second region, mim_memory.slow: SRAM beside tightly coupled memory, or PSRAM beside SRAM. All that is read again and again,
  * keys, values and tiles, is in base. mim_plan states both, to the byte.
  *
  * Watchdogs and deadlines. desc.progress is called after every step, twice a layer, and read_row for every row: feed the watchdog
- * there, within desc.user's own limits of time. A value other than 0 ends the encode with MIM_ERR_ABORTED, and the session can be
- * used again at once. The longest step is an MLP, a little more than half of a layer. Interrupts may come at any time; the library has no
- * critical sections. The instructions of an encode hardly depend on the picture: between black, white and noise less than 1 in 10,000.
+ * there, and look at the clock. A value other than 0 ends the encode with MIM_ERR_ABORTED, and the session can be used again at
+ * once. The longest step is an MLP, a little more than half of a layer. Interrupts may come at any time; the library has no critical
+ * sections. The instructions of an encode hardly depend on the picture: between black, white and noise by less than 1 in 10,000.
  *
  * Power. The work is a number of multiplications that is known beforehand, so run fast and sleep, also inside read_row. Nothing is
  * computed that no output needs: asked for layer 3 of 6, an encode ends there. image.visible with a quarter of the patches takes a
  * quarter of the work, and masked autoencoders were trained on no more.
  *
  * Without an FPU: MIM_NO_FLOAT and an integer blob: its int16 results are the same bits as in any other build. Blobs with float
- * numerics run there, too, on the compiler's floats: the same bits, on Cortex-M0 and M3 for nearly five times the instructions and three
- * times the arena.
+ * numerics run there, too, on the compiler's floats: the same bits, on Cortex-M0 and M3 for nearly five times the instructions
+ * and three times the arena.
  *
  * PORTING
  *
