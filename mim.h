@@ -219,8 +219,8 @@
  * Flash. Within a tile of tokens every weight is read once, panel after panel, in the order in which they lie. So an encode reads
  * all of them tokens / tile times: with the arena at its minimum a tile has a few tokens, at mim_memory.useful up to 256, and
  * what serial flash gives then counts for more than the core. ViT-Ti/16 at 224 pixels (197 tokens, 5.3 MB of weights) reads
- * 265 MB in tiles of 4, 5.3 MB in one. A token more in the tile takes about D + H bytes of arena. For Helium, whose leaf wants weights
- * in another order: `mim convert MODEL.mim --layout pairs`.
+ * 265 MB in tiles of 4, 5.3 MB in one. A token more in the tile takes about D + H bytes of arena. For Helium, whose leaf wants
+ * weights in another order: `mim convert MODEL.mim --layout pairs`.
  *
  * Fast and slow memory. With desc.split the stream of tokens and the outputs of attention, which each step goes through once, lie in
  * a second region, mim_memory.slow: SRAM beside tightly coupled memory, or PSRAM beside SRAM. All that is read again and again,
