@@ -217,28 +217,30 @@
  * and the stack. A picture need not be there as a whole: image.read_row is asked for its rows in order, each once, and may
  * wait for the camera; RGB565 is taken as it comes. Where a DMA fills a frame buffer behind a data cache, invalidate it first.
  *     After an update of a blob, mim_verify reads all of it and its checksum. At each start mim_open is enough: it reads the
- * directory, some 40,000 instructions for the shipped model. mim_begin reads the weights once.
+ * directory, some 45,000 instructions for the shipped model. mim_begin reads the weights once.
  *
  * Flash. Within a tile of tokens every weight is read once, panel after panel, in the order in which they lie. So an encode reads
  * all of them tokens / tile times: with the arena at its minimum a tile has a few tokens, at mim_memory.useful up to 256, and
- * what serial flash gives then counts for more than the core. ViT-Ti/16 at 224 pixels (197 tokens, 5.3 MB of weights) reads 265 MB in
- * tiles of 4, 5.3 MB in one. A token more in the tile takes about D + H bytes of arena.
+ * what serial flash gives then counts for more than the core. ViT-Ti/16 at 224 pixels (197 tokens, 5.3 MB of weights) reads
+ * 265 MB in tiles of 4, 5.3 MB in one. A token more in the tile takes about D + H bytes of arena. For Helium, whose leaf wants
+ * weights in another order: `mim convert MODEL.mim --layout pairs`.
  *
  * Fast and slow memory. With desc.split the stream of tokens and the outputs of attention, which each step goes through once, lie in
  * a second region, mim_memory.slow: SRAM beside tightly coupled memory, or PSRAM beside SRAM. All that is read again and again,
  * keys, values and tiles, is in base. mim_plan states both, to the byte.
  *
  * Watchdogs and deadlines. desc.progress is called after every step, twice a layer, and read_row for every row: feed the watchdog
- * there, within desc.user's own limits of time. A value other than 0 ends the encode with MIM_ERR_ABORTED, and the session can be
- * used again at once. The longest step is an MLP, a little more than half of a layer. Interrupts may come at any time; the library has no
- * critical sections. The instructions of an encode hardly depend on the picture: between black, white and noise less than 1 in 10,000.
+ * there, and look at the clock. A value other than 0 ends the encode with MIM_ERR_ABORTED, and the session can be used again at
+ * once. The longest step is an MLP, a little more than half of a layer. Interrupts may come at any time; the library has no critical
+ * sections. The instructions of an encode hardly depend on the picture: between black, white and noise by less than 1 in 10,000.
  *
  * Power. The work is a number of multiplications that is known beforehand, so run fast and sleep, also inside read_row. Nothing is
  * computed that no output needs: asked for layer 3 of 6, an encode ends there. image.visible with a quarter of the patches takes a
  * quarter of the work, and masked autoencoders were trained on no more.
  *
  * Without an FPU: MIM_NO_FLOAT and an integer blob: its int16 results are the same bits as in any other build. Blobs with float
- * numerics run there, too, on the compiler's floats: the same bits, three times the instructions and arena on a Cortex-M3.
+ * numerics run there, too, on the compiler's floats: the same bits, on Cortex-M0 and M3 for nearly five times the instructions
+ * and three times the arena.
  *
  * PORTING
  *
@@ -3997,9 +3999,9 @@ static const mimp_kernels mimp_kernels_amx = {
 #if defined(MIMP_NEON) || defined(MIMP_NEON32)
 /* Keeps gcc's scheduler from starting all products at once, which spills. */
 #ifdef __GNUC__
-#define MIMP_FENCE __asm__ volatile("")
+#define MIMP_NEON_FENCE __asm__ volatile("")
 #else
-#define MIMP_FENCE
+#define MIMP_NEON_FENCE
 #endif
 
 /* umull wants both unsigned: weights go in as w + 128, and 128 times the sum of the row comes off at the end (all stays
@@ -4052,7 +4054,7 @@ static void mimp_neon32_tile_f32(float *acc, const float *a, const float *w, siz
     v = veorq_u8(vld1q_u8(panel + at), flip); \
     low = vpadalq_u16(low, vmull_u8(vget_low_u8(v), x)); \
     high = vpadalq_u16(high, vmull_u8(vget_high_u8(v), x)); \
-    MIMP_FENCE;
+    MIMP_NEON_FENCE;
 static void mimp_neon32_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
 {
     const uint8x16_t flip = vdupq_n_u8(128);
@@ -4133,7 +4135,7 @@ static void mimp_neon_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, s
             const uint32x2_t x = vreinterpret_u32_u8(vld1_u8(a + 4 * i + 4 * r));
             const uint8x16_t x0 = vreinterpretq_u8_u32(vdupq_lane_u32(x, 0)), x1 = vreinterpretq_u8_u32(vdupq_lane_u32(x, 1));
             MIMP_NEON_PAIRS(0, x0)
-            MIMP_FENCE;
+            MIMP_NEON_FENCE;
             MIMP_NEON_PAIRS(1, x1)
         }
         MIMP_NEON_STORE_PAIRS(0, acc, sum[r])
