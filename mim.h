@@ -5253,9 +5253,6 @@ static void mimp_work(const mimp_crew *crew, mim_task task, void *arg)
         task(arg, 0);
 }
 
-/* Where the share of task i of n things begins, and that of task i - 1 ends. */
-MIMP_INLINE uint32_t mimp_share(uint32_t n, uint32_t i, uint32_t tasks) { return (uint32_t)((uint64_t)n * i / tasks); }
-
 static uint8_t *mimp_scratch_bytes(const mimp_crew *crew, uint32_t task)
 {
     return crew->scratch + (size_t)(task * crew->scratch_bytes);
@@ -5271,6 +5268,9 @@ static void mimp_crew_memory(mimp_crew *crew, mimp_arena *arena, const mim_sessi
 }
 
 #ifndef MIM_NO_FLOAT
+/* Where the share of task i of n things begins, and that of task i - 1 ends. */
+MIMP_INLINE uint32_t mimp_share(uint32_t n, uint32_t i, uint32_t tasks) { return (uint32_t)((uint64_t)n * i / tasks); }
+
 static float *mimp_scratch(const mimp_crew *crew, uint32_t task)
 {
     return (float *)(void *)mimp_scratch_bytes(crew, task);
