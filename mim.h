@@ -141,8 +141,8 @@
  *
  *     integer:  3 T D  +  2 T h  +  28 T                          (scalar: ViT-Ti/16 at 224 in 145 KiB, ViT-S 258, ViT-B 483)
  *
- * at the minimum, where rows are those of one kernel tile (4 to 14); it grows linearly with T. With all that
- * is useful, up to 256 rows are worked on at a time, and of an integer blob's weights each is read once.
+ * at the minimum, where rows are those of one kernel tile (3 to 14); it grows linearly with T. Integers with q4
+ * need a panel more, 16 times the longest row of weights. With all that is useful, up to 256 rows are worked on at a time, and of an integer blob's weights each is read once.
  *
  * Where memory is of two kinds (TCM and SRAM, SRAM and PSRAM), desc.split plans for two regions. The slow one holds what a step goes
  * through from end to end, the stream of tokens and the output of attention (integer: 3 T D and a little); the fast one keys,
@@ -222,9 +222,8 @@
  * 265 MB in tiles of 4, 5.3 MB in one. A token more in the tile takes about D + H bytes of arena. For Helium, whose leaf wants
  * weights in another order: `mim convert MODEL.mim --layout pairs`.
  *
- * Fast and slow memory. With desc.split the stream of tokens and the outputs of attention, which each step goes through once, lie in
- * a second region, mim_memory.slow: SRAM beside tightly coupled memory, or PSRAM beside SRAM. All that is read again and again,
- * keys, values and tiles, is in base. mim_plan states both, to the byte.
+ * Fast and slow memory. With desc.split (see MEMORY) the larger part of the arena may lie in the slower memory: SRAM beside tightly
+ * coupled memory, or PSRAM beside SRAM. What is read again and again stays in the faster one.
  *
  * Watchdogs and deadlines. desc.progress is called after every step, twice a layer, and read_row for every row: feed the watchdog
  * there, and look at the clock. A value other than 0 ends the encode with MIM_ERR_ABORTED, and the session can be used again at
@@ -3093,24 +3092,32 @@ static void mimp_scalar_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w,
 #else
 #define MIMP_Q4(leaf) leaf
 
-/* To bytes: (half - 8) * m, four at a time: a half times its multiplier is less than 256, and the subtraction of bytes does not
- * borrow beyond them. */
+/* Four bytes less four others, modulo 256. */
+#ifdef MIMP_DSP
+MIMP_INLINE uint32_t mimp_bytes_less(uint32_t x, uint32_t y) { __asm__("ssub8 %0, %0, %1" : "+r"(x) : "r"(y)); return x; }
+#else
+MIMP_INLINE uint32_t mimp_bytes_less(uint32_t x, uint32_t y) { return ((x | 0x80808080u) - (y & 0x7f7f7f7fu)) ^ ((x ^ ~y) & 0x80808080u); }
+#endif
+
+/* To bytes, (half - 8) * m, four at a time: a half times its multiplier is less than 256. */
 static void mimp_scalar_unpack_q4(uint8_t *out, const uint8_t *panel, size_t k, uint32_t group)
 {
-    const uint32_t top = 0x80808080u, low = 0x0f0f0f0fu;
-    const uint8_t *w = panel, *groups = panel + k * 8;
+    const uint8_t *groups = panel + k * 8, *w;
     size_t i, end;
-    uint32_t j, h, x;
-    for (i = 0; i < k; groups += 8)
-        for (end = i + group < k ? i + group : k; i < end; i += 8, out += 128)
-            for (j = 0; j < 16; j++, w += 4) {
-                const uint32_t m = groups[j % 8] >> (j & 8 ? 4 : 0) & 15, eight = m * 0x08080808u;
+    uint32_t j, x;
+    uint8_t *to;
+    for (i = 0; i < k; i = end, groups += 8) {
+        end = i + group < k ? i + group : k;
+        for (j = 0; j < 16; j++) {
+            const uint32_t m = groups[j % 8] >> (j & 8 ? 4 : 0) & 15, eight = m * 0x08080808u;
+            for (w = panel + 8 * i + 4 * j, to = out + 16 * i + 4 * j; w < panel + 8 * end; w += 64, to += 128) {
                 MIM_MEMCPY(&x, w, 4);
-                for (h = 0; h < 128; h += 64, x >>= 4) {
-                    const uint32_t y = (x & low) * m, byte = ((y | top) - (eight & ~top)) ^ ((y ^ ~eight) & top);
-                    MIM_MEMCPY(out + h + 4 * j, &byte, 4);
-                }
+                const uint32_t low = mimp_bytes_less((x & 0x0f0f0f0fu) * m, eight), high = mimp_bytes_less((x >> 4 & 0x0f0f0f0fu) * m, eight);
+                MIM_MEMCPY(to, &low, 4);
+                MIM_MEMCPY(to + 64, &high, 4);
             }
+        }
+    }
 }
 #endif
 
