@@ -142,7 +142,8 @@
  *     integer:  3 T D  +  2 T h  +  28 T                          (scalar: ViT-Ti/16 at 224 in 145 KiB, ViT-S 258, ViT-B 483)
  *
  * at the minimum, where rows are those of one kernel tile (3 to 14); it grows linearly with T. Integers with q4
- * need a panel more, 16 times the longest row of weights. With all that is useful, up to 256 rows are worked on at a time, and of an integer blob's weights each is read once.
+ * need a panel more, 16 times the longest row of weights. With all that is useful, up to 256 rows are worked on at a
+ * time, and of an integer blob's weights each is read once.
  *
  * Where memory is of two kinds (TCM and SRAM, SRAM and PSRAM), desc.split plans for two regions. The slow one holds what a step goes
  * through from end to end, the stream of tokens and the output of attention (integer: 3 T D and a little); the fast one keys,
