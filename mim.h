@@ -143,9 +143,9 @@
  *
  *     integer:  3 T D  +  2 T h  +  28 T                          (scalar: ViT-Ti/16 at 224 in 145 KiB, ViT-S 258, ViT-B 483)
  *
- * at the minimum, where rows are those of one kernel tile (3 to 14); it grows linearly with T. Integers with
- * q4 need a panel more, 16 times the longest row of weights. With all that
- * is useful, up to 256 rows are worked on at a time, and of an integer blob's weights each is read once.
+ * at the minimum, where rows are those of one kernel tile (3 to 14); it grows linearly with T. Integers with q4
+ * need a panel more, 16 times the longest row of weights. With all that is useful, up to 256 rows are worked on at a
+ * time, and of an integer blob's weights each is read once.
  *
  * Where memory is of two kinds (TCM and SRAM, SRAM and PSRAM), desc.split plans for two regions. The slow one holds what a step goes
  * through from end to end, the stream of tokens and the output of attention (integer: 3 T D and a little); the fast one keys,
@@ -225,9 +225,8 @@
  * 265 MB in tiles of 4, 5.3 MB in one. A token more in the tile takes about D + H bytes of arena. For Helium, whose leaf wants
  * weights in another order: `mim convert MODEL.mim --layout pairs`.
  *
- * Fast and slow memory. With desc.split the stream of tokens and the outputs of attention, which each step goes through once, lie in
- * a second region, mim_memory.slow: SRAM beside tightly coupled memory, or PSRAM beside SRAM. All that is read again and again,
- * keys, values and tiles, is in base. mim_plan states both, to the byte.
+ * Fast and slow memory. With desc.split (see MEMORY) the larger part of the arena may lie in the slower memory: SRAM beside tightly
+ * coupled memory, or PSRAM beside SRAM. What is read again and again stays in the faster one.
  *
  * Watchdogs and deadlines. desc.progress is called after every step, twice a layer, and read_row for every row: feed the watchdog
  * there, and look at the clock. A value other than 0 ends the encode with MIM_ERR_ABORTED, and the session can be used again at
