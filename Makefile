@@ -90,7 +90,7 @@ fuzz:                        ## hostile pictures, arrays, checkpoints and blobs 
 firmware: $(B)/mim           ## bare-metal images (examples/firmware) for the boards whose compiler is here
 	@$(MAKE) --no-print-directory -C examples/firmware OUT=$(abspath $(B))/firmware TOOL=$(abspath $(B))/mim
 
-firmware-run: firmware       ## run them under QEMU
+firmware-run: $(B)/mim       ## run them under QEMU
 	@$(MAKE) --no-print-directory -s -C examples/firmware run OUT=$(abspath $(B))/firmware TOOL=$(abspath $(B))/mim
 
 targets: $(B)/mim            ## the same bits of quantized models on every machine that can be emulated here, microcontrollers too

@@ -60,8 +60,8 @@
  * MLPs and norms inside the blocks.
  *
  * Windows, shifted or not, with tables of relative positions or one along each axis (Swin, ViTDet); pyramids that merge or
- * thin out their tokens (Swin, Hiera, HiViT, MViTv2), necks, convolutions inside blocks (ConvMAE); videos in tubelets
- * (VideoMAE, V-JEPA 2), groups of channels, metadata of satellite pictures (SatMAE, Prithvi); and tokens that the caller embeds.
+ * thin out their tokens (Swin, Hiera, HiViT, MViTv2), necks, convolutions inside blocks (ConvMAE); videos in tubelets,
+ * overlapping or not (VideoMAE, V-JEPA 2, MViTv2), groups of channels, metadata of satellite pictures (SatMAE, Prithvi); and tokens that the caller embeds.
  *
  * It does not train, decode picture files, or allocate.
  *
@@ -88,25 +88,27 @@
  *     MIM_NO_DOTPROD       without its dot products
  *     MIM_NO_I8MM          without its matrix products
  *     MIM_NO_Q4            without 4-bit blobs, which mim_open then refuses
+ *     MIM_NO_DSP           without the DSP extension of Cortex-M, and without MVE
+ *     MIM_NO_MVE           without MVE (Helium)
+ *     MIM_NO_PAIRS16       without the layout of weights for MVE, and blobs that have it, which mim_open then refuses
+ *     MIM_NO_SCALAR        without the portable products where the build has DSP's
  *     MIM_NO_RVV           without RISC-V's vectors
  *     MIM_NO_SIMD128       without those of wasm
- *     MIM_NO_DSP           without the DSP extension of Cortex-M, and without Helium
- *     MIM_NO_MVE           without Helium
  *     MIM_MEMCPY, MIM_MEMSET, MIM_MEMCMP   all three, in place of string.h's
  *     MIM_STAGE(stage)     what to do where an encode comes to one of the stages MIM_STAGE_...: a
  *                          profiler's clock (as in `mim bench --profile`); with desc.parallel, in
  *                          every thread. Without it there is no code at all
  *
  * None changes a struct or a result. libm is never used: square root, exp and erf are here. What they leave of the code, and of the
- * stack, `make size` measures: on a Cortex-M4 (gcc 12, -Os) 16 KB without floats, 4 bits, resize and decoder, 19 KB without floats
- * alone, 78 KB of everything.
+ * stack, `make size` measures: on a Cortex-M4 (gcc 12, -Os, which has short loops where there are also fast ones) 16 KB with q8 of
+ * integer numerics alone, 20 KB without floats, 81 KB of everything.
  * Freestanding: -ffreestanding -DMIM_NO_STDIO, and memcpy, memset, memcmp from anywhere.
  *
  * INPUT
  *
  * Pictures are u8 in sRGB (RGB8, RGBA8, BGR8, GRAY8, RGB565) or float planes. A u8 picture goes
  * through the model's own preprocessing: resized so that it just covers the blob's short edge (or
- * squashed), filtered like Pillow 13's Image.resize to the bit, cropped in the middle as
+ * squashed, or fitted in and padded), filtered like Pillow 13's Image.resize to the bit, cropped in the middle as
  * torchvision does, divided by 255, less the mean, by the deviation. With image.exact, or in a
  * session planned without a source size, the picture must have the input's size and is not
  * resized. Float planes are taken as they are. Rows may come from a callback, one at a time, or lie
@@ -141,8 +143,9 @@
  *
  *     integer:  3 T D  +  2 T h  +  28 T                          (scalar: ViT-Ti/16 at 224 in 145 KiB, ViT-S 258, ViT-B 483)
  *
- * at the minimum, where rows are those of one kernel tile (4 to 16) for each thread; it grows linearly with T. With all that
- * is useful, up to 256 rows are worked on at a time, and of an integer blob's weights each is read once.
+ * at the minimum, where rows are those of one kernel tile (3 to 16) for each thread; it grows linearly with T. Integers
+ * with q4 need a panel more, 16 times the longest row of weights. With all that is useful, up to 256 rows (q8 with float
+ * numerics: 80) are worked on at a time, and of an integer blob's weights each is read once.
  *
  * Where memory is of two kinds (TCM and SRAM, SRAM and PSRAM), desc.split plans for two regions. The slow one holds what a step goes
  * through from end to end, the stream of tokens and the output of attention (integer: 3 T D and a little); the fast one keys,
@@ -214,28 +217,29 @@
  * and the stack. A picture need not be there as a whole: image.read_row is asked for its rows in order, each once, and may
  * wait for the camera; RGB565 is taken as it comes. Where a DMA fills a frame buffer behind a data cache, invalidate it first.
  *     After an update of a blob, mim_verify reads all of it and its checksum. At each start mim_open is enough: it reads the
- * directory, some 40,000 instructions for the shipped model. mim_begin reads the weights once.
+ * directory, some 45,000 instructions for the shipped model. mim_begin reads the weights once.
  *
  * Flash. Within a tile of tokens every weight is read once, panel after panel, in the order in which they lie. So an encode reads
  * all of them tokens / tile times: with the arena at its minimum a tile has a few tokens, at mim_memory.useful up to 256, and
- * what serial flash gives then counts for more than the core. ViT-Ti/16 at 224 pixels (197 tokens, 5.3 MB of weights) reads 265 MB in
- * tiles of 4, 5.3 MB in one. A token more in the tile takes about D + H bytes of arena.
+ * what serial flash gives then counts for more than the core. ViT-Ti/16 at 224 pixels (197 tokens, 5.3 MB of weights) reads
+ * 265 MB in tiles of 4, 5.3 MB in one. A token more in the tile takes about D + H bytes of arena. For Helium, whose leaf wants
+ * weights in another order: `mim convert MODEL.mim --layout pairs`.
  *
- * Fast and slow memory. With desc.split the stream of tokens and the outputs of attention, which each step goes through once, lie in
- * a second region, mim_memory.slow: SRAM beside tightly coupled memory, or PSRAM beside SRAM. All that is read again and again,
- * keys, values and tiles, is in base. mim_plan states both, to the byte.
+ * Fast and slow memory. With desc.split (see MEMORY) the larger part of the arena may lie in the slower memory: SRAM beside tightly
+ * coupled memory, or PSRAM beside SRAM. What is read again and again stays in the faster one.
  *
  * Watchdogs and deadlines. desc.progress is called after every step, twice a layer, and read_row for every row: feed the watchdog
- * there, within desc.user's own limits of time. A value other than 0 ends the encode with MIM_ERR_ABORTED, and the session can be
- * used again at once. The longest step is an MLP, a little more than half of a layer. Interrupts may come at any time; the library has no
- * critical sections. The instructions of an encode hardly depend on the picture: between black, white and noise less than 1 in 10,000.
+ * there, and look at the clock. A value other than 0 ends the encode with MIM_ERR_ABORTED, and the session can be used again at
+ * once. The longest step is an MLP, a little more than half of a layer. Interrupts may come at any time; the library has no critical
+ * sections. The instructions of an encode hardly depend on the picture: between black, white and noise by less than 1 in 10,000.
  *
  * Power. The work is a number of multiplications that is known beforehand, so run fast and sleep, also inside read_row. Nothing is
  * computed that no output needs: asked for layer 3 of 6, an encode ends there. image.visible with a quarter of the patches takes a
  * quarter of the work, and masked autoencoders were trained on no more.
  *
  * Without an FPU: MIM_NO_FLOAT and an integer blob: its int16 results are the same bits as in any other build. Blobs with float
- * numerics run there, too, on the compiler's floats: the same bits, three times the instructions and arena on a Cortex-M3.
+ * numerics run there, too, on the compiler's floats: the same bits, on Cortex-M0 and M3 for nearly five times the instructions
+ * and three times the arena.
  *
  * PORTING
  *
@@ -369,8 +373,9 @@ enum { MIM_NUMERICS_FLOAT = 1, MIM_NUMERICS_INTEGER = 2 };
 /* Resampling filters: Pillow's, antialiased. */
 enum { MIM_BILINEAR = 1, MIM_BICUBIC = 2 };
 
-/* How a picture becomes the model's input: see mim_blob_header.resize_edge. */
-enum { MIM_RESIZE_SHORT_EDGE = 1, MIM_RESIZE_SQUASH = 2 };
+/* How a picture becomes the model's input: see mim_blob_header.resize_edge. PAD: it fits into the input, its sides rounded to whole
+ * pixels, at the top and left; what is left over are zeros in place of normalised pixels (SAM). Not of integer blobs. */
+enum { MIM_RESIZE_SHORT_EDGE = 1, MIM_RESIZE_SQUASH = 2, MIM_RESIZE_PAD = 3 };
 
 /* Interpolation of stored positions to another grid.
  * CUBIC and LINEAR take the samples around the point, clamped at the border (cubic a = -0.75);
@@ -446,7 +451,7 @@ typedef struct mim_blob_header {     /* 512 bytes */
     uint32_t classes;                /* length of the logits; 0: no head */
     uint32_t decoder_dim;            /* width of a decoder token; 0: no decoder */
     uint32_t norm_pix;               /* 1: the decoder predicts per-patch normalised pixels */
-    uint32_t resize;                 /* MIM_RESIZE_SHORT_EDGE, MIM_RESIZE_SQUASH */
+    uint32_t resize;                 /* MIM_RESIZE_... */
     uint32_t resize_filter;          /* MIM_BILINEAR, MIM_BICUBIC */
     uint32_t resize_edge;            /* SHORT_EDGE: what the short edge becomes before the centre crop,
                                         for the image size as trained (>= its short edge); else 0 */
@@ -865,7 +870,27 @@ MIM_API void mim_unload(void *blob);
 #error "mim.h: float expressions must be evaluated as float (32-bit x86: -msse2 -mfpmath=sse; s390x: -fexcess-precision=fast)"
 #endif
 
-/* What a build leaves out is code that it cannot come to. */
+/* What a build leaves out is code that it cannot come to. One for size (-Os) has the short loops where there are also fast ones. */
+#if defined(__OPTIMIZE_SIZE__) && !defined(__ARM_FEATURE_MVE)
+#define MIMP_SMALL 1
+#else
+#define MIMP_SMALL 0
+#endif
+#if MIMP_SMALL
+#define MIMP_STEP static
+#else
+#define MIMP_STEP MIMP_CALLED                           /* what all steps need together would be much stack */
+#endif
+#ifdef MIM_NO_Q4
+#define MIMP_HAS_Q4 0
+#else
+#define MIMP_HAS_Q4 1
+#endif
+#ifdef MIM_NO_PAIRS16
+#define MIMP_PAIRS 0
+#else
+#define MIMP_PAIRS 1
+#endif
 #ifdef MIM_NO_DECODER
 #define MIMP_DECODER 0
 #else
@@ -980,11 +1005,14 @@ int sysctlbyname(const char *name, void *old_value, size_t *old_bytes, void *new
 #if !defined(MIM_NO_DSP) && defined(__GNUC__) && defined(__ARM_FEATURE_DSP) && defined(__ARM_ARCH_PROFILE) && !defined(__ARMEB__)
 #if __ARM_ARCH_PROFILE == 'M'
 #define MIMP_DSP
-#if !defined(MIM_NO_MVE) && defined(__ARM_FEATURE_MVE)
+#if !defined(MIM_NO_MVE) && !defined(MIM_NO_PAIRS16) && defined(__ARM_FEATURE_MVE)
 #define MIMP_MVE
 #include <arm_mve.h>
 #endif
 #endif
+#endif
+#if !defined(MIM_NO_SCALAR) || !defined(MIMP_DSP)
+#define MIMP_SCALAR
 #endif
 
 /* =======================================================================================
@@ -1143,7 +1171,12 @@ typedef struct mimp_matrix {
     size_t   panel_bytes;
 } mimp_matrix;
 
+/* The type of a matrix, or of a model: of an integer blob's always. */
+#ifdef MIM_NO_FLOAT
+static int mimp_is_quantized(uint32_t type) { (void)type; return 1; }
+#else
 static int mimp_is_quantized(uint32_t type) { return type == MIM_Q8 || type == MIM_Q4; }
+#endif
 
 static mimp_matrix mimp_matrix_of(const mim_model *model, uint32_t index)
 {
@@ -1158,13 +1191,13 @@ static mimp_matrix mimp_matrix_of(const mim_model *model, uint32_t index)
     m.group = t->group;
     m.bytes = (uint32_t)mimp_is_quantized(t->type);
     m.plain = mimp_is_quantized(model->header->type) && !m.bytes;
-    m.panel_bytes = t->type == MIM_Q4 ? mimp_q4_panel_bytes(m.k, m.group)
-        : (size_t)m.k * 16 * (t->type == MIM_F32 ? 4 : t->type == MIM_F16 ? 2 : 1);
+    m.panel_bytes = MIMP_HAS_Q4 && t->type == MIM_Q4 ? mimp_q4_panel_bytes(m.k, m.group)
+        : (size_t)m.k * 16 * (m.bytes ? 1 : t->type == MIM_F32 ? 4 : 2);
     m.panels = at;
     at += m.panel_bytes * (m.n / 16);
     m.scale = NULL;
     m.sum = NULL;
-    if (t->type != MIM_F32) {
+    if (m.bytes || t->type != MIM_F32) {
         m.scale = (const float *)(const void *)at;
         at += (size_t)m.n * 4;
     }
@@ -1307,7 +1340,7 @@ static mim_status mimp_verify_header(mim_model *model, const mim_blob_header *h,
     MIMP_REQUIRE_IN(decoder_dim, 0, MIM_MAX_DIM);
     MIMP_REQUIRE((h->decoder_dim != 0) == (h->decoder_step < h->step_count), MIM_ERR_HEADER, decoder_dim);
     MIMP_REQUIRE_IN(norm_pix, 0, 1);
-    MIMP_REQUIRE_IN(resize, MIM_RESIZE_SHORT_EDGE, MIM_RESIZE_SQUASH);
+    MIMP_REQUIRE_IN(resize, MIM_RESIZE_SHORT_EDGE, h->numerics == MIM_NUMERICS_FLOAT ? MIM_RESIZE_PAD : MIM_RESIZE_SQUASH);
     MIMP_REQUIRE_IN(resize_filter, MIM_BILINEAR, MIM_BICUBIC);
     if (h->resize == MIM_RESIZE_SHORT_EDGE)
         MIMP_REQUIRE_IN(resize_edge, mimp_min(h->image_height, h->image_width), MIM_MAX_IMAGE);
@@ -1339,7 +1372,9 @@ static mim_status mimp_verify_tensors(mim_model *model, const mim_blob_header *h
         const mim_blob_tensor *t = &tensors[i];
         size_t here = directory + i * sizeof *t;
         uint64_t at = ((uint64_t)end + MIM_BLOB_ALIGN - 1) & ~(uint64_t)(MIM_BLOB_ALIGN - 1), size = mim_tensor_bytes(t);
-        int panel = t->layout != MIM_PLAIN, q8 = panel && t->type == MIM_Q8, q4 = panel && t->type == MIM_Q4;
+        int panel = t->layout != MIM_PLAIN, q8 = panel && t->type == MIM_Q8, q4 = MIMP_HAS_Q4 && panel && t->type == MIM_Q4;
+        if (!MIMP_PAIRS && t->layout == MIM_PAIRS16)
+            return mimp_fault(model, MIM_ERR_UNSUPPORTED, here + offsetof(mim_blob_tensor, layout), "a layout (MIM_NO_PAIRS16)");
         if (!size)
             return mimp_fault(model, MIM_ERR_TENSOR, here + offsetof(mim_blob_tensor, rows), "rows, columns, type or layout");
         if (q8 ? t->weight_max != 63 && t->weight_max != 127 : t->weight_max != 0)
@@ -2997,12 +3032,12 @@ typedef struct mimp_kernels {
 /* Where column i of channel n is, in panels of bytes of k columns, and how a weight is written there. */
 MIMP_INLINE uint8_t *mimp_weight_at(const mimp_kernels *kernels, uint8_t *panels, size_t k, uint32_t n, uint32_t i)
 {
-    return kernels->layout == MIM_PANEL16 ? panels + (n / 16 * k + i / 4 * 4) * 16 + n % 16 * 4 + i % 4
+    return !MIMP_PAIRS || kernels->layout == MIM_PANEL16 ? panels + (n / 16 * k + i / 4 * 4) * 16 + n % 16 * 4 + i % 4
         : panels + n / 2 * 2 * k + i / 16 * 32 + n % 2 * 16 + i % 16;
 }
 MIMP_INLINE uint8_t mimp_weight_byte(const mimp_kernels *kernels, int32_t w)
 {
-    return (uint8_t)(kernels->layout == MIM_PANEL16 ? w : w + 128);
+    return (uint8_t)(!MIMP_PAIRS || kernels->layout == MIM_PANEL16 ? w : w + 128);
 }
 
 #define MIMP_MAX_ROWS 16    /* of any leaf */
@@ -3043,6 +3078,7 @@ static void mimp_scalar_halves(float *out, const uint16_t *in, size_t n)
 }
 #endif
 
+#ifdef MIMP_SCALAR
 #if (defined(__thumb__) || defined(__riscv)) && defined(__GNUC__)
 /* Where nothing is to be vectorized: some rows by some channels at a time, as many as there are registers for; what is loaded for
  * the next rows must not take them. */
@@ -3086,6 +3122,7 @@ static void mimp_scalar_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w,
             MIMP_ROWS_OF_TILE(MIMP_SCALAR_STORES)
         }
 }
+#undef MIMP_FENCE
 #else
 static void mimp_scalar_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
 {
@@ -3101,30 +3138,39 @@ static void mimp_scalar_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w,
     MIM_MEMCPY(acc, sum, sizeof sum);
 }
 #endif
+#endif
 
 #ifdef MIM_NO_Q4
 #define MIMP_Q4(leaf) NULL
 #else
 #define MIMP_Q4(leaf) leaf
 
-/* To bytes: (half - 8) * m, four at a time: a half times its multiplier is less than 256, and the subtraction of bytes does not
- * borrow beyond them. */
+/* Four bytes less four others, modulo 256. */
+#ifdef MIMP_DSP
+MIMP_INLINE uint32_t mimp_bytes_less(uint32_t x, uint32_t y) { __asm__("ssub8 %0, %0, %1" : "+r"(x) : "r"(y)); return x; }
+#else
+MIMP_INLINE uint32_t mimp_bytes_less(uint32_t x, uint32_t y) { return ((x | 0x80808080u) - (y & 0x7f7f7f7fu)) ^ ((x ^ ~y) & 0x80808080u); }
+#endif
+
+/* To bytes, (half - 8) * m, four at a time: a half times its multiplier is less than 256. */
 static void mimp_scalar_unpack_q4(uint8_t *out, const uint8_t *panel, size_t k, uint32_t group)
 {
-    const uint32_t top = 0x80808080u, low = 0x0f0f0f0fu;
-    const uint8_t *w = panel, *groups = panel + k * 8;
+    const uint8_t *groups = panel + k * 8, *w;
     size_t i, end;
-    uint32_t j, h, x;
-    for (i = 0; i < k; groups += 8)
-        for (end = i + group < k ? i + group : k; i < end; i += 8, out += 128)
-            for (j = 0; j < 16; j++, w += 4) {
-                const uint32_t m = groups[j % 8] >> (j & 8 ? 4 : 0) & 15, eight = m * 0x08080808u;
+    uint32_t j, x;
+    uint8_t *to;
+    for (i = 0; i < k; i = end, groups += 8) {
+        end = i + group < k ? i + group : k;
+        for (j = 0; j < 16; j++) {
+            const uint32_t m = groups[j % 8] >> (j & 8 ? 4 : 0) & 15, eight = m * 0x08080808u;
+            for (w = panel + 8 * i + 4 * j, to = out + 16 * i + 4 * j; w < panel + 8 * end; w += 64, to += 128) {
                 MIM_MEMCPY(&x, w, 4);
-                for (h = 0; h < 128; h += 64, x >>= 4) {
-                    const uint32_t y = (x & low) * m, byte = ((y | top) - (eight & ~top)) ^ ((y ^ ~eight) & top);
-                    MIM_MEMCPY(out + h + 4 * j, &byte, 4);
-                }
+                const uint32_t low = mimp_bytes_less((x & 0x0f0f0f0fu) * m, eight), high = mimp_bytes_less((x >> 4 & 0x0f0f0f0fu) * m, eight);
+                MIM_MEMCPY(to, &low, 4);
+                MIM_MEMCPY(to + 64, &high, 4);
             }
+        }
+    }
 }
 #endif
 
@@ -3148,6 +3194,7 @@ static void mimp_scalar_tile_pairs(int32_t *acc, const uint8_t *a, const int8_t 
         }
 }
 
+#ifdef MIMP_SCALAR
 static const mimp_kernels mimp_kernels_scalar = {
     "scalar", MIM_CPU_SCALAR, MIM_PANEL16, 4, 4, 0, 0,
 #ifdef MIM_NO_FLOAT
@@ -3158,6 +3205,7 @@ static const mimp_kernels mimp_kernels_scalar = {
     MIMP_ROWS_OF(scalar)
 #endif
 };
+#endif
 
 static const mimp_kernels mimp_kernels_scalar_pairs = {
     "scalar", MIM_CPU_SCALAR, MIM_PAIRS16, 4, 4, 16, 0,
@@ -3181,7 +3229,7 @@ static const mimp_kernels mimp_kernels_scalar_pairs = {
 #define MIMP_NAKED(name) __attribute__((naked)) static void name
 #define MIMP_UNUSED __attribute__((unused))
 
-enum { MIMP_DSP_BLOCK = 64 };
+enum { MIMP_DSP_BLOCK = MIMP_SMALL ? 32 : 48 };
 
 /* Three rows of bytes [quads][3][4], to words [quads][2][3]; an even number of quads. */
 #define MIMP_DSP_WIDEN \
@@ -3247,9 +3295,11 @@ MIMP_NAKED(mimp_dsp_panel)(MIMP_UNUSED int32_t *acc, MIMP_UNUSED const uint32_t 
         "ldrd    r4, r5, [r11, #128]\n\t"
         "2:\n\t"
         MIMP_DSP_QUAD
+#if !MIMP_SMALL
         MIMP_DSP_QUAD
         MIMP_DSP_QUAD
         MIMP_DSP_QUAD
+#endif
         "ldr     r11, [sp, #8]\n\t"
         "cmp     r12, r11\n\t"
         "bne     2b\n\t"
@@ -3293,9 +3343,12 @@ static void mimp_dsp_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, si
 {
     uint32_t wide[MIMP_DSP_BLOCK / 4 * 6];
     size_t n;
-    mimp_dsp_clear(acc);
+    if (MIMP_SMALL)
+        MIM_MEMSET(acc, 0, 192);
+    else
+        mimp_dsp_clear(acc);
     for (; k; k -= n, a += 3 * n, w += 16 * n) {
-        n = k < MIMP_DSP_BLOCK ? k : MIMP_DSP_BLOCK;
+        n = k < MIMP_DSP_BLOCK ? k : (size_t)MIMP_DSP_BLOCK;
         mimp_dsp_widen(wide, a, a + 3 * n);
         mimp_dsp_panel(acc, wide, w, n);
     }
@@ -3945,9 +3998,9 @@ static const mimp_kernels mimp_kernels_amx = {
 #if defined(MIMP_NEON) || defined(MIMP_NEON32)
 /* Keeps gcc's scheduler from starting all products at once, which spills. */
 #ifdef __GNUC__
-#define MIMP_FENCE __asm__ volatile("")
+#define MIMP_NEON_FENCE __asm__ volatile("")
 #else
-#define MIMP_FENCE
+#define MIMP_NEON_FENCE
 #endif
 
 /* umull wants both unsigned: weights go in as w + 128, and 128 times the sum of the row comes off at the end (all stays
@@ -4000,7 +4053,7 @@ static void mimp_neon32_tile_f32(float *acc, const float *a, const float *w, siz
     v = veorq_u8(vld1q_u8(panel + at), flip); \
     low = vpadalq_u16(low, vmull_u8(vget_low_u8(v), x)); \
     high = vpadalq_u16(high, vmull_u8(vget_high_u8(v), x)); \
-    MIMP_FENCE;
+    MIMP_NEON_FENCE;
 static void mimp_neon32_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
 {
     const uint8x16_t flip = vdupq_n_u8(128);
@@ -4081,7 +4134,7 @@ static void mimp_neon_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, s
             const uint32x2_t x = vreinterpret_u32_u8(vld1_u8(a + 4 * i + 4 * r));
             const uint8x16_t x0 = vreinterpretq_u8_u32(vdupq_lane_u32(x, 0)), x1 = vreinterpretq_u8_u32(vdupq_lane_u32(x, 1));
             MIMP_NEON_PAIRS(0, x0)
-            MIMP_FENCE;
+            MIMP_NEON_FENCE;
             MIMP_NEON_PAIRS(1, x1)
         }
         MIMP_NEON_STORE_PAIRS(0, acc, sum[r])
@@ -4423,7 +4476,9 @@ static const mimp_kernels *const mimp_table[] = {
 #ifdef MIMP_DSP
     &mimp_kernels_dsp,
 #endif
+#ifdef MIMP_SCALAR
     &mimp_kernels_scalar
+#endif
 };
 #define MIMP_TABLE (sizeof mimp_table / sizeof *mimp_table)
 
@@ -4542,8 +4597,8 @@ static int mimp_available(uint32_t cpu)
 
 static const mimp_kernels *mimp_choose(uint32_t cpu, uint32_t layout)
 {
-    const mimp_kernels *const *table = layout == MIM_PAIRS16 ? mimp_table_pairs : mimp_table;
-    const size_t count = layout == MIM_PAIRS16 ? MIMP_TABLE_PAIRS : MIMP_TABLE;
+    const mimp_kernels *const *table = MIMP_PAIRS && layout == MIM_PAIRS16 ? mimp_table_pairs : mimp_table;
+    const size_t count = MIMP_PAIRS && layout == MIM_PAIRS16 ? MIMP_TABLE_PAIRS : MIMP_TABLE;
     size_t i;
     for (i = 0; i < count; i++)
         if ((cpu == MIM_CPU_BEST || cpu == table[i]->cpu) && mimp_available(table[i]->cpu))
@@ -4557,7 +4612,7 @@ MIMP_PUBLIC const char *mim_cpu_name(uint32_t cpu)
     for (i = 0; i < MIMP_TABLE; i++)
         if (mimp_table[i]->cpu == cpu)
             return mimp_table[i]->name;
-    for (i = 0; i < MIMP_TABLE_PAIRS; i++)
+    for (i = 0; MIMP_PAIRS && i < MIMP_TABLE_PAIRS; i++)
         if (mimp_table_pairs[i]->cpu == cpu)
             return mimp_table_pairs[i]->name;
     return NULL;
@@ -4852,7 +4907,8 @@ MIMP_PUBLIC mim_status mim_resize(void *dst, uint32_t dst_width, uint32_t dst_he
 
 #ifndef MIM_NO_RESIZE
 /* Size of the resized picture before the crop, for a picture of w x h. SHORT_EDGE: the edge, given for the trained
- * size, grows with the input; for inputs that are not square it is the size that just covers both sides. */
+ * size, grows with the input; for inputs that are not square it is the size that just covers both sides. PAD: in double, as the
+ * reference has it, which rounds halves. */
 static void mimp_fit(const mim_blob_header *h, uint32_t height, uint32_t width, uint32_t src_h, uint32_t src_w,
                      uint32_t *new_h, uint32_t *new_w)
 {
@@ -4867,6 +4923,14 @@ static void mimp_fit(const mim_blob_header *h, uint32_t height, uint32_t width, 
         *new_h = high ? longer : eh;
         *new_w = high ? ew : longer;
     }
+#ifndef MIM_NO_FLOAT
+    if (h->resize == MIM_RESIZE_PAD) {
+        const int wide = (uint64_t)src_w * height >= (uint64_t)src_h * width;
+        const double scale = wide ? (double)width / src_w : (double)height / src_h;
+        *new_h = mimp_min((uint32_t)(src_h * scale + 0.5), height);
+        *new_w = mimp_min((uint32_t)(src_w * scale + 0.5), width);
+    }
+#endif
 }
 
 /* (size - crop) / 2, halves to even: the centre crop's offset. */
@@ -4886,6 +4950,7 @@ typedef struct mimp_input {
     uint32_t frame;
     uint32_t absent;                /* there is no such frame: its rows are zeros */
     uint32_t next;                  /* row of the picture that the strip has not seen */
+    uint32_t shown_height, shown_width;         /* of it, from the top and left, what the picture covers */
     uint32_t integer;               /* the strip is of bytes as they are; else of floats, normalised */
     uint8_t *raw;                   /* one row as the callback gives it */
     uint8_t *colors;                /* one source row in the model's channels */
@@ -4939,6 +5004,12 @@ static void mimp_input_memory(mimp_input *in, mimp_arena *arena, const mim_sessi
             z->taps_x = mimp_taps(num, den, sw, z->filter);
             z->taps_y = mimp_taps(num, den, sh, z->filter);
             full_w = ew;
+        } else if (h->resize == MIM_RESIZE_PAD) {
+            /* That of the side that is fitted; the other's is rounded, of one pixel and a half at worst. */
+            const int wide = (uint64_t)sw * in->height >= (uint64_t)sh * in->width;
+            const uint64_t num = 3 * (uint64_t)(wide ? sw : sh), den = 2 * (uint64_t)(wide ? in->width : in->height);
+            z->taps_x = mimp_taps(num, den, sw, z->filter);
+            z->taps_y = mimp_taps(num, den, sh, z->filter);
         }
         z->ring_width = mimp_max(in->width, mimp_min(sw, full_w + sh / 2));   /* vertical first: src_w - w < (src_h - h) / 2 */
         mimp_resizer_memory(z, arena);
@@ -4989,6 +5060,8 @@ static mim_status mimp_input_start(mimp_input *in, const mim_session_desc *desc)
     const mim_image *image = in->image;
     uint32_t resized = 0;
     in->next = 0;
+    in->shown_height = in->height;
+    in->shown_width = in->width;
 #ifdef MIM_NO_FLOAT
     if (image->format == MIM_PLANES)
         return MIM_ERR_UNSUPPORTED;
@@ -5021,13 +5094,16 @@ static mim_status mimp_input_start(mimp_input *in, const mim_session_desc *desc)
         if (image->width > desc->source_width || image->height > desc->source_height)
             return MIM_ERR_MEMORY;
         mimp_fit(in->header, in->height, in->width, image->height, image->width, &nh, &nw);
-        if (nh > 0x7fffffffu || nw > 0x7fffffffu)
+        if (!nh || !nw || nh > 0x7fffffffu || nw > 0x7fffffffu)
             return MIM_ERR_SIZE;
+        in->shown_height = mimp_min(nh, in->height);
+        in->shown_width = mimp_min(nw, in->width);
         z->src_width = image->width, z->src_height = image->height;
         z->width = nw, z->height = nh;
-        z->left = mimp_center(nw, in->width);
-        z->top = mimp_center(nh, in->height);
-        z->out_height = in->height;
+        z->left = mimp_center(nw, in->shown_width);
+        z->top = mimp_center(nh, in->shown_height);
+        z->out_width = in->shown_width;
+        z->out_height = in->shown_height;
         mimp_resizer_shape(z);
         mimp_resizer_start(z);
     }
@@ -5088,7 +5164,7 @@ static int mimp_input_row(mimp_input *in, uint32_t y, uint8_t *to)
 #endif
     if (mimp_pull_colors(in, y, &line))
         return 1;
-    for (x = 0; x < in->width; x++)
+    for (x = 0; x < in->shown_width; x++)
         for (c = 0; c < n; c++) {
             const uint8_t byte = line[x * n + c];
             if (in->integer)
@@ -5111,9 +5187,11 @@ static int mimp_input_strip(mimp_input *in, uint32_t gy)
         MIM_MEMCPY(in->strip + i * row, in->strip + (i + ph) * row, row);
     for (y = keep; y < in->rows; y++) {
         const uint32_t at = gy * ph + y;                /* less the padding */
-        if (in->absent || at < in->padding || at - in->padding >= in->height)
+        if (in->shown_width < in->width || in->absent || at < in->padding || at - in->padding >= in->shown_height)
             MIM_MEMSET(in->strip + y * row, 0, row);
-        else if (mimp_input_row(in, in->next++, in->strip + y * row))
+        if (in->absent || at < in->padding || at - in->padding >= in->shown_height)
+            continue;
+        if (mimp_input_row(in, in->next++, in->strip + y * row))
             return 1;
     }
     return 0;
@@ -5148,7 +5226,13 @@ static void *mimp_take_tiles(mimp_arena *arena, const mimp_kernels *kernels, uin
 /* Bytes of one panel that is unpacked before its leaf reads it; 0: it is not. */
 static uint32_t mimp_unpacked_panel(const mimp_kernels *kernels, const mimp_matrix *m)
 {
-    return m->type == MIM_F16 ? m->k * 64 : m->type != MIM_Q4 ? 0 : m->k * (kernels->tile_q4 ? 18 : 16);
+    if (MIMP_HAS_Q4 && m->type == MIM_Q4)
+        return m->k * (kernels->tile_q4 ? 18 : 16);
+#ifndef MIM_NO_FLOAT
+    if (m->type == MIM_F16)
+        return m->k * 64;
+#endif
+    return 0;
 }
 
 /* What every parallel piece of work knows. Work is shared out by task number: no counters, no locks. */
@@ -5168,9 +5252,6 @@ static void mimp_work(const mimp_crew *crew, mim_task task, void *arg)
         task(arg, 0);
 }
 
-/* Where the share of task i of n things begins, and that of task i - 1 ends. */
-MIMP_INLINE uint32_t mimp_share(uint32_t n, uint32_t i, uint32_t tasks) { return (uint32_t)((uint64_t)n * i / tasks); }
-
 static uint8_t *mimp_scratch_bytes(const mimp_crew *crew, uint32_t task)
 {
     return crew->scratch + (size_t)(task * crew->scratch_bytes);
@@ -5186,6 +5267,9 @@ static void mimp_crew_memory(mimp_crew *crew, mimp_arena *arena, const mim_sessi
 }
 
 #ifndef MIM_NO_FLOAT
+/* Where the share of task i of n things begins, and that of task i - 1 ends. */
+MIMP_INLINE uint32_t mimp_share(uint32_t n, uint32_t i, uint32_t tasks) { return (uint32_t)((uint64_t)n * i / tasks); }
+
 static float *mimp_scratch(const mimp_crew *crew, uint32_t task)
 {
     return (float *)(void *)mimp_scratch_bytes(crew, task);
@@ -5805,8 +5889,8 @@ static void mimp_follow(mimp_run *run, const mim_blob_step *s)
     run->stride = mimp_up(run->dim, 16);
 }
 
-/* Rows of a tile beyond which more gain little: weights are read once for each, and floats or what has to be unpacked first
- * dearly. Beside a stream of floats the rows' hidden layer would be most of the arena. */
+/* Rows of a tile beyond which more gain little: weights are read once for each, and floats, what has to be unpacked first or
+ * what lies in flash dearly; but the rows' hidden layer is most of the arena. */
 static uint32_t mimp_most_rows(const mim_model *model)
 {
     return model->header->type == MIM_Q8 && !MIMP_INTEGER(model->header) ? 80 : 256;
@@ -7686,16 +7770,23 @@ static void mimp_bytes_put(const mimp_bytes *b, uint32_t row, const int16_t *x, 
     uint8_t *to = mimp_byte_at(b, row, 0);
     uint32_t d = 0, i;
     mimp_moments m = { 0, 0, 0, 0, 0 };
-    if (variance) {
+    if (variance)
         m = mimp_moments_of(x, n, variance);
-        for (; d + 4 <= n; d += 4, to += step)
-            mimp_put_quad(to, x + d, c.gain + d, c.offset + d, c.k, &m);
-    } else
-        for (; d + 4 <= n; d += 4, to += step)
-            mimp_put_quad(to, x + d, c.gain + d, c.offset + d, c.k, NULL);
+    for (; !MIMP_SMALL && d + 4 <= n; d += 4, to += step)
+        mimp_put_quad(to, x + d, c.gain + d, c.offset + d, c.k, variance ? &m : NULL);
     for (; d < k; d += 4, to += step)
         for (i = 0; i < 4; i++)
             to[i] = d + i >= n ? 0 : mimp_byte(mimp_requantized(&c, d + i, variance ? mimp_normalised(&m, x[d + i]) : x[d + i]));
+}
+
+/* Rows of n int16, end to end, as the first of a block. */
+static void mimp_bytes_fill(const mimp_bytes *b, const int16_t *x, uint32_t rows, uint32_t n, const mimp_channels *channels, uint64_t variance)
+{
+    uint32_t r;
+    MIM_STAGE(MIM_STAGE_PACK);
+    mimp_bytes_end(b, rows);
+    for (r = 0; r < rows; r++, x += n)
+        mimp_bytes_put(b, r, x, n, channels, variance);
 }
 
 /* A panel as a leaf reads it, and what takes its sums to their scale. */
@@ -7722,7 +7813,7 @@ static mimp_weights mimp_weights_panel(const mimp_kernels *kernels, const mimp_m
     mimp_weights w = mimp_weights_of(m->panels + p * m->panel_bytes, m->k, m->weight_max);
     w.offset = m->offset + 16 * (size_t)p;
     w.rate = m->rate + 16 * (size_t)p;
-    if (m->type == MIM_Q4) {
+    if (MIMP_HAS_Q4 && m->type == MIM_Q4) {
         kernels->unpack_q4(unpacked, w.at, m->k, m->group);
         w.at = unpacked;
         w.group = kernels->tile_q4 ? m->group : 0;
@@ -7737,7 +7828,7 @@ static void mimp_multiply(const mimp_kernels *kernels, int32_t *acc, const uint8
     const int8_t *panel = (const int8_t *)w->at;
     if (kernels->enter)
         kernels->enter(w->k);
-    if (w->group)
+    if (MIMP_HAS_Q4 && w->group)
         kernels->tile_q4(acc, a, w->at, w->k, w->group);
     else
         for (; panels; panels--, acc += 16 * kernels->rows_q8, panel += 16 * (size_t)w->k)
@@ -7752,7 +7843,9 @@ static void mimp_rescale(int32_t *acc, uint32_t rows, const int32_t *offset, con
     const int32_t *const end = acc + 16;
     int32_t *x;
     uint32_t r;
-    for (; acc < end; acc += 4, offset += 4, rate += 4) {
+    for (r = 0; MIMP_SMALL && r < 16 * rows; r++)
+        acc[r] = mimp_scaled(mimp_wrap(acc[r], offset[r % 16]), rate[r % 16]);
+    for (; !MIMP_SMALL && acc < end; acc += 4, offset += 4, rate += 4) {
         const mimp_four o = mimp_four_at(offset), by = mimp_four_at(rate);
         for (r = rows, x = acc; r; r--, x += 16)
             mimp_four_put(x, mimp_four_scaled(mimp_four_add(mimp_four_at(x), o), by));
@@ -7768,7 +7861,9 @@ static void mimp_rescale_bytes(const mimp_bytes *b, uint32_t row, uint32_t colum
     const int32_t *const end = acc + 16, *x;
     uint8_t *first = mimp_byte_at(b, row, column), *to;
     uint32_t r;
-    for (; acc < end; acc += 4, offset += 4, rate += 4, first += quad) {
+    for (r = 0; MIMP_SMALL && r < 16 * rows; r++)
+        *mimp_byte_at(b, row + r / 16, column + r % 16) = mimp_byte(mimp_scaled(mimp_wrap(acc[r], offset[r % 16]), rate[r % 16]) + 128);
+    for (; !MIMP_SMALL && acc < end; acc += 4, offset += 4, rate += 4, first += quad) {
         const mimp_four o = mimp_four_at(offset), by = mimp_four_at(rate);
         for (r = rows, x = acc, to = first; r; r--, x += 16, to += step)
             mimp_four_bytes(to, mimp_four_add(mimp_four_scaled(mimp_four_add(mimp_four_at(x), o), by), zero));
@@ -7790,6 +7885,20 @@ static void mimp_add_panel(int16_t *x, uint32_t dim, uint32_t p, const int32_t *
     for (r = 0, x += 16 * p; r < rows; r++, x += dim, acc += 16)
         for (j = 0; j < n; j++)
             x[j] = mimp_short(x[j] + mimp_clamp(acc[j], -65536, 65535));
+}
+
+/* x (rows, dim) += the rows of a from `first` on, the first of a tile, times a matrix. */
+static void mimp_add_product(const mimp_kernels *kernels, int16_t *x, uint32_t dim, uint32_t rows, const mimp_bytes *a, uint32_t first,
+                             const mimp_matrix *m, int32_t *acc, uint8_t *unpacked)
+{
+    uint32_t p, r;
+    for (p = 0; p < m->n / 16; p++) {
+        const mimp_weights w = mimp_weights_panel(kernels, m, p, unpacked);
+        for (r = 0; r < rows; r += a->rows) {
+            mimp_panel(kernels, acc, a, first + r, &w);
+            mimp_add_panel(x + (size_t)r * dim, dim, p, acc, mimp_min(a->rows, rows - r));
+        }
+    }
 }
 
 /* ---- embedding ---- */
@@ -7863,7 +7972,7 @@ static void mimp_integer_project(void *arg, uint32_t index)
     }
 }
 
-static mim_status mimp_integer_embed_run(mimp_run *run, const mim_blob_step *s)
+MIMP_STEP mim_status mimp_integer_embed_run(mimp_run *run, const mim_blob_step *s)
 {
     const int16_t *prefix = (const int16_t *)mimp_numbers(run->model, s->tensor[1]);
     const int16_t *positions = (const int16_t *)mimp_numbers(run->model, s->tensor[2]);
@@ -7976,11 +8085,7 @@ static uint32_t mimp_integer_fill(const mimp_integer_attention *a, const mimp_by
 {
     const mimp_run *run = a->run;
     const uint32_t rows = mimp_min(a->tile, run->tokens - first);
-    uint32_t r;
-    MIM_STAGE(MIM_STAGE_PACK);
-    mimp_bytes_end(bytes, rows);
-    for (r = 0; r < rows; r++)
-        mimp_bytes_put(bytes, r, run->stream + (size_t)(first + r) * run->dim, run->dim, &a->input, a->step->variance);
+    mimp_bytes_fill(bytes, run->stream + (size_t)first * run->dim, rows, run->dim, &a->input, a->step->variance);
     return rows;
 }
 
@@ -8066,7 +8171,7 @@ static uint32_t mimp_integer_softmax(const mimp_integer_attention *a, const mimp
     const size_t quad = t->p.packed.quad, next = 16 * (size_t)(unit - 1);
     uint32_t j, i, sum = 0;
     for (j = 0; j < n; s += ++j % 16 ? 1 : 1 + next)
-        if (j % 4 == 0 && n - j >= 4) {
+        if (!MIMP_SMALL && j % 4 == 0 && n - j >= 4) {
             const int32_t s0 = s[0] - k_sum[j], s1 = s[1] - k_sum[j + 1], s2 = s[2] - k_sum[j + 2], s3 = s[3] - k_sum[j + 3];
             s[0] = s0, s[1] = s1, s[2] = s2, s[3] = s3;
             top = s0 > top ? s0 : top;
@@ -8079,13 +8184,13 @@ static uint32_t mimp_integer_softmax(const mimp_integer_attention *a, const mimp
             top = *s > top ? *s : top;
         }
     s = t->scores + 16 * (size_t)r;
-    for (j = 0; j + 4 <= n; j += 4, s += j % 16 ? 4 : 4 + next, to += quad) {
+    for (j = 0; !MIMP_SMALL && j + 4 <= n; j += 4, s += j % 16 ? 4 : 4 + next, to += quad) {
         const uint8_t p0 = mimp_probability(top - s[0], octaves), p1 = mimp_probability(top - s[1], octaves);
         const uint8_t p2 = mimp_probability(top - s[2], octaves), p3 = mimp_probability(top - s[3], octaves);
         to[0] = p0, to[1] = p1, to[2] = p2, to[3] = p3;
         sum += (uint32_t)p0 + p1 + p2 + p3;
     }
-    for (; j < a->keys16; j += 4, s += 4, to += quad)
+    for (; j < a->keys16; j += 4, s += j % 16 ? 4 : 4 + next, to += quad)
         for (i = 0; i < 4; i++) {
             to[i] = j + i < n ? mimp_probability(top - s[i], octaves) : 0;
             sum += to[i];
@@ -8172,20 +8277,14 @@ static void mimp_integer_outputs(void *arg, uint32_t index)
     const mimp_integer_attention *a = (const mimp_integer_attention *)arg;
     const mimp_integer_rows t = mimp_integer_rows_of(a, index);
     const mimp_run *run = a->run;
-    const uint32_t unit = a->out.rows;
-    uint32_t first, p, r;
+    uint32_t first;
     MIM_STAGE(MIM_STAGE_PROJECTION);
     for (first = index * a->tile; first < run->tokens; first += a->crew.tasks * a->tile)
-        for (p = 0; p < a->proj.n / 16; p++) {
-            const mimp_weights w = mimp_weights_panel(a->crew.kernels, &a->proj, p, t.unpacked);
-            for (r = first; r < mimp_min(first + a->tile, run->tokens); r += unit) {
-                mimp_panel(a->crew.kernels, t.acc, &a->out, r, &w);
-                mimp_add_panel(run->stream + (size_t)r * run->dim, run->dim, p, t.acc, mimp_min(unit, run->tokens - r));
-            }
-        }
+        mimp_add_product(a->crew.kernels, run->stream + (size_t)first * run->dim, run->dim, mimp_min(a->tile, run->tokens - first), &a->out,
+                         first, &a->proj, t.acc, t.unpacked);
 }
 
-static void mimp_integer_attention_run(mimp_run *run, const mim_blob_step *s)
+MIMP_STEP void mimp_integer_attention_run(mimp_run *run, const mim_blob_step *s)
 {
     const uint32_t unit = run->s->kernels->rows_q8;
     mimp_integer_attention a;
@@ -8295,10 +8394,7 @@ static void mimp_integer_mlp_task(void *arg, uint32_t index)
     for (first = index * m->tile; first < run->tokens; first += m->crew.tasks * m->tile) {
         const uint32_t rows = mimp_min(m->tile, run->tokens - first);
         int16_t *x = run->stream + (size_t)first * run->dim;
-        MIM_STAGE(MIM_STAGE_PACK);
-        mimp_bytes_end(&t.bytes, rows);
-        for (r = 0; r < rows; r++)
-            mimp_bytes_put(&t.bytes, r, x + (size_t)r * run->dim, run->dim, &m->input, m->step->variance);
+        mimp_bytes_fill(&t.bytes, x, rows, run->dim, &m->input, m->step->variance);
         MIM_STAGE(MIM_STAGE_MLP);
         for (p = 0; p < m->fc1.n / 16; p++) {
             const mimp_weights w = mimp_weights_panel(kernels, &m->fc1, p, t.unpacked);
@@ -8307,13 +8403,7 @@ static void mimp_integer_mlp_task(void *arg, uint32_t index)
                 mimp_integer_activate(m, &t.hidden, r, p, t.acc);
             }
         }
-        for (p = 0; p < m->fc2.n / 16; p++) {
-            const mimp_weights w = mimp_weights_panel(kernels, &m->fc2, p, t.unpacked);
-            for (r = 0; r < rows; r += unit) {
-                mimp_panel(kernels, t.acc, &t.hidden, r, &w);
-                mimp_add_panel(x + (size_t)r * run->dim, run->dim, p, t.acc, mimp_min(unit, rows - r));
-            }
-        }
+        mimp_add_product(kernels, x, run->dim, rows, &t.hidden, 0, &m->fc2, t.acc, t.unpacked);
     }
 }
 
@@ -8442,9 +8532,7 @@ static void mimp_integer_linear_task(void *arg, uint32_t index)
     unit = bytes.rows;
     for (first = index * l->tile; first < l->rows; first += l->crew.tasks * l->tile) {
         const uint32_t rows = mimp_min(l->tile, l->rows - first);
-        mimp_bytes_end(&bytes, rows);
-        for (r = 0; r < rows; r++)
-            mimp_bytes_put(&bytes, r, l->x + (size_t)(first + r) * l->n, l->n, &l->input, 0);
+        mimp_bytes_fill(&bytes, l->x + (size_t)first * l->n, rows, l->n, &l->input, 0);
         for (p = 0; p < l->matrix.n / 16; p++) {
             const mimp_weights w = mimp_weights_panel(l->crew.kernels, &l->matrix, p, unpacked);
             for (r = 0; r < rows; r += unit) {
@@ -8458,7 +8546,7 @@ static void mimp_integer_linear_task(void *arg, uint32_t index)
 }
 
 /* The decoder's stream: positions, and the mask token where nothing was seen; then what was. */
-static void mimp_integer_unmask(mimp_run *run, const mim_blob_step *s, int16_t *y)
+MIMP_STEP void mimp_integer_unmask(mimp_run *run, const mim_blob_step *s, int16_t *y)
 {
     const int16_t *mask = (const int16_t *)mimp_numbers(run->model, s->tensor[1]);
     const int16_t *first_rows = (const int16_t *)mimp_numbers(run->model, s->tensor[2]);
@@ -8495,14 +8583,14 @@ static void mimp_integer_memory(mimp_run *run, const mim_blob_step *s)
     }
 }
 
-static void mimp_integer_mlp_run(mimp_run *run, const mim_blob_step *s)
+MIMP_STEP void mimp_integer_mlp_run(mimp_run *run, const mim_blob_step *s)
 {
     mimp_integer_mlp m;
     mimp_integer_mlp_memory(&m, run, s);
     mimp_work(&m.crew, mimp_integer_mlp_task, &m);
 }
 
-static void mimp_integer_linear_run(mimp_run *run, const mim_blob_step *s)
+MIMP_STEP void mimp_integer_linear_run(mimp_run *run, const mim_blob_step *s)
 {
     mimp_integer_linear l;
     mimp_integer_linear_memory(&l, run, s);
@@ -8563,7 +8651,7 @@ static void mimp_run_memory(mimp_run *run)
     run->units = run->planned_units;
     run->grid = mimp_first_grid(run->s);
     way = *run;
-    for (i = 0; i < h->decoder_step; i++) {
+    for (i = 0; i < (MIMP_WINDOWS ? h->decoder_step : 1); i++) {        /* without windows the first alone changes the grid */
         const mim_blob_step *s = &run->model->steps[i];
         if (MIMP_WINDOWS && s->flags & MIM_STEP_BRANCH) {
             mim_grid grid = way.grid;
@@ -8781,7 +8869,7 @@ MIMP_PUBLIC mim_status mim_begin(mim_session *session, const mim_model *model, c
 {
     mim_session s;
     mim_status status;
-    uint32_t rows, heads;
+    uint32_t most[2], use[2] = { 1, 1 }, i;             /* rows, heads */
     uint64_t slow;
     if (!session)
         return MIM_ERR_ARGUMENT;
@@ -8800,14 +8888,14 @@ MIMP_PUBLIC mim_status mim_begin(mim_session *session, const mim_model *model, c
         return status;
     /* The two choices govern different steps, and the memory is the most that any step needs: settle one, then the other. In
      * integers rows come first: they spare weights, heads only norms. */
-    rows = mimp_most_rows(model);
-    heads = mimp_most_heads(model, s.desc.threads);
-    while (MIMP_INTEGER(model->header) && mimp_bytes_with(&s, rows, 1, &slow) > given->bytes)
-        rows--;
-    while (mimp_bytes_with(&s, MIMP_INTEGER(model->header) ? rows : 1, heads, &slow) > given->bytes)
-        heads--;
-    while (mimp_bytes_with(&s, rows, heads, &slow) > given->bytes)
-        rows--;
+    most[0] = mimp_most_rows(model);
+    most[1] = mimp_most_heads(model, s.desc.threads);
+    for (i = 0; i < 2; i++) {
+        const uint32_t which = MIMP_INTEGER(model->header) ? i : 1 - i;
+        use[which] = most[which];
+        while (mimp_bytes_with(&s, use[0], use[1], &slow) > given->bytes)
+            use[which]--;
+    }
     s.arena_bytes = (size_t)mimp_plan_bytes(&s, &slow);
     s.arena = (uint8_t *)given->base;
     s.slow = s.desc.split ? (uint8_t *)given->slow : NULL;
@@ -9044,18 +9132,16 @@ static void mimp_set_sinks(mimp_run *run, const mim_output *out, int predicts, f
 {
     const mim_blob_header *h = run->model->header;
     const mim_blob_step *features = run->final_norm ? run->final_norm : run->embed, *s = run->embed, *end = s + h->step_count;
-    mim_integers none, *n = out->integers ? out->integers : &none;
-    if (!out->integers)
-        MIM_MEMSET(&none, 0, sizeof none);
-    run->tokens_to = mimp_sink_of(out->tokens, n->tokens);
-    run->cls_to = mimp_sink_of(out->cls, n->cls);
-    run->registers_to = mimp_sink_of(out->registers, n->registers);
-    run->patches_to = mimp_sink_of(out->patches, n->patches);
-    run->pooled_to = mimp_sink_of(out->pooled, n->pooled);
-    run->logits_to = mimp_sink_of(out->logits, n->logits);
-    run->layer_to = mimp_sink_of(out->layers, n->layers);
-    run->prediction_to = mimp_sink_of(prediction, predicts ? n->prediction : NULL);
-    if (!out->integers)
+    mim_integers *const n = out->integers;
+    run->tokens_to = mimp_sink_of(out->tokens, n ? n->tokens : NULL);
+    run->cls_to = mimp_sink_of(out->cls, n ? n->cls : NULL);
+    run->registers_to = mimp_sink_of(out->registers, n ? n->registers : NULL);
+    run->patches_to = mimp_sink_of(out->patches, n ? n->patches : NULL);
+    run->pooled_to = mimp_sink_of(out->pooled, n ? n->pooled : NULL);
+    run->logits_to = mimp_sink_of(out->logits, n ? n->logits : NULL);
+    run->layer_to = mimp_sink_of(out->layers, n ? n->layers : NULL);
+    run->prediction_to = mimp_sink_of(prediction, n && predicts ? n->prediction : NULL);
+    if (!n)
         return;
     MIM_MEMCPY(&n->token_scale, &features->scale, 4);
     MIM_MEMCPY(&n->layer_scale, out->layer_norm ? &features->scale : &run->embed->scale, 4);

@@ -370,7 +370,7 @@ static inline spec spec_random(uint32_t type)
         p.decoder_dim = between(1, 40), p.decoder_blocks = between(0, 2), p.decoder_heads = between(1, 3);
         p.decoder_head_dim = between(1, 20), p.decoder_hidden = between(1, 50), p.decoder_prefix = between(0, 1), p.norm_pix = between(0, 1);
     }
-    p.resize = between(MIM_RESIZE_SHORT_EDGE, MIM_RESIZE_SQUASH), p.filter = between(MIM_BILINEAR, MIM_BICUBIC);
+    p.resize = between(MIM_RESIZE_SHORT_EDGE, MIM_RESIZE_PAD), p.filter = between(MIM_BILINEAR, MIM_BICUBIC);
     p.edge = p.grid_height * p.patch_height + p.grid_width * p.patch_width;
     p.seed = any32();
     return p;

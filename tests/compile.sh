@@ -134,7 +134,8 @@ for cc; do
     fi
     end
     begin "$cc: without stdio, floats, resize, decoder, x86, AVX-512, NEON, 4 bits, string.h"
-    for macro in -DMIM_NO_STDIO -DMIM_NO_FLOAT -DMIM_NO_RESIZE -DMIM_NO_DECODER "-DMIM_NO_FLOAT -DMIM_NO_RESIZE -DMIM_NO_DECODER" -DMIM_NO_X86 -DMIM_NO_AVX512 -DMIM_NO_NEON -DMIM_NO_Q4 \
+    for macro in -DMIM_NO_STDIO -DMIM_NO_FLOAT -DMIM_NO_RESIZE -DMIM_NO_DECODER -DMIM_NO_PAIRS16 \
+        "-DMIM_NO_FLOAT -DMIM_NO_RESIZE -DMIM_NO_DECODER -DMIM_NO_Q4 -DMIM_NO_PAIRS16 -DMIM_NO_SCALAR -Os" -DMIM_NO_X86 -DMIM_NO_AVX512 -DMIM_NO_NEON -DMIM_NO_Q4 \
         "-DMIM_MEMCPY=__builtin_memcpy -DMIM_MEMSET=__builtin_memset -DMIM_MEMCMP=__builtin_memcmp"; do
         run "$cc" -x $x -std=$std $WARN $macro -I"$here/.." -fsyntax-only "$work/impl.c"
     done

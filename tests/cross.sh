@@ -135,7 +135,7 @@ report() {
 }
 
 # board NAME BOARD MODELS BUILDS: targets/bits.c on a microcontroller of examples/firmware, with each model in its flash; BUILDS are
-# `whole` and `integers`, which is without floats
+# `whole`, `integers`, which is without floats, and `small`, without all else that the models do not need, for size
 board() {
     name=$1 board=$2 which=$3 builds=$4 folder=$build/bare-$2
     run="sh $examples/firmware/board.sh"
@@ -146,10 +146,15 @@ board() {
     mkdir -p "$folder"
     oks=0
     for how in $builds; do
-        case $how in integers) without=-DMIM_NO_FLOAT ;; *) without=-UMIM_NO_FLOAT ;; esac
+        case $how in
+        integers) without=-DMIM_NO_FLOAT ;;
+        small) without="-DMIM_NO_FLOAT -DMIM_NO_Q4 -DMIM_NO_RESIZE -DMIM_NO_PAIRS16 -DMIM_NO_SCALAR -Os" ;;
+        *) without=-UMIM_NO_FLOAT ;;
+        esac
+        # shellcheck disable=SC2086 -- options are words
         $run compile "$board" "$folder/$how.o" -DBLOB_IN_IMAGE $without "$here/targets/bits.c" || echo "FAIL $how: bits.c does not compile"
         for one in $which; do
-            case $how-$one in integers-*.q?) continue ;; esac
+            case $how-$one in integers-*.q? | small-*.q? | small-*.pairs) continue ;; esac
             oks=$((oks + 1))
             if $run build "$board" "$folder/$one.elf" "$folder/$how.o" "$examples/firmware/data.S" -DMODEL="\"$(model_of "$one")\""; then
                 same "$one" $run run "$board" "$folder/$one.elf" | sed "s/$/ ($how)/"
@@ -224,8 +229,8 @@ else
     echo "skip rv32: qemu-system-riscv32 is not installed"
 fi
 board cortex-m0 m0 "tiny.integer tiny.pairs" integers
-board "cortex-m0 with memory" m0-an385 "$models" "whole integers"
-for core in m3 m4 m7 m33 m55; do board cortex-$core $core "$models" "whole integers"; done
-board rv32imac rv32 "$models" "whole integers"
+board "cortex-m0 with memory" m0-an385 "$models" "whole integers small"
+for core in m3 m4 m7 m33 m55; do board cortex-$core $core "$models" "whole integers small"; done
+board rv32imac rv32 "$models" "whole integers small"
 refusal s390x s390x-linux-gnu-gcc qemu-s390x
 exit $status

@@ -538,6 +538,8 @@ static void make_bad_containers(void)
     bad_text("duplicate-escaped", "\"cls_token\"", "\"pos\\u005fembed\"", "duplicate key");
     bad_text("unknown-dtype", "\"F32\"", "\"F31\"", "unknown dtype");
     bad_text("lower-dtype", "\"F32\"", "\"f32\"", "unknown dtype");
+    bad_text("newline-dtype", "\"F32\"", "\"F\\n1\"", "unknown dtype 'F?1'");
+    bad_text("escape-dtype", "\"F32\"", "\"\\u001b[2J\"", "unknown dtype '?[2J'");
     bad_text("dtype-number", "\"F32\"", "32", "must have dtype");
     bad_text("no-dtype", "\"dtype\":\"F32\",", "", "must have dtype");
     bad_text("extra-field", "\"dtype\":\"F32\",", "\"dtype\":\"F32\",\"x\":1,", "nothing else");

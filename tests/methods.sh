@@ -13,6 +13,7 @@ function worst(x,    exponent, digits) {
     while (x < 1 && x > 0) { x *= 10; exponent++ }
     digits = int(x * 10) / 10
     if (x - digits > 1e-6) digits += 0.1
+    if (digits > 9.95) { digits = 1; exponent-- }
     return sprintf("%.1fe-%d", digits, exponent)
 }
 FNR == NR {
@@ -31,12 +32,12 @@ FNR == NR {
         off = 0
         cosine = 1
         for (i = 1; i <= count; i++)
-            if (folder[i] in f32) {
+            if (folder[i] in f32 && folder[i] in q8) {
                 if (f32[folder[i]] > off) off = f32[folder[i]]
                 if (q8[folder[i]] < cosine) cosine = q8[folder[i]]
             } else if (folder[i] != "") print "methods.sh: no figures of " folder[i] > "/dev/stderr"
-        cell[7] = " " worst(off) " "
-        cell[8] = sprintf(" .%04d ", int(cosine * 10000 + 1e-6))
+        cell[7] = off > 0 ? " " worst(off) " " : " - "
+        cell[8] = off > 0 ? sprintf(" .%04d ", int(cosine * 10000 + 1e-6)) : " - "
         line = ""
         for (i = 2; i < n; i++) line = line "|" cell[i]
         print line "|"

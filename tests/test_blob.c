@@ -170,7 +170,8 @@ static void test_header(void)
     HEADER(norm_pix, 1, MIM_OK);
     HEADER(norm_pix, 2, MIM_ERR_HEADER);
     HEADER(resize, 0, MIM_ERR_HEADER);
-    HEADER(resize, 3, MIM_ERR_HEADER);
+    HEADER(resize, 4, MIM_ERR_HEADER);
+    ELSEWHERE(resize, MIM_RESIZE_PAD, MIM_ERR_HEADER);              /* with an edge */
     ELSEWHERE(resize, MIM_RESIZE_SQUASH, MIM_ERR_HEADER);           /* with an edge */
     HEADER(resize_filter, 0, MIM_ERR_HEADER);
     HEADER(resize_filter, 3, MIM_ERR_HEADER);

@@ -421,6 +421,8 @@ for expected in bad/*.expect; do
     [ -e "$file" ] || file=$file.index.json
     # shellcheck disable=SC2086
     refuse "$(cat "$expected")" "$file" -o out.mim $all
+    # shellcheck disable=SC2086
+    refuse '' "$file" -o out.mim $all --wrapper teacher           # whatever it is, the search for one ends
 done
 count=$(ls bad/*.expect | wc -l)
 [ "$count" -gt 400 ] || wrong "only $count bad files were made"

@@ -245,7 +245,7 @@ static void test_preprocessing(void)
         header.channels = channels;
         header.image_height = header.patch_height = h;      /* one strip is the whole picture */
         header.image_width = header.patch_width = w;
-        header.resize = strcmp(rule, "squash") ? MIM_RESIZE_SHORT_EDGE : MIM_RESIZE_SQUASH;
+        header.resize = !strcmp(rule, "pad") ? MIM_RESIZE_PAD : strcmp(rule, "squash") ? MIM_RESIZE_SHORT_EDGE : MIM_RESIZE_SQUASH;
         header.resize_edge = edge;
         header.resize_filter = strcmp(filter, "bicubic") ? MIM_BILINEAR : MIM_BICUBIC;
         for (c = 0; c < channels; c++) {

@@ -21,9 +21,14 @@ m4)  cc="$arm -mcpu=cortex-m4 -mfloat-abi=hard -mfpu=fpv4-sp-d16" memory=mps2  m
 m7)  cc="$arm -mcpu=cortex-m7 -mfloat-abi=hard -mfpu=fpv5-d16" memory=mps2     machine=mps2-an500   ticks=5/4 ;;
 m33) cc="$arm -mcpu=cortex-m33 -mfloat-abi=hard"               memory=mps2tz   machine=mps2-an505   ticks=25/16 ;;
 m55) cc="$arm -mcpu=cortex-m55 -mfloat-abi=hard"               memory=mps3     machine=mps3-an547   ticks=125/128 ;;
+m55-sram) cc="$arm -mcpu=cortex-m55 -mfloat-abi=hard"          memory=mps3-sram machine=mps3-an547 ticks=125/128 ;; # 4 MB of RAM
 rv32) cc="$riscv -march=rv32imac -mabi=ilp32"                  memory=virt     machine="virt -bios none" ticks=1/1 ;;
 rv32f) cc="$riscv -march=rv32imafc -mabi=ilp32f"               memory=virt     machine="virt -bios none" ticks=1/1 ;;
-*)   echo "board.sh: no board $board; there are m0 m0-an385 m3 m4 m7 m33 m55 rv32 rv32f" >&2; exit 1 ;;
+*)   echo "board.sh: no board $board; there are m0 m0-an385 m3 m4 m7 m33 m55 m55-sram rv32 rv32f" >&2; exit 1 ;;
+esac
+case $board in
+m0)  load="-device loader,file=$out" ;;
+*)   load="-kernel $out" ;;
 esac
 case $board in
 rv*) core=riscv.c    qemu="qemu-system-riscv32 -icount shift=0" ;;
@@ -43,10 +48,9 @@ compile)
     exec $cc "$@" -c -o "$out" ;;
 build)
     installed "${cc%% *}"
-    exec $cc -nostartfiles -Wl,--gc-sections -L"$here" -T"$here/boards/$memory.ld" -DCOUNT_TIMES="${ticks%/*}" -DCOUNT_BY="${ticks#*/}" \
+    exec $cc -nostartfiles -Wl,--gc-sections,-z,noexecstack -L"$here" -T"$here/boards/$memory.ld" -DCOUNT_TIMES="${ticks%/*}" -DCOUNT_BY="${ticks#*/}" \
         "$here/board.c" "$here/$core" "$here/print.c" "$@" -lm -o "$out" ;;
 run)
     installed "${qemu%% *}"
-    exec timeout 120 $qemu -M $machine -display none -monitor none -serial null -semihosting-config enable=on,target=native \
-        -device loader,file="$out" "$@" ;;
+    exec timeout 300 $qemu -M $machine -display none -monitor none -serial null -semihosting-config enable=on,target=native $load "$@" ;;
 esac

@@ -48,7 +48,8 @@ static const char usage[] =
     "  --positions fixed|cubic|cubic:OFFSET|cubic_antialias|linear|corners\n"
     "                             how stored positions are interpolated to other sizes\n"
     "  --mean R,G,B --std R,G,B   of pixels in 0..1, one number for each channel\n"
-    "  --resize short:EDGE|squash short edge to EDGE, then the middle; or straight to the input's size\n"
+    "  --resize short:EDGE|squash|pad\n"
+    "                             short edge to EDGE, then the middle; straight to the input's size; or fitted in, zeros beside it\n"
     "  --filter bilinear|bicubic  of that resize\n"
     "  --norm-pix yes|no          the decoder predicts pixels normalised patch by patch\n";
 
@@ -253,9 +254,11 @@ static void print_written(const plan *p, const char *output, const vit *model, c
     }
     if (h->resize == MIM_RESIZE_SQUASH)
         snprintf(value, sizeof value, "resize squash");
+    else if (h->resize == MIM_RESIZE_PAD)
+        snprintf(value, sizeof value, "resize pad");
     else
         snprintf(value, sizeof value, "resize short:%" PRIu32, h->resize_edge);
-    say(text, sizeof text, value, h->resize == MIM_RESIZE_SQUASH ? s->resize.from : s->edge_over.from);
+    say(text, sizeof text, value, h->resize == MIM_RESIZE_SHORT_EDGE ? s->edge_over.from : s->resize.from);
     say(text, sizeof text, h->resize_filter == MIM_BICUBIC ? "bicubic" : "bilinear", s->filter.from);
     if (m->decoder_dim) {
         snprintf(value, sizeof value, "decoder heads %.0f", s->decoder_heads.value);

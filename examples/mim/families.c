@@ -710,8 +710,7 @@ static const family families[] = {
     { "mmpretrain", "mmpretrain's ViT", "", "mmpretrain", NULL, { NULL, NULL, NULL },
       1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, base_sizes, NO_DECODER, PLAIN },
 
-    /* Windows and pyramids. SAM itself pads what is not square after resizing; of a square picture this is the same. Swin at
-     * other sizes as in timm: windows stay what they are, and tables that windows grow out of follow BEiT's rule. */
+    /* Windows and pyramids. Swin at other sizes as in timm: windows stay what they are, and tables that windows grow out of follow BEiT's rule. */
     { "swinv2", "Swin V2, the authors' release", "", "timm", NULL, { "layers.0.downsample.reduction.weight", "*.attn.logit_scale", NULL },
       1e-5f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
       imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, NULL, NO_DECODER, BIAS(MIM_BIAS_CROP) },
@@ -747,7 +746,7 @@ static const family families[] = {
       BIAS(MIM_BIAS_GEOMETRIC) },
     { "sam", "SAM's image encoder, the authors' release", "SAM", "timm", NULL, { "*.attn.rel_pos_h", "*.mlp.lin1.weight", NULL },
       1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
-      imagenet_mean, imagenet_std, { 1024, 0, 0, 0, MIM_BILINEAR, NULL }, NULL, NO_DECODER, BIAS(MIM_BIAS_AXES) },
+      imagenet_mean, imagenet_std, { 1024, EDGE_PADDED, 0, 0, MIM_BILINEAR, NULL }, NULL, NO_DECODER, BIAS(MIM_BIAS_AXES) },
     { "efficientsam", "EfficientSAM's image encoder, the authors' release", "SAMI", "timm", NULL,
       { "neck.0.weight", "!*.attn.rel_pos_h", NULL },
       1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_CUBIC, 0, 0,
@@ -840,7 +839,7 @@ static const family families[] = {
       0, 0, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, BIAS(MIM_BIAS_FIXED) },
     { "hf-sam", "transformers' Sam", "SAM", "transformers", "sam|sam_vision_model", { "neck.conv1.weight", NULL },
       0, 0, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
-      imagenet_mean, imagenet_std, { 1024, 0, 0, 0, MIM_BILINEAR, NULL }, NULL, NO_DECODER, BIAS(MIM_BIAS_AXES) },
+      imagenet_mean, imagenet_std, { 1024, EDGE_PADDED, 0, 0, MIM_BILINEAR, NULL }, NULL, NO_DECODER, BIAS(MIM_BIAS_AXES) },
     { "hf-hiera", "transformers' Hiera", "MAE", "transformers", "hiera", { "widening blocks", NULL },
       0, 0, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, PLAIN },
     { "hf-dinov3", "transformers' DINOv3ViT", "DINOv3", "transformers", "dinov3_vit",
@@ -896,8 +895,9 @@ const vector_row *family_vectors(const family *f) { return naming_vectors(f->nam
 
 
 static const struct { const char *families; layout layout; } layouts[] = {
-    { " swin simmim-swin timm-swin ", { .window = MIM_WINDOW_FIT, .shifts = 1, .mask = 100, .eps = 1e-5f } },
-    { " greenmim localmim-swin ", { .window = MIM_WINDOW_FIT, .shifts = 1, .mask = 100, .eps = 1e-6f, .by_rows = 1 } },
+    { " swin simmim-swin ", { .window = MIM_WINDOW_FIT, .one_window = 1, .shifts = 1, .mask = 100, .eps = 1e-5f } },
+    { " timm-swin ", { .window = MIM_WINDOW_FIT, .shifts = 1, .mask = 100, .eps = 1e-5f } },
+    { " greenmim localmim-swin ", { .window = MIM_WINDOW_FIT, .one_window = 1, .shifts = 1, .mask = 100, .eps = 1e-6f, .by_rows = 1 } },
     { " ibot-swin ", { .window = MIM_WINDOW_FIXED, .shifts = 1, .roll_padded = 1, .mask = 100, .frozen = 1, .eps = 1e-6f } },
     { " mixmim ", { .window = MIM_WINDOW_FIT, .eps = 1e-5f } },
     { " hf-swin ", { .window = MIM_WINDOW_SQUARE, .shifts = 1, .roll_padded = 1, .mask = 100, .eps = 1e-5f } },

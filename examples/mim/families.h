@@ -43,8 +43,10 @@ typedef struct published_size {
     uint32_t dim, depth, hidden, heads;
 } published_size;
 
+#define EDGE_PADDED 1u                    /* the picture is fitted into the input, and zeros fill it up */
+
 typedef struct preparation {              /* of a picture: the short edge becomes edge, the middle size x size is kept */
-    uint32_t size, edge;                  /* as published; size 0: none; edge 0: squashed */
+    uint32_t size, edge;                  /* as published; size 0: none; edge 0: squashed; EDGE_PADDED */
     uint32_t larger;                      /* 1: above `size` the short edge becomes the size; 0: the same proportion */
     uint32_t stored;                      /* positions of this size (pixels) are interpolated to `size` by default */
     uint32_t filter;
@@ -100,6 +102,7 @@ enum { STAGES_MAX = 8 };
 typedef struct layout {
     uint32_t known;                       /* 1: the family has one */
     uint32_t window;                      /* MIM_WINDOW_... of tables of relative positions; 0: they are of the whole grid */
+    uint32_t one_window;                  /* all stages have one; tables are smaller where the grid was */
     uint32_t shifts, roll_padded;         /* every other block's windows are shifted; see mim_blob_step */
     float mask;
     uint32_t frozen;                      /* windows are settled by the size trained at, by the height alone */

@@ -277,6 +277,14 @@ static void find_layers(layers *l, const mim_session *session)
     }
 }
 
+/* As --layout has it; a blob has one. */
+static const char *layout_name(const mim_model *model)
+{
+    for (uint32_t i = 0; i < model->header->tensor_count; i++)
+        if (model->tensors[i].layout == MIM_PAIRS16) return "pairs";
+    return "panels";
+}
+
 /* Within which ranges the quantized matrices lie: what decides how fast they can be multiplied. */
 static void print_ranges(const mim_model *model)
 {
@@ -347,7 +355,7 @@ static void print_text(const mim_model *model, const char *cpu, const mim_memory
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         printf("%-16s%s\n", names[i].label, *text_of(text, names[i].text, names[i].bytes) ? text : "not recorded");
-    printf("%-16s%s, %s numerics\n", "type", type_name(h->type), numerics_name(h->numerics));
+    printf("%-16s%s, %s numerics, layout %s\n", "type", type_name(h->type), numerics_name(h->numerics), layout_name(model));
     if (!model_takes_tokens(model))
         printf("%-16s%" PRIu32 "x%" PRIu32 ", %" PRIu32 " channel%s, patches of %" PRIu32 "x%" PRIu32 "\n", "image",
                h->image_height, h->image_width, h->channels, plural(h->channels), h->patch_height, h->patch_width);
@@ -377,6 +385,8 @@ static void print_text(const mim_model *model, const char *cpu, const mim_memory
     printf("%-16s%s\n", "positions", model_takes_tokens(model) ? "the caller's" : text);
     if (model_takes_tokens(model) || (h->channels != 1 && h->channels != 3))
         printf("%-16sthe caller's", "preprocessing");
+    else if (h->resize == MIM_RESIZE_PAD)
+        printf("%-16slong edge to the input (%s), zeros beside it", "preprocessing", filter_name(h->resize_filter));
     else if (h->resize == MIM_RESIZE_SHORT_EDGE)
         printf("%-16sshort edge to %" PRIu32 " (%s), centre crop", "preprocessing", h->resize_edge, filter_name(h->resize_filter));
     else
@@ -474,6 +484,7 @@ static void print_json(const mim_model *model, const char *cpu, const mim_memory
     json_text("licence", text_of(text, h->licence, sizeof h->licence));
     json_text("type", type_name(h->type));
     json_text("numerics", numerics_name(h->numerics));
+    json_text("layout", layout_name(model));
     printf("  \"image\": [%" PRIu32 ", %" PRIu32 "],\n", h->image_height, h->image_width);
     printf("  \"patch\": [%" PRIu32 ", %" PRIu32 "],\n", h->patch_height, h->patch_width);
     json_number("channels", h->channels);
@@ -499,7 +510,7 @@ static void print_json(const mim_model *model, const char *cpu, const mim_memory
     print_json_blocks(model);
     printf("  \"unit\": [%" PRIu32 ", %" PRIu32 "],\n", h->unit_height, h->unit_width);
     if (sizes->unequal || has_windows(model)) print_json_layers(sizes);
-    json_text("resize", h->resize == MIM_RESIZE_SHORT_EDGE ? "short edge" : "squash");
+    json_text("resize", h->resize == MIM_RESIZE_SHORT_EDGE ? "short edge" : h->resize == MIM_RESIZE_PAD ? "pad" : "squash");
     json_number("resize_edge", h->resize_edge);
     json_text("resize_filter", filter_name(h->resize_filter));
     json_floats("mean", h->mean, h->channels);

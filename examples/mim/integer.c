@@ -114,7 +114,8 @@ static int refuse(const plan *p)
 {
     const mim_blob_header *h = &p->header;
     const char *what = h->frames > 1 || h->patch_frames > 1 ? "video" : h->groups > 1 ? "groups of channels"
-                     : h->coordinates ? "coordinates of the caller's" : h->unit_height > 1 ? "mask units" : NULL;
+                     : h->coordinates ? "coordinates of the caller's" : h->unit_height > 1 ? "mask units"
+                     : h->resize == MIM_RESIZE_PAD ? "pictures that are padded" : NULL;
     for (uint32_t i = 0; i < h->step_count && !what; i++) {
         const mim_blob_step *s = &p->steps[i];
         int other = s->rule == MIM_POSITIONS_FIXED && (s->stored_height != h->image_height / h->patch_height ||

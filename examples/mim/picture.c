@@ -444,6 +444,8 @@ int picture_prepare(picture *p, const mim_model *model, uint32_t width, uint32_t
         return because(why, "the model takes %" PRIu32 " channels, which no picture has", h->channels);
     if (h->channels == 1 && p->format == MIM_RGB8) to_gray(p);
     if (h->channels == 3 && picture_to_rgb(p, why)) return 1;
+    if (h->resize == MIM_RESIZE_PAD)
+        return because(why, "would have to be padded for this model, which no colour stands for");
     uint64_t new_width = width, new_height = height;
     if (h->resize == MIM_RESIZE_SHORT_EDGE) {
         /* The edge grows with the input; a picture covers both sides of what it makes. */

@@ -212,11 +212,24 @@ static uint32_t side_at(uint32_t n, uint32_t stage, int down)
     return n;
 }
 
+/* The side of the largest window that a table is of. */
+static uint32_t largest_window(const vit *model)
+{
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < model->depth; i++) {
+        const tensor *table = model->block[i][RELATIVE_BIAS].weight;
+        uint64_t side = table ? (root_of(table->shape[0]) + 1) / 2 : 0;
+        most = side > most ? side : most;
+    }
+    return most > 256 ? 256 : (uint32_t)most;
+}
+
 /* Of a stored table. It is square, or was cut to the grid it was trained at. */
 static int windows_of_table(windows *w, const vit *model, const checkpoint *cp, const measures *m, const settings *s, uint32_t stage,
                             const tensor *table)
 {
     uint32_t asked = (uint32_t)s->window.value;
+    uint32_t pixels = (uint32_t)(s->trained_height.from ? s->trained_height.value : s->image_height.value);
     uint64_t root = root_of(table->shape[0]);
     w->rule = model->family->arithmetic.bias;
     w->height = least(asked, side_at((uint32_t)s->trained_height.value / m->patch_height, stage, 0));
@@ -227,16 +240,15 @@ static int windows_of_table(windows *w, const vit *model, const checkpoint *cp, 
                         cp->path, table->name);
         w->height = w->width = (uint32_t)(root + 1) / 2;
     }
+    if (!asked && model->layout.one_window && w->height == side_at(pixels / m->patch_height, stage, 0))
+        asked = largest_window(model);
     w->side = asked ? asked : w->height;
     if (w->side < w->height || w->side < w->width)
         return fail("%s: '%s' is of a window of %" PRIu32 ", not of %" PRIu32 " (%s)", cp->path, table->name, w->height, w->side,
                     s->window.from);
     w->shift = w->side / 2;
-    if (model->layout.frozen) {
-        uint32_t pixels = (uint32_t)(s->trained_height.from ? s->trained_height.value : s->image_height.value);
-        if (side_at(pixels / m->patch_height, stage, 1) <= w->side)
-            w->shift = 0;
-    }
+    if (model->layout.frozen && side_at(pixels / m->patch_height, stage, 1) <= w->side)
+        w->shift = 0;
     return 0;
 }
 

@@ -30,7 +30,7 @@ static int read_entry(checkpoint *cp, shard *s, const json_node *node, const uin
 
     where->name = name;
     if (!dtype_named(dtype, &t->dtype) || dtype_is_blocks(t->dtype))
-        return fail("%s: tensor '%s' has the unknown dtype '%.32s'", s->path, name, dtype);
+        return fail("%s: tensor '%s' has the unknown dtype '%s'", s->path, name, shown(dtype, strlen(dtype)));
     if (shape->count > TENSOR_RANK)
         return fail("%s: tensor '%s' has %" PRIu32 " dimensions, more than %u", s->path, name, shape->count, TENSOR_RANK);
 

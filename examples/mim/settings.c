@@ -288,7 +288,7 @@ static void from_published(gathering *g, const family *f)
         s->mean_from = s->std_from = f->name;
     }
     if (f->picture.size) {
-        set(&s->resize, f->picture.edge ? MIM_RESIZE_SHORT_EDGE : MIM_RESIZE_SQUASH, f->name);
+        set(&s->resize, f->picture.edge == EDGE_PADDED ? MIM_RESIZE_PAD : f->picture.edge ? MIM_RESIZE_SHORT_EDGE : MIM_RESIZE_SQUASH, f->name);
         set(&s->filter, f->picture.filter, f->name);
     }
 }
@@ -894,6 +894,7 @@ static int from_preprocessor(gathering *g)
     }
 
     /* a bare number is the short edge to the processors that crop, and both edges to ViT's and BEiT's */
+    double longest = 0;
     int bare = size && size->type == JSON_NUMBER, square = strncmp(kind, "ViT", 3) == 0 || strncmp(kind, "Beit", 4) == 0;
     s->resize.from = NULL;
     s->edge_over.from = s->edge_under.from = NULL;
@@ -901,7 +902,15 @@ static int from_preprocessor(gathering *g)
         g->resize_note = "preprocessor_config.json does not say";
         return 0;
     }
-    if (json_number(doc, json_member(doc, size, "shortest_edge"), &edge) ||
+    if (json_number(doc, json_member(doc, size, "longest_edge"), &longest) && !json_member(doc, size, "shortest_edge")) {
+        int padded = 1;
+        json_bool(json_member(doc, root, "do_pad"), &padded);
+        if (!padded || centre || !read_size(doc, json_member(doc, root, "pad_size"), &height, &width) || height != longest || width != longest) {
+            g->resize_note = "preprocessor_config.json does not say to what size it pads";
+            return 0;
+        }
+        set(&s->resize, MIM_RESIZE_PAD, picture_from);
+    } else if (json_number(doc, json_member(doc, size, "shortest_edge"), &edge) ||
         (bare && !square && json_number(doc, size, &edge))) {
         if (!centre || crop_height != crop_width || !(edge >= crop_height)) {
             g->resize_note = "preprocessor_config.json keeps the picture's shape, mim's input has one size";
@@ -1100,12 +1109,12 @@ static int option_resize(gathering *g)
     uint32_t edge = 0, height = (uint32_t)s->image_height.value, width = (uint32_t)s->image_width.value;
     if (!text)
         return 0;
-    if (strcmp(text, "squash") == 0) {
-        set(&s->resize, MIM_RESIZE_SQUASH, option_from);
+    if (strcmp(text, "squash") == 0 || strcmp(text, "pad") == 0) {
+        set(&s->resize, text[0] == 's' ? MIM_RESIZE_SQUASH : MIM_RESIZE_PAD, option_from);
         return 0;
     }
     if (strncmp(text, "short:", 6) != 0)
-        return fail("--resize: '%.64s' is neither short:EDGE nor squash", text);
+        return fail("--resize: '%.64s' is none of short:EDGE, squash, pad", text);
     if (parse_number("--resize short:EDGE", text + 6, height < width ? height : width, MIM_MAX_IMAGE, &edge))
         return 1;
     set(&s->resize, MIM_RESIZE_SHORT_EDGE, option_from);
@@ -1294,7 +1303,7 @@ static int settle_geometry(gathering *g)
     set(&s->image_width, image.width, image.from);
 
     uint32_t shorter = image.height < image.width ? image.height : image.width;
-    if (f->picture.edge && s->resize.from == f->name && !s->edge_over.from) {
+    if (f->picture.edge > EDGE_PADDED && s->resize.from == f->name && !s->edge_over.from) {
         int larger = f->picture.larger && shorter > f->picture.size;
         set(&s->edge_over, larger ? 1 : f->picture.edge, f->name);
         set(&s->edge_under, larger ? 1 : f->picture.size, f->name);
@@ -1324,7 +1333,7 @@ static int ask_for_missing(const gathering *g)
     if (m->inner % 64 == 0)
         snprintf(heads + strlen(heads), sizeof heads - strlen(heads), "; 64-wide heads would be %" PRIu32, m->inner / 64);
     snprintf(heads + strlen(heads), sizeof heads - strlen(heads), ")");
-    snprintf(resize, sizeof resize, "how pictures are resized (%s%s--resize short:EDGE or squash)",
+    snprintf(resize, sizeof resize, "how pictures are resized (%s%s--resize short:EDGE, squash or pad)",
              g->resize_note ? g->resize_note : "", g->resize_note ? ": " : "");
     ask(text, sizeof text, !s->frames.from, "number of frames that it was trained with (--frames N)");
     ask(text, sizeof text, !s->image_height.from && s->frames.from, "size of the pictures (--image-size N or HxW)");

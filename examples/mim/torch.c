@@ -59,10 +59,14 @@ static int is_dictionary(const pickle *p, uint32_t v)
     return x->kind == VALUE_CALL && x->as.made.first && p->items[x->as.made.first].key;
 }
 
+/* Of what is no dictionary: none. */
 static walk pairs_of(const pickle *p, uint32_t v)
 {
     const value *x = pickle_value(p, v);
-    walk w = { 0, x->as.made.first };
+    walk w = { 0, 0 };
+    if (!is_dictionary(p, v))
+        return w;
+    w.item = x->as.made.first;
     uint32_t list = x->kind == VALUE_CALL ? pickle_item(p, x->as.made.arguments, 0) : 0;
     if (is_call_of(p, v, "collections.OrderedDict") && pickle_value(p, list)->kind == VALUE_LIST)
         w.pair = pickle_value(p, list)->as.made.first;

@@ -90,10 +90,11 @@ static int some_use(const mim_model *m, mim_session_desc *desc, mim_image *image
     const mim_blob_step *first = m->steps;
     const int fixed = between(0, 1) && first->stored_height;
     const uint32_t gh = fixed ? first->stored_height : between(1, 4), gw = fixed ? first->stored_width : between(1, 4);
+    const uint64_t pixels = (uint64_t)gh * gw * h->patch_height * h->patch_width;
     uint32_t i;
     memset(desc, 0, sizeof *desc);
     memset(image, 0, sizeof *image);
-    if ((uint64_t)gh * gw > 64 || (uint64_t)gh * gw * h->patch_height * h->patch_width * h->channels > sizeof planes / sizeof *planes)
+    if ((uint64_t)gh * gw > 64 || pixels * h->channels > sizeof planes / sizeof *planes / h->frames || h->frames > sizeof planes / (40 * 40 * 3))
         return 0;
     desc->height = gh * h->patch_height;
     desc->width = gw * h->patch_width;

@@ -22,6 +22,7 @@ import pyramids
 import train_small
 import video
 from torchvision import transforms
+from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 from torchvision.transforms import InterpolationMode
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -221,12 +222,25 @@ def opened(path, channels):
 
 
 def prepare(path, channels, size, resize, edge, bicubic, mean, std):
-    """torchvision's transforms on a Pillow image."""
+    """torchvision's transforms on a Pillow image; padded, transformers' processor of SAM."""
     mode = InterpolationMode.BICUBIC if bicubic else InterpolationMode.BILINEAR
+    if resize == "pad":
+        if channels == 3 and size[0] == size[1]:
+            return sam_processor(size[0], 3 if bicubic else 2, mean, std)(opened(path, 3), return_tensors="np")["pixel_values"][0]
+        picture = opened(path, channels)
+        scale = min(size[0] / picture.height, size[1] / picture.width)
+        inside = (int(picture.height * scale + 0.5), int(picture.width * scale + 0.5))
+        x = transforms.Compose([transforms.Resize(inside, mode), transforms.ToTensor(), transforms.Normalize(mean, std)])(picture)
+        return torch.nn.functional.pad(x, (0, size[1] - inside[1], 0, size[0] - inside[0])).numpy()
     steps = [transforms.Resize(edge, mode), transforms.CenterCrop(size)] if resize == "short_edge" else \
         [transforms.Resize(size, mode)]
     steps += [transforms.ToTensor(), transforms.Normalize(mean, std)]
     return transforms.Compose(steps)(opened(path, channels)).numpy()
+
+
+def sam_processor(side, resample=2, mean=IMAGENET["image_mean"], std=IMAGENET["image_std"]):
+    return SamImageProcessorPil(size={"longest_edge": side}, pad_size={"height": side, "width": side}, resample=resample, image_mean=mean,
+                                image_std=std)
 
 
 def model_preprocessing(model):
@@ -245,6 +259,8 @@ def model_preprocessing(model):
         return dict(size=size, resize="short_edge", edge=int(size[0] / (224 / 256)), bicubic=True,
                     mean=IMAGENET["image_mean"], std=IMAGENET["image_std"])
     p = model.preprocessor
+    if isinstance(p["size"], dict) and "longest_edge" in p["size"]:
+        return dict(size=size, resize="pad", edge=0, bicubic=p["resample"] == 3, mean=p["image_mean"], std=p["image_std"])
     edge = p["size"].get("shortest_edge", 0) if isinstance(p["size"], dict) else 0
     return dict(size=size, resize="short_edge" if edge else "squash", edge=edge,
                 bicubic=p["resample"] == 3, mean=p["image_mean"], std=p["image_std"])
@@ -389,6 +405,10 @@ def write_preprocess(folder, pictures_folder):
         ("gray.pgm", 3, (32, 32), "short_edge", 36, "bicubic", three), ("gray.pgm", 1, (32, 32), "short_edge", 36, "bicubic", one),
         ("odd.bmp", 3, (28, 28), "short_edge", 32, "bicubic", three), ("odd.bmp", 1, (28, 28), "squash", 0, "bicubic", one),
         ("alpha.bmp", 3, (32, 32), "short_edge", 36, "bicubic", three), ("alpha.bmp", 1, (20, 20), "short_edge", 20, "bilinear", one),
+        ("wide.ppm", 3, (32, 32), "pad", 0, "bilinear", three), ("tall.ppm", 3, (40, 40), "pad", 0, "bilinear", three),
+        ("exact.ppm", 3, (24, 24), "pad", 0, "bilinear", half), ("small.ppm", 3, (64, 64), "pad", 0, "bicubic", three),
+        ("odd.bmp", 3, (36, 36), "pad", 0, "bilinear", three), ("wide.ppm", 1, (28, 24), "pad", 0, "bicubic", one),
+        ("tall.ppm", 3, (20, 44), "pad", 0, "bilinear", half),
     ]
     for i, (name, channels, size, resize, edge, kind, stats) in enumerate(plan):
         expect = f"pre{i:02d}.npy"

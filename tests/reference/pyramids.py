@@ -470,6 +470,13 @@ class TransformersPyramid(Pyramid):
                 f.write("\n")
 
 
+def sam_processor(side):
+    """As SAM's releases have it: the long edge resized, the rest padded."""
+    return {"do_convert_rgb": True, "do_normalize": True, "do_pad": True, "do_rescale": True, "do_resize": True, **IMAGENET,
+            "image_processor_type": "SamImageProcessor", "pad_size": {"height": side, "width": side}, "resample": 2,
+            "rescale_factor": 1 / 255, "size": {"longest_edge": side}}
+
+
 class HfSwin(TransformersPyramid):
     """Windows stay what they are at every size; the module remembers the size it has seen, so each run has its own copy."""
 
@@ -845,7 +852,7 @@ def golden_models():
                    norm_layer=functools.partial(nn.LayerNorm, eps=1e-6)), [], []
     yield LocalMimSwin("localmim_swin", "swin_tiny_patch4_window7_224", "--image-size 32", half, img_size=32, patch_size=2, embed_dim=16,
                        window_size=4, depths=(1, 2, 1, 1), num_heads=(2, 2, 4, 4), mlp_ratio=1.5, num_classes=0,
-                       norm_layer=functools.partial(nn.LayerNorm, eps=1e-6)), [], []
+                       norm_layer=functools.partial(nn.LayerNorm, eps=1e-6)), [(48, 64)], []
     yield HfSwin("hf_swin", "SwinForImageClassification", {**SWIN_PROCESSOR, "size": 24}, half, image_size=24, patch_size=2,
                  embed_dim=16, depths=[2, 3, 1], num_heads=[2, 4, 8], window_size=3, mlp_ratio=2.0, layer_norm_eps=1e-4,
                  num_labels=7), [(26, 40), (34, 28)], ["tall.ppm"]
@@ -860,11 +867,11 @@ def golden_models():
                   window_size=4, global_attn_indexes=(1,), mlp_ratio=1.5, num_classes=5), [(32, 20)], []
     yield Sam("sam", "samvit_base_patch16", "", half, img_size=36, patch_size=4, embed_dim=32, depth=3, num_heads=2, window_size=7,
               global_attn_indexes=(2,), mlp_ratio=2.0, neck_chans=16), [], []
-    yield HfSam("hf_sam", "SamModel", None, half,
+    yield HfSam("hf_sam", "SamModel", sam_processor(36), half,
                 vision_config=dict(hidden_size=48, output_channels=16, num_hidden_layers=3, num_attention_heads=2, image_size=36, patch_size=4,
                                    window_size=4, global_attn_indexes=[1], mlp_ratio=2.0),
                 prompt_encoder_config=dict(hidden_size=16, image_size=36, patch_size=4, mask_input_channels=4),
-                mask_decoder_config=dict(hidden_size=16, mlp_dim=16, num_hidden_layers=1, num_attention_heads=2, iou_head_hidden_dim=16)), [], []
+                mask_decoder_config=dict(hidden_size=16, mlp_dim=16, num_hidden_layers=1, num_attention_heads=2, iou_head_hidden_dim=16)), [], ["wide.ppm", "tall.ppm"]
     yield EfficientSam("efficientsam", "--heads 2 --image-size 36", half, image=36, patch=4, channels=3, dim=40, depth=2, heads=2, stored=4,
                        neck=16), [], []
 
@@ -923,7 +930,7 @@ def live_models():
     yield TimmSwin("live swin", "swin_tiny_patch4_window7_224", "", img_size=112, embed_dim=64, window_size=7, depths=(2, 2, 4, 2),
                    num_heads=(2, 4, 8, 16), num_classes=20), [(112, 112), (128, 92)]
     yield SimMimSwin("live swin simmim", "swin_base_patch4_window7_224", "", img_size=96, embed_dim=64, window_size=6, depths=(2, 2, 4, 2),
-                     num_heads=(2, 4, 8, 16), num_classes=0), [(96, 96), (96, 144)]
+                     num_heads=(2, 4, 8, 16), num_classes=0), [(96, 96), (96, 160)]
     yield HfSwin("live hf swin", "SwinModel", {**SWIN_PROCESSOR, "size": 96}, image_size=96, embed_dim=48, depths=[2, 2, 4, 2],
                  num_heads=[2, 4, 8, 16], window_size=3), [(96, 96), (140, 100)]
     yield TimmSwin("live swinv2", "swinv2_tiny_window8_256", "", img_size=128, embed_dim=64, window_size=8, depths=(2, 2, 4, 2),

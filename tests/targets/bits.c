@@ -1,9 +1,9 @@
 /* bits MODEL.mim - what a quantized blob computes, as one hash that is the same on every machine; or, of a blob that is refused, why.
  *
  * Built with -DBLOB_IN_IMAGE the blob is in flash (data.S) and the program runs on a board of examples/firmware. A picture made of
- * numbers is encoded as a whole; then a quarter of its patches, or, where there is a decoder, they and what it predicts of the
- * others. All in exactly mim_plan's minimum between guards. Of an integer blob the hash is over int16, else over the bits of floats,
- * so that builds with MIM_NO_FLOAT have the same. */
+ * numbers is encoded as a whole; again with memory in two regions; then a quarter of its patches, or, where there is a decoder, they and
+ * what it predicts of the others. All in exactly mim_plan's minimum between guards. Of an integer blob the hash is over int16, else
+ * over the bits of floats, so that builds with MIM_NO_FLOAT have the same. */
 #include "../../examples/firmware/board.h"
 
 #ifdef BLOB_IN_IMAGE
@@ -14,7 +14,8 @@
 
 enum { GUARD = 64, MOST_VISIBLE = 256 };
 
-static uint64_t hash = 14695981039346656037u;
+#define HASH_OF_NOTHING 14695981039346656037u      /* FNV-1a */
+static uint64_t hash = HASH_OF_NOTHING;
 
 /* ---- where it runs ---- */
 
@@ -52,6 +53,29 @@ static void *take(size_t bytes)
     free_memory += all;
     free_bytes -= all;
     return at;
+}
+
+/* Memory between guards. */
+static uint8_t *guarded[3];
+static size_t guarded_bytes[3];
+static uint32_t regions;
+
+static void *take_guarded(size_t bytes)
+{
+    uint8_t *at = (uint8_t *)take(bytes + 2 * GUARD);
+    MIM_MEMSET(at, 0x5a, bytes + 2 * GUARD);
+    guarded[regions] = at;
+    guarded_bytes[regions++] = bytes;
+    return at + GUARD;
+}
+
+static void check_guards(void)
+{
+    uint32_t r, i;
+    for (r = 0; r < regions; r++)
+        for (i = 0; i < GUARD; i++)
+            if (guarded[r][i] != 0x5a || guarded[r][GUARD + guarded_bytes[r] + i] != 0x5a)
+                end("arena", "a guard has changed");
 }
 
 /* ---- what is computed ---- */
@@ -106,7 +130,7 @@ int main(int argc, char **argv)
     mim_status status;
     const void *blob;
     size_t bytes;
-    uint8_t *guards;
+    uint64_t whole;
     void *tokens, *pooled, *prediction = NULL;
     float *floats = NULL;
     int integer;
@@ -139,9 +163,7 @@ int main(int argc, char **argv)
     desc.decoder = m.header->decoder_step < m.header->step_count;
     desc.cpu = MIM_CPU_BEST;
     need(mim_plan(&m, &desc, &memory), "the plan");
-    guards = (uint8_t *)take(memory.bytes + 2 * GUARD);
-    memory.base = guards + GUARD;
-    MIM_MEMSET(guards, 0x5a, memory.bytes + 2 * GUARD);
+    memory.base = take_guarded(memory.bytes);
     need(mim_begin(&session, &m, &desc, &memory), "the session");
 
     integer = m.header->numerics == MIM_NUMERICS_INTEGER;
@@ -157,6 +179,19 @@ int main(int argc, char **argv)
     need(mim_encode(&session, &image, &out), "the encode");
     add(tokens, count, integer);
     add(pooled, m.header->pooled_dim, integer);
+
+    desc.split = 1;
+    need(mim_plan(&m, &desc, &memory), "the plan of two regions");
+    memory.base = take_guarded(memory.bytes);
+    memory.slow = take_guarded(memory.slow_bytes);
+    need(mim_begin(&session, &m, &desc, &memory), "the session in two regions");
+    need(mim_encode(&session, &image, &out), "the encode in two regions");
+    whole = hash;
+    hash = HASH_OF_NOTHING;
+    add(tokens, count, integer);
+    add(pooled, m.header->pooled_dim, integer);
+    if (hash != whole)
+        end("two regions", "other bits");
 
     if (units >= 4 && units / 4 <= MOST_VISIBLE) {
         visible = (uint32_t *)take(units / 4 * sizeof *visible);
@@ -175,9 +210,7 @@ int main(int argc, char **argv)
         add(tokens, count, integer);
         add(pooled, m.header->pooled_dim, integer);
     }
-    for (i = 0; i < GUARD; i++)
-        if (guards[i] != 0x5a || guards[GUARD + memory.bytes + i] != 0x5a)
-            end("arena", "a guard has changed");
+    check_guards();
     {
         char text[18];
         for (i = 0; i < 16; i++)

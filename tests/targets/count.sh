@@ -6,24 +6,12 @@ set -u
 here=$(cd "$(dirname "$0")" && pwd)
 build=$(mkdir -p "$1/count" && cd "$1/count" && pwd)
 status=0
-common="-std=c99 -O2 -ffreestanding -ffunction-sections"
-link="-nostdlib -Wl,--gc-sections -T $here/board.ld"
+board="sh $here/../../examples/firmware/board.sh"
 
 if ! ${CC:-cc} -O2 -shared -fPIC "$here/count.c" -o "$build/libcount.so" 2>"$build/log"; then
     echo "skip instruction counts: ${CC:-cc} makes no shared objects here"
     exit 0
 fi
-
-have() {
-    name=$1
-    shift
-    for tool; do
-        if ! command -v "$tool" >/dev/null; then
-            echo "skip counts on $name: $tool is not installed"
-            return 1
-        fi
-    done
-}
 
 # bound NAME COUNT CYCLES UNITS BOUND UNIT
 bound() {
@@ -33,98 +21,110 @@ bound() {
         exit each > bound }' || status=1
 }
 
-# counts NAME CORE FLASH RAM EMULATOR LINKER OBJECTS...: runs a program; what it counted is in NAME.log
+# compile BOARD OBJECT COMPILER ARGUMENTS...: with the board's compiler, or another one
+compile() {
+    with=$3 from=$1 to=$2
+    shift 3
+    if [ -n "$with" ]; then
+        $with -std=c99 -O2 -ffreestanding -ffunction-sections -fdata-sections "$@" -c -o "$to"
+    else
+        $board compile "$from" "$to" -ffreestanding "$@"
+    fi
+}
+
+# counts NAME BOARD CORE OBJECT OPTIONS...: runs a program of $compiler's; what it counted is in NAME.log
 counts() {
-    name=$1 file=$(echo "$1" | tr / -) core=$2 flash=$3 ram=$4 emulator=$5 linker=$6
-    shift 6
-    if ! $linker $link -Wl,--defsym=_flash="$flash" -Wl,--defsym=_ram="$ram" -Wl,--defsym=_ram_bytes=0x200000 "$@" -o "$build/$file.elf" -lgcc; then
+    name=$1 file=$(echo "$1" | tr / -) on=$2 core=$3 object=$4
+    shift 4
+    if ! compile "$on" "$build/memory.o" "$compiler" "$here/memory.c" || ! $board build "$on" "$build/$file.elf" "$object" "$build/memory.o"; then
         echo "FAIL counts on $name: does not link"
         status=1
         return 1
     fi
-    if ! timeout 300 $emulator -display none -monitor none -serial null -semihosting-config enable=on,target=native \
-        -plugin "$build/libcount.so,core=$core" -d plugin -kernel "$build/$file.elf" >"$build/$file.log" 2>&1; then
+    if ! $board run "$on" "$build/$file.elf" -plugin "$build/libcount.so,core=$core" -d plugin "$@" >"$build/$file.log" 2>&1; then
         echo "FAIL counts on $name: $(grep -m 1 FAIL "$build/$file.log" || tail -n 1 "$build/$file.log")"
         status=1
         return 1
     fi
 }
 
-# speed NAME CORE FLASH RAM EMULATOR LINKER COMPILER INT8_197 INT8_65 INT4_197 INT4_65 SOFTMAX ACTIVATION NORM
+# speed NAME BOARD CORE COMPILER INT8_197 INT8_65 INT4_197 INT4_65 SOFTMAX ACTIVATION NORM; COMPILER: empty, or not the board's own
 speed() {
-    board=$1 compiler=$7
-    have "$board" "${compiler%% *}" "${6%% *}" "${5%% *}" || return
-    for file in board speed; do
-        if ! $compiler $common -c "$here/$file.c" -o "$build/$file.o" 2>"$build/log"; then
-            echo "skip counts on $board: ${compiler%% *} cannot compile for it: $(grep -m 1 error "$build/log")"
-            return
-        fi
-    done
-    counts "$1" "$2" "$3" "$4" "$5" "$6" "$build/board.o" "$build/speed.o" || return
-    echo "ok $board: leaves equal to products written out: $(sed -n 's/^leaf //p' "$build/$file.log" | tr '\n' ' ')"
-    shift 7
+    name=$1 on=$2 compiler=$4
+    if ! missing=$($board tools "$on"); then
+        echo "skip counts on $name: $missing"
+        return
+    fi
+    if [ -n "$compiler" ] && ! command -v "${compiler%% *}" >/dev/null; then
+        echo "skip counts on $name: ${compiler%% *} is not installed"
+        return
+    fi
+    if ! compile "$on" "$build/speed.o" "$compiler" "$here/speed.c" 2>"$build/log"; then
+        echo "skip counts on $name: cannot compile for it: $(grep -m 1 error "$build/log")"
+        return
+    fi
+    counts "$name" "$on" "$3" "$build/speed.o" || return
+    echo "ok $name: leaves equal to products written out: $(sed -n 's/^leaf //p' "$build/$file.log" | tr '\n' ' ')"
+    shift 4
     while read -r region count cycles; do
         case $region in
-        int8_197) bound "$board int8 197x192x576" "$count" "$cycles" 21786624 "$1" "per MAC" ;;
-        int8_65)  bound "$board int8 65x128x384" "$count" "$cycles" 3194880 "$2" "per MAC" ;;
-        int4_197) bound "$board int4 197x192x576" "$count" "$cycles" 21786624 "$3" "per MAC" ;;
-        int4_65)  bound "$board int4 65x128x384" "$count" "$cycles" 3194880 "$4" "per MAC" ;;
-        softmax)  bound "$board softmax" "$count" "$cycles" 591 "$5" "per element" ;;
+        int8_197) bound "$name int8 197x192x576" "$count" "$cycles" 21786624 "$1" "per MAC" ;;
+        int8_65)  bound "$name int8 65x128x384" "$count" "$cycles" 3194880 "$2" "per MAC" ;;
+        int4_197) bound "$name int4 197x192x576" "$count" "$cycles" 21786624 "$3" "per MAC" ;;
+        int4_65)  bound "$name int4 65x128x384" "$count" "$cycles" 3194880 "$4" "per MAC" ;;
+        softmax)  bound "$name softmax" "$count" "$cycles" 591 "$5" "per element" ;;
         bytes)    bytes=$count bytes_cycles=$cycles ;;
-        gelu)     bound "$board GELU, more than bytes without it" $((count - bytes)) $((cycles - bytes_cycles)) 2304 "$6" "per element" ;;
-        norm)     bound "$board norm" "$count" "$cycles" 192 "$7" "per element" ;;
+        gelu)     bound "$name GELU, more than bytes without it" $((count - bytes)) $((cycles - bytes_cycles)) 2304 "$6" "per element" ;;
+        norm)     bound "$name norm" "$count" "$cycles" 192 "$7" "per element" ;;
         esac
     done <<END
 $(sed -n 's/^count //p' "$build/$file.log")
 END
-    [ "$(grep -c '^count ' "$build/$file.log")" = 8 ] || { echo "FAIL $board: not all was counted"; status=1; }
+    [ "$(grep -c '^count ' "$build/$file.log")" = 8 ] || { echo "FAIL $name: not all was counted"; status=1; }
 }
 
-arm="arm-none-eabi-gcc -mthumb" m55="-mcpu=cortex-m55 -mfloat-abi=hard"
-rv32="riscv64-unknown-elf-gcc -march=rv32imc_zicsr -mabi=ilp32 -mcmodel=medany"
-speed m4 m4 0 0x20000000 "qemu-system-arm -M mps2-an386" "$arm -mcpu=cortex-m4" "$arm -mcpu=cortex-m4" 1.05 1.15 1.15 1.25 25 8 30
-speed m7 m7 0 0x20000000 "qemu-system-arm -M mps2-an500" "$arm -mcpu=cortex-m7" "$arm -mcpu=cortex-m7" 1.05 1.15 1.15 1.25 25 8 30
-speed m33 m4 0x10000000 0x38000000 "qemu-system-arm -M mps2-an505" "$arm -mcpu=cortex-m33" "$arm -mcpu=cortex-m33" 1.05 1.15 1.15 1.25 25 8 30
-speed m55 m55 0x10000000 0x31000000 "qemu-system-arm -M mps3-an547" "$arm $m55" "$arm $m55" 0.19 0.22 1.15 1.25 25 8 30
-speed "m55-by-clang" m55 0x10000000 0x31000000 "qemu-system-arm -M mps3-an547" "$arm $m55" "clang-19 --target=thumbv8.1m.main-none-eabihf $m55" \
-    0.19 0.22 1.15 1.25 25 8 30
-speed m3 m4 0 0x20000000 "qemu-system-arm -M mps2-an385" "$arm -mcpu=cortex-m3" "$arm -mcpu=cortex-m3" 2.5 2.6 2.5 2.7 36 8 30
-speed rv32imc rv32 0x80000000 0x80400000 "qemu-system-riscv32 -M virt -m 64M -bios none" "$rv32" "$rv32" 2.9 2.9 2.9 3.05 40 17 32
+speed m4 m4 m4 "" 1.05 1.15 1.15 1.25 25 8 30
+speed m7 m7 m7 "" 1.05 1.15 1.15 1.25 25 8 30
+speed m33 m33 m4 "" 1.05 1.15 1.15 1.25 25 8 30
+speed m55 m55-sram m55 "" 0.19 0.22 1.15 1.25 25 8 30
+speed m55-by-clang m55-sram m55 "clang-19 --target=thumbv8.1m.main-none-eabihf -mcpu=cortex-m55 -mfloat-abi=hard -fshort-enums" 0.19 0.22 1.15 1.25 25 8 30
+speed m3 m3 m4 "" 2.5 2.6 2.5 2.7 36 8 30
+speed rv32imac rv32 rv32 "" 2.9 2.9 2.9 3.05 40 17 32
 
-# vit NAME BOUND CORE FLASH RAM EMULATOR COMPILER LAYOUT BLOB ARENA: all of ViT-Ti/16 at 224, G instructions; the results are those of
-# this machine
+# vit NAME BOUND BOARD CORE LAYOUT BLOB ARENA: all of ViT-Ti/16 at 224, G instructions; the results are those of this machine
 vit() {
-    board=$1 most=$2 compiler=$7
-    have "$board" "${compiler%% *}" "${6%% *}" || return
-    if ! expected=$("$build/vit" "$build/vit.mim" "$8"); then
-        echo "FAIL $board: its blob is not made"
+    name=$1 most=$2 on=$3 compiler=
+    if ! missing=$($board tools "$on"); then
+        echo "skip counts on $name: $missing"
+        return
+    fi
+    if ! expected=$("$build/vit" "$build/vit.mim" "$5"); then
+        echo "FAIL $name: its blob is not made"
         status=1
         return
     fi
-    for file in board vit; do
-        $compiler $common -DVIT_BLOB="$9" -DVIT_ARENA="${10}" -c "$here/$file.c" -o "$build/$file.o" || status=1
-    done
-    counts "$1" "$3" "$4" "$5" "$6 -device loader,file=$build/vit.mim,addr=$9,force-raw=on" "$compiler" "$build/board.o" "$build/vit.o" || return
+    compile "$on" "$build/vit.o" "" -DVIT_BLOB="$6" -DVIT_ARENA="$7" "$here/vit.c" || status=1
+    counts "$name" "$on" "$4" "$build/vit.o" -device loader,file="$build/vit.mim",addr="$6",force-raw=on || return
     if [ "$(grep '^result' "$build/$file.log")" = "$expected" ]; then
-        echo "ok $board: the results of this machine"
+        echo "ok $name: the results of this machine"
     else
-        echo "FAIL $board: $(grep '^result' "$build/$file.log"), here $expected"
+        echo "FAIL $name: $(grep '^result' "$build/$file.log"), here $expected"
         status=1
     fi
     while read -r region count cycles; do
         case $region in
-        vit)       bound "$board with all memory that is useful" "$count" "$cycles" 1000000000 "$most" "in G" ;;
-        vit_least) bound "$board with the least" "$count" "$cycles" 1000000000 "$most" "in G" ;;
+        vit)       bound "$name with all memory that is useful" "$count" "$cycles" 1000000000 "$most" "in G" ;;
+        vit_least) bound "$name with the least" "$count" "$cycles" 1000000000 "$most" "in G" ;;
         esac
     done <<END
 $(sed -n 's/^count //p' "$build/$file.log")
 END
-    [ "$(grep -c '^count ' "$build/$file.log")" = 2 ] || { echo "FAIL $board: not all was counted"; status=1; }
+    [ "$(grep -c '^count ' "$build/$file.log")" = 2 ] || { echo "FAIL $name: not all was counted"; status=1; }
 }
 
 if ${CC:-cc} -O2 "$here/vit.c" -o "$build/vit" -lm; then
-    vit m4-ViT-Ti/16 1.5 m4 0 0x20000000 "qemu-system-arm -M mps2-an386" "$arm -mcpu=cortex-m4" panels 0x21000000 0x20200000
-    vit m55-ViT-Ti/16 0.42 m55 0x10000000 0x31000000 "qemu-system-arm -M mps3-an547" "$arm $m55" pairs 0x60000000 0x31200000
+    vit m4-ViT-Ti/16 1.5 m4 m4 panels 0x21000000 0x20200000
+    vit m55-ViT-Ti/16 0.42 m55-sram m55 pairs 0x60000000 0x31200000
 else
     echo "FAIL ViT-Ti/16: vit.c does not build"
     status=1

@@ -7,7 +7,7 @@
 #define MIM_MEMCPY __builtin_memcpy
 #define MIM_MEMSET __builtin_memset
 #define MIM_MEMCMP __builtin_memcmp
-#include "board.h"
+#include "../../examples/firmware/board.h"
 #include "../../mim.h"
 
 #define REGION(name) __attribute__((noinline, used)) void region_##name(void) { __asm__ volatile(""); }
@@ -27,9 +27,9 @@ static uint16_t curve[1024], factor[MOST_N];
 
 static void say(const char *what, const char *name)
 {
-    board_write(what);
-    board_write(name);
-    board_write("\n");
+    board_print(what);
+    board_print(name);
+    board_print("\n");
 }
 
 /* ---- by equality ---- */
@@ -78,7 +78,7 @@ static void product(const mimp_kernels *kernels, uint32_t rows, uint32_t k, uint
     const mimp_channels c = { gain, gain + k, 12 };
     mimp_matrix m;
     uint32_t p, r;
-    memset(&m, 0, sizeof m);
+    MIM_MEMSET(&m, 0, sizeof m);
     m.panels = panels;
     m.n = n;
     m.k = k;
@@ -148,8 +148,8 @@ int main(void)
         mimp_arena arena = { room, 0, 0 };
         mimp_integer_attention a;
         mimp_integer_rows rows;
-        memset(&a, 0, sizeof a);
-        memset(&rows, 0, sizeof rows);
+        MIM_MEMSET(&a, 0, sizeof a);
+        MIM_MEMSET(&rows, 0, sizeof rows);
         session.kernels = kernels;
         run.s = &session;
         run.tokens = ROWS;

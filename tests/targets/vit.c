@@ -9,7 +9,7 @@
 #define MIM_MEMCPY __builtin_memcpy
 #define MIM_MEMSET __builtin_memset
 #define MIM_MEMCMP __builtin_memcmp
-#include "board.h"
+#include "../../examples/firmware/board.h"
 #include "../../mim.h"
 #define REGION(name) __attribute__((noinline, used)) void region_##name(void) { __asm__ volatile(""); }
 #else
@@ -44,10 +44,10 @@ static int encode(const mim_model *model, void *arena, int least, uint32_t *hash
     mim_output out;
     mim_image image;
     uint32_t i;
-    memset(&use, 0, sizeof use);
-    memset(&n, 0, sizeof n);
-    memset(&out, 0, sizeof out);
-    memset(&image, 0, sizeof image);
+    MIM_MEMSET(&use, 0, sizeof use);
+    MIM_MEMSET(&n, 0, sizeof n);
+    MIM_MEMSET(&out, 0, sizeof out);
+    MIM_MEMSET(&image, 0, sizeof image);
     if (mim_plan(model, &use, &memory))
         return 1;
     memory.base = arena;
@@ -80,12 +80,12 @@ int main(void)
     mim_model model;
     uint32_t one, other, i;
     if (mim_open(&model, h, (size_t)h->bytes) || encode(&model, (void *)VIT_ARENA, 0, &one) || encode(&model, (void *)VIT_ARENA, 1, &other)) {
-        board_write("FAIL the model does not run\n");
+        board_print("FAIL the model does not run\n");
         return 1;
     }
     for (i = 0; i < 8; i++)
         line[7 + i] = "0123456789abcdef"[one >> (28 - 4 * i) & 15];
-    board_write(one == other ? line : "FAIL other results with less memory\n");
+    board_print(one == other ? line : "FAIL other results with less memory\n");
     return one != other;
 }
 #else
