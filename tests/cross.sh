@@ -232,5 +232,6 @@ board cortex-m0 m0 "tiny.integer tiny.pairs" integers
 board "cortex-m0 with memory" m0-an385 "$models" "whole integers small"
 for core in m3 m4 m7 m33 m55; do board cortex-$core $core "$models" "whole integers small"; done
 board rv32imac rv32 "$models" "whole integers small"
+board "rv32 with 128-bit V" rv32v "$models" "whole integers"
 refusal s390x s390x-linux-gnu-gcc qemu-s390x
 exit $status

@@ -11,8 +11,8 @@ __asm__(".section .start, \"ax\"\n"
         "la sp, image_stack_top\n\t"
         "la t0, trap\n\t"
         CSR("csrw mtvec, t0") "\n\t"
-        "li t0, 0x2000\n\t"
-        CSR("csrs mstatus, t0") "\n\t"          /* the FPU, where there is one */
+        "li t0, 0x2200\n\t"
+        CSR("csrs mstatus, t0") "\n\t"          /* the FPU and the vectors, where there are such */
         "j board_start\n\t"
         ".text\n");
 
