@@ -8196,14 +8196,14 @@ MIMP_INLINE uint32_t mimp_probability(int32_t distance, int32_t octaves)
 /* Those of four scores; returns their sum. */
 MIMP_INLINE uint32_t mimp_four_probabilities(uint8_t *to, int32_t top, mimp_four x, int32_t octaves)
 {
+    const mimp_four distance = mimp_four_sub(mimp_four_of(top), x);
 #ifdef MIMP_MVE
-    const mimp_four step = mimp_four_high(mimp_four_sub(mimp_four_of(top), x), mimp_four_of(octaves));
-    const uint32x4_t p = vldrbq_gather_offset_u32(mimp_exp, mimp_four_within(step, 255));
+    const uint32x4_t p = vldrbq_gather_offset_u32(mimp_exp, mimp_four_within(mimp_four_high(distance, mimp_four_of(octaves)), 255));
     vstrbq_u32(to, p);
     return vaddvq_u32(p);
 #else
-    const uint32_t a = mimp_probability(top - x.a, octaves), b = mimp_probability(top - x.b, octaves);
-    const uint32_t c = mimp_probability(top - x.c, octaves), d = mimp_probability(top - x.d, octaves);
+    const uint32_t a = mimp_probability(distance.a, octaves), b = mimp_probability(distance.b, octaves);
+    const uint32_t c = mimp_probability(distance.c, octaves), d = mimp_probability(distance.d, octaves);
     to[0] = (uint8_t)a, to[1] = (uint8_t)b, to[2] = (uint8_t)c, to[3] = (uint8_t)d;
     return a + b + c + d;
 #endif
@@ -8232,12 +8232,12 @@ static uint32_t mimp_integer_softmax(const mimp_integer_attention *a, const mimp
         *x -= k_sum[j];
         top = *x > top ? *x : top;
     }
-    top = mimp_wrap(top, (int32_t)(0x80000000u / ((uint32_t)octaves | 1)));     /* half a step more, for steps to be rounded half up */
+    top = mimp_wrap(top, (int32_t)(0x80000000u / ((uint32_t)octaves | 1)));     /* half a step more, which rounds half up */
     for (j = 0, x = first; !MIMP_SMALL && j + 16 <= n; j += 16, x += next)
         for (i = 0; i < 16; i += 4, to += quad)
             sum += mimp_four_probabilities(to, top, mimp_four_at(x + i), octaves);
     for (; j < a->keys16; x += ++j % 16 ? 1 : next - 15, to += j % 4 ? 1 : quad - 3) {
-        const uint32_t p = j < n ? mimp_probability(top - *x, octaves) : 0;
+        const uint32_t p = j < n ? mimp_probability(mimp_wrap(top, -*x), octaves) : 0;
         *to = (uint8_t)p;
         sum += p;
     }
