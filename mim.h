@@ -545,7 +545,7 @@ enum {
  *     ATTENTION  0 channels   1 qkv   2 proj   6 I32 (2 x heads): 255 / 9 octaves of the softmax that a step of the scores
  *                is, in 2^-32; and what a head's output is multiplied by, unsigned, in 2^-30
  *     MLP        0 channels   1 fc1   2 fc2   4 I16, unsigned (1 x 1024): the activation of fc1's output, clamped to 0..1023
- *                5 I32, not negative (1 x hidden rounded up to 16): a factor for each hidden unit, in 2^-32
+ *                5 I32, not negative (1 x hidden rounded up to 16): a factor for each hidden unit, in 2^-16
  *     NORM       0 channels      POOL   0 [channels]      HEAD, PREDICT   0 matrix   1 channels
  *     UNMASK     0 matrix   1 I16   2 [I16]   3 I16   4 channels */
 
@@ -7875,7 +7875,7 @@ typedef struct mimp_activation {
 MIMP_INLINE void mimp_rescale_into(const mimp_bytes *b, uint32_t row, uint32_t column, const int32_t *acc, const mimp_weights *w, const mimp_activation *act)
 {
     const int32_t *offset = w->offset, *rate = w->rate, *factor = act ? act->factor + column : NULL;
-    const mimp_four zero = mimp_four_of(128);
+    const mimp_four zero = mimp_four_of(128), half = mimp_four_of(1 << 15);
     const size_t step = b->packed.row, quad = b->packed.quad;
     const uint32_t rows = b->rows;
     const int32_t *const end = acc + 16, *x;
@@ -7885,7 +7885,7 @@ MIMP_INLINE void mimp_rescale_into(const mimp_bytes *b, uint32_t row, uint32_t c
         const mimp_four o = mimp_four_at(offset), by = mimp_four_at(rate), f = act ? mimp_four_at(factor) : zero;
         for (r = rows, x = acc, to = first; r; r--, x += 16, to += step) {
             const mimp_four t = mimp_four_scaled(mimp_four_add(mimp_four_at(x), o), by);
-            mimp_four_bytes(to, act ? mimp_four_high(mimp_four_looked_up(act->curve, t), f) : mimp_four_add(t, zero));
+            mimp_four_bytes(to, act ? mimp_four_right(mimp_four_add(mimp_four_times(mimp_four_looked_up(act->curve, t), f), half), 16) : mimp_four_add(t, zero));
         }
     }
 }
@@ -7895,7 +7895,7 @@ static void mimp_rescale_bytes(const mimp_bytes *b, uint32_t row, uint32_t colum
     uint32_t i;
     for (i = 0; MIMP_SMALL && i < 16 * b->rows; i++) {
         const int32_t t = mimp_scaled(mimp_wrap(acc[i], w->offset[i % 16]), w->rate[i % 16]);
-        *mimp_byte_at(b, row + i / 16, column + i % 16) = (uint8_t)mimp_byte(act ? mimp_high(act->curve[mimp_level(t)], act->factor[column + i % 16]) : t + 128);
+        *mimp_byte_at(b, row + i / 16, column + i % 16) = (uint8_t)mimp_byte(act ? (int32_t)(act->curve[mimp_level(t)] * (uint32_t)act->factor[column + i % 16] + (1 << 15)) >> 16 : t + 128);
     }
     if (!MIMP_SMALL && act)
         mimp_rescale_into(b, row, column, acc, w, act);

@@ -716,10 +716,10 @@ static int integer_mlp(work *k, mim_blob_step *s, const mim_blob_step *from, kno
             ratio = fmax(ratio, fmax(spread[j], widest / 64) / step[j]);
         }
         for (uint32_t j = 0; j < hidden; j++) {
-            double f = fmax(1, fmin(INT32_MAX, half_up(4294967296.0 * unit / (step[j] * ratio / 255))));
+            double f = fmax(1, fmin(32767, half_up(65536 * unit / (step[j] * ratio / 255))));
             factor[j] = (int32_t)f;
-            step[j] = 4294967296.0 * unit / f;
-            offset[j] = least + step[j] / 2;             /* bytes are rounded down */
+            step[j] = 65536 * unit / f;
+            offset[j] = least;
         }
         fold_inputs(&fc2, NULL, NULL, step, offset);
         out = outs(hidden, hs);
