@@ -533,7 +533,7 @@ enum {
                                it (patch merging; MIM_STEP_WHOLE: no more than fit); those that do, as kernel, stride and padding say
                                0 [norm (2 x kernel*D), or (2 x D): of each token]   1 w (dim x kernel*D)   2 [norm2 (2 x dim)]
                                3 [positions]   MIM_STEP_BRANCH: x stays, the result is added to the branch
-                               4 [(kernel*kernel + 1 x D), as in MLP]: a convolution of each channel instead of all that, on the same grid */
+                               4 [as in MLP, of D]: x = act(that convolution) + positions; no slot but it and 3, and the grid stays */
 };
 
 /* Steps of an integer blob: EMBED (ATTENTION | MLP)... [NORM] POOL [HEAD], and for a decoder UNMASK (ATTENTION | MLP)... NORM PREDICT,
@@ -1456,10 +1456,8 @@ static mim_status mimp_verify_slot(mim_model *model, const mim_blob_tensor *tens
 }
 
 /* How many cells there are along an axis of n tokens; 0: none. */
-static uint32_t mimp_cells(uint32_t n, uint32_t kernel, uint32_t stride, uint32_t padding, uint32_t whole)
+MIMP_CALLED uint32_t mimp_cells(uint32_t n, uint32_t kernel, uint32_t stride, uint32_t padding)
 {
-    if (kernel == stride && !padding && !whole)
-        return (n + stride - 1) / stride;
     return n + 2 * padding < kernel ? 0 : (n + 2 * padding - kernel) / stride + 1;
 }
 
@@ -1534,7 +1532,7 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
         const int block = s->kind == MIM_STEP_ATTENTION || s->kind == MIM_STEP_MLP;
         const int positioned = s->kind == MIM_STEP_EMBED || s->kind == MIM_STEP_UNMASK || s->kind == MIM_STEP_CONV;
         const int quantized_attention = s->kind == MIM_STEP_ATTENTION && mimp_is_quantized(h->type);
-        uint32_t used = 0, fields = 0, next = dim;
+        uint32_t used = 0, fields = 0, next = dim, mixed = 0;       /* mixed: channels of a convolution of each */
         int normalizes = block || s->kind == MIM_STEP_NORM;
         mim_status status;
 
@@ -1602,16 +1600,14 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             MIMP_STEP_REQUIRE(s->padding_height <= s->kernel_height / 2, padding_height);
             MIMP_STEP_REQUIRE(s->padding_width <= s->kernel_width / 2, padding_width);
             if (s->tensor[4]) {
-                MIMP_STEP_REQUIRE(!(s->tensor[0] || s->tensor[1] || s->tensor[2] || s->tensor[3]), tensor);
-                MIMP_STEP_REQUIRE(!s->activation, activation);
-                MIMP_STEP_REQUIRE(!(s->flags & (MIM_STEP_BRANCH | MIM_STEP_WHOLE)), flags);
-                MIMP_STEP_REQUIRE(s->stride_height == 1 && 2 * s->padding_height + 1 == s->kernel_height, kernel_height);
-                MIMP_STEP_REQUIRE(s->stride_width == 1 && 2 * s->padding_width + 1 == s->kernel_width, kernel_width);
+                MIMP_STEP_REQUIRE(s->stride_height * s->stride_width == 1 && 2 * s->padding_height + 1 == s->kernel_height
+                                  && 2 * s->padding_width + 1 == s->kernel_width, kernel_height);
+                mixed = dim;
+            } else {
+                MIMP_SLOT(0, 0, MIM_PLAIN, 2, s->tensor[0] && tensors[s->tensor[0] - 1].columns == dim ? dim : cell);
+                MIMP_SLOT(1, 1, MIM_PANEL16, next, cell);
+                MIMP_SLOT(2, 0, MIM_PLAIN, 2, next);
             }
-            MIMP_SLOT(0, 0, MIM_PLAIN, 2, s->tensor[0] && tensors[s->tensor[0] - 1].columns == dim ? dim : cell);
-            MIMP_SLOT(1, !s->tensor[4], MIM_PANEL16, next, cell);
-            MIMP_SLOT(2, 0, MIM_PLAIN, 2, next);
-            MIMP_SLOT(4, 0, MIM_PLAIN, (uint64_t)s->kernel_height * s->kernel_width + 1, dim);
             normalizes = s->tensor[0] || s->tensor[2];
             /* some of the patches: whole cells of them */
             MIMP_STEP_REQUIRE(!unit_height || (s->kernel_height == s->stride_height && unit_height % s->kernel_height == 0
@@ -1748,7 +1744,7 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             MIMP_SLOT(2, 1, MIM_PANEL16, next, hidden);
             MIMP_SLOT(1, 1, MIM_PANEL16, s->flags & MIM_STEP_GATED ? 2 * mimp_up(hidden, 16) : hidden, dim);
             MIMP_SLOT(3, 0, MIM_PLAIN, 2, hidden);
-            MIMP_SLOT(4, 0, MIM_PLAIN, (uint64_t)s->kernel_height * s->kernel_width + 1, hidden);
+            mixed = hidden;
             break;
         }
         case MIM_STEP_NORM:
@@ -1783,10 +1779,12 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
         default:
             MIMP_STEP_REQUIRE(0, kind);
         }
+        if (mixed)
+            MIMP_SLOT(4, 0, MIM_PLAIN, (uint64_t)s->kernel_height * s->kernel_width + 1, mixed);
         MIMP_STEP_REQUIRE((s->flags & ~(((block || s->kind == MIM_STEP_CONV) && !decoder
                                          && !(s->flags & MIM_STEP_BRANCH) ? (uint32_t)MIM_STEP_TAP : 0u)
                                         | (s->kind == MIM_STEP_MLP ? (uint32_t)MIM_STEP_GATED : 0u)
-                                        | (s->kind == MIM_STEP_CONV ? (uint32_t)MIM_STEP_BRANCH | MIM_STEP_WHOLE : 0u)
+                                        | (s->kind == MIM_STEP_CONV && !s->tensor[4] ? (uint32_t)MIM_STEP_BRANCH | MIM_STEP_WHOLE : 0u)
                                         | (s->kind == MIM_STEP_NORM || s->kind == MIM_STEP_ATTENTION ? (uint32_t)MIM_STEP_JOIN : 0u)
                                         | (s->kind == MIM_STEP_ATTENTION && !decoder ? MIM_STEP_ADD_QUERY
                                            | (s->flags & MIM_STEP_ADD_QUERY ? (uint32_t)MIM_STEP_ADD_PREFIX_QUERY : 0u) : 0u)
@@ -5830,8 +5828,12 @@ static int mimp_advance(const mim_model *model, const mim_blob_step *s, mim_grid
     case MIM_STEP_CONV:
         if (!MIMP_WINDOWS)
             return 0;
-        grid->height = mimp_cells(grid->height, s->kernel_height, s->stride_height, s->padding_height, s->flags & MIM_STEP_WHOLE);
-        grid->width = mimp_cells(grid->width, s->kernel_width, s->stride_width, s->padding_width, s->flags & MIM_STEP_WHOLE);
+        if (!(s->flags & MIM_STEP_WHOLE)) {              /* zeros beyond the grid fill up cells that do not overlap */
+            grid->height += s->kernel_height == s->stride_height && !s->padding_height ? s->stride_height - 1u : 0;
+            grid->width += s->kernel_width == s->stride_width && !s->padding_width ? s->stride_width - 1u : 0;
+        }
+        grid->height = mimp_cells(grid->height, s->kernel_height, s->stride_height, s->padding_height);
+        grid->width = mimp_cells(grid->width, s->kernel_width, s->stride_width, s->padding_width);
         grid->dim = s->tensor[1] ? model->tensors[s->tensor[1] - 1].rows : grid->dim;
         if (!grid->height || !grid->width)
             return 0;
@@ -5867,8 +5869,8 @@ static int mimp_advance(const mim_model *model, const mim_blob_step *s, mim_grid
             grid->height /= s->stride_height;
             grid->width /= s->stride_width;
         } else if (s->thin == MIM_THIN_CONV) {
-            grid->height = mimp_cells(grid->height, s->kernel_height, s->stride_height, s->kernel_height / 2, 1);
-            grid->width = mimp_cells(grid->width, s->kernel_width, s->stride_width, s->kernel_width / 2, 1);
+            grid->height = mimp_cells(grid->height, s->kernel_height, s->stride_height, s->kernel_height / 2);
+            grid->width = mimp_cells(grid->width, s->kernel_width, s->stride_width, s->kernel_width / 2);
         }
         break;
     }
@@ -6351,7 +6353,7 @@ static void mimp_conv_memory(mimp_conv *e, mimp_run *run, const mim_blob_step *s
     mimp_project_memory(&e->to, run, s, 1, s->tensor[2] || s->activation);
 }
 
-static void mimp_conv_run(mimp_run *run, const mim_blob_step *s)
+MIMP_CALLED void mimp_conv_run(mimp_run *run, const mim_blob_step *s)
 {
     const float *norm = mimp_plain(run->model, s->tensor[0]), *table = mimp_plain(run->model, s->tensor[3]);
     const uint32_t tile = mimp_tile_of(run), dim = run->dim, kh = s->kernel_height, kw = s->kernel_width, n16 = mimp_up(kh * kw * dim, 16);
@@ -6366,8 +6368,10 @@ static void mimp_conv_run(mimp_run *run, const mim_blob_step *s)
     stride = mimp_up(e.grid.dim, 16);
     mimp_find_tokens(run);
     if (s->tensor[4]) {
-        for (t = 0; t < e.tokens; t++)
+        for (t = 0; t < e.tokens; t++) {
             mimp_depthwise(run, s, run->x, (uint32_t)stride, dim, t, e.y + t * stride, run->row);
+            mimp_add_position(run, s, table, run->patch[t], e.y + t * stride);
+        }
         MIM_MEMCPY(run->x, e.y, e.tokens * stride * 4);
         return;
     }
@@ -6523,8 +6527,8 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
         a->after /= s->stride_height * s->stride_width;
     } else if (s->thin == MIM_THIN_CONV) {
         a->queries = a->after = a->grid.tokens;
-        a->key_height = mimp_cells(run->grid.height, s->kernel_height, s->key_stride, s->kernel_height / 2, 1);
-        a->key_width = mimp_cells(run->grid.width, s->kernel_width, s->key_stride, s->kernel_width / 2, 1);
+        a->key_height = mimp_cells(run->grid.height, s->kernel_height, s->key_stride, s->kernel_height / 2);
+        a->key_width = mimp_cells(run->grid.width, s->kernel_width, s->key_stride, s->kernel_width / 2);
         a->keys = prefix + a->key_frames * a->key_height * a->key_width;
     } else if (s->flags & MIM_STEP_JOIN)
         a->keys = run->branch_grid.tokens;
@@ -7323,8 +7327,12 @@ static void mimp_attention_run(mimp_run *run, const mim_blob_step *s)
     pack = mimp_pack_of(&a.crew, &a.block, run->x, run->stride, a.windows * a.rows, run->dim, post ? NULL : mimp_plain(run->model, s->tensor[0]), s->eps);
     pack.from = a.order;
     mimp_pack(pack);
-    if (s->flags & MIM_STEP_JOIN) {
-        mimp_pack(mimp_pack_of(&a.crew, &a.joined, run->branch, mimp_up(run->dim, 16), a.keys, run->dim, NULL, 0));
+    if (s->flags & MIM_STEP_JOIN) {                  /* whose rows are as wide */
+        pack.block = &a.joined;
+        pack.x = run->branch;
+        pack.rows = a.keys;
+        pack.norm = NULL;
+        mimp_pack(pack);
         run->branched = 0;
     }
     MIM_STAGE(MIM_STAGE_PROJECTION);
@@ -8797,16 +8805,13 @@ static mim_status mimp_grid_fits(const mim_session *s)
         side = grid;
         if (!mimp_advance(s->model, step, MIMP_WINDOWS && step->flags & MIM_STEP_BRANCH ? &side : &grid))
             return MIM_ERR_SIZE;
-        if (MIMP_WINDOWS && step->flags & MIM_STEP_BRANCH) {
-            if (branch.tokens && MIM_MEMCMP(&branch, &side, sizeof side))
-                return MIM_ERR_SIZE;
-            branch = side;
-        }
-        if (MIMP_WINDOWS && step->flags & MIM_STEP_JOIN) {
-            if (step->kind == MIM_STEP_NORM && MIM_MEMCMP(&branch, &grid, sizeof grid))
-                return MIM_ERR_SIZE;
+        if (!MIMP_WINDOWS || !(step->flags & (MIM_STEP_BRANCH | MIM_STEP_JOIN)))
+            continue;
+        if (branch.tokens && step->kind != MIM_STEP_ATTENTION && MIM_MEMCMP(&branch, &side, sizeof side))
+            return MIM_ERR_SIZE;
+        branch = side;
+        if (step->flags & MIM_STEP_JOIN)
             branch.tokens = 0;
-        }
     }
     return MIM_OK;
 }

@@ -172,7 +172,6 @@ static void test_branches(void)
         { MLP, FIELD(flags), MIM_STEP_TAP | MIM_STEP_WHOLE },
         { DEPTHWISE, FIELD(flags), MIM_STEP_WHOLE },
         { DEPTHWISE, FIELD(flags), MIM_STEP_BRANCH },
-        { DEPTHWISE, FIELD(activation), MIM_GELU_ERF },
         { DEPTHWISE, FIELD(stride_height), 2 },
         { DEPTHWISE, FIELD(stride_width), 2 },
         { DEPTHWISE, FIELD(kernel_height), 7 },
