@@ -60,7 +60,7 @@
  * MLPs and norms inside the blocks.
  *
  * Windows, shifted or not, with tables of relative positions or one along each axis (Swin, ViTDet); pyramids that merge or
- * thin out their tokens (Swin, Hiera, HiViT, MViTv2), necks, convolutions inside blocks (ConvMAE); videos in tubelets,
+ * thin out their tokens (Swin, Hiera, HiViT, MViTv2), keys of coarser grids (PVT, Twins), necks, convolutions inside blocks (ConvMAE); videos in tubelets,
  * overlapping or not (VideoMAE, V-JEPA 2, MViTv2), groups of channels, metadata of satellite pictures (SatMAE, Prithvi); and tokens that the caller embeds.
  *
  * It does not train, decode picture files, or allocate.

@@ -146,6 +146,7 @@ static const name_row timm_top[] = {
     { "mask_decoder.**", ROLE_NONE, 0, prompt_reason },
     { "align_dim_**", ROLE_NONE, 0, pyramid_reason },
     { "fpn_modules.**", ROLE_NONE, 0, pyramid_reason },
+    { "up&.**", ROLE_NONE, 0, pyramid_reason },
     { "split_16to8.**", ROLE_NONE, 0, pyramid_reason },
     { "split_8to4.**", ROLE_NONE, 0, pyramid_reason },
     { "block_16to8.**", ROLE_NONE, 0, pyramid_reason },
@@ -1812,6 +1813,8 @@ static int check_blocks(const checkpoint *cp, const part (*blocks)[ROLE_COUNT], 
         if (is_merging(b))
             continue;
         int kind = OF_MLP;
+        if (b[DEPTHWISE].weight && has_attention(b))
+            return fail("%s: '%s' is of a block that has attention, too", cp->path, b[DEPTHWISE].weight->name);
         if (b[DEPTHWISE].weight)
             kind |= OF_CONVOLUTION;
         else if (last_stage || has_attention(b) || b[NORM1].weight || b[PROJ].weight)

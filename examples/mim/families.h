@@ -194,7 +194,10 @@ void timm_window(const char *name, uint32_t *window, uint32_t *pretrained);
 int is_gated(const part *block);
 
 /* Whether a block has attention; has nothing but the merging of tokens. */
-static inline int has_attention(const part *block) { return block[QKV].weight || block[QUERY].weight; }
+static inline int has_attention(const part *block)
+{
+    return block[QKV].weight || block[QUERY].weight || block[KEY_VALUE].weight || block[REDUCE].weight;
+}
 static inline int is_merging(const part *block) { return block[MERGE].weight != NULL; }
 
 /* Marks what belongs to the decoder alone as ignored. */

@@ -1158,5 +1158,13 @@ def live_models():
                  depths=(2, 2, 4, 2), num_heads=(2, 4, 8, 16), num_classes=20), [(128, 128)]
     yield ConvMae("live convmae", "--heads 3", torch.float32, image=128, channels=3, dims=(64, 96, 192), depths=(2, 2, 4), heads=3, classes=20,
                   ratio=4), [(128, 128)]
+    yield UmMae("live um-mae swin", "", torch.float32, image=256, channels=3, dims=(32, 64, 96, 128), depths=(2, 2, 3, 1), heads=(2, 2, 3, 4), ratio=4,
+                classes=20, window=16), [(256, 256), (304, 180)]
+    yield UmMae("live um-mae pvt", "--heads 1", torch.float32, image=128, channels=3, dims=(64, 128, 320, 512), depths=(2, 2, 2, 1),
+                heads=(1, 2, 5, 8), ratio=4, classes=0), [(128, 128), (180, 104)]
+    yield TimmTwins("live twins svt", "twins_svt_small", "", img_size=128, depths=(2, 2, 4, 2), num_classes=20, embed_dims=(64, 128, 256, 512),
+                    num_heads=(2, 4, 8, 16), mlp_ratios=(4, 4, 4, 4), sr_ratios=(8, 4, 2, 1), wss=(7, 7, 7, 7)), [(128, 128), (180, 104)]
+    yield TimmTwins("live twins pcpvt", "twins_pcpvt_small", "", img_size=128, depths=(1, 2, 2, 1), num_classes=20, embed_dims=(64, 128, 320, 512),
+                    num_heads=(1, 2, 5, 8), mlp_ratios=(8, 8, 4, 4), sr_ratios=(8, 4, 2, 1)), [(128, 128), (104, 164)]
     yield TimmMvit("live mvitv2", "mvitv2_tiny", "", img_size=128, depths=(1, 2, 4, 2), embed_dim=48, num_heads=1,
                    num_classes=20), [(128, 128), (160, 160)]
