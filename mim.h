@@ -60,8 +60,9 @@
  * MLPs and norms inside the blocks.
  *
  * Windows, shifted or not, with tables of relative positions or one along each axis (Swin, ViTDet); pyramids that merge or
- * thin out their tokens (Swin, Hiera, HiViT, MViTv2), keys of coarser grids (PVT, Twins), necks, convolutions inside blocks (ConvMAE); videos in tubelets,
- * overlapping or not (VideoMAE, V-JEPA 2, MViTv2), groups of channels, metadata of satellite pictures (SatMAE, Prithvi); and tokens that the caller embeds.
+ * thin out their tokens (Swin, Hiera, HiViT, MViTv2), keys of a coarser grid (PVT, Twins), necks, convolutions inside blocks
+ * (ConvMAE); videos in tubelets, overlapping or not (VideoMAE, V-JEPA 2, MViTv2), groups of channels, metadata of satellite
+ * pictures (SatMAE, Prithvi); and tokens that the caller embeds.
  *
  * It does not train, decode picture files, or allocate.
  *
@@ -1455,7 +1456,7 @@ static mim_status mimp_verify_slot(mim_model *model, const mim_blob_tensor *tens
     return MIM_OK;
 }
 
-/* How many cells there are along an axis of n tokens; 0: none. */
+/* How many whole cells there are along an axis of n tokens; 0: none. */
 MIMP_CALLED uint32_t mimp_cells(uint32_t n, uint32_t kernel, uint32_t stride, uint32_t padding)
 {
     return n + 2 * padding < kernel ? 0 : (n + 2 * padding - kernel) / stride + 1;
