@@ -60,8 +60,9 @@
  * MLPs and norms inside the blocks.
  *
  * Windows, shifted or not, with tables of relative positions or one along each axis (Swin, ViTDet); pyramids that merge or
- * thin out their tokens (Swin, Hiera, HiViT, MViTv2), necks, convolutions inside blocks (ConvMAE); videos in tubelets,
- * overlapping or not (VideoMAE, V-JEPA 2, MViTv2), groups of channels, metadata of satellite pictures (SatMAE, Prithvi); and tokens that the caller embeds.
+ * thin out their tokens (Swin, Hiera, HiViT, MViTv2), keys of a coarser grid (PVT, Twins), necks, convolutions inside blocks
+ * (ConvMAE); videos in tubelets, overlapping or not (VideoMAE, V-JEPA 2, MViTv2), groups of channels, metadata of satellite
+ * pictures (SatMAE, Prithvi); and tokens that the caller embeds.
  *
  * It does not train, decode picture files, or allocate.
  *
@@ -508,7 +509,8 @@ enum {
                                  for a window of n, at distance + n - 1
                                MIM_STEP_POST_NORM: norm(proj(...)) of x itself is added
                                MIM_STEP_ADD_QUERY: to each head's output its query is added, thinned and normed; prefix
-                               tokens' with MIM_STEP_ADD_PREFIX_QUERY */
+                               tokens' with MIM_STEP_ADD_PREFIX_QUERY
+                               MIM_STEP_JOIN: keys and values are of the branch's tokens, as they are */
     MIM_STEP_MLP = 3,       /* x += fc2(norm2(act(fc1(norm(x)))))
                                0 norm (2 x D)   1 fc1 (hidden x D)
                                2 fc2 (D x hidden), layer scale folded in   3 [norm2 (2 x hidden)]
@@ -529,9 +531,10 @@ enum {
                                channel) */
     MIM_STEP_CONV = 9       /* x = act(norm2(w norm(cell))) + positions: a convolution over the grid of tokens, as a product with
                                the tokens of each cell end to end, raster order. Cells that do not overlap cover the grid, over zeros beyond
-                               it (patch merging); those that do, as kernel, stride and padding say
-                               0 [norm (2 x kernel*D)]   1 w (dim x kernel*D)   2 [norm2 (2 x dim)]   3 [positions]
-                               MIM_STEP_BRANCH: x stays, the result is added to the branch */
+                               it (patch merging; MIM_STEP_WHOLE: no more than fit); those that do, as kernel, stride and padding say
+                               0 [norm (2 x kernel*D), or (2 x D): of each token]   1 w (dim x kernel*D)   2 [norm2 (2 x dim)]
+                               3 [positions]   MIM_STEP_BRANCH: x stays, the result is added to the branch
+                               4 [as in MLP, of D]: x = act(that convolution) + positions; no slot but it and 3, and the grid stays */
 };
 
 /* Steps of an integer blob: EMBED (ATTENTION | MLP)... [NORM] POOL [HEAD], and for a decoder UNMASK (ATTENTION | MLP)... NORM PREDICT,
@@ -550,12 +553,13 @@ enum {
  *     UNMASK     0 matrix   1 I16   2 [I16]   3 I16   4 channels */
 
 enum {                      /* flags */
-    MIM_STEP_TAP = 1,       /* ATTENTION, MLP: the tokens after this step are the next layer's output */
+    MIM_STEP_TAP = 1,       /* ATTENTION, MLP, CONV: the tokens after this step are the next layer's output */
     MIM_STEP_GATED = 2,     /* MLP */
     MIM_STEP_POST_NORM = 4, /* ATTENTION, MLP */
     MIM_STEP_ADD_QUERY = 8, MIM_STEP_ADD_PREFIX_QUERY = 16,     /* ATTENTION */
     MIM_STEP_BRANCH = 32,   /* CONV */
-    MIM_STEP_JOIN = 64      /* NORM */
+    MIM_STEP_JOIN = 64,     /* NORM, ATTENTION */
+    MIM_STEP_WHOLE = 128    /* CONV */
 };
 
 typedef struct mim_blob_step {       /* 128 bytes */
@@ -1452,11 +1456,9 @@ static mim_status mimp_verify_slot(mim_model *model, const mim_blob_tensor *tens
     return MIM_OK;
 }
 
-/* How many cells there are along an axis of n tokens; 0: none. */
-static uint32_t mimp_cells(uint32_t n, uint32_t kernel, uint32_t stride, uint32_t padding)
+/* How many whole cells there are along an axis of n tokens; 0: none. */
+MIMP_CALLED uint32_t mimp_cells(uint32_t n, uint32_t kernel, uint32_t stride, uint32_t padding)
 {
-    if (kernel == stride && !padding)
-        return (n + stride - 1) / stride;
     return n + 2 * padding < kernel ? 0 : (n + 2 * padding - kernel) / stride + 1;
 }
 
@@ -1531,7 +1533,7 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
         const int block = s->kind == MIM_STEP_ATTENTION || s->kind == MIM_STEP_MLP;
         const int positioned = s->kind == MIM_STEP_EMBED || s->kind == MIM_STEP_UNMASK || s->kind == MIM_STEP_CONV;
         const int quantized_attention = s->kind == MIM_STEP_ATTENTION && mimp_is_quantized(h->type);
-        uint32_t used = 0, fields = 0, next = dim;
+        uint32_t used = 0, fields = 0, next = dim, mixed = 0;       /* mixed: channels of a convolution of each */
         int normalizes = block || s->kind == MIM_STEP_NORM;
         mim_status status;
 
@@ -1598,9 +1600,15 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             MIMP_STEP_REQUIRE(mimp_in(s->stride_width, 1, s->kernel_width), stride_width);
             MIMP_STEP_REQUIRE(s->padding_height <= s->kernel_height / 2, padding_height);
             MIMP_STEP_REQUIRE(s->padding_width <= s->kernel_width / 2, padding_width);
-            MIMP_SLOT(0, 0, MIM_PLAIN, 2, cell);
-            MIMP_SLOT(1, 1, MIM_PANEL16, next, cell);
-            MIMP_SLOT(2, 0, MIM_PLAIN, 2, next);
+            if (s->tensor[4]) {
+                MIMP_STEP_REQUIRE(s->stride_height * s->stride_width == 1 && 2 * s->padding_height + 1 == s->kernel_height
+                                  && 2 * s->padding_width + 1 == s->kernel_width, kernel_height);
+                mixed = dim;
+            } else {
+                MIMP_SLOT(0, 0, MIM_PLAIN, 2, s->tensor[0] && tensors[s->tensor[0] - 1].columns == dim ? dim : cell);
+                MIMP_SLOT(1, 1, MIM_PANEL16, next, cell);
+                MIMP_SLOT(2, 0, MIM_PLAIN, 2, next);
+            }
             normalizes = s->tensor[0] || s->tensor[2];
             /* some of the patches: whole cells of them */
             MIMP_STEP_REQUIRE(!unit_height || (s->kernel_height == s->stride_height && unit_height % s->kernel_height == 0
@@ -1695,6 +1703,10 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
                 MIMP_STEP_REQUIRE(s->kernel_frames <= MIM_MAX_KERNEL && s->kernel_frames % 2 == 1, kernel_frames);
             }
             MIMP_STEP_REQUIRE((s->thin == MIM_THIN_CONV) == (s->tensor[8] != 0) && !s->tensor[8] == !s->tensor[9], tensor);
+            if (s->flags & MIM_STEP_JOIN) {
+                MIMP_STEP_REQUIRE(branch == dim && !h->unit_height && !(decoder || s->window || s->thin || s->rule || s->rotary), flags);
+                branch = 0;
+            }
             MIMP_SLOT(0, 1, MIM_PLAIN, 2, s->flags & MIM_STEP_POST_NORM ? next : dim);
             MIMP_SLOT(1, 1, MIM_PANEL16, (uint64_t)s->heads * padded * 3, dim);
             MIMP_SLOT(2, 1, MIM_PANEL16, next, inner);
@@ -1733,7 +1745,7 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             MIMP_SLOT(2, 1, MIM_PANEL16, next, hidden);
             MIMP_SLOT(1, 1, MIM_PANEL16, s->flags & MIM_STEP_GATED ? 2 * mimp_up(hidden, 16) : hidden, dim);
             MIMP_SLOT(3, 0, MIM_PLAIN, 2, hidden);
-            MIMP_SLOT(4, 0, MIM_PLAIN, (uint64_t)s->kernel_height * s->kernel_width + 1, hidden);
+            mixed = hidden;
             break;
         }
         case MIM_STEP_NORM:
@@ -1768,10 +1780,13 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
         default:
             MIMP_STEP_REQUIRE(0, kind);
         }
-        MIMP_STEP_REQUIRE((s->flags & ~((block && !decoder ? (uint32_t)MIM_STEP_TAP : 0u)
+        if (mixed)
+            MIMP_SLOT(4, 0, MIM_PLAIN, (uint64_t)s->kernel_height * s->kernel_width + 1, mixed);
+        MIMP_STEP_REQUIRE((s->flags & ~(((block || s->kind == MIM_STEP_CONV) && !decoder
+                                         && !(s->flags & MIM_STEP_BRANCH) ? (uint32_t)MIM_STEP_TAP : 0u)
                                         | (s->kind == MIM_STEP_MLP ? (uint32_t)MIM_STEP_GATED : 0u)
-                                        | (s->kind == MIM_STEP_CONV ? (uint32_t)MIM_STEP_BRANCH : 0u)
-                                        | (s->kind == MIM_STEP_NORM ? (uint32_t)MIM_STEP_JOIN : 0u)
+                                        | (s->kind == MIM_STEP_CONV && !s->tensor[4] ? (uint32_t)MIM_STEP_BRANCH | MIM_STEP_WHOLE : 0u)
+                                        | (s->kind == MIM_STEP_NORM || s->kind == MIM_STEP_ATTENTION ? (uint32_t)MIM_STEP_JOIN : 0u)
                                         | (s->kind == MIM_STEP_ATTENTION && !decoder ? MIM_STEP_ADD_QUERY
                                            | (s->flags & MIM_STEP_ADD_QUERY ? (uint32_t)MIM_STEP_ADD_PREFIX_QUERY : 0u) : 0u)
                                         | (block ? (uint32_t)MIM_STEP_POST_NORM : 0u))) == 0, flags);
@@ -1789,7 +1804,7 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
         }
     }
     if (branch)                                          /* computed for nothing */
-        return mimp_step_fault(model, MIM_ERR_STEP, h->step_count - 1, 0, "branch without a norm that joins it");
+        return mimp_step_fault(model, MIM_ERR_STEP, h->step_count - 1, 0, "branch that no step joins");
     MIMP_REQUIRE(depth == h->depth, MIM_ERR_HEADER, depth);
     MIMP_REQUIRE(predicted == (h->decoder_dim != 0), MIM_ERR_HEADER, decoder_dim);
 #undef MIMP_ROWS
@@ -5744,6 +5759,7 @@ typedef struct mimp_run {
     uint16_t *patch;                /* [tokens - prefix]: where on the grid a token stands */
     uint16_t *where;                /* [places of the grid]: the reverse, 1 + token, when a step needs it */
     float   *branch;                /* what BRANCH adds up for JOIN: (tokens, dim) of then; NULL: no step does */
+    mim_grid branch_grid;
     uint32_t branched;              /* it has begun */
     uint32_t taps;                  /* layers passed */
     const mim_blob_step *embed;     /* of the encoder, */
@@ -5813,9 +5829,13 @@ static int mimp_advance(const mim_model *model, const mim_blob_step *s, mim_grid
     case MIM_STEP_CONV:
         if (!MIMP_WINDOWS)
             return 0;
+        if (!(s->flags & MIM_STEP_WHOLE)) {              /* zeros beyond the grid fill up cells that do not overlap */
+            grid->height += s->kernel_height == s->stride_height && !s->padding_height ? s->stride_height - 1u : 0;
+            grid->width += s->kernel_width == s->stride_width && !s->padding_width ? s->stride_width - 1u : 0;
+        }
         grid->height = mimp_cells(grid->height, s->kernel_height, s->stride_height, s->padding_height);
         grid->width = mimp_cells(grid->width, s->kernel_width, s->stride_width, s->padding_width);
-        grid->dim = model->tensors[s->tensor[1] - 1].rows;
+        grid->dim = s->tensor[1] ? model->tensors[s->tensor[1] - 1].rows : grid->dim;
         if (!grid->height || !grid->width)
             return 0;
         /* fall through */
@@ -5871,8 +5891,11 @@ static int mimp_advance(const mim_model *model, const mim_blob_step *s, mim_grid
 static void mimp_follow(mimp_run *run, const mim_blob_step *s)
 {
     const uint32_t prefix = run->s->prefix;
-    if (s->flags & MIM_STEP_BRANCH)
+    if (MIMP_WINDOWS && s->flags & MIM_STEP_BRANCH) {
+        run->branch_grid = run->grid;
+        mimp_advance(run->model, s, &run->branch_grid);
         return;
+    }
     mimp_advance(run->model, s, &run->grid);
     if (MIMP_WINDOWS && run->unit_height && (s->kind == MIM_STEP_CONV || s->thin == MIM_THIN_MAX)) {
         run->unit_height /= s->stride_height;
@@ -6287,6 +6310,32 @@ static void mimp_keep_cells(const mimp_run *run, uint16_t *to, uint32_t sh, uint
     }
 }
 
+/* y = one token's convolution of each channel, of those around it in x: their rows are n16 floats, the table's `columns`. */
+static void mimp_depthwise(const mimp_run *run, const mim_blob_step *s, const float *x, uint32_t n16, uint32_t columns, uint32_t token,
+                           float *y, float *scratch)
+{
+    const uint32_t gh = run->grid.height, gw = run->grid.width, kh = s->kernel_height, kw = s->kernel_width, place = run->patch[token];
+    const float *table = mimp_plain(run->model, s->tensor[4]);
+    mimp_epilogue e;
+    uint32_t ky, kx, d;
+    MIM_MEMSET(y, 0, (size_t)n16 * 4);
+    MIM_MEMSET(scratch, 0, (size_t)n16 * 4);
+    MIM_MEMCPY(y, table + (size_t)kh * kw * columns, (size_t)columns * 4);
+    for (ky = 0; ky < kh; ky++)
+        for (kx = 0; kx < kw; kx++) {                    /* above the top or left of it: large */
+            const uint32_t r = place / gw % gh + ky - kh / 2, c = place % gw + kx - kw / 2;
+            const uint32_t from = r < gh && c < gw ? run->where[(place / gw / gh * gh + r) * gw + c] : 0;
+            if (!from)
+                continue;
+            MIM_MEMCPY(scratch, table + ((size_t)ky * kw + kx) * columns, (size_t)columns * 4);
+            run->s->kernels->accumulate(y, x + (size_t)(from - 1) * n16, scratch, n16);
+        }
+    MIM_MEMSET(&e, 0, sizeof e);
+    e.act = s->activation;
+    for (d = 0; d < n16 && e.act; d += 16)
+        run->s->kernels->finish(y + d, 16, y + d, 1, &e);
+}
+
 typedef struct mimp_conv {
     mimp_project to;
     mim_grid grid;                  /* afterwards */
@@ -6305,10 +6354,11 @@ static void mimp_conv_memory(mimp_conv *e, mimp_run *run, const mim_blob_step *s
     mimp_project_memory(&e->to, run, s, 1, s->tensor[2] || s->activation);
 }
 
-static void mimp_conv_run(mimp_run *run, const mim_blob_step *s)
+MIMP_CALLED void mimp_conv_run(mimp_run *run, const mim_blob_step *s)
 {
     const float *norm = mimp_plain(run->model, s->tensor[0]), *table = mimp_plain(run->model, s->tensor[3]);
     const uint32_t tile = mimp_tile_of(run), dim = run->dim, kh = s->kernel_height, kw = s->kernel_width, n16 = mimp_up(kh * kw * dim, 16);
+    const int of_tokens = norm && run->model->tensors[s->tensor[0] - 1].columns == dim;
     const mim_grid old = run->grid;
     const size_t from = run->stride;
     size_t stride;
@@ -6318,6 +6368,14 @@ static void mimp_conv_run(mimp_run *run, const mim_blob_step *s)
     mimp_conv_memory(&e, run, s);
     stride = mimp_up(e.grid.dim, 16);
     mimp_find_tokens(run);
+    if (s->tensor[4]) {
+        for (t = 0; t < e.tokens; t++) {
+            mimp_depthwise(run, s, run->x, (uint32_t)stride, dim, t, e.y + t * stride, run->row);
+            mimp_add_position(run, s, table, run->patch[t], e.y + t * stride);
+        }
+        MIM_MEMCPY(run->x, e.y, e.tokens * stride * 4);
+        return;
+    }
     if (run->unit_height)
         mimp_keep_cells(run, e.place, s->stride_height, s->stride_width);
     else
@@ -6338,12 +6396,16 @@ static void mimp_conv_run(mimp_run *run, const mim_blob_step *s)
                 for (kx = 0; kx < kw; kx++, to += dim) {             /* above the top or left of it: large */
                     const uint32_t y = top + ky - s->padding_height, x = left + kx - s->padding_width;
                     const uint32_t token = y < old.height && x < old.width ? run->where[(frame * old.height + y) * old.width + x] : 0;
-                    if (token)
-                        MIM_MEMCPY(to, run->x + (token - 1) * from, (size_t)dim * 4);
-                    else
+                    if (!token)
                         MIM_MEMSET(to, 0, (size_t)dim * 4);
+                    else if (!of_tokens)
+                        MIM_MEMCPY(to, run->x + (token - 1) * from, (size_t)dim * 4);
+                    else {
+                        run->s->kernels->norm(run->row, run->x + (token - 1) * from, norm, dim, s->eps);
+                        MIM_MEMCPY(to, run->row, (size_t)dim * 4);
+                    }
                 }
-            if (norm)
+            if (norm && !of_tokens)
                 run->s->kernels->norm(row, row, norm, kh * kw * dim, s->eps);
             mimp_project_put(&e.to, rows, n16, rows + 1 == tile || t + rows + 1 == e.tokens);
             mimp_add_position(run, s, table, place, e.y + (t + rows) * stride);
@@ -6372,6 +6434,7 @@ typedef struct mimp_attention {
     const mim_blob_step *step;
     mimp_matrix qkv, proj, shortcut;
     mimp_block block;               /* normalised tokens */
+    mimp_block joined;              /* JOIN: what keys and values are of */
     uint32_t bytes;
     mimp_windows shape;
     uint32_t windows;               /* that have tokens; 1 without windows */
@@ -6468,7 +6531,8 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
         a->key_height = mimp_cells(run->grid.height, s->kernel_height, s->key_stride, s->kernel_height / 2);
         a->key_width = mimp_cells(run->grid.width, s->kernel_width, s->key_stride, s->kernel_width / 2);
         a->keys = prefix + a->key_frames * a->key_height * a->key_width;
-    }
+    } else if (s->flags & MIM_STEP_JOIN)
+        a->keys = run->branch_grid.tokens;
     a->axis_keys = a->key_height + a->key_width + (s->stored_frames ? a->key_frames : 0);
     rows = (uint64_t)a->windows * a->rows;
     a->keys16 = mimp_up(a->keys, 16);
@@ -6483,6 +6547,8 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
     a->q_bytes = a->tile_bytes * a->tiles * a->windows;
     a->k_bytes = (uint64_t)a->windows * a->keys16 * a->width * (a->bytes ? 1 : 4);
     a->block = mimp_block_memory(arena, kernels, &a->qkv, (uint32_t)rows);
+    if (s->flags & MIM_STEP_JOIN)
+        a->joined = mimp_block_memory(arena, kernels, &a->qkv, a->keys);
     a->out = mimp_floats(run->slow, (uint64_t)a->windows * a->queries * s->heads * a->width);
     a->q = (uint8_t *)mimp_take_tiles(arena, kernels, a->q_bytes * a->group);
     a->k = (uint8_t *)mimp_take_tiles(arena, kernels, a->k_bytes * a->group);
@@ -6523,7 +6589,7 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
         a->y = mimp_floats(run->slow, (uint64_t)a->after * mimp_up(a->grid.dim, 16));
     if (s->tensor[7])
         a->raw = mimp_floats(arena, (uint64_t)mimp_tile_of(run) * a->proj.n);
-    stage = (rows + 15) / 16 * 16 * a->width * 4;
+    stage = (mimp_max((uint32_t)rows, a->keys) + 15) / 16 * 16 * (uint64_t)a->width * 4;
     if (s->thin == MIM_THIN_CONV)                    /* and what becomes of it */
         stage += (uint64_t)mimp_max(a->queries, a->keys) * a->width * 4;
     stage += mimp_unpacked_bytes(kernels, &a->qkv);
@@ -6971,13 +7037,14 @@ static void mimp_pack_v(const mimp_attention *a, uint32_t head, uint32_t p, cons
 static void mimp_attention_part(const mimp_attention *a, uint32_t head, uint32_t part, uint32_t first, uint32_t end, float *scratch)
 {
     const mimp_kernels *kernels = a->crew.kernels;
-    const uint32_t width = a->width, rows = a->windows * a->rows, conv = a->step->thin == MIM_THIN_CONV;
+    const uint32_t width = a->width, conv = a->step->thin == MIM_THIN_CONV, joins = part && a->step->flags & MIM_STEP_JOIN;
+    const uint32_t rows = joins ? a->keys : a->windows * a->rows;
     const uint32_t panel = ((a->first + head) * 3 + part) * (width / 16);
     float *const stage = scratch + mimp_unpacked_bytes(kernels, &a->qkv) / 4, *x = stage;
     const mimp_matrix m = mimp_matrix_part(&a->qkv, panel, width / 16);
     uint32_t p, t;
     MIM_STAGE(MIM_STAGE_QKV);
-    mimp_linear_panels(kernels, &m, first, end, &a->block, rows, stage, width, 0, 0, scratch);
+    mimp_linear_panels(kernels, &m, first, end, joins ? &a->joined : &a->block, rows, stage, width, 0, 0, scratch);
     MIM_STAGE(MIM_STAGE_PACK);
     for (p = first; p < end && part == 2 && !conv; p++)
         mimp_pack_v(a, head, p, stage);
@@ -7261,6 +7328,14 @@ static void mimp_attention_run(mimp_run *run, const mim_blob_step *s)
     pack = mimp_pack_of(&a.crew, &a.block, run->x, run->stride, a.windows * a.rows, run->dim, post ? NULL : mimp_plain(run->model, s->tensor[0]), s->eps);
     pack.from = a.order;
     mimp_pack(pack);
+    if (s->flags & MIM_STEP_JOIN) {                  /* whose rows are as wide */
+        pack.block = &a.joined;
+        pack.x = run->branch;
+        pack.rows = a.keys;
+        pack.norm = NULL;
+        mimp_pack(pack);
+        run->branched = 0;
+    }
     MIM_STAGE(MIM_STAGE_PROJECTION);
     if (a.y)
         mimp_shortcut_run(&a, where);
@@ -7347,32 +7422,6 @@ static void mimp_mlp_memory(mimp_mlp *m, mimp_run *run, const mim_blob_step *s)
     mimp_crew_memory(&m->crew, &run->arena, run->s, own.high);
 }
 
-/* One token's hidden layer from those around it. The table's rows are `hidden` floats, n16 of y are set. */
-static void mimp_depthwise(const mimp_run *run, const mim_blob_step *s, const mimp_mlp *m, uint32_t token, float *y, float *scratch)
-{
-    const uint32_t gh = run->grid.height, gw = run->grid.width, kh = s->kernel_height, kw = s->kernel_width;
-    const uint32_t hidden = run->model->tensors[s->tensor[2] - 1].columns, place = run->patch[token];
-    const float *table = mimp_plain(run->model, s->tensor[4]);
-    mimp_epilogue e;
-    uint32_t ky, kx, d;
-    MIM_MEMSET(y, 0, (size_t)m->fc1.n * 4);
-    MIM_MEMSET(scratch, 0, (size_t)m->fc1.n * 4);
-    MIM_MEMCPY(y, table + (size_t)kh * kw * hidden, (size_t)hidden * 4);
-    for (ky = 0; ky < kh; ky++)
-        for (kx = 0; kx < kw; kx++) {                    /* above the top or left of it: large */
-            const uint32_t r = place / gw % gh + ky - kh / 2, c = place % gw + kx - kw / 2;
-            const uint32_t from = r < gh && c < gw ? run->where[(place / gw / gh * gh + r) * gw + c] : 0;
-            if (!from)
-                continue;
-            MIM_MEMCPY(scratch, table + ((size_t)ky * kw + kx) * hidden, (size_t)hidden * 4);
-            run->s->kernels->accumulate(y, m->hidden + (size_t)(from - 1) * m->fc1.n, scratch, m->fc1.n);
-        }
-    MIM_MEMSET(&e, 0, sizeof e);
-    e.act = s->activation;
-    for (d = 0; d < m->fc1.n && e.act; d += 16)
-        run->s->kernels->finish(y + d, 16, y + d, 1, &e);
-}
-
 /* A share of the rows. */
 static void mimp_mlp_task(void *arg, uint32_t index)
 {
@@ -7406,7 +7455,7 @@ static void mimp_mlp_task(void *arg, uint32_t index)
                 continue;
         }
         for (r = 0; r < rows && m->hidden; r++)
-            mimp_depthwise(run, s, m, first + r, own.hidden + (size_t)r * n, own.scratch);
+            mimp_depthwise(run, s, m->hidden, n, hidden, first + r, own.hidden + (size_t)r * n, own.scratch);
         pack = mimp_pack_of(&m->crew, &own.hidden_block, own.hidden, n, rows, hidden, mimp_plain(run->model, s->tensor[3]), s->eps);
         pack.gate = gate;
         mimp_pack_own(&pack, own.scratch);
@@ -8666,13 +8715,9 @@ static void mimp_run_memory(mimp_run *run)
     way = *run;
     for (i = 0; i < (MIMP_WINDOWS ? h->decoder_step : 1); i++) {        /* without windows the first alone changes the grid */
         const mim_blob_step *s = &run->model->steps[i];
-        if (MIMP_WINDOWS && s->flags & MIM_STEP_BRANCH) {
-            mim_grid grid = way.grid;
-            mimp_advance(run->model, s, &grid);
-            if (branch < (uint64_t)grid.tokens * mimp_up(grid.dim, 16))
-                branch = (uint64_t)grid.tokens * mimp_up(grid.dim, 16);
-        }
         mimp_follow(&way, s);
+        if (MIMP_WINDOWS && branch < (uint64_t)way.branch_grid.tokens * mimp_up(way.branch_grid.dim, 16))
+            branch = (uint64_t)way.branch_grid.tokens * mimp_up(way.branch_grid.dim, 16);
         if (widest < way.stride)
             widest = way.stride;
         if (stream < (uint64_t)way.planned * way.stride)
@@ -8774,13 +8819,13 @@ static mim_status mimp_grid_fits(const mim_session *s)
         side = grid;
         if (!mimp_advance(s->model, step, MIMP_WINDOWS && step->flags & MIM_STEP_BRANCH ? &side : &grid))
             return MIM_ERR_SIZE;
-        if (MIMP_WINDOWS && step->flags & MIM_STEP_BRANCH) {
-            if (branch.tokens && MIM_MEMCMP(&branch, &side, sizeof side))
-                return MIM_ERR_SIZE;
-            branch = side;
-        }
-        if (MIMP_WINDOWS && step->flags & MIM_STEP_JOIN && MIM_MEMCMP(&branch, &grid, sizeof grid))
+        if (!MIMP_WINDOWS || !(step->flags & (MIM_STEP_BRANCH | MIM_STEP_JOIN)))
+            continue;
+        if (branch.tokens && step->kind != MIM_STEP_ATTENTION && MIM_MEMCMP(&branch, &side, sizeof side))
             return MIM_ERR_SIZE;
+        branch = side;
+        if (step->flags & MIM_STEP_JOIN)
+            branch.tokens = 0;
     }
     return MIM_OK;
 }
@@ -9032,7 +9077,7 @@ static mim_status mimp_check_output(const mim_session *s, const mim_blob_step *l
             return MIM_ERR_ARGUMENT;
     if (out->attention) {                                /* of all tokens against all that the encoder emits */
         const mim_blob_step *step = last_attention;
-        if (!step || step->window || step->thin)
+        if (!step || step->window || step->thin || step->flags & MIM_STEP_JOIN)
             return MIM_ERR_MISSING;
         for (; step->kind != MIM_STEP_POOL; step++)
             if (step->kind == MIM_STEP_CONV && (step->stride_height != 1 || step->stride_width != 1

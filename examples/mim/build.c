@@ -88,7 +88,9 @@ static int measure_block(const checkpoint *cp, const part *b, uint32_t dim, cons
         if (is_linear(&b[QKV], (uint64_t)m->inner * 3, dim) || is_vector(b[QUERY].bias, m->inner) ||
             is_vector(b[KEY].bias, m->inner) || is_vector(b[VALUE].bias, m->inner))
             return 1;
-    } else if (q && (is_linear(&b[QUERY], m->inner, dim) || is_linear(&b[KEY], m->inner, dim) || is_linear(&b[VALUE], m->inner, dim))) {
+    } else if (q && (is_linear(&b[QUERY], m->inner, dim) ||
+                     (b[KEY_VALUE].weight ? is_linear(&b[KEY_VALUE], (uint64_t)m->inner * 2, dim)
+                                          : is_linear(&b[KEY], m->inner, dim) || is_linear(&b[VALUE], m->inner, dim)))) {
         return 1;
     }
     if (q && b[PROJ].weight->rank == 2 && (b[SHORTCUT].weight || (widens && b[PROJ].weight->shape[0] == 2 * (uint64_t)dim))) {
@@ -243,8 +245,8 @@ static int measure_blocks(measures *m, const vit *model, const checkpoint *cp)
         int begins = i && model->stage_of[i] != model->stage_of[i - 1];
         uint32_t cell = 1;
         like = begins ? NULL : like;
-        if ((begins && before[MERGE].weight && measure_merge(cp, before, dim, &dim, &cell)) ||
-            (is_merging(b) && measure_merge(cp, b, dim, &dim, &cell)))
+        if ((begins && before[MERGE].weight && measure_merge(cp, &model->layout, before, dim, &dim, &cell)) ||
+            (is_merging(b) && measure_merge(cp, &model->layout, b, dim, &dim, &cell)))
             return 1;
         cells = cells * cell > MIM_MAX_IMAGE ? MIM_MAX_IMAGE : cells * cell;
         if (is_merging(b)) {
@@ -590,6 +592,9 @@ static mim_blob_step *add_attention(plan *p, const part *b, stack *k, int positi
             qkv.first[i] = (uint64_t)inner * i;
             if (b[QKV].bias)
                 qkv.part[i].bias = b[QKV].bias;
+        } else if (i && b[KEY_VALUE].weight) {
+            qkv.part[i] = b[KEY_VALUE];
+            qkv.first[i] = (uint64_t)inner * (i - 1);
         }
     }
     if (b[QKV_MASK].weight)               /* it is 1 for queries and values and 0 for keys, whatever the file holds */
@@ -726,8 +731,7 @@ static int build_decoder(plan *p, const vit *model, const checkpoint *cp, const 
 /* The blocks of the encoder, with what stands between their stages. */
 static int build_blocks(plan *p, const vit *model, const checkpoint *cp, const measures *m, const settings *s)
 {
-    stack k = { .activation = (uint32_t)s->activation.value, .eps = (float)s->eps.value, .top = model->top, .made = family_scheme(model->family)->made, .s = s,
-               
+    stack k = { .activation = (uint32_t)s->activation.value, .eps = block_eps(model, s), .top = model->top, .made = family_scheme(model->family)->made, .s = s,
                 .bias_rows = m->bias_rows, .post_norm = model->layout.post_norm || model->family->arithmetic.post_norm ? MIM_STEP_POST_NORM : 0 };
     uint32_t dim = m->embed_dim;
     for (uint32_t i = 0; i < model->depth; i++) {
@@ -753,12 +757,21 @@ static int build_blocks(plan *p, const vit *model, const checkpoint *cp, const m
         k.heads = heads_of(model, m, s, i);
         if (b[DEPTHWISE].weight)
             add_convolutions(p, b, outer_eps(model, s), k.dim);
-        if (w->inner && (check_heads(cp, "an attention width", w->inner, k.heads) ||
-                         add_extras(p, add_attention(p, b, &k, !model->layout.window), model, cp, m, s, i)))
+        if (w->inner && check_heads(cp, "an attention width", w->inner, k.heads))
+            return 1;
+        mim_blob_step *reduction = b[REDUCE].weight ? add_reduction(p, model, m, s, i) : NULL;
+        mim_blob_step *attention = w->inner ? add_attention(p, b, &k, !model->layout.window) : NULL;
+        if (reduction) {
+            reduction->tensor[0] = attention->tensor[0];        /* one norm for both */
+            attention->flags |= MIM_STEP_JOIN;
+        }
+        if (attention && add_extras(p, attention, model, cp, m, s, i))
             return 1;
         mim_blob_step *last = add_mlp(p, b, &k);
         if (b[DEPTHWISE].weight)
             last->eps = outer_eps(model, s);
+        if ((begins || !i) && model->stage[stage][GRID_CONV].weight)
+            last = add_grid_conv(p, &model->stage[stage][GRID_CONV], !model->layout.bare_grid_conv);
         if (ends || model->stages == 1) {             /* layers are stages, or else blocks */
             last->flags |= MIM_STEP_TAP;
             p->header.depth++;

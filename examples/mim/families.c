@@ -95,6 +95,7 @@ static const name_row timm_top[] = {
     { "head.fc.*", HEAD, 0, NULL },
     { "head.projection.*", HEAD, 0, NULL },
     { "mask_token", MASK_TOKEN, 0, NULL },
+    { "vis_mask_token", ROLE_NONE, 0, mask_reason },
     { "decoder_embed.*", DECODER_EMBED, 0, NULL },
     { "decoder_pos_embed", DECODER_POSITIONS, 0, NULL },
     { "decoder_norm.*", DECODER_NORM, 0, NULL },
@@ -145,6 +146,7 @@ static const name_row timm_top[] = {
     { "mask_decoder.**", ROLE_NONE, 0, prompt_reason },
     { "align_dim_**", ROLE_NONE, 0, pyramid_reason },
     { "fpn_modules.**", ROLE_NONE, 0, pyramid_reason },
+    { "up&.**", ROLE_NONE, 0, pyramid_reason },
     { "split_16to8.**", ROLE_NONE, 0, pyramid_reason },
     { "split_8to4.**", ROLE_NONE, 0, pyramid_reason },
     { "block_16to8.**", ROLE_NONE, 0, pyramid_reason },
@@ -167,6 +169,8 @@ static const name_row timm_block[] = {
     { "attn_mask", WINDOW_MASK, 0, window_reason },
     { "attn.cpb_mlp.0.*", BIAS_MLP1, 0, NULL },
     { "attn.cpb_mlp.2.*", BIAS_MLP2, 0, NULL },
+    { "attn.posmlp.0.*", BIAS_MLP1, 0, NULL },
+    { "attn.posmlp.2.*", BIAS_MLP2, 0, NULL },
     { "attn.logit_scale", LOGIT_SCALE, 0, NULL },
     { "attn.rel_pos_h", AXIS_Y, 0, NULL },
     { "attn.rel_pos_w", AXIS_X, 0, NULL },
@@ -185,12 +189,15 @@ static const name_row timm_block[] = {
     { "conv2.*", CONV2, 0, NULL },
     { "norm.*", MERGE_NORM, 0, NULL },
     { "reduction.*", MERGE, 0, NULL },
+    { "downsample.norm.*", MERGE_NORM, 0, NULL },
+    { "downsample.proj.*", MERGE, 0, NULL },
+    { "attn.sr.*", REDUCE, 0, NULL },
     { "attn.rope.freqs_cos", ROLE_NONE, 0, rotary_reason },
     { "attn.rope.freqs_sin", ROLE_NONE, 0, rotary_reason },
     { "attn.q.*", QUERY, 0, NULL },
     { "attn.k.*", KEY, 0, NULL },
     { "attn.v.*", VALUE, 0, NULL },
-    { "attn.kv.*", KEY, 0, NULL },        /* of decoders that attend across */
+    { "attn.kv.*", KEY_VALUE, 0, NULL },
     { "attn.q_norm.*", QUERY_NORM, 0, NULL },
     { "attn.k_norm.*", KEY_NORM, 0, NULL },
     { "attn.norm.*", ATTENTION_NORM, 0, NULL },
@@ -213,6 +220,20 @@ static const name_row timm_block[] = {
     { "mlp.w3.*", FC2, 0, NULL },
     { "ls2.gamma", SCALE2, 0, NULL },
     { "gamma_2", SCALE2, 0, NULL },
+    { NULL, 0, 0, NULL }
+};
+
+/* Twins, and GreenMIM's: as the authors and timm have them. */
+static const name_row twins_top[] = {
+    { "patch_embeds.0.proj.*", PATCH, 0, NULL },
+    { "patch_embeds.0.norm.*", PATCH_NORM, 0, NULL },
+    { "patch_embeds.@.proj.*", MERGE, 0, NULL },
+    { "patch_embeds.@.norm.*", MERGE_NORM, 0, NULL },
+    { "pos_block.@.proj.0.*", GRID_CONV, 0, NULL },
+    { "norm.*", NORM, 0, NULL },
+    { "head.*", HEAD, 0, NULL },
+    { "mask_token", ROLE_NONE, 0, mask_reason },
+    { "decoder_**", ROLE_NONE, 0, pretraining_reason },
     { NULL, 0, 0, NULL }
 };
 
@@ -491,6 +512,7 @@ static const naming namings[] = {
     { "transformers", "transformers' names", NULL, { "encoder.layer.%.", "layers.%.", "layer.%.", "model.layer.%.",
       "encoder.layers.@.blocks.%.", "encoder.stages.@.layers.%." },
       { "decoder.decoder_layers.%.", "decoder.decoder_encoder.layer.%.", NULL }, hf_top, hf_block },
+    { "twins", "Twins' names", NULL, { "blocks.@.%.", NULL }, { NULL }, twins_top, timm_block },
     { "torchvision", "torchvision's names", "pos_encoding.class_token", { "blocks.%.", NULL }, { NULL }, torchvision_top, torchvision_block },
     { "clip", "clip.cpp's names", NULL, { "v.blk.%.", NULL }, { NULL }, clip_top, clip_block },
     { "vjepa2", "transformers' names", NULL, { "layer.%.", NULL }, { NULL }, vjepa2_top, vjepa2_block },
@@ -588,6 +610,13 @@ static const published_size efficientsam_sizes[] = {
 static const published_size hivit_sizes[] = {
     { 384, 16, 1536, 6 }, { 384, 30, 1536, 6 }, { 512, 30, 2048, 8 }, { 512, 34, 2048, 8 }, { 512, 38, 2048, 8 }, { 768, 50, 3072, 12 },
     { 0, 0, 0, 0 }
+};
+static const published_size twins_sizes[] = {
+    { 512, 18, 2048, 2 }, { 768, 24, 3072, 3 }, { 1024, 24, 4096, 4 }, { 512, 16, 2048, 1 }, { 512, 28, 2048, 1 }, { 512, 41, 2048, 1 },
+    { 0, 0, 0, 0 }
+};
+static const published_size pvt_sizes[] = {
+    { 512, 16, 2048, 1 }, { 0, 0, 0, 0 }
 };
 static const published_size convmae_sizes[] = {
     { 768, 15, 3072, 12 }, { 0, 0, 0, 0 }
@@ -738,6 +767,17 @@ static const family families[] = {
       { "layers.0.downsample.reduction.weight", "decoder_embed.weight", "absolute_pos_embed", NULL },
       1e-5f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
       imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, NULL, NO_DECODER, BIAS(MIM_BIAS_GEOMETRIC) },
+    { "um-mae-swin", "UM-MAE's Swin, the authors' release", "UM-MAE", "timm", NULL, { "*.attn.posmlp.0.weight", "*.downsample.proj.weight", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 1, 0, MIM_BICUBIC, NULL }, NULL, NO_DECODER, BIAS(MIM_BIAS_CROP) },
+    { "um-mae-pvt", "UM-MAE's PVT, the authors' release", "UM-MAE", "timm", NULL, { "*.attn.sr.weight", "*.downsample.proj.weight", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_CUBIC, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 1, 0, MIM_BICUBIC, NULL }, pvt_sizes, NO_DECODER, PLAIN },
+    { "greenmim-twins", "GreenMIM's Twins, the authors' release", "GreenMIM", "twins", NULL, { "decoder_embed.weight", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_NONE, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, twins_sizes, NO_DECODER, PLAIN },
+    { "timm-twins", "timm's Twins, and the authors'", "", "twins", NULL, { NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_NONE, 0, 0, NULL, NULL, NO_PICTURE, twins_sizes, NO_DECODER, PLAIN },
     { "swin", "Swin, the authors' release", "", "timm", NULL, { "layers.0.downsample.reduction.weight", NULL },
       1e-5f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
       imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, NULL, NO_DECODER, BIAS(MIM_BIAS_GEOMETRIC) },
@@ -869,6 +909,7 @@ static const family families[] = {
 static const scheme schemes[] = {
     { "maskfeat-video", MADE_NOTHING, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL },
     { "mvitv2-video", MADE_NOTHING, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL },
+    { "um-mae-swin", MADE_NOTHING, 1, 256, 256, 0, 0, 0, 0, 0, NULL, NULL },
     { "tv-mvitv2", MADE_NOTHING, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL },
     { "videomae", MADE_NUMBER_WAVES, 16, 224, 224, 0, 0, 0, 0, 0, NULL, NULL },
     { "hf-videomae", MADE_NUMBER_WAVES, 16, 224, 224, 0, 0, 0, 1e-5f, 0, NULL, NULL },     /* its fc_norm is PyTorch's default */
@@ -904,6 +945,13 @@ static const struct { const char *families; layout layout; } layouts[] = {
     { " swinv2 timm-swinv2 ", { .window = MIM_WINDOW_FIT, .shifts = 1, .mask = 100, .eps = 1e-5f, .post_norm = 1 } },
     /* which adds its mask twice */
     { " hf-swinv2 ", { .window = MIM_WINDOW_FIXED, .shifts = 1, .roll_padded = 1, .mask = 200, .frozen = 1, .eps = 1e-5f, .post_norm = 1 } },
+    /* windows and pictures as it is fine-tuned: it pretrains on a quarter of the patches, in windows half as wide */
+    { " um-mae-swin ", { .window = MIM_WINDOW_SQUARE, .side = 16, .shifts = 1, .roll_padded = 1, .mask = 100, .whole = 1, .token_norm = 1,
+                         .block_eps = 1e-5f } },
+    { " um-mae-pvt ", { .whole = 1, .key_stride = 8, .eps = 1e-5f, .block_eps = 1e-5f } },
+    { " timm-twins ", { .window = MIM_WINDOW_FIXED, .side = 7, .whole = 1, .eps = 1e-5f } },
+    /* its sparse convolutions have the channels last; what is around a token tells its place, without the token itself */
+    { " greenmim-twins ", { .window = MIM_WINDOW_FIXED, .side = 7, .whole = 1, .by_rows = 1, .bare_grid_conv = 1 } },
     { " sam timm-sam hf-sam ", { .eps = 1e-6f } },
     { " efficientsam ", { .eps = 1e-6f, .extra_positions = 1 } },
     { " hiera ", { .stride = 4, .pools = 3, .unit_stages = 2, .pool_norm = 1 } },
@@ -980,6 +1028,7 @@ static const struct { const char *family; uint32_t heads, activation; const char
                            " swinv2_base_window12to24_192to384 swinv2_base_window16_256 swinv2_large_window12_192"
                            " swinv2_large_window12to16_192to256 swinv2_large_window12to24_192to384 " },
     { "timm-sam", 0, 0, " samvit_base_patch16 samvit_large_patch16 samvit_huge_patch16 samvit_base_patch16_224 " },
+    { "timm-twins", 0, 0, " twins_svt_small twins_svt_base twins_svt_large twins_pcpvt_small twins_pcpvt_base twins_pcpvt_large " },
     { "timm-hiera", 1, 0, " hiera_tiny_224 hiera_small_224 hiera_base_224 hiera_small_abswin_256 hiera_base_abswin_256 " },
     { "timm-hiera", 2, 0, " hiera_base_plus_224 hiera_large_224 " },
     { "timm-hiera", 4, 0, " hiera_huge_224 " },
@@ -1600,6 +1649,15 @@ static void settle_mlp(part *block)
     }
 }
 
+/* What follows a reduction is called what other families call the norm of the attention's output. */
+static void settle_reduction(part *block)
+{
+    if (!block[REDUCE].weight)
+        return;
+    block[REDUCE_NORM] = block[ATTENTION_NORM];
+    memset(&block[ATTENTION_NORM], 0, sizeof block[ATTENTION_NORM]);
+}
+
 /* Older files of clip.cpp call the layers of an MLP the other way round. */
 static void settle_order(part *block, uint64_t dim)
 {
@@ -1616,7 +1674,7 @@ static void drop_crossing_decoder(vit *model, const checkpoint *cp)
 {
     static const uint8_t roles[] = { DECODER_EMBED, DECODER_POSITIONS, DECODER_NORM, DECODER_PREDICT };
     const part *first = model->decoder[0];
-    if (!model->decoder_depth || !first[KEY].weight || first[VALUE].weight || first[QKV].weight)
+    if (!model->decoder_depth || !first[KEY_VALUE].weight)
         return;
     model->no_decoder = "decoder in which masked tokens alone attend, not available";
     vit_drop_decoder(model, cp, model->no_decoder);
@@ -1649,9 +1707,9 @@ static int place_merges(vit *model, const checkpoint *cp)
     for (uint32_t i = 0; i < STAGES_MAX; i++) {
         const part *p = model->stage[i];
         merges |= p[MERGE].weight != NULL;
-        if ((p[MERGE].weight && i + (uint32_t)late >= model->stages) || (p[FUSE].weight && i >= model->stages))
-            return fail("%s: '%s' is of no stage: there are %" PRIu32, cp->path, (p[MERGE].weight ? p[MERGE] : p[FUSE]).weight->name,
-                        model->stages);
+        const part *placed = &p[p[MERGE].weight ? MERGE : p[FUSE].weight ? FUSE : GRID_CONV];
+        if (placed->weight && i + (placed == &p[MERGE] ? (uint32_t)late : 0) >= model->stages)
+            return fail("%s: '%s' is of no stage: there are %" PRIu32, cp->path, placed->weight->name, model->stages);
     }
     for (uint32_t i = STAGES_MAX; late && i-- > 0;)
         for (uint32_t role = MERGE; role <= MERGE_NORM; role++) {
@@ -1695,6 +1753,14 @@ static int find_stages(vit *model, const checkpoint *cp, const uint32_t depths[S
             return fail("%s: has more than %d stages", cp->path, STAGES_MAX);
         model->stage_of[i] = (uint8_t)stage;
         model->stages = stage + 1;
+        if (!is_merging(b) || !b[FC1].weight)
+            continue;
+        if (!i)
+            return fail("%s: '%s' merges before the first block", cp->path, b[MERGE].weight->name);
+        for (uint32_t role = MERGE; role <= MERGE_NORM; role++) {         /* a whole block that merges first */
+            model->stage[stage][role] = b[role];
+            memset(&b[role], 0, sizeof b[role]);
+        }
     }
     return place_merges(model, cp);
 }
@@ -1704,7 +1770,7 @@ static int check_pairs(const checkpoint *cp, const part *parts)
 {
     static const struct { uint8_t role, norm; } pairs[] = {
         { PATCH_NORM, 1 }, { NECK, 0 }, { NECK_NORM, 1 }, { NECK2, 0 }, { NECK2_NORM, 1 }, { MERGE, 0 }, { MERGE_NORM, 1 },
-        { MERGE_LINEAR, 0 }, { FUSE, 0 }, { BIAS_MLP1, 0 }, { BIAS_MLP2, 0 }, { THIN_QUERY, 0 }, { THIN_KEY, 0 }, { THIN_VALUE, 0 },
+        { MERGE_LINEAR, 0 }, { FUSE, 0 }, { GRID_CONV, 0 }, { REDUCE, 0 }, { REDUCE_NORM, 1 }, { KEY_VALUE, 0 }, { BIAS_MLP1, 0 }, { BIAS_MLP2, 0 }, { THIN_QUERY, 0 }, { THIN_KEY, 0 }, { THIN_VALUE, 0 },
         { THIN_QUERY_NORM, 1 }, { THIN_KEY_NORM, 1 }, { THIN_VALUE_NORM, 1 }, { SHORTCUT, 0 }, { MLP_SHORTCUT, 0 }, { CONV1, 0 },
         { DEPTHWISE, 0 }, { CONV2, 0 },
     };
@@ -1747,6 +1813,8 @@ static int check_blocks(const checkpoint *cp, const part (*blocks)[ROLE_COUNT], 
         if (is_merging(b))
             continue;
         int kind = OF_MLP;
+        if (b[DEPTHWISE].weight && has_attention(b))
+            return fail("%s: '%s' is of a block that has attention, too", cp->path, b[DEPTHWISE].weight->name);
         if (b[DEPTHWISE].weight)
             kind |= OF_CONVOLUTION;
         else if (last_stage || has_attention(b) || b[NORM1].weight || b[PROJ].weight)
@@ -1779,9 +1847,9 @@ static int check_blocks(const checkpoint *cp, const part (*blocks)[ROLE_COUNT], 
         }
         if (!b[QUERY_NORM].weight != !b[KEY_NORM].weight)
             return fail("%s: %s block %" PRIu32 " norms only one of queries and keys", cp->path, which, i);
-        int split = (b[QUERY].weight != NULL) + (b[KEY].weight != NULL) + (b[VALUE].weight != NULL);
-        int split_bias = b[QUERY].bias || b[KEY].bias || b[VALUE].bias;
-        if (b[QKV].weight ? split != 0 : split != 3)
+        int split = (b[QUERY].weight != NULL) + (b[KEY].weight != NULL) + (b[VALUE].weight != NULL) + 2 * (b[KEY_VALUE].weight != NULL);
+        int split_bias = b[QUERY].bias || b[KEY].bias || b[VALUE].bias || b[KEY_VALUE].bias;
+        if (b[QKV].weight ? split != 0 : split != 3 || (b[KEY_VALUE].weight && (b[KEY].bias || b[VALUE].bias || !b[QUERY].weight)))
             return fail("%s: %s block %" PRIu32 " of %" PRIu32 " must have either qkv or all of query, key and value",
                         cp->path, which, i, depth);
         if (b[QKV].bias && (split_bias || split))
@@ -1798,13 +1866,13 @@ static int check_positions(const vit *model, const checkpoint *cp)
     const enum made made = family_scheme(f)->made;
     const tensor *rotary = top[PERIODS].weight ? top[PERIODS].weight : top[ROTARY_COS].weight;
     static const uint8_t biases[] = { RELATIVE_BIAS, BIAS_MLP1, AXIS_Y };
-    const tensor *bias = top[RELATIVE_BIAS].weight;
+    const tensor *bias = top[RELATIVE_BIAS].weight, *conv = model->stage[0][GRID_CONV].weight;
     for (uint32_t i = 0; i < model->depth * (uint32_t)sizeof biases && !bias; i++)
         bias = model->block[i / sizeof biases][biases[i % sizeof biases]].weight;
     if (rotary && !f->arithmetic.rotary)
         return fail("%s: '%s' is of rotary positions, which %s does not have; give another --family", cp->path, rotary->name,
                     f->name);
-    if (!top[POSITIONS].weight && !bias && !f->arithmetic.rotary && made != MADE_NUMBER_WAVES && made != MADE_VECTORS)
+    if (!top[POSITIONS].weight && !bias && !conv && !f->arithmetic.rotary && made != MADE_NUMBER_WAVES && made != MADE_VECTORS)
         return fail("%s: holds no table of positions, and %s computes none; give another --family", cp->path, f->name);
     if (bias && f->arithmetic.rotary)
         return fail("%s: '%s' is a relative position bias, which %s does not have; give another --family", cp->path, bias->name,
@@ -1917,6 +1985,7 @@ int vit_recognise(vit *model, const checkpoint *cp, const family *wanted, const 
     drop_crossing_decoder(model, cp);
     for (uint32_t i = 0; i < model->depth; i++) {
         settle_mlp(model->block[i]);
+        settle_reduction(model->block[i]);
         if (strcmp(names->name, "clip") == 0)
             settle_order(model->block[i], model->top[PATCH].weight->shape[0]);
     }

@@ -764,6 +764,28 @@ static int from_timm_windows(gathering *g, const char *architecture)
     return read_list(c, timm_argument(c, "pretrained_window_sizes"), "pretrained_window_sizes", stages, 256, &s->pretrained_windows);
 }
 
+/* What timm lists for each stage: heads, and the sides of windows, which are alike. */
+static int from_timm_stages(gathering *g)
+{
+    const configs *c = g->c;
+    const json_node *heads = timm_argument(c, "num_heads");
+    settings *s = g->s;
+    list sides = { { 0 }, 0 };
+    uint32_t stages = g->model->stages;
+    if (heads && heads->type == JSON_ARRAY && read_list(c, heads, "num_heads", stages, MIM_MAX_HEADS, &s->stage_heads))
+        return 1;
+    if (s->stage_heads.count)
+        set(&s->heads, s->stage_heads.value[0], config_from);
+    if (read_list(c, timm_argument(c, "wss"), "wss", stages, 256, &sides))
+        return 1;
+    for (uint32_t i = 0; i < sides.count; i++)
+        if (sides.value[i] != sides.value[0] || !sides.value[i])
+            return fail("%s: wss has windows of several sizes: not available in this version", c->model_path);
+    if (sides.count)
+        set(&s->window, sides.value[0], config_from);
+    return 0;
+}
+
 static int from_timm(gathering *g)
 {
     static const char *const foreign[] = { "block_fn", "attn_layer", "mlp_layer", "embed_layer", "use_post_norm",
@@ -806,7 +828,7 @@ static int from_timm(gathering *g)
     }
     if (json_number(doc, timm_argument(c, "num_heads"), &value))
         set(&s->heads, value, config_from);
-    if (g->model->layout.window && from_timm_windows(g, architecture))
+    if ((g->model->layout.known && from_timm_stages(g)) || (g->model->layout.window && from_timm_windows(g, architecture)))
         return 1;
     if (!is_null(timm_argument(c, "norm_layer")))
         s->eps.from = NULL;                                   /* its epsilon is not written down */
