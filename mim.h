@@ -468,7 +468,7 @@ typedef struct mim_blob_header {     /* 512 bytes */
 } mim_blob_header;
 
 /* Kinds of steps, in the order in which a blob may hold them:
- *     EMBED (ATTENTION | MLP | CONV)... [NORM] POOL [NORM] [HEAD] (one NORM) and then, for a decoder,
+ *     EMBED [NORM] (ATTENTION | MLP | CONV)... [NORM] POOL [NORM] [HEAD] (one NORM beside POOL) and then, for a decoder,
  *     UNMASK (ATTENTION | MLP)... NORM PREDICT
  * The tensors of each are listed as: slot name (rows x columns). [x] may be absent. D = the width of a token before the
  * step; only CONV, attention and MLPs with a shortcut, and attention that thins by MAX change it. */
@@ -519,7 +519,7 @@ enum {
                                up to 16: the gate's rows, zero rows up to G, the value's, zero rows up to 2 G
                                MIM_STEP_POST_NORM as in attention */
     MIM_STEP_NORM = 4,      /* x = norm(x), all tokens   0 norm (2 x D)   MIM_STEP_JOIN: of x + the branch. It may follow POOL:
-                               then the pooled feature is of tokens before it */
+                               then the pooled feature is of tokens before it. Behind EMBED: before the blocks (CLIP) */
     MIM_STEP_POOL = 5,      /* the pooled feature, by rule   0 [norm of it (2 x pooled_dim): fc_norm] */
     MIM_STEP_HEAD = 6,      /* logits of the pooled feature   0 linear (classes x pooled_dim) */
     MIM_STEP_UNMASK = 7,    /* decoder tokens: embedded tokens where seen, the mask token elsewhere, + positions
@@ -1506,6 +1506,9 @@ static uint32_t mimp_layout(const mim_blob_step *steps, const mim_blob_tensor *t
     return tensors[steps[0].tensor[0] - 1].layout;
 }
 
+/* Whether a norm is the last one, and not that before the blocks. */
+static int mimp_last_norm(const mim_blob_step *s, uint32_t i) { return i != 1 || s[1].kind == MIM_STEP_POOL; }
+
 #ifndef MIM_NO_FLOAT
 /* Frames that a patch is projected from. */
 static uint32_t mimp_tubelet(const mim_blob_header *h, const mim_blob_step *s) { return h->patch_frames + s->padding_frames; }
@@ -1737,12 +1740,12 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             break;
         }
         case MIM_STEP_NORM:
-            MIMP_STEP_REQUIRE(!normed && (decoder || !headed), kind);
+            MIMP_STEP_REQUIRE(!normed && (decoder || !headed) && s[-1].kind != MIM_STEP_NORM, kind);
             MIMP_STEP_REQUIRE(!(s->flags & MIM_STEP_JOIN) || (branch == dim && !decoder), flags);
             if (s->flags & MIM_STEP_JOIN)
                 branch = 0;
             MIMP_SLOT(0, 1, MIM_PLAIN, 2, dim);
-            normed = 1;
+            normed = mimp_last_norm(s, i);
             break;
         case MIM_STEP_POOL:
             fields = MIMP_HAS_RULE;
@@ -9180,7 +9183,7 @@ static mim_status mimp_encode(mim_session *s, const mim_image *image, const floa
     for (i = 0; i < s->model->header->decoder_step; i++) {
         if (s->model->steps[i].kind == MIM_STEP_ATTENTION)
             run.last_attention = &s->model->steps[i];
-        if (s->model->steps[i].kind == MIM_STEP_NORM)
+        if (s->model->steps[i].kind == MIM_STEP_NORM && (MIMP_INTEGER(s->model->header) || mimp_last_norm(&s->model->steps[i], i)))
             run.final_norm = &s->model->steps[i];
     }
     status = mimp_check_output(s, run.last_attention, out);

@@ -503,12 +503,14 @@ static void test_steps(void)
     STEP(MIM_STEP_POOL, rule, uint32_t, MIM_POOL_CLS_MEAN + 1, MIM_ERR_STEP);
 }
 
-/* Whether kinds k[0..n) are EMBED (ATTENTION | MLP)... POOL HEAD with one NORM before or after POOL at most, written another way than mim.h does. */
+/* Whether kinds k[0..n) are EMBED [NORM] (ATTENTION | MLP)... POOL HEAD with one NORM before or after POOL at most, written another way than mim.h does. */
 static int grammatical(const uint16_t *k, uint32_t n)
 {
     uint32_t i = 0;
     if (k[i++] != MIM_STEP_EMBED)
         return 0;
+    if (i + 1 < n && k[i] == MIM_STEP_NORM && (k[i + 1] == MIM_STEP_ATTENTION || k[i + 1] == MIM_STEP_MLP))
+        i++;
     while (i < n && (k[i] == MIM_STEP_ATTENTION || k[i] == MIM_STEP_MLP))
         i++;
     if (i + 3 == n && k[i] == MIM_STEP_NORM)

@@ -447,7 +447,8 @@ int measure(measures *m, const vit *model, const checkpoint *cp, int keep_decode
     const tensor *query_norm = model->block[0][QUERY_NORM].weight;      /* as wide as a head */
     if (query_norm && query_norm->count && m->inner % query_norm->count == 0)
         m->heads = (uint32_t)(m->inner / query_norm->count);
-    if ((top[NORM].weight && is_norm(&top[NORM], m->dim)) || (top[POOL_NORM].weight && is_norm(&top[POOL_NORM], m->dim)))
+    if ((top[NORM].weight && is_norm(&top[NORM], m->dim)) || (top[POOL_NORM].weight && is_norm(&top[POOL_NORM], m->dim)) ||
+        (top[PRE_NORM].weight && is_norm(&top[PRE_NORM], m->embed_dim)))
         return 1;
     if (top[HEAD].weight) {
         const tensor *head = top[HEAD].weight;
@@ -920,6 +921,8 @@ int build(plan *p, const vit *model, const checkpoint *cp, const measures *m, co
         r.part[0].weight = top[UNIT_POSITIONS].weight;
         plan_plain(p, step, 6, m->unit_positions * m->unit_positions, m->embed_dim, &r);
     }
+    if (top[PRE_NORM].weight)
+        add_norm(p, plan_step(p, MIM_STEP_NORM), &top[PRE_NORM], m->embed_dim, outer_eps(model, s));
     if (build_blocks(p, model, cp, m, s))
         return 1;
     add_neck(p, model, m, s);

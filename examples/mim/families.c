@@ -68,6 +68,7 @@ static const name_row timm_top[] = {
     { "absolute_pos_embed", POSITIONS, 0, NULL },
     { "pos_embed_win", UNIT_POSITIONS, 0, NULL },
     { "patch_embed.norm.*", PATCH_NORM, 0, NULL },
+    { "norm_pre.*", PRE_NORM, 0, NULL },
     { "patch_embed1.norm.*", PATCH_NORM, 0, NULL },
     { "patch_embed&.proj.*", MERGE, 0, NULL },
     { "patch_embed&.norm.*", MERGE_NORM, 0, NULL },
@@ -335,6 +336,32 @@ static const name_row vjepa2_block[] = {
     { NULL, 0, 0, NULL }
 };
 
+/* transformers' CLIP, whose last norm is of CLS alone. */
+static const name_row hf_clip_top[] = {
+    { "embeddings.patch_embedding.*", PATCH, 0, NULL },
+    { "embeddings.class_embedding", CLS, 0, NULL },
+    { "embeddings.position_embedding.weight", POSITIONS, 0, NULL },
+    { "embeddings.position_ids", ROLE_NONE, 0, "index of the positions, computed" },
+    { "pre_layrnorm.*", PRE_NORM, 0, NULL },
+    { "post_layernorm.*", NORM, 0, NULL },
+    { "visual_projection.weight", HEAD, 0, NULL },
+    { "text_model.**", ROLE_NONE, 0, text_reason },
+    { "text_projection.weight", ROLE_NONE, 0, text_reason },
+    { "logit_scale", ROLE_NONE, 0, text_reason },
+    { NULL, 0, 0, NULL }
+};
+static const name_row hf_clip_block[] = {
+    { "layer_norm1.*", NORM1, 0, NULL },
+    { "self_attn.q_proj.*", QUERY, 0, NULL },
+    { "self_attn.k_proj.*", KEY, 0, NULL },
+    { "self_attn.v_proj.*", VALUE, 0, NULL },
+    { "self_attn.out_proj.*", PROJ, 0, NULL },
+    { "layer_norm2.*", NORM2, 0, NULL },
+    { "mlp.fc1.*", FC1, 0, NULL },
+    { "mlp.fc2.*", FC2, 0, NULL },
+    { NULL, 0, 0, NULL }
+};
+
 /* Models of tokens that the caller makes, from vectors of the file. */
 static const name_row presto_top[] = {
     { "eo_patch_embed.S1.*", PATCH, 0, NULL },
@@ -461,8 +488,9 @@ static const name_row clip_top[] = {
     { "v.patch_embd.*", PATCH, 0, NULL },
     { "v.class_embd", CLS, 0, NULL },
     { "v.position_embd.weight", POSITIONS, 0, NULL },
+    { "v.pre_ln.*", PRE_NORM, 0, NULL },
     { "v.post_ln.*", NORM, 0, NULL },
-    { "visual_projection.weight", ROLE_NONE, 0, "projection beside the text's, not one of mim's features" },
+    { "visual_projection.weight", HEAD, 0, NULL },
     { "t.**", ROLE_NONE, 0, text_reason },
     { "text_projection.weight", ROLE_NONE, 0, text_reason },
     { "mm.**", ROLE_NONE, 0, language_reason },
@@ -493,6 +521,7 @@ static const naming namings[] = {
       { "decoder.decoder_layers.%.", "decoder.decoder_encoder.layer.%.", NULL }, hf_top, hf_block },
     { "torchvision", "torchvision's names", "pos_encoding.class_token", { "blocks.%.", NULL }, { NULL }, torchvision_top, torchvision_block },
     { "clip", "clip.cpp's names", NULL, { "v.blk.%.", NULL }, { NULL }, clip_top, clip_block },
+    { "hf-clip", "transformers' names", NULL, { "encoder.layers.%.", NULL }, { NULL }, hf_clip_top, hf_clip_block },
     { "vjepa2", "transformers' names", NULL, { "layer.%.", NULL }, { NULL }, vjepa2_top, vjepa2_block },
     { "presto", "the authors' names", NULL, { "blocks.%.", NULL }, { NULL }, presto_top, timm_block },
     { "galileo", "the authors' names", NULL, { "blocks.%.", NULL }, { NULL }, galileo_top, galileo_block },
@@ -502,7 +531,7 @@ static const naming namings[] = {
 /* What some names mean, for the message that they cannot be used. */
 static const struct { const char *part, *what; } beyond[] = {
     { "rope", "learned rotary positions" }, { "q_norm", "norm of queries and keys" }, { "k_norm", "norm of queries and keys" },
-    { "norm_pre", "norm before the blocks" }, { "pre_ln", "norm before the blocks" }, { "attn_pool", "attention pooling" }, { "dist_token", "distillation token" },
+    { "attn_pool", "attention pooling" }, { "head.probe", "attention pooling" }, { "dist_token", "distillation token" },
     { "head_dist", "distillation token" }, { "attn.gate", "gated attention" }, { "spatial_pos", "positions in space and time" },
     { "norms_block", "V-JEPA 2.1's norms between the blocks" }, { "mod_embed", "V-JEPA 2.1's embeddings of pictures and videos" },
     { "mlp.fc3", "a gated MLP of three layers (V-JEPA's use_silu)" },
@@ -822,6 +851,8 @@ static const family families[] = {
     { "timm-rope", "timm's ViT with registers and rotary positions", "", "timm", NULL,
       { "reg_token", "!cls_token", "*.gamma_1", "!pos_embed", NULL },
       1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_NONE, 0, 1, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, ROTARY_CAT },
+    { "timm-clip", "timm's CLIP", "", "timm", NULL, { "norm_pre.weight", "pos_embed", NULL },
+      1e-5f, 0, 0, MIM_POSITIONS_CUBIC_ANTIALIAS, 0, 1, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, PLAIN },
     { "timm", "timm", "", "timm", NULL, { "reg_token", NULL, NULL },
       1e-6f, MIM_GELU_ERF, 0, MIM_POSITIONS_CUBIC_ANTIALIAS, 0, 1, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, PLAIN },
     /* the names alone do not tell timm's files from the MAE authors': only what both share */
@@ -831,6 +862,8 @@ static const family families[] = {
     { "clip-gguf", "a vision encoder as clip.cpp keeps it", "", "clip", NULL, { NULL },
       0, 0, POOL_BY_NORM, MIM_POSITIONS_FIXED, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, PLAIN },
 
+    { "hf-clip", "transformers' CLIPVision", "", "hf-clip", "clip|clip_vision_model", { "pre_layrnorm.weight", NULL },
+      0, 0, CLS_THEN_NORM, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, PLAIN },
     { "hf-vit_mae", "transformers' ViTMAE", "MAE", "transformers", "vit_mae", { "decoder.decoder_embed.weight", NULL, NULL },
       0, 0, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, PLAIN },
     { "hf-swinv2", "transformers' Swinv2", "", "transformers", "swinv2", { "*.logit_scale", NULL },
@@ -962,6 +995,19 @@ static const struct { const char *family; uint32_t heads, activation; const char
     { "timm-eva02", 16, 0, " eva02_large_patch14_224 eva02_large_patch14_448 " },
     { "timm-eva02", 12, 0, " eva02_base_patch16_clip_224 " },
     { "timm-eva02", 16, 0, " eva02_large_patch14_clip_224 eva02_large_patch14_clip_336 " },
+    { "timm-clip", 4, MIM_GELU_ERF, " vit_xsmall_patch16_clip_224 " },
+    { "timm-clip", 8, MIM_GELU_ERF, " vit_medium_patch32_clip_224 vit_medium_patch16_clip_224 " },
+    { "timm-clip", 10, MIM_GELU_ERF, " vit_betwixt_patch32_clip_224 " },
+    { "timm-clip", 12, MIM_GELU_ERF, " vit_base_patch32_clip_224 vit_base_patch32_clip_256 vit_base_patch32_clip_384"
+                             " vit_base_patch32_clip_448 vit_base_patch16_clip_224 vit_base_patch16_clip_384 " },
+    { "timm-clip", 12, MIM_GELU_QUICK, " vit_base_patch32_clip_quickgelu_224 vit_base_patch16_clip_quickgelu_224 " },
+    { "timm-clip", 14, MIM_GELU_ERF, " vit_base_patch16_plus_clip_240 " },
+    { "timm-clip", 16, MIM_GELU_ERF, " vit_large_patch14_clip_224 vit_large_patch14_clip_336 vit_huge_patch14_clip_224"
+                             " vit_huge_patch14_clip_336 vit_huge_patch14_clip_378 vit_giant_patch14_clip_224"
+                             " vit_gigantic_patch14_clip_224 vit_gigantic_patch14_clip_378 " },
+    { "timm-clip", 16, MIM_GELU_QUICK, " vit_large_patch14_clip_quickgelu_224 vit_large_patch14_clip_quickgelu_336"
+                             " vit_huge_patch14_clip_quickgelu_224 vit_huge_patch14_clip_quickgelu_378"
+                             " vit_gigantic_patch14_clip_quickgelu_224 " },
     { "timm-dinov3", 3, 0, " vit_tiny_patch16_dinov3_qkvb " },
     { "timm-dinov3", 6, 0, " vit_small_patch16_dinov3 vit_small_patch16_dinov3_qkvb vit_small_plus_patch16_dinov3"
                            " vit_small_plus_patch16_dinov3_qkvb " },
@@ -1575,11 +1621,13 @@ static int has_evidence(const family *f, const vit *model, const checkpoint *cp)
     return 1;
 }
 
-static void find_family(vit *model, const naming *names, const checkpoint *cp)
+static int find_family(vit *model, const naming *names, const checkpoint *cp)
 {
     for (size_t i = 0; i < FAMILY_COUNT && !model->family; i++)
         if (strcmp(families[i].naming, names->name) == 0 && has_evidence(&families[i], model, cp))
             model->family = &families[i];
+    if (!model->family)
+        return fail("%s: has %s, but not what tells its families apart; give --family", cp->path, names->title);
     append(model->evidence, sizeof model->evidence, model->family->evidence[0] ? "by " : "");
     for (size_t i = 0; i < EVIDENCE_MAX && model->family->evidence[i]; i++) {
         int absent = model->family->evidence[i][0] == '!';
@@ -1589,6 +1637,7 @@ static void find_family(vit *model, const naming *names, const checkpoint *cp)
         append(model->evidence, sizeof model->evidence, absent ? "no " : "");
         append(model->evidence, sizeof model->evidence, name);
     }
+    return 0;
 }
 
 /* transformers' DINOv3 calls the first layer of an MLP without gate what it calls the value of one with it. */
@@ -1927,9 +1976,9 @@ int vit_recognise(vit *model, const checkpoint *cp, const family *wanted, const 
     if (find_stages(model, cp, depths))
         return 1;
     model->family = wanted;
-    if (!wanted)
-        find_family(model, names, cp);
-    if (model->family->pool == POOL_THEN_NORM && !model->top[POOL_NORM].weight) {
+    if (!wanted && find_family(model, names, cp))
+        return 1;
+    if ((model->family->pool == POOL_THEN_NORM || model->family->pool == CLS_THEN_NORM) && !model->top[POOL_NORM].weight) {
         model->top[POOL_NORM] = model->top[NORM];
         memset(&model->top[NORM], 0, sizeof *model->top);
     }
@@ -1949,7 +1998,7 @@ int vit_recognise(vit *model, const checkpoint *cp, const family *wanted, const 
             return 1;
     if (check_pairs(cp, top) || check_blocks(cp, seen->block, model->depth, model->stage_of, "encoder"))
         return 1;
-    static const uint8_t norms[] = { NORM, POOL_NORM };
+    static const uint8_t norms[] = { NORM, POOL_NORM, PRE_NORM };
     for (size_t i = 0; i < sizeof norms; i++)
         if (!top[norms[i]].weight != !top[norms[i]].bias)
             return fail("%s: '%s' is only half of a norm: RMS norm is not available in this version", cp->path,

@@ -15,7 +15,7 @@ enum role {
     CHANNEL_EMBED, CHANNEL_CLS,           /* of groups of channels: what each adds to its tokens, and to CLS */
     TIME_SCALE, PLACE_SCALE,              /* of what is added for a date and for a place */
     DECODER_EMBED, DECODER_POSITIONS, DECODER_NORM, DECODER_PREDICT,
-    PATCH_NORM,
+    PATCH_NORM, PRE_NORM,                 /* of the patches; of all tokens, before the blocks */
     UNIT_POSITIONS,                       /* that repeat from mask unit to mask unit */
     NECK, NECK_NORM, NECK2, NECK2_NORM,   /* convolutions after the blocks */
     MERGE, MERGE_NORM,                    /* before a stage: how it takes cells of tokens; a block may be nothing but that */
@@ -121,6 +121,7 @@ typedef struct layout {
 
 #define POOL_BY_NORM 255u                 /* CLS where the last norm is of all tokens, else the mean of the patches */
 #define POOL_THEN_NORM 254u               /* the mean of the patches, which alone is normed */
+#define CLS_THEN_NORM 253u                /* CLS, which alone is normed */
 
 typedef struct family {
     const char *name;                     /* --family, and in the blob */
