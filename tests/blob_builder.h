@@ -506,8 +506,8 @@ static inline uint8_t *blob_grid(uint32_t kind, uint32_t type, size_t *bytes)
     b.model = &p;
     h = builder_header(&p);
     h.unit_height = h.unit_width = kind == GRID_HIERA || kind == GRID_CONVMAE ? 4 : kind >= GRID_VIDEO;
-    h.patch_frames = kind == GRID_VIDEO || kind == GRID_MVIT ? between(1, 3) : 1;
-    h.frames = kind == GRID_VIDEO || kind == GRID_MVIT ? h.patch_frames * between(1, 3) : 1;
+    h.patch_frames = kind == GRID_VIDEO || kind == GRID_MVIT ? between(1, 3) : kind == GRID_HIERA ? between(1, 2) : 1;
+    h.frames = kind == GRID_VIDEO || kind == GRID_MVIT ? h.patch_frames * between(1, 3) : kind == GRID_HIERA ? h.patch_frames * between(1, 2) : 1;
     h.groups = kind == GRID_GROUPS ? between(2, 3) : 1;
     h.coordinates = kind == GRID_VIDEO ? 2 : 0;
     s = builder_step(&b, MIM_STEP_EMBED);
@@ -516,7 +516,7 @@ static inline uint8_t *blob_grid(uint32_t kind, uint32_t type, size_t *bytes)
     if (kind == GRID_HIERA || kind == GRID_MVIT) {           /* patches that overlap */
         s->padding_height = (uint16_t)between(0, 2);
         s->padding_width = (uint16_t)between(0, 2);
-        s->padding_frames = (uint8_t)(kind == GRID_MVIT ? between(0, 2) : 0);
+        s->padding_frames = (uint8_t)(h.frames > 1 ? between(0, 2) : 0);
         s->kernel_height = (uint16_t)(p.patch_height + 2 * s->padding_height - (s->padding_height && p.patch_height > 1));
         s->kernel_width = (uint16_t)(p.patch_width + 2 * s->padding_width - (s->padding_width && p.patch_width > 1));
     }

@@ -132,6 +132,26 @@ refuse "[16, 1, 1, 3, 3] was expected" convert maskfeat_video.safetensors -o out
 refuse "for a video give another --family" convert "$golden/mvitv2_video/model.safetensors" -o out.mim --family mvitv2
 group "MViTv2 of videos"
 
+all="--heads 1 --mean .5 --std .5"
+changed hiera_video 'pos_embed_temporal' 'pos_embed_class.as'
+refuse "pos_embed_class.as (positions of MViT's first version)" convert hiera_video.safetensors -o out.mim $all
+changed hiera_video 'pos_embed_temporal' 'head.mlp.no.frames'
+refuse "has no positions of its frames" convert hiera_video.safetensors -o out.mim $all --family hiera-video
+refuse "positions of its frames ('pos_embed_temporal'), which only Hiera of videos has" convert "$golden/hiera_video/model.safetensors" -o out.mim \
+    $all --family mvitv2-video
+changed hiera_video '"shape":\[1,2,8\]' '"shape":[2,1,8]'
+refuse "1 x 8 was expected" convert hiera_video.safetensors -o out.mim $all
+changed hiera_video '"shape":\[1,2,8\]' '"shape":[1,4,4]'
+refuse "4 x 8 was expected" convert hiera_video.safetensors -o out.mim $all
+changed hiera_video '"shape":\[1,2,8\]' '"shape":[ 16  ]'
+refuse "[1, frames, dim] was expected" convert hiera_video.safetensors -o out.mim $all
+changed hiera_video_mae '"shape":\[64,8,1,4,4\]' '"shape":[64,8,2,4,2]'
+refuse "was expected" convert hiera_video_mae.safetensors -o out.mim $all
+refuse "its positions are for 4 frames, not 6 (option)" convert "$golden/hiera_video/model.safetensors" -o out.mim $all --frames 6
+refuse "its positions are for images of 64x64, not 96x96" convert "$golden/hiera_video/model.safetensors" -o out.mim $all --image-size 96
+refuse "such as that of hiera-video" convert "$golden/hiera_video_mae/model.safetensors" -o out.mim $all --keep-decoder
+group "Hiera of videos"
+
 changed timm_swin 'layers\.1\.blocks' 'layers.6.blocks'
 refuse "has blocks of stage 2, but none of stage 1" convert timm_swin.safetensors -o out.mim --image-size 32 $picture
 changed timm_swin 'layers\.1\.blocks' 'layers.9.blocks'

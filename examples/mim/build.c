@@ -314,6 +314,15 @@ static int measure_encoder_positions(measures *m, const vit *model, const checkp
     if (measure_positions(cp, t, m->positions_last ? m->width : wide, unit != NULL, &m->position_rows, &m->grid_height,
                           &m->grid_width))
         return 1;
+    if (model->top[FRAME_POSITIONS].weight) {
+        const tensor *frames = model->top[FRAME_POSITIONS].weight;
+        if (frames->rank < 2 || within(cp, "the number of frames", frames->shape[frames->rank - 2], MIM_MAX_FRAMES / m->patch_frames))
+            return frames->rank < 2 ? wrong_shape(frames, "[1, frames, dim]") : 1;
+        m->frame_positions = (uint32_t)frames->shape[frames->rank - 2];
+        if (is_rows(frames, m->frame_positions, m->embed_dim) ||
+            within(cp, "the number of positions", (uint64_t)m->frame_positions * m->position_rows, MIM_MAX_TOKENS))
+            return 1;
+    }
     if (model->top[MERGE_LINEAR].weight && !m->positions_last)
         return fail("%s: '%s' needs positions as wide as the last stage beside it", cp->path, model->top[MERGE_LINEAR].weight->name);
     if (t && !m->positions_last) {
@@ -468,7 +477,7 @@ int measure(measures *m, const vit *model, const checkpoint *cp, int keep_decode
 
     for (uint32_t role = 0; role < ROLE_COUNT; role++) {
         int encoder = (role == PATCH && m->groups == 1 && !m->vectors) || role == CHANNEL_EMBED || role == CHANNEL_CLS || role == CLS ||
-                      role == REGISTERS || role == POSITIONS || role == NORM || role == POOL_NORM || role == RELATIVE_BIAS ||
+                      role == REGISTERS || role == POSITIONS || role == FRAME_POSITIONS || role == NORM || role == POOL_NORM || role == RELATIVE_BIAS ||
                       (role >= PATCH_NORM && role <= FUSE);
         if (encoder && top[role].weight)
             m->parameters += top[role].weight->count + (top[role].bias ? top[role].bias->count : 0);
@@ -794,6 +803,12 @@ static void add_made(plan *p, mim_blob_step *step, const vit *model, const measu
         r.part[1] = top[PLACE_SCALE];
         terms += (top[TIME_SCALE].weight ? 1u : 0u) + (top[PLACE_SCALE].weight ? 1u : 0u);
         break;
+    case MADE_FRAME_SUMS:
+        r.part[0] = top[POSITIONS];
+        r.part[1] = top[FRAME_POSITIONS];
+        r.width = m->position_rows;
+        plan_plain(p, step, 2, m->frame_positions * m->position_rows, m->embed_dim, &r);
+        return;
     case MADE_DATE_WAVES:
         r.width = m->clock;
         break;
@@ -902,8 +917,8 @@ int build(plan *p, const vit *model, const checkpoint *cp, const measures *m, co
     step->padding_frames = (uint8_t)(m->kernel_frames - m->patch_frames);
     step->activation = model->layout.activation;
     step->rule = (uint32_t)s->positions.value;
-    if (top[POSITIONS].weight && !m->positions_last && own->made == MADE_FRAME_WAVES) {
-        step->stored_frames = 1;
+    if (top[POSITIONS].weight && !m->positions_last && (own->made == MADE_FRAME_WAVES || own->made == MADE_FRAME_SUMS)) {
+        step->stored_frames = m->frame_positions ? m->frame_positions : 1;
         step->stored_height = (uint32_t)s->grid_height.value;
         step->stored_width = (uint32_t)s->grid_width.value;
     } else if (top[POSITIONS].weight && !m->positions_last)

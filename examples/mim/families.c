@@ -66,6 +66,8 @@ static const name_row timm_top[] = {
     { "storage_tokens", REGISTERS, 0, NULL },
     { "pos_embed", POSITIONS, 0, NULL },
     { "absolute_pos_embed", POSITIONS, 0, NULL },
+    { "pos_embed_spatial", POSITIONS, 0, NULL },
+    { "pos_embed_temporal", FRAME_POSITIONS, 0, NULL },
     { "pos_embed_win", UNIT_POSITIONS, 0, NULL },
     { "patch_embed.norm.*", PATCH_NORM, 0, NULL },
     { "norm_pre.*", PRE_NORM, 0, NULL },
@@ -535,7 +537,7 @@ static const struct { const char *part, *what; } beyond[] = {
     { "head_dist", "distillation token" }, { "attn.gate", "gated attention" }, { "spatial_pos", "positions in space and time" },
     { "norms_block", "V-JEPA 2.1's norms between the blocks" }, { "mod_embed", "V-JEPA 2.1's embeddings of pictures and videos" },
     { "mlp.fc3", "a gated MLP of three layers (V-JEPA's use_silu)" },
-    { "pos_embed_spatial", "positions in time" }, { "running_mean", "batch norm" }, { "cls_norm", "a norm of CLS and registers alone" },
+    { "pos_embed_class", "positions of MViT's first version" }, { "running_mean", "batch norm" }, { "cls_norm", "a norm of CLS and registers alone" },
 };
 
 /* ---- families ----
@@ -642,6 +644,9 @@ static const published_size dinov3_satellite[] = {
 static const family families[] = {
     /* Videos, sound, satellites. Their decoders are the MAE authors' or have its names, so they come first. MaskFeat pretrains
      * without a norm behind the blocks, and averages before it where it is tuned; unlike others, it widens in the MLPs. */
+    { "hiera-video", "Hiera of videos, the authors' release", "MAE", "timm", NULL, { "tubelets", "pos_embed_temporal", "widening blocks", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
+      slowfast_mean, slowfast_std, { 224, 256, 0, 0, MIM_BILINEAR, NULL }, hiera_sizes, NO_DECODER, PLAIN },
     { "maskfeat-video", "MaskFeat's MViTv2 of videos, as SlowFast has it", "MaskFeat", "timm", NULL,
       { "tubelets", "*.attn.pool_q.weight", "mask_token|widening MLPs", NULL },
       1e-6f, MIM_GELU_ERF, POOL_THEN_NORM, MIM_POSITIONS_NONE, 0, 0,
@@ -900,6 +905,7 @@ static const family families[] = {
 #define FAMILY_COUNT (sizeof families / sizeof *families)
 
 static const scheme schemes[] = {
+    { "hiera-video", MADE_FRAME_SUMS, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL },
     { "maskfeat-video", MADE_NOTHING, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL },
     { "mvitv2-video", MADE_NOTHING, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL },
     { "tv-mvitv2", MADE_NOTHING, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL },
@@ -940,6 +946,7 @@ static const struct { const char *families; layout layout; } layouts[] = {
     { " sam timm-sam hf-sam ", { .eps = 1e-6f } },
     { " efficientsam ", { .eps = 1e-6f, .extra_positions = 1 } },
     { " hiera ", { .stride = 4, .pools = 3, .unit_stages = 2, .pool_norm = 1 } },
+    { " hiera-video ", { .stride = 4, .frame_stride = 2, .pools = 3, .unit_stages = 2, .pool_norm = 1 } },
     { " timm-hiera hf-hiera ", { .stride = 4, .pools = 3, .unit_stages = 2 } },
     { " hivit itpn ", { .by_rows = 0 } },
     { " convmae ", { .eps = 1e-5f, .activation = MIM_GELU_ERF } },
@@ -1858,6 +1865,9 @@ static int check_positions(const vit *model, const checkpoint *cp)
     if (bias && f->arithmetic.rotary)
         return fail("%s: '%s' is a relative position bias, which %s does not have; give another --family", cp->path, bias->name,
                     f->name);
+    if ((made == MADE_FRAME_SUMS) != (top[FRAME_POSITIONS].weight != NULL))
+        return fail("%s: %s; give another --family", cp->path, made == MADE_FRAME_SUMS ? "has no positions of its frames ('pos_embed_temporal')"
+                    : "has positions of its frames ('pos_embed_temporal'), which only Hiera of videos has");
     if (top[POSITIONS].weight && f->positions == MIM_POSITIONS_NONE)
         return fail("%s: '%s' is a table of positions, which %s does not have; give another --family", cp->path,
                     top[POSITIONS].weight->name, f->name);

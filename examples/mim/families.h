@@ -10,7 +10,7 @@
 /* What a tensor is for. Those from NORM1 on exist once per block. */
 enum role {
     ROLE_NONE,
-    PATCH, CLS, REGISTERS, POSITIONS, NORM, POOL_NORM, HEAD, MASK_TOKEN,
+    PATCH, CLS, REGISTERS, POSITIONS, FRAME_POSITIONS, NORM, POOL_NORM, HEAD, MASK_TOKEN,
     PERIODS, ROTARY_COS,                  /* of the rotary embedding; its cosines, whose shape tells the width of a head */
     CHANNEL_EMBED, CHANNEL_CLS,           /* of groups of channels: what each adds to its tokens, and to CLS */
     TIME_SCALE, PLACE_SCALE,              /* of what is added for a date and for a place */
@@ -68,6 +68,7 @@ enum made {
     MADE_NOTHING,
     MADE_NUMBER_WAVES,                    /* positions: waves of the token's number (VideoMAE) */
     MADE_FRAME_WAVES,                     /* positions: waves of the frame, the row and the column; of date and place (Prithvi) */
+    MADE_FRAME_SUMS,                      /* positions: those of a frame's places and those of the frames (Hiera of videos) */
     MADE_DATE_WAVES,                      /* behind stored positions, waves of year, month and hour (SatMAE) */
     MADE_GROUPS,                          /* one projection for all groups of channels, and stored positions for a part of the width */
     MADE_TURNS,                           /* a rotary embedding of frame, row and column (V-JEPA 2) */

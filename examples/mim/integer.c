@@ -139,7 +139,7 @@ static int refuse(const plan *p)
             break;
         case MIM_STEP_NORM:
             what = s[-1].kind == MIM_STEP_POOL ? "a norm after pooling"
-                 : s[-1].kind == MIM_STEP_EMBED && s[1].kind != MIM_STEP_POOL ? "a norm before the blocks" : NULL;
+                 : i < h->decoder_step && s[1].kind != MIM_STEP_POOL ? "a norm before the blocks" : NULL;
             break;
         default:
             what = NULL;

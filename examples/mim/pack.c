@@ -407,7 +407,8 @@ static uint32_t matrix_type(const plan *p, const mim_blob_step *step)
 {
     if (p->kind.input_max && step->kind == MIM_STEP_EMBED)
         return MIM_F16;
-    return p->kind.type == MIM_Q4 && stays_q8(p->blocks, (uint32_t)(step - p->steps)) ? (uint32_t)MIM_Q8 : p->kind.type;
+    uint32_t at = (uint32_t)(step - p->steps) - (p->steps[1].kind == MIM_STEP_NORM);       /* a norm may stand before the blocks */
+    return p->kind.type == MIM_Q4 && stays_q8(p->blocks, at) ? (uint32_t)MIM_Q8 : p->kind.type;
 }
 
 static void plan_tensor(plan *p, mim_blob_step *step, unsigned slot, uint32_t count, uint32_t columns, const rows *from,

@@ -164,7 +164,7 @@ int measure_ends(measures *m, const vit *model, const checkpoint *cp)
         uint32_t dim = 0;
         for (uint32_t i = 0; i < model->depth; i++)
             dim = model->stage_of[i] == s ? m->block[i].last : dim;
-        if (fuse->weight && (kernel_side(fuse->weight, 0, &side) || is_convolution(fuse, m->width, dim, 0, side)))
+        if (fuse->weight && (kernel_side(fuse->weight, 0, &side) || is_convolution(fuse, m->width, dim, model->layout.frame_stride ? 1 : 0, side)))
             return 1;
         if (fuse->weight && !top[NORM].weight)
             return fail("%s: '%s' adds to tokens that have no norm", cp->path, fuse->weight->name);
@@ -505,7 +505,7 @@ void add_convolutions(plan *p, const part *b, float eps, uint32_t dim)
 
 void add_fusion(plan *p, const part *fuse, uint32_t dim)
 {
-    uint32_t side = (uint32_t)fuse->weight->shape[2];
+    uint32_t side = (uint32_t)fuse->weight->shape[fuse->weight->rank - 1];
     add_convolution(p, fuse, dim, side, side, CELLS_INSIDE)->flags |= MIM_STEP_BRANCH;
 }
 

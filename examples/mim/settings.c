@@ -374,6 +374,8 @@ static void from_tensors(gathering *g)
     if (m->axis_height && !m->position_rows && m->axis_height * m->patch_height <= MIM_MAX_IMAGE &&
         m->axis_width * m->patch_width <= MIM_MAX_IMAGE)
         g->trained = (extent){ m->axis_height * m->patch_height, m->axis_width * m->patch_width, tensor_from };
+    if (m->frame_positions)
+        set(&g->s->frames, m->frame_positions * m->patch_frames, tensor_from);
     if (m->axis_frames && m->axis_frames * m->patch_frames <= MIM_MAX_FRAMES)
         set(&g->s->frames, m->axis_frames * m->patch_frames, tensor_from);
 }
@@ -1237,6 +1239,9 @@ static int settle_frames(gathering *g)
     if (frames % tubelet)
         return fail("%s: %" PRIu32 " frames (%s) are not made of patches of %" PRIu32 "; give --frames", g->cp->path, frames,
                     s->frames.from, tubelet);
+    if (g->m->frame_positions && frames / tubelet != g->m->frame_positions)
+        return fail("%s: its positions are for %" PRIu32 " frames, not %" PRIu32 " (%s), and how to interpolate them is not known; leave out "
+                    "--frames", g->cp->path, g->m->frame_positions * tubelet, frames, s->frames.from);
     if (family_scheme(g->model->family)->made == MADE_FRAME_WAVES)
         g->stored_frames = frames / tubelet;
     return 0;
