@@ -560,6 +560,8 @@ static inline uint8_t *blob_grid(uint32_t kind, uint32_t type, size_t *bytes)
                 grid_table(&b, s, window == MIM_WINDOW_FIXED ? MIM_BIAS_FIXED : between(0, 1) ? MIM_BIAS_LINEAR : MIM_BIAS_GEOMETRIC, wh, ww, 0);
             grid_mlp(&b, at, 0);
             if (i < 2) {
+                if (between(0, 1))                           /* among the blocks */
+                    builder_step(&b, MIM_STEP_NORM)->tensor[0] = builder_plain(&b, 2, at);
                 grid_conv(&b, at, wide + i, 2, 2, 0);
                 at = wide + i;
             }

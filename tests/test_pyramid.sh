@@ -71,6 +71,7 @@ hf_hiera_mae recognised transformers' Hiera
 hiera recognised Hiera, the authors' release (timm's names, by widening blocks)
 hiera patches of 7x7x1 4x4 apart, windows of 8x8 and 4x4
 hivit recognised HiViT, the authors' release
+fast_itpn recognised Fast-iTPN, the authors' release (timm's names, by *.reduction.weight, *.mlp.w1.weight, pos_embed): 5 blocks in 3 stages (2, 1, 2)
 itpn ignored: feature pyramid beside the encoder: align_dim_16to8.weight
 convmae recognised ConvMAE, the authors' release
 mvitv2 recognised MViTv2, the authors' release
@@ -131,6 +132,18 @@ changed maskfeat_video '"shape":\[16,1,3,3,3\]' '"shape":[16,3,1,3,3]'
 refuse "[16, 1, 1, 3, 3] was expected" convert maskfeat_video.safetensors -o out.mim
 refuse "for a video give another --family" convert "$golden/mvitv2_video/model.safetensors" -o out.mim --family mvitv2
 group "MViTv2 of videos"
+
+all="--heads 2 --resize squash --filter bicubic"
+changed fast_itpn 'blocks\.2\.norm\.weight' 'blocks.2.norm.wei_ht'
+refuse "blocks.*.norm.wei_ht" convert fast_itpn.safetensors -o out.mim $all
+changed fast_itpn 'blocks\.1\.mlp\.ffn_ln\.bias' 'head.mlp.0.unused_weight'
+refuse "'blocks.1.mlp.ffn_ln.weight' has no bias beside it" convert fast_itpn.safetensors -o out.mim $all
+changed fast_itpn '"shape":\[32,16,2,2\]' '"shape":[32,16,4,1]'
+refuse "[rows, channels, k, k] was expected" convert fast_itpn.safetensors -o out.mim $all
+changed fast_itpn '"shape":\[32,16,2,2\]' '"shape":[16,32,2,2]'
+refuse "was expected" convert fast_itpn.safetensors -o out.mim $all
+refuse "is of a block that hivit does not have; give another --family" convert "$golden/fast_itpn/model.safetensors" -o out.mim $all --family hivit
+group "Fast-iTPN"
 
 all="--heads 1 --mean .5 --std .5"
 changed hiera_video 'pos_embed_temporal' 'pos_embed_class.as'

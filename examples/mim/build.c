@@ -243,8 +243,8 @@ static int measure_blocks(measures *m, const vit *model, const checkpoint *cp)
         int begins = i && model->stage_of[i] != model->stage_of[i - 1];
         uint32_t cell = 1;
         like = begins ? NULL : like;
-        if ((begins && before[MERGE].weight && measure_merge(cp, before, dim, &dim, &cell)) ||
-            (is_merging(b) && measure_merge(cp, b, dim, &dim, &cell)))
+        if ((begins && before[MERGE].weight && measure_merge(model, cp, before, dim, &dim, &cell)) ||
+            (is_merging(b) && measure_merge(model, cp, b, dim, &dim, &cell)))
             return 1;
         cells = cells * cell > MIM_MAX_IMAGE ? MIM_MAX_IMAGE : cells * cell;
         if (is_merging(b)) {
@@ -736,9 +736,7 @@ static int build_decoder(plan *p, const vit *model, const checkpoint *cp, const 
 /* The blocks of the encoder, with what stands between their stages. */
 static int build_blocks(plan *p, const vit *model, const checkpoint *cp, const measures *m, const settings *s)
 {
-    stack k = { .activation = (uint32_t)s->activation.value, .eps = (float)s->eps.value, .top = model->top, .made = family_scheme(model->family)->made, .s = s,
-               
-                .bias_rows = m->bias_rows, .post_norm = model->layout.post_norm || model->family->arithmetic.post_norm ? MIM_STEP_POST_NORM : 0 };
+    stack k = { .eps = (float)s->eps.value, .top = model->top, .made = family_scheme(model->family)->made, .s = s, .bias_rows = m->bias_rows, .post_norm = model->layout.post_norm || model->family->arithmetic.post_norm ? MIM_STEP_POST_NORM : 0 };
     uint32_t dim = m->embed_dim;
     for (uint32_t i = 0; i < model->depth; i++) {
         const part *b = model->block[i];
@@ -760,6 +758,7 @@ static int build_blocks(plan *p, const vit *model, const checkpoint *cp, const m
         k.inner = w->inner;
         k.hidden = w->hidden;
         k.gated = w->gated;
+        k.activation = m->gated && !w->gated ? model->family->activation : (uint32_t)s->activation.value;
         k.heads = heads_of(model, m, s, i);
         if (b[DEPTHWISE].weight)
             add_convolutions(p, b, outer_eps(model, s), k.dim);

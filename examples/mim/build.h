@@ -81,7 +81,7 @@ uint32_t heads_of(const vit *model, const measures *m, const settings *s, uint32
 /* Shapes of what a block has besides attention and MLP, once m->block[i] has its widths; of what stands between stages
  * and after them. 0, or 1 after fail(). */
 int measure_extras(measures *m, const vit *model, const checkpoint *cp, uint32_t i);
-int measure_merge(const checkpoint *cp, const part *parts, uint32_t dim, uint32_t *next, uint32_t *cell);
+int measure_merge(const vit *model, const checkpoint *cp, const part *parts, uint32_t dim, uint32_t *next, uint32_t *cell);
 int measure_ends(measures *m, const vit *model, const checkpoint *cp);
 
 /* Their steps. add_extras completes the attention step of a block. 0, or 1 after fail(). */

@@ -620,6 +620,9 @@ static const published_size hivit_sizes[] = {
     { 384, 16, 1536, 6 }, { 384, 30, 1536, 6 }, { 512, 30, 2048, 8 }, { 512, 34, 2048, 8 }, { 512, 38, 2048, 8 }, { 768, 50, 3072, 12 },
     { 0, 0, 0, 0 }
 };
+static const published_size fast_itpn_sizes[] = {
+    { 384, 16, 1152, 6 }, { 384, 26, 1152, 6 }, { 512, 32, 1536, 8 }, { 768, 46, 2304, 12 }, { 0, 0, 0, 0 }
+};
 static const published_size convmae_sizes[] = {
     { 768, 15, 3072, 12 }, { 0, 0, 0, 0 }
 };
@@ -803,6 +806,9 @@ static const family families[] = {
     { "itpn", "iTPN, the authors' release", "iTPN", "timm", NULL, { "align_dim_16tofpn.weight", NULL },
       1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_CUBIC, 0.1f, 0,
       imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, hivit_sizes, NO_DECODER, PLAIN },
+    { "fast-itpn", "Fast-iTPN, the authors' release", "iTPN", "timm", NULL, { "*.reduction.weight", "*.mlp.w1.weight", "pos_embed", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_CUBIC, 0, 0,
+      imagenet_mean, imagenet_std, NO_PICTURE, fast_itpn_sizes, NO_DECODER, SWIGLU },
     { "hivit", "HiViT, the authors' release", "MAE", "timm", NULL, { "blocks.0.norm2.weight", "*.reduction.weight", "absolute_pos_embed|pos_embed", NULL },
       1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
       imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, hivit_sizes, NO_DECODER, PLAIN },
@@ -949,6 +955,7 @@ static const struct { const char *families; layout layout; } layouts[] = {
     { " hiera-video ", { .stride = 4, .frame_stride = 2, .pools = 3, .unit_stages = 2, .pool_norm = 1 } },
     { " timm-hiera hf-hiera ", { .stride = 4, .pools = 3, .unit_stages = 2 } },
     { " hivit itpn ", { .by_rows = 0 } },
+    { " fast-itpn ", { .norm_tokens = 1 } },
     { " convmae ", { .eps = 1e-5f, .activation = MIM_GELU_ERF } },
     { " mvitv2 timm-mvitv2 ", { .stride = 4, .key_stride = 4, .prefix_query = 1 } },
     { " maskfeat-mvitv2 ", { .stride = 4, .key_stride = 4 } },
@@ -1762,7 +1769,7 @@ static int check_pairs(const checkpoint *cp, const part *parts)
         { PATCH_NORM, 1 }, { NECK, 0 }, { NECK_NORM, 1 }, { NECK2, 0 }, { NECK2_NORM, 1 }, { MERGE, 0 }, { MERGE_NORM, 1 },
         { MERGE_LINEAR, 0 }, { FUSE, 0 }, { BIAS_MLP1, 0 }, { BIAS_MLP2, 0 }, { THIN_QUERY, 0 }, { THIN_KEY, 0 }, { THIN_VALUE, 0 },
         { THIN_QUERY_NORM, 1 }, { THIN_KEY_NORM, 1 }, { THIN_VALUE_NORM, 1 }, { SHORTCUT, 0 }, { MLP_SHORTCUT, 0 }, { CONV1, 0 },
-        { DEPTHWISE, 0 }, { CONV2, 0 },
+        { DEPTHWISE, 0 }, { CONV2, 0 }, { MLP_NORM, 1 },
     };
     for (size_t k = 0; k < sizeof pairs / sizeof *pairs; k++) {
         const part *p = &parts[pairs[k].role];
@@ -1916,9 +1923,9 @@ static int settle_layout(vit *model, const checkpoint *cp, int certain)
         return fail("%s: '%s' is MixMIM's, or of a Swin with absolute positions, and nothing tells them apart; give --family mixmim "
                     "or --family swin", cp->path, top[POSITIONS].weight->name);
     for (uint32_t i = 0; i < model->depth; i++)
-        if (is_gated(model->block[i]) || model->block[i][ATTENTION_NORM].weight)
-            return fail("%s: '%s' is of a block such as Fast-iTPN's: not available in this version", cp->path,
-                        (is_gated(model->block[i]) ? model->block[i][FC2] : model->block[i][ATTENTION_NORM]).weight->name);
+        if ((is_gated(model->block[i]) && !model->family->arithmetic.gate) || model->block[i][ATTENTION_NORM].weight)
+            return fail("%s: '%s' is of a block that %s does not have; give another --family", cp->path,
+                        (is_gated(model->block[i]) ? model->block[i][FC2] : model->block[i][ATTENTION_NORM]).weight->name, model->family->name);
     /* HiViT's decoder has a norm of features of all stages */
     if (top[NORM].weight && top[DECODER_EMBED].weight && last[FC2].weight && last[FC2].weight->shape[0] != top[NORM].weight->count) {
         model->ignored[top[NORM].weight - cp->tensors] = "norm of the decoder's features";

@@ -108,6 +108,7 @@ typedef struct layout {
     float mask;
     uint32_t frozen;                      /* windows are settled by the size trained at, by the height alone */
     uint32_t post_norm;
+    uint32_t norm_tokens;                 /* a norm before merging is of each token, not of a cell */
     uint32_t by_rows;                     /* merging takes the tokens of a cell row by row; else column by column */
     float eps;                            /* of norms outside the blocks, and of blocks of convolutions; 0: as inside */
     uint32_t activation;                  /* after projection and merging; 0: none */

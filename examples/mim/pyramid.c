@@ -139,7 +139,7 @@ int measure_extras(measures *m, const vit *model, const checkpoint *cp, uint32_t
     return b[THIN_QUERY].weight ? measure_thinning(w, cp, b, model->layout.frame_stride > 0) : 0;
 }
 
-int measure_merge(const checkpoint *cp, const part *parts, uint32_t dim, uint32_t *next, uint32_t *cell)
+int measure_merge(const vit *model, const checkpoint *cp, const part *parts, uint32_t dim, uint32_t *next, uint32_t *cell)
 {
     const part *w = &parts[MERGE], *norm = &parts[MERGE_NORM];
     *cell = 2;
@@ -150,7 +150,7 @@ int measure_merge(const checkpoint *cp, const part *parts, uint32_t dim, uint32_
         within(cp, "the size of a cell of tokens", columns, MIM_MAX_COLUMNS))
         return w->weight->rank < 1 ? wrong_shape(w->weight, "[dim, channels of a cell]") : 1;
     *next = (uint32_t)w->weight->shape[0];
-    if (norm->weight && is_norm(norm, norm->weight->count == columns ? columns : *next))
+    if (norm->weight && is_norm(norm, model->layout.norm_tokens ? dim : norm->weight->count == columns ? columns : *next))
         return 1;
     return w->weight->rank == 4 ? is_convolution(w, *next, dim, 0, *cell) : is_linear(w, *next, columns);
 }
@@ -475,12 +475,14 @@ int add_merge(plan *p, const vit *model, const checkpoint *cp, const measures *m
 {
     uint32_t next, side;
     const part *norm = &parts[MERGE_NORM], *linear = &model->top[MERGE_LINEAR];
-    if (measure_merge(cp, parts, dim, &next, &side))
+    if (measure_merge(model, cp, parts, dim, &next, &side))
         return 1;
     uint32_t order = parts[MERGE].weight->rank == 4 ? CELLS_INSIDE : model->layout.by_rows ? CELLS_BY_ROW : CELLS_BY_COLUMN;
     int before = norm->weight && norm->weight->count == (uint64_t)side * side * dim, last = stage + 1 == model->stages;
+    if (norm->weight && model->layout.norm_tokens)
+        add_outer_norm(p, plan_step(p, MIM_STEP_NORM), 0, norm, outer_eps(model, s), 1, CELLS_BY_ROW);
     mim_blob_step *step = add_convolution(p, &parts[MERGE], dim, side, side, order);
-    if (norm->weight)
+    if (norm->weight && !model->layout.norm_tokens)
         add_outer_norm(p, step, before ? 0 : 2, norm, outer_eps(model, s), side, before ? order : CELLS_BY_ROW);
     step->activation = model->layout.activation;
     if (last && linear->weight)
