@@ -98,6 +98,7 @@ static const name_row timm_top[] = {
     { "head.fc.*", HEAD, 0, NULL },
     { "head.projection.*", HEAD, 0, NULL },
     { "mask_token", MASK_TOKEN, 0, NULL },
+    { "vis_mask_token", ROLE_NONE, 0, mask_reason },
     { "decoder_embed.*", DECODER_EMBED, 0, NULL },
     { "decoder_pos_embed", DECODER_POSITIONS, 0, NULL },
     { "decoder_norm.*", DECODER_NORM, 0, NULL },

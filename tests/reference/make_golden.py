@@ -14,7 +14,7 @@ from PIL import Image
 
 # before torchvision, which it makes importable
 from references import (HALF, IMAGENET, Cae, Clip, Eva02, Eva02Clip, Finetuned, Mae, OriginalDinov2, OriginalDinov3, SimMim, Timm,
-                        Transformers, beit_processor, clip_processor, dinov2_processor, dinov3_processor, generator, vit_processor)
+                        Transformers, UmMae, beit_processor, clip_processor, dinov2_processor, dinov3_processor, generator, vit_processor)
 
 import authors
 import ggufs
@@ -45,6 +45,9 @@ def models():
     yield Mae("mae_metadata", "--keep-decoder", cifar,
               image=16, patch=4, channels=3, dim=32, depth=1, heads=2, decoder_dim=24, decoder_depth=1,
               decoder_heads=3), [(12, 20)], []
+    yield UmMae("um_mae", "--heads 2 --keep-decoder --decoder-heads 2 --norm-pix yes",
+                image=16, patch=4, channels=3, dim=40, depth=2, heads=2, decoder_dim=32, decoder_depth=1, decoder_heads=2,
+                mlp=1.5), [(20, 28)], []
     yield Finetuned("mae_finetuned", "--family mae --heads 2",
                     img_size=20, patch_size=4, embed_dim=48, depth=2, num_heads=2, mlp_ratio=2.0,
                     num_classes=10), [(28, 24), (8, 16)], []

@@ -351,6 +351,13 @@ class Mae(Reference):
                 f.write(struct.pack("<Q", len(text)) + text + data)
 
 
+class UmMae(Mae):
+    """implus/UM-MAE's ViT: MAE's, where visible patches may be hidden as well. Which ones are seen follows from its sampling alone."""
+
+    def state(self):
+        return {**super().state(), "vis_mask_token": filler(self.name, "vis_mask_token", 1, 1, self.shape["dim"])}
+
+
 class Finetuned(Timm):
     """models_vit.py of the authors with global pooling: timm's own class with the same names."""
 
