@@ -459,16 +459,17 @@ int measure(measures *m, const vit *model, const checkpoint *cp, int keep_decode
     if ((top[NORM].weight && is_norm(&top[NORM], m->dim)) || (top[POOL_NORM].weight && is_norm(&top[POOL_NORM], m->dim)) ||
         (top[PRE_NORM].weight && is_norm(&top[PRE_NORM], m->embed_dim)))
         return 1;
-    if (top[HEAD].weight) {
-        const tensor *head = top[HEAD].weight;
+    if (top[HEAD].weight || top[PROJECTION].weight) {
+        const tensor *head = top[HEAD].weight ? top[HEAD].weight : top[PROJECTION].weight;
+        const uint32_t rows_at = head == top[PROJECTION].weight, columns_at = !rows_at;
         if (head->rank != 2)
             return wrong_shape(head, "[classes, width]");
-        if (within(cp, "the number of classes", head->shape[0], MIM_MAX_CLASSES))
+        if (within(cp, "the number of classes", head->shape[rows_at], MIM_MAX_CLASSES))
             return 1;
-        if (head->shape[1] != m->dim && head->shape[1] != 2 * (uint64_t)m->dim)
-            return wrong_shape(head, "[classes, dim or 2 * dim]");
-        m->classes = (uint32_t)head->shape[0];
-        m->head_columns = (uint32_t)head->shape[1];
+        if (head->shape[columns_at] != m->dim && head->shape[columns_at] != 2 * (uint64_t)m->dim)
+            return wrong_shape(head, rows_at ? "[dim, width of the projection]" : "[classes, dim or 2 * dim]");
+        m->classes = (uint32_t)head->shape[rows_at];
+        m->head_columns = (uint32_t)head->shape[columns_at];
         if (is_vector(top[HEAD].bias, m->classes))
             return 1;
     }
@@ -854,7 +855,7 @@ int build(plan *p, const vit *model, const checkpoint *cp, const measures *m, co
     uint32_t pooled_dim = pool == MIM_POOL_CLS_MEAN ? 2 * m->dim : m->dim;
     if (m->head_columns && m->head_columns != pooled_dim)
         return fail("%s: '%s' takes %" PRIu32 " numbers, the pooled feature has %" PRIu32 " (pooling by %s); give --pool",
-                    cp->path, top[HEAD].weight->name, m->head_columns, pooled_dim, s->pool.from);
+                    cp->path, (top[HEAD].weight ? top[HEAD] : top[PROJECTION]).weight->name, m->head_columns, pooled_dim, s->pool.from);
     if (top[POOL_NORM].weight && pooled_dim != m->dim)
         return fail("%s: '%s' does not fit a pooled feature of %" PRIu32 "; give --pool", cp->path,
                     top[POOL_NORM].weight->name, pooled_dim);
@@ -955,6 +956,10 @@ int build(plan *p, const vit *model, const checkpoint *cp, const measures *m, co
     }
     if (top[HEAD].weight)
         add_linear(p, plan_step(p, MIM_STEP_HEAD), 0, &top[HEAD], NULL);
+    if (top[PROJECTION].weight) {
+        rows r = { .kind = ROWS_COLUMNS, .part = { top[PROJECTION] } };
+        plan_matrix(p, plan_step(p, MIM_STEP_HEAD), 0, m->classes, m->head_columns, &r);
+    }
     h->decoder_step = h->step_count;
     return m->decoder_dim ? build_decoder(p, model, cp, m, s) : 0;
 }

@@ -29,7 +29,7 @@ static const char usage[] =
     "These win over configurations, and over what is fixed for a family:\n"
     "  --family NAME              whose file this is: mae, mae-lite, dmae, sdae, milan, tinymim, semmae, localmim, bootmae,\n"
     "                             maskfeat, cmae, mmpretrain, ibot (also AttMask), msn, ijepa, simmim, cae, beit, data2vec,\n"
-    "                             maskdistill, eva, eva02, eva02-clip, eva02-clip-e, timm, timm-eva02, timm-clip, hf-clip,\n"
+    "                             maskdistill, eva, eva02, eva02-clip, eva02-clip-e, timm, timm-eva02, timm-clip, hf-clip, open-clip,\n"
     "                             timm-dinov3, timm-rope, dinov2, dinov2-reg, dinov3, hf-vit, hf-vit_mae, hf-vit_msn, hf-ijepa,\n"
     "                             hf-beit, hf-data2vec, hf-dinov2, hf-dinov2-reg, hf-dinov3; swin, simmim-swin, greenmim, mixmim,\n"
     "                             timm-swin, hf-swin, swinv2, timm-swinv2, hf-swinv2, sam, timm-sam, hf-sam, efficientsam, hiera,\n"

@@ -24,6 +24,7 @@ typedef struct naming {
     const char *sign;             /* that must be there, too, where another naming projects patches under the same name; or NULL */
     const char *blocks[BLOCKS_MAX], *decoder_blocks[BLOCKS_MAX];
     const name_row *top, *in_block;
+    const name_row *beside;       /* names of what is not under the encoder's prefix; NULL: as those that are */
 } naming;
 
 static const char mask_reason[] = "mask token, used only in pretraining";
@@ -339,6 +340,45 @@ static const name_row vjepa2_block[] = {
     { NULL, 0, 0, NULL }
 };
 
+/* OpenAI's CLIP, and after it open_clip. The text encoder beside it has the same names. */
+static const name_row open_clip_top[] = {
+    { "conv1.*", PATCH, 0, NULL },
+    { "class_embedding", CLS, 0, NULL },
+    { "positional_embedding", POSITIONS, 0, NULL },
+    { "ln_pre.*", PRE_NORM, 0, NULL },
+    { "ln_post.*", NORM, 0, NULL },
+    { "proj", PROJECTION, 0, NULL },
+    { NULL, 0, 0, NULL }
+};
+static const name_row open_clip_block[] = {
+    { "ln_1.*", NORM1, 0, NULL },
+    { "attn.in_proj_weight", QKV, 0, NULL },
+    { "attn.in_proj_bias", QKV, 1, NULL },
+    { "attn.out_proj.*", PROJ, 0, NULL },
+    { "ls_1.gamma", SCALE1, 0, NULL },
+    { "ln_2.*", NORM2, 0, NULL },
+    { "mlp.c_fc.*", FC1, 0, NULL },
+    { "mlp.c_proj.*", FC2, 0, NULL },
+    { "ls_2.gamma", SCALE2, 0, NULL },
+    { NULL, 0, 0, NULL }
+};
+static const name_row open_clip_beside[] = {
+    { "text.**", ROLE_NONE, 0, text_reason },
+    { "transformer.**", ROLE_NONE, 0, text_reason },
+    { "token_embedding.weight", ROLE_NONE, 0, text_reason },
+    { "positional_embedding", ROLE_NONE, 0, text_reason },
+    { "cls_emb", ROLE_NONE, 0, text_reason },
+    { "ln_final.*", ROLE_NONE, 0, text_reason },
+    { "text_projection", ROLE_NONE, 0, text_reason },
+    { "logit_scale", ROLE_NONE, 0, text_reason },
+    { "logit_bias", ROLE_NONE, 0, text_reason },
+    { "attn_mask", ROLE_NONE, 0, text_reason },
+    { "input_resolution", ROLE_NONE, 0, text_reason },
+    { "context_length", ROLE_NONE, 0, text_reason },
+    { "vocab_size", ROLE_NONE, 0, text_reason },
+    { NULL, 0, 0, NULL }
+};
+
 /* transformers' CLIP, whose last norm is of CLS alone. */
 static const name_row hf_clip_top[] = {
     { "embeddings.patch_embedding.*", PATCH, 0, NULL },
@@ -516,18 +556,20 @@ static const name_row clip_block[] = {
 };
 
 static const naming namings[] = {
-    { "mmpretrain", "mmpretrain's names", "layers.0.ln1.weight", { "layers.%.", NULL }, { NULL }, mmpretrain_top, mmpretrain_block },
+    { "mmpretrain", "mmpretrain's names", "layers.0.ln1.weight", { "layers.%.", NULL }, { NULL }, mmpretrain_top, mmpretrain_block, NULL },
     { "timm", "timm's names", NULL, { "blocks.%.", "blocks.#.%.", "layers.@.blocks.%.", "stages.@.blocks.%.", "blocks&.%.", NULL }, { "decoder_blocks.%.", NULL },
-      timm_top, timm_block },
+      timm_top, timm_block, NULL },
     { "transformers", "transformers' names", NULL, { "encoder.layer.%.", "layers.%.", "layer.%.", "model.layer.%.",
       "encoder.layers.@.blocks.%.", "encoder.stages.@.layers.%." },
-      { "decoder.decoder_layers.%.", "decoder.decoder_encoder.layer.%.", NULL }, hf_top, hf_block },
-    { "torchvision", "torchvision's names", "pos_encoding.class_token", { "blocks.%.", NULL }, { NULL }, torchvision_top, torchvision_block },
-    { "clip", "clip.cpp's names", NULL, { "v.blk.%.", NULL }, { NULL }, clip_top, clip_block },
-    { "hf-clip", "transformers' names", NULL, { "encoder.layers.%.", NULL }, { NULL }, hf_clip_top, hf_clip_block },
-    { "vjepa2", "transformers' names", NULL, { "layer.%.", NULL }, { NULL }, vjepa2_top, vjepa2_block },
-    { "presto", "the authors' names", NULL, { "blocks.%.", NULL }, { NULL }, presto_top, timm_block },
-    { "galileo", "the authors' names", NULL, { "blocks.%.", NULL }, { NULL }, galileo_top, galileo_block },
+      { "decoder.decoder_layers.%.", "decoder.decoder_encoder.layer.%.", NULL }, hf_top, hf_block, NULL },
+    { "torchvision", "torchvision's names", "pos_encoding.class_token", { "blocks.%.", NULL }, { NULL }, torchvision_top, torchvision_block, NULL },
+    { "clip", "clip.cpp's names", NULL, { "v.blk.%.", NULL }, { NULL }, clip_top, clip_block, NULL },
+    { "open-clip", "open_clip's names", "transformer.resblocks.0.attn.in_proj_weight", { "transformer.resblocks.%.", NULL }, { NULL },
+      open_clip_top, open_clip_block, open_clip_beside },
+    { "hf-clip", "transformers' names", NULL, { "encoder.layers.%.", NULL }, { NULL }, hf_clip_top, hf_clip_block, NULL },
+    { "vjepa2", "transformers' names", NULL, { "layer.%.", NULL }, { NULL }, vjepa2_top, vjepa2_block, NULL },
+    { "presto", "the authors' names", NULL, { "blocks.%.", NULL }, { NULL }, presto_top, timm_block, NULL },
+    { "galileo", "the authors' names", NULL, { "blocks.%.", NULL }, { NULL }, galileo_top, galileo_block, NULL },
 };
 #define NAMING_COUNT (sizeof namings / sizeof *namings)
 
@@ -605,6 +647,10 @@ static const published_size joint_sizes[] = {
 };
 static const published_size base_sizes[] = {
     { 768, 12, 3072, 12 }, { 1024, 24, 4096, 16 }, { 0, 0, 0, 0 }
+};
+static const published_size clip_sizes[] = {
+    { 384, 12, 1536, 6 }, { 512, 12, 2048, 8 }, { 640, 12, 2560, 10 }, { 768, 12, 3072, 12 }, { 896, 12, 3584, 14 },
+    { 1024, 24, 4096, 16 }, { 1280, 32, 5120, 16 }, { 1408, 40, 6144, 16 }, { 1664, 48, 8192, 16 }, { 0, 0, 0, 0 }
 };
 static const published_size clip_e_sizes[] = {
     { 1792, 64, 15360, 16 }, { 0, 0, 0, 0 }
@@ -874,6 +920,9 @@ static const family families[] = {
     { "clip-gguf", "a vision encoder as clip.cpp keeps it", "", "clip", NULL, { NULL },
       0, 0, POOL_BY_NORM, MIM_POSITIONS_FIXED, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, PLAIN },
 
+    { "open-clip", "CLIP, as OpenAI and open_clip keep it", "", "open-clip", NULL, { "ln_pre.weight", NULL },
+      1e-5f, 0, POOL_BY_NORM, MIM_POSITIONS_CUBIC_ANTIALIAS, 0, 0,
+      clip_mean, clip_std, { 224, 224, 1, 0, MIM_BICUBIC, NULL }, clip_sizes, NO_DECODER, PLAIN },
     { "hf-clip", "transformers' CLIPVision", "", "hf-clip", "clip|clip_vision_model", { "pre_layrnorm.weight", NULL },
       0, 0, CLS_THEN_NORM, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, PLAIN },
     { "hf-vit_mae", "transformers' ViTMAE", "MAE", "transformers", "vit_mae", { "decoder.decoder_embed.weight", NULL, NULL },
@@ -1274,7 +1323,14 @@ static int understand_tensor(const vit *model, const naming *names, const tensor
 {
     *length = strlen(model->prefix);
     do {
-        if (strncmp(t->name, model->prefix, *length) == 0 && understand(names, t->name + *length, f))
+        if (strncmp(t->name, model->prefix, *length) != 0)
+            continue;
+        if (names->beside && model->prefix[*length]) {
+            memset(f, 0, sizeof *f);
+            f->row = find_row(names->beside, t->name + *length, &f->bias, &f->at);
+        } else
+            understand(names, t->name + *length, f);
+        if (f->row)
             return 1;
     } while (alone && shorten_prefix(model->prefix, length));
     return 0;

@@ -10,7 +10,7 @@
 /* What a tensor is for. Those from NORM1 on exist once per block. */
 enum role {
     ROLE_NONE,
-    PATCH, CLS, REGISTERS, POSITIONS, FRAME_POSITIONS, NORM, POOL_NORM, HEAD, MASK_TOKEN,
+    PATCH, CLS, REGISTERS, POSITIONS, FRAME_POSITIONS, NORM, POOL_NORM, HEAD, PROJECTION, MASK_TOKEN,    /* PROJECTION: a head whose columns are its outputs */
     PERIODS, ROTARY_COS,                  /* of the rotary embedding; its cosines, whose shape tells the width of a head */
     CHANNEL_EMBED, CHANNEL_CLS,           /* of groups of channels: what each adds to its tokens, and to CLS */
     TIME_SCALE, PLACE_SCALE,              /* of what is added for a date and for a place */

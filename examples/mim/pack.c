@@ -127,6 +127,11 @@ int plan_row(const rows *r, uint32_t n, uint32_t columns, float *row, float *bia
     case ROWS_LINEAR:
         return read_cells(r, p->weight, (uint64_t)n * columns, columns, row) ||
                (p->bias && tensor_read(p->bias, n, 1, bias)) || multiply(r, n, columns, row, bias);
+    case ROWS_COLUMNS:
+        for (uint32_t i = 0; i < columns; i++)
+            if (tensor_read(p->weight, i * p->weight->shape[1] + n, 1, &row[i]))
+                return 1;
+        return 0;
     case ROWS_QKV: {
         uint32_t head = n / (3 * padded), which = n / padded % 3, i = n % padded;
         if (i >= r->head_dim) {
