@@ -344,7 +344,7 @@ typedef enum mim_status {
 #define MIM_MAX_CHANNELS 16u
 #define MIM_MAX_PATCH 256u
 #define MIM_MAX_IMAGE 16384u     /* height, width */
-#define MIM_MAX_TOKENS 16384u    /* prefix tokens and patches */
+#define MIM_MAX_TOKENS 32768u    /* prefix tokens and patches */
 #define MIM_MAX_PREFIX 64u       /* CLS and registers */
 #define MIM_MAX_DIM 8192u
 #define MIM_MAX_HIDDEN 16384u
@@ -469,7 +469,7 @@ typedef struct mim_blob_header {     /* 512 bytes */
 } mim_blob_header;
 
 /* Kinds of steps, in the order in which a blob may hold them:
- *     EMBED (ATTENTION | MLP | CONV)... [NORM] POOL [NORM] [HEAD] (one NORM) and then, for a decoder,
+ *     EMBED (ATTENTION | MLP | CONV | NORM)... [NORM] POOL [NORM] [HEAD] (one NORM beside POOL) and then, for a decoder,
  *     UNMASK (ATTENTION | MLP)... NORM PREDICT
  * The tensors of each are listed as: slot name (rows x columns). [x] may be absent. D = the width of a token before the
  * step; only CONV, attention and MLPs with a shortcut, and attention that thins by MAX change it. */
@@ -521,7 +521,7 @@ enum {
                                up to 16: the gate's rows, zero rows up to G, the value's, zero rows up to 2 G
                                MIM_STEP_POST_NORM as in attention */
     MIM_STEP_NORM = 4,      /* x = norm(x), all tokens   0 norm (2 x D)   MIM_STEP_JOIN: of x + the branch. It may follow POOL:
-                               then the pooled feature is of tokens before it */
+                               then the pooled feature is of tokens before it. That beside POOL is the final norm */
     MIM_STEP_POOL = 5,      /* the pooled feature, by rule   0 [norm of it (2 x pooled_dim): fc_norm] */
     MIM_STEP_HEAD = 6,      /* logits of the pooled feature   0 linear (classes x pooled_dim) */
     MIM_STEP_UNMASK = 7,    /* decoder tokens: embedded tokens where seen, the mask token elsewhere, + positions
@@ -1508,6 +1508,9 @@ static uint32_t mimp_layout(const mim_blob_step *steps, const mim_blob_tensor *t
     return tensors[steps[0].tensor[0] - 1].layout;
 }
 
+/* Whether a norm of the encoder is the final one, and does not stand before or among the blocks. */
+static int mimp_is_final(const mim_blob_step *norm) { return norm[-1].kind == MIM_STEP_POOL || norm[1].kind == MIM_STEP_POOL; }
+
 #ifndef MIM_NO_FLOAT
 /* Frames that a patch is projected from. */
 static uint32_t mimp_tubelet(const mim_blob_header *h, const mim_blob_step *s) { return h->patch_frames + s->padding_frames; }
@@ -1749,12 +1752,12 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             break;
         }
         case MIM_STEP_NORM:
-            MIMP_STEP_REQUIRE(!normed && (decoder || !headed), kind);
-            MIMP_STEP_REQUIRE(!(s->flags & MIM_STEP_JOIN) || (branch == dim && !decoder), flags);
+            MIMP_STEP_REQUIRE(!normed && (decoder || !headed) && s[-1].kind != MIM_STEP_NORM, kind);
+            normed = decoder || mimp_is_final(s);
+            MIMP_STEP_REQUIRE(!(s->flags & MIM_STEP_JOIN) || (branch == dim && !decoder && normed), flags);
             if (s->flags & MIM_STEP_JOIN)
                 branch = 0;
             MIMP_SLOT(0, 1, MIM_PLAIN, 2, dim);
-            normed = 1;
             break;
         case MIM_STEP_POOL:
             fields = MIMP_HAS_RULE;
@@ -6209,21 +6212,22 @@ static void mimp_embed_patch(const mimp_run *run, const mimp_embed *e, const mim
 {
     const uint32_t ph = run->model->header->patch_height, pw = run->model->header->patch_width, frames = e->frames;
     const uint32_t channels = e->input[0].channels, width = e->input[0].width, wide = s->kernel_width;
-    const uint32_t top = place / run->grid.width * ph, at = place % run->grid.width * pw, left = at < s->padding_width ? s->padding_width - at : 0, from = at + left - s->padding_width;
+    const uint32_t gh = run->grid.height, gw = run->grid.width, first = place / gw / gh * run->model->header->patch_frames - s->padding_frames;
+    const uint32_t top = place / gw % gh * ph, at = place % gw * pw, left = at < s->padding_width ? s->padding_width - at : 0, from = at + left - s->padding_width;
     const uint32_t n = mimp_min(wide - left, width - from);
-    const int overlaps = s->kernel_height > ph || wide > pw;
+    const int overlaps = s->kernel_height > ph || wide > pw || s->padding_frames;
     uint32_t c, f, y, x;
     for (c = 0; c < channels; c++)
         for (f = 0; f < frames; f++)
             for (y = 0; y < s->kernel_height; y++, to += wide) {
+                const uint32_t row = top + y - s->padding_height, frame = first + f;       /* above or before the first: large */
+                const uint32_t line = (frame / run->model->header->patch_frames * gh + row / ph) * gw;
                 if (n < wide)
                     MIM_MEMSET(to, 0, (size_t)wide * 4);
                 MIM_MEMCPY(to + left, e->input[f].strip + (((size_t)y * channels + c) * width + from) * 4, (size_t)n * 4);
-                for (x = 0; overlaps && x < n && top + y >= s->padding_height; x++) {
-                    const uint32_t row = (top + y - s->padding_height) / ph;
-                    if (row < run->grid.frames * run->grid.height && !mimp_seen(run, row * run->grid.width + (from + x) / pw))
+                for (x = 0; overlaps && row < gh * ph && !e->input[f].absent && x < n; x++)
+                    if (!mimp_seen(run, line + (from + x) / pw))
                         to[left + x] = 0;
-                }
             }
 }
 
@@ -8515,7 +8519,7 @@ static void mimp_integer_pool(mimp_run *run, const mim_blob_step *s)
     if (s->rule == MIM_POOL_CLS || s->rule == MIM_POOL_CLS_MEAN)
         MIM_MEMCPY(run->pooled_stream, run->stream, (size_t)run->dim * 2);
     for (d = 0; d < run->dim && s->rule != MIM_POOL_CLS; d++) {
-        uint32_t sum = 32768 * n + n / 2;                /* not negative any more: at most 2^30 */
+        uint32_t sum = 32768 * n + n / 2;                /* not negative any more: at most 2^31 */
         for (t = first; t < run->tokens; t++) {
             const int32_t x = run->stream[(size_t)t * run->dim + d];
             sum += (uint32_t)x;
@@ -9238,7 +9242,7 @@ static mim_status mimp_encode(mim_session *s, const mim_image *image, const floa
     for (i = 0; i < s->model->header->decoder_step; i++) {
         if (s->model->steps[i].kind == MIM_STEP_ATTENTION)
             run.last_attention = &s->model->steps[i];
-        if (s->model->steps[i].kind == MIM_STEP_NORM)
+        if (s->model->steps[i].kind == MIM_STEP_NORM && (MIMP_INTEGER(s->model->header) || mimp_is_final(&s->model->steps[i])))
             run.final_norm = &s->model->steps[i];
     }
     status = mimp_check_output(s, run.last_attention, out);

@@ -8,7 +8,7 @@ typedef struct spec {
     uint32_t dim, blocks, heads, head_dim, hidden, cls, registers;
     uint32_t positions, stored_height, stored_width;
     float    position_offset;
-    uint32_t norm, pool, fc_norm, classes, gelu;
+    uint32_t pre_norm, norm, pool, fc_norm, classes, gelu;
     uint32_t weight_max, input_max, key_max, value_max;     /* q8 */
     uint32_t decoder_dim, decoder_blocks, decoder_heads, decoder_head_dim, decoder_hidden, decoder_prefix, norm_pix;
     uint32_t resize, filter, edge;
@@ -297,6 +297,8 @@ static inline uint8_t *blob_build(const spec *p, size_t *bytes)
     if (p->positions)
         s->tensor[2] = builder_plain(&b, p->stored_height * p->stored_width, p->dim);
     builder_positions(s, p);
+    if (p->pre_norm && p->blocks)
+        builder_step(&b, MIM_STEP_NORM)->tensor[0] = builder_plain(&b, 2, p->dim);
     builder_blocks(&b, p->blocks, p->dim, p->heads, p->head_dim, p->hidden, 1);
     if (p->norm)
         builder_step(&b, MIM_STEP_NORM)->tensor[0] = builder_plain(&b, 2, p->dim);
@@ -386,7 +388,7 @@ static inline spec spec_random_block(uint32_t type)
     p.rotary = between(MIM_ROTARY_NONE, MIM_ROTARY_HALVES);
     p.rotary_grid = p.rotary ? between(MIM_GRID_INDEX, MIM_GRID_CENTERED) : 0;
     p.head_dim += p.head_dim % 2;
-    p.gated = between(0, 1), p.inner_norms = between(0, 1);
+    p.gated = between(0, 1), p.inner_norms = between(0, 1), p.pre_norm = between(0, 1);
     p.gelu = between(MIM_GELU_ERF, MIM_SILU);
     return p;
 }
@@ -518,8 +520,8 @@ static inline uint8_t *blob_grid(uint32_t kind, uint32_t type, size_t *bytes)
     b.model = &p;
     h = builder_header(&p);
     h.unit_height = h.unit_width = kind == GRID_HIERA || kind == GRID_CONVMAE ? 4 : kind >= GRID_VIDEO;
-    h.patch_frames = kind == GRID_VIDEO || kind == GRID_MVIT ? between(1, 3) : 1;
-    h.frames = kind == GRID_VIDEO || kind == GRID_MVIT ? h.patch_frames * between(1, 3) : 1;
+    h.patch_frames = kind == GRID_VIDEO || kind == GRID_MVIT ? between(1, 3) : kind == GRID_HIERA ? between(1, 2) : 1;
+    h.frames = kind == GRID_VIDEO || kind == GRID_MVIT ? h.patch_frames * between(1, 3) : kind == GRID_HIERA ? h.patch_frames * between(1, 2) : 1;
     h.groups = kind == GRID_GROUPS ? between(2, 3) : 1;
     h.coordinates = kind == GRID_VIDEO ? 2 : 0;
     s = builder_step(&b, MIM_STEP_EMBED);
@@ -528,7 +530,7 @@ static inline uint8_t *blob_grid(uint32_t kind, uint32_t type, size_t *bytes)
     if (kind == GRID_HIERA || kind == GRID_MVIT) {           /* patches that overlap */
         s->padding_height = (uint16_t)between(0, 2);
         s->padding_width = (uint16_t)between(0, 2);
-        s->padding_frames = (uint8_t)(kind == GRID_MVIT ? between(0, 2) : 0);
+        s->padding_frames = (uint8_t)(h.frames > 1 ? between(0, 2) : 0);
         s->kernel_height = (uint16_t)(p.patch_height + 2 * s->padding_height - (s->padding_height && p.patch_height > 1));
         s->kernel_width = (uint16_t)(p.patch_width + 2 * s->padding_width - (s->padding_width && p.patch_width > 1));
     }
@@ -555,6 +557,8 @@ static inline uint8_t *blob_grid(uint32_t kind, uint32_t type, size_t *bytes)
         s->tensor[4] = builder_plain(&b, 5 * between(1, 2), dim);
     if (kind == GRID_HIERA && between(0, 1))
         s->tensor[6] = builder_plain(&b, h.unit_height * h.unit_width, dim);
+    if (between(0, 2) == 0)                                  /* before the blocks */
+        builder_step(&b, MIM_STEP_NORM)->tensor[0] = builder_plain(&b, 2, dim);
     switch (kind) {
     case GRID_SWIN:
         for (i = 0; i < 3; i++) {
@@ -570,6 +574,8 @@ static inline uint8_t *blob_grid(uint32_t kind, uint32_t type, size_t *bytes)
                 grid_table(&b, s, window == MIM_WINDOW_FIXED ? MIM_BIAS_FIXED : between(0, 1) ? MIM_BIAS_LINEAR : MIM_BIAS_GEOMETRIC, wh, ww, 0);
             grid_mlp(&b, at, 0);
             if (i < 2) {
+                if (between(0, 1))                           /* among the blocks */
+                    builder_step(&b, MIM_STEP_NORM)->tensor[0] = builder_plain(&b, 2, at);
                 grid_conv(&b, at, wide + i, 2, 2, 0);
                 at = wide + i;
             }

@@ -71,6 +71,7 @@ hf_hiera_mae recognised transformers' Hiera
 hiera recognised Hiera, the authors' release (timm's names, by widening blocks)
 hiera patches of 7x7x1 4x4 apart, windows of 8x8 and 4x4
 hivit recognised HiViT, the authors' release
+fast_itpn recognised Fast-iTPN, the authors' release (timm's names, by *.reduction.weight, *.mlp.w1.weight, pos_embed): 5 blocks in 3 stages (2, 1, 2)
 itpn ignored: feature pyramid beside the encoder: align_dim_16to8.weight
 convmae recognised ConvMAE, the authors' release
 mvitv2 recognised MViTv2, the authors' release
@@ -138,6 +139,38 @@ changed maskfeat_video '"shape":\[16,1,3,3,3\]' '"shape":[16,3,1,3,3]'
 refuse "[16, 1, 1, 3, 3] was expected" convert maskfeat_video.safetensors -o out.mim
 refuse "for a video give another --family" convert "$golden/mvitv2_video/model.safetensors" -o out.mim --family mvitv2
 group "MViTv2 of videos"
+
+all="--heads 2 --resize squash --filter bicubic"
+changed fast_itpn 'blocks\.2\.norm\.weight' 'blocks.2.norm.wei_ht'
+refuse "blocks.*.norm.wei_ht" convert fast_itpn.safetensors -o out.mim $all
+changed fast_itpn 'blocks\.1\.mlp\.ffn_ln\.bias' 'head.mlp.0.unused_weight'
+refuse "'blocks.1.mlp.ffn_ln.weight' has no bias beside it" convert fast_itpn.safetensors -o out.mim $all
+changed fast_itpn '"shape":\[32,16,2,2\]' '"shape":[32,16,4,1]'
+refuse "[rows, channels, k, k] was expected" convert fast_itpn.safetensors -o out.mim $all
+changed fast_itpn '"shape":\[32,16,2,2\]' '"shape":[16,32,2,2]'
+refuse "was expected" convert fast_itpn.safetensors -o out.mim $all
+refuse "is of a block that hivit does not have; give another --family" convert "$golden/fast_itpn/model.safetensors" -o out.mim $all --family hivit
+group "Fast-iTPN"
+
+all="--heads 1 --mean .5 --std .5"
+changed hiera_video 'pos_embed_temporal' 'pos_embed_class.as'
+refuse "pos_embed_class.as (positions of MViT's first version)" convert hiera_video.safetensors -o out.mim $all
+changed hiera_video 'pos_embed_temporal' 'head.mlp.no.frames'
+refuse "has no positions of its frames" convert hiera_video.safetensors -o out.mim $all --family hiera-video
+refuse "positions of its frames ('pos_embed_temporal'), which only Hiera of videos has" convert "$golden/hiera_video/model.safetensors" -o out.mim \
+    $all --family mvitv2-video
+changed hiera_video '"shape":\[1,2,8\]' '"shape":[2,1,8]'
+refuse "1 x 8 was expected" convert hiera_video.safetensors -o out.mim $all
+changed hiera_video '"shape":\[1,2,8\]' '"shape":[1,4,4]'
+refuse "4 x 8 was expected" convert hiera_video.safetensors -o out.mim $all
+changed hiera_video '"shape":\[1,2,8\]' '"shape":[ 16  ]'
+refuse "[1, frames, dim] was expected" convert hiera_video.safetensors -o out.mim $all
+changed hiera_video_mae '"shape":\[64,8,1,4,4\]' '"shape":[64,8,2,4,2]'
+refuse "was expected" convert hiera_video_mae.safetensors -o out.mim $all
+refuse "its positions are for 4 frames, not 6 (option)" convert "$golden/hiera_video/model.safetensors" -o out.mim $all --frames 6
+refuse "its positions are for images of 64x64, not 96x96" convert "$golden/hiera_video/model.safetensors" -o out.mim $all --image-size 96
+refuse "such as that of hiera-video" convert "$golden/hiera_video_mae/model.safetensors" -o out.mim $all --keep-decoder
+group "Hiera of videos"
 
 changed timm_swin 'layers\.1\.blocks' 'layers.6.blocks'
 refuse "has blocks of stage 2, but none of stage 1" convert timm_swin.safetensors -o out.mim --image-size 32 $picture

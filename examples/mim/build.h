@@ -29,7 +29,8 @@ typedef struct measures {
     uint32_t unit_positions;                  /* side of the table of positions that repeat; 0: none */
     uint32_t axis_height, axis_width, axis_frames;         /* of the largest tables of relative positions along axes; 0: none */
     uint32_t has_cls, registers;
-    uint32_t position_rows;                   /* 0: no such table */
+    uint32_t position_rows;                   /* 0: no such table; of one frame, where frames have some of their own: */
+    uint32_t frame_positions;                 /*   of so many; else 0 */
     uint32_t bias_rows, heads;                /* of the relative position bias; heads also of rotary tables; 0: they do not tell */
     uint32_t grid_height, grid_width;         /* of the positions, where their shape tells; else 0 */
     uint32_t classes, head_columns;           /* of the head; 0: none */

@@ -24,6 +24,7 @@ typedef struct naming {
     const char *sign;             /* that must be there, too, where another naming projects patches under the same name; or NULL */
     const char *blocks[BLOCKS_MAX], *decoder_blocks[BLOCKS_MAX];
     const name_row *top, *in_block;
+    const name_row *beside;       /* names of what is not under the encoder's prefix; NULL: as those that are */
 } naming;
 
 static const char mask_reason[] = "mask token, used only in pretraining";
@@ -66,8 +67,11 @@ static const name_row timm_top[] = {
     { "storage_tokens", REGISTERS, 0, NULL },
     { "pos_embed", POSITIONS, 0, NULL },
     { "absolute_pos_embed", POSITIONS, 0, NULL },
+    { "pos_embed_spatial", POSITIONS, 0, NULL },
+    { "pos_embed_temporal", FRAME_POSITIONS, 0, NULL },
     { "pos_embed_win", UNIT_POSITIONS, 0, NULL },
     { "patch_embed.norm.*", PATCH_NORM, 0, NULL },
+    { "norm_pre.*", PRE_NORM, 0, NULL },
     { "patch_embed1.norm.*", PATCH_NORM, 0, NULL },
     { "patch_embed&.proj.*", MERGE, 0, NULL },
     { "patch_embed&.norm.*", MERGE_NORM, 0, NULL },
@@ -356,6 +360,71 @@ static const name_row vjepa2_block[] = {
     { NULL, 0, 0, NULL }
 };
 
+/* OpenAI's CLIP, and after it open_clip. The text encoder beside it has the same names. */
+static const name_row open_clip_top[] = {
+    { "conv1.*", PATCH, 0, NULL },
+    { "class_embedding", CLS, 0, NULL },
+    { "positional_embedding", POSITIONS, 0, NULL },
+    { "ln_pre.*", PRE_NORM, 0, NULL },
+    { "ln_post.*", NORM, 0, NULL },
+    { "proj", PROJECTION, 0, NULL },
+    { NULL, 0, 0, NULL }
+};
+static const name_row open_clip_block[] = {
+    { "ln_1.*", NORM1, 0, NULL },
+    { "attn.in_proj_weight", QKV, 0, NULL },
+    { "attn.in_proj_bias", QKV, 1, NULL },
+    { "attn.out_proj.*", PROJ, 0, NULL },
+    { "ls_1.gamma", SCALE1, 0, NULL },
+    { "ln_2.*", NORM2, 0, NULL },
+    { "mlp.c_fc.*", FC1, 0, NULL },
+    { "mlp.c_proj.*", FC2, 0, NULL },
+    { "ls_2.gamma", SCALE2, 0, NULL },
+    { NULL, 0, 0, NULL }
+};
+static const name_row open_clip_beside[] = {
+    { "text.**", ROLE_NONE, 0, text_reason },
+    { "transformer.**", ROLE_NONE, 0, text_reason },
+    { "token_embedding.weight", ROLE_NONE, 0, text_reason },
+    { "positional_embedding", ROLE_NONE, 0, text_reason },
+    { "cls_emb", ROLE_NONE, 0, text_reason },
+    { "ln_final.*", ROLE_NONE, 0, text_reason },
+    { "text_projection", ROLE_NONE, 0, text_reason },
+    { "logit_scale", ROLE_NONE, 0, text_reason },
+    { "logit_bias", ROLE_NONE, 0, text_reason },
+    { "attn_mask", ROLE_NONE, 0, text_reason },
+    { "input_resolution", ROLE_NONE, 0, text_reason },
+    { "context_length", ROLE_NONE, 0, text_reason },
+    { "vocab_size", ROLE_NONE, 0, text_reason },
+    { NULL, 0, 0, NULL }
+};
+
+/* transformers' CLIP, whose last norm is of CLS alone. */
+static const name_row hf_clip_top[] = {
+    { "embeddings.patch_embedding.*", PATCH, 0, NULL },
+    { "embeddings.class_embedding", CLS, 0, NULL },
+    { "embeddings.position_embedding.weight", POSITIONS, 0, NULL },
+    { "embeddings.position_ids", ROLE_NONE, 0, "index of the positions, computed" },
+    { "pre_layrnorm.*", PRE_NORM, 0, NULL },
+    { "post_layernorm.*", NORM, 0, NULL },
+    { "visual_projection.weight", HEAD, 0, NULL },
+    { "text_model.**", ROLE_NONE, 0, text_reason },
+    { "text_projection.weight", ROLE_NONE, 0, text_reason },
+    { "logit_scale", ROLE_NONE, 0, text_reason },
+    { NULL, 0, 0, NULL }
+};
+static const name_row hf_clip_block[] = {
+    { "layer_norm1.*", NORM1, 0, NULL },
+    { "self_attn.q_proj.*", QUERY, 0, NULL },
+    { "self_attn.k_proj.*", KEY, 0, NULL },
+    { "self_attn.v_proj.*", VALUE, 0, NULL },
+    { "self_attn.out_proj.*", PROJ, 0, NULL },
+    { "layer_norm2.*", NORM2, 0, NULL },
+    { "mlp.fc1.*", FC1, 0, NULL },
+    { "mlp.fc2.*", FC2, 0, NULL },
+    { NULL, 0, 0, NULL }
+};
+
 /* Models of tokens that the caller makes, from vectors of the file. */
 static const name_row presto_top[] = {
     { "eo_patch_embed.S1.*", PATCH, 0, NULL },
@@ -482,8 +551,9 @@ static const name_row clip_top[] = {
     { "v.patch_embd.*", PATCH, 0, NULL },
     { "v.class_embd", CLS, 0, NULL },
     { "v.position_embd.weight", POSITIONS, 0, NULL },
+    { "v.pre_ln.*", PRE_NORM, 0, NULL },
     { "v.post_ln.*", NORM, 0, NULL },
-    { "visual_projection.weight", ROLE_NONE, 0, "projection beside the text's, not one of mim's features" },
+    { "visual_projection.weight", HEAD, 0, NULL },
     { "t.**", ROLE_NONE, 0, text_reason },
     { "text_projection.weight", ROLE_NONE, 0, text_reason },
     { "mm.**", ROLE_NONE, 0, language_reason },
@@ -506,29 +576,32 @@ static const name_row clip_block[] = {
 };
 
 static const naming namings[] = {
-    { "mmpretrain", "mmpretrain's names", "layers.0.ln1.weight", { "layers.%.", NULL }, { NULL }, mmpretrain_top, mmpretrain_block },
+    { "mmpretrain", "mmpretrain's names", "layers.0.ln1.weight", { "layers.%.", NULL }, { NULL }, mmpretrain_top, mmpretrain_block, NULL },
     { "timm", "timm's names", NULL, { "blocks.%.", "blocks.#.%.", "layers.@.blocks.%.", "stages.@.blocks.%.", "blocks&.%.", NULL }, { "decoder_blocks.%.", NULL },
-      timm_top, timm_block },
+      timm_top, timm_block, NULL },
     { "transformers", "transformers' names", NULL, { "encoder.layer.%.", "layers.%.", "layer.%.", "model.layer.%.",
       "encoder.layers.@.blocks.%.", "encoder.stages.@.layers.%." },
-      { "decoder.decoder_layers.%.", "decoder.decoder_encoder.layer.%.", NULL }, hf_top, hf_block },
-    { "twins", "Twins' names", NULL, { "blocks.@.%.", NULL }, { NULL }, twins_top, timm_block },
-    { "torchvision", "torchvision's names", "pos_encoding.class_token", { "blocks.%.", NULL }, { NULL }, torchvision_top, torchvision_block },
-    { "clip", "clip.cpp's names", NULL, { "v.blk.%.", NULL }, { NULL }, clip_top, clip_block },
-    { "vjepa2", "transformers' names", NULL, { "layer.%.", NULL }, { NULL }, vjepa2_top, vjepa2_block },
-    { "presto", "the authors' names", NULL, { "blocks.%.", NULL }, { NULL }, presto_top, timm_block },
-    { "galileo", "the authors' names", NULL, { "blocks.%.", NULL }, { NULL }, galileo_top, galileo_block },
+      { "decoder.decoder_layers.%.", "decoder.decoder_encoder.layer.%.", NULL }, hf_top, hf_block, NULL },
+    { "twins", "Twins' names", NULL, { "blocks.@.%.", NULL }, { NULL }, twins_top, timm_block, NULL },
+    { "torchvision", "torchvision's names", "pos_encoding.class_token", { "blocks.%.", NULL }, { NULL }, torchvision_top, torchvision_block, NULL },
+    { "clip", "clip.cpp's names", NULL, { "v.blk.%.", NULL }, { NULL }, clip_top, clip_block, NULL },
+    { "open-clip", "open_clip's names", "transformer.resblocks.0.attn.in_proj_weight", { "transformer.resblocks.%.", NULL }, { NULL },
+      open_clip_top, open_clip_block, open_clip_beside },
+    { "hf-clip", "transformers' names", NULL, { "encoder.layers.%.", NULL }, { NULL }, hf_clip_top, hf_clip_block, NULL },
+    { "vjepa2", "transformers' names", NULL, { "layer.%.", NULL }, { NULL }, vjepa2_top, vjepa2_block, NULL },
+    { "presto", "the authors' names", NULL, { "blocks.%.", NULL }, { NULL }, presto_top, timm_block, NULL },
+    { "galileo", "the authors' names", NULL, { "blocks.%.", NULL }, { NULL }, galileo_top, galileo_block, NULL },
 };
 #define NAMING_COUNT (sizeof namings / sizeof *namings)
 
 /* What some names mean, for the message that they cannot be used. */
 static const struct { const char *part, *what; } beyond[] = {
     { "rope", "learned rotary positions" }, { "q_norm", "norm of queries and keys" }, { "k_norm", "norm of queries and keys" },
-    { "norm_pre", "norm before the blocks" }, { "pre_ln", "norm before the blocks" }, { "attn_pool", "attention pooling" }, { "dist_token", "distillation token" },
+    { "attn_pool", "attention pooling" }, { "head.probe", "attention pooling" }, { "dist_token", "distillation token" },
     { "head_dist", "distillation token" }, { "attn.gate", "gated attention" }, { "spatial_pos", "positions in space and time" },
     { "norms_block", "V-JEPA 2.1's norms between the blocks" }, { "mod_embed", "V-JEPA 2.1's embeddings of pictures and videos" },
     { "mlp.fc3", "a gated MLP of three layers (V-JEPA's use_silu)" },
-    { "pos_embed_spatial", "positions in time" }, { "running_mean", "batch norm" }, { "cls_norm", "a norm of CLS and registers alone" },
+    { "pos_embed_class", "positions of MViT's first version" }, { "running_mean", "batch norm" }, { "cls_norm", "a norm of CLS and registers alone" },
 };
 
 /* ---- families ----
@@ -596,6 +669,10 @@ static const published_size joint_sizes[] = {
 static const published_size base_sizes[] = {
     { 768, 12, 3072, 12 }, { 1024, 24, 4096, 16 }, { 0, 0, 0, 0 }
 };
+static const published_size clip_sizes[] = {
+    { 384, 12, 1536, 6 }, { 512, 12, 2048, 8 }, { 640, 12, 2560, 10 }, { 768, 12, 3072, 12 }, { 896, 12, 3584, 14 },
+    { 1024, 24, 4096, 16 }, { 1280, 32, 5120, 16 }, { 1408, 40, 6144, 16 }, { 1664, 48, 8192, 16 }, { 0, 0, 0, 0 }
+};
 static const published_size clip_e_sizes[] = {
     { 1792, 64, 15360, 16 }, { 0, 0, 0, 0 }
 };
@@ -617,6 +694,9 @@ static const published_size twins_sizes[] = {
 };
 static const published_size pvt_sizes[] = {
     { 512, 16, 2048, 1 }, { 0, 0, 0, 0 }
+};
+static const published_size fast_itpn_sizes[] = {
+    { 384, 16, 1152, 6 }, { 384, 26, 1152, 6 }, { 512, 32, 1536, 8 }, { 768, 46, 2304, 12 }, { 0, 0, 0, 0 }
 };
 static const published_size convmae_sizes[] = {
     { 768, 15, 3072, 12 }, { 0, 0, 0, 0 }
@@ -642,6 +722,9 @@ static const published_size dinov3_satellite[] = {
 static const family families[] = {
     /* Videos, sound, satellites. Their decoders are the MAE authors' or have its names, so they come first. MaskFeat pretrains
      * without a norm behind the blocks, and averages before it where it is tuned; unlike others, it widens in the MLPs. */
+    { "hiera-video", "Hiera of videos, the authors' release", "MAE", "timm", NULL, { "tubelets", "pos_embed_temporal", "widening blocks", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
+      slowfast_mean, slowfast_std, { 224, 256, 0, 0, MIM_BILINEAR, NULL }, hiera_sizes, NO_DECODER, PLAIN },
     { "maskfeat-video", "MaskFeat's MViTv2 of videos, as SlowFast has it", "MaskFeat", "timm", NULL,
       { "tubelets", "*.attn.pool_q.weight", "mask_token|widening MLPs", NULL },
       1e-6f, MIM_GELU_ERF, POOL_THEN_NORM, MIM_POSITIONS_NONE, 0, 0,
@@ -809,6 +892,9 @@ static const family families[] = {
     { "itpn", "iTPN, the authors' release", "iTPN", "timm", NULL, { "align_dim_16tofpn.weight", NULL },
       1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_CUBIC, 0.1f, 0,
       imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, hivit_sizes, NO_DECODER, PLAIN },
+    { "fast-itpn", "Fast-iTPN, the authors' release", "iTPN", "timm", NULL, { "*.reduction.weight", "*.mlp.w1.weight", "pos_embed", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_CUBIC, 0, 0,
+      imagenet_mean, imagenet_std, NO_PICTURE, fast_itpn_sizes, NO_DECODER, SWIGLU },
     { "hivit", "HiViT, the authors' release", "MAE", "timm", NULL, { "blocks.0.norm2.weight", "*.reduction.weight", "absolute_pos_embed|pos_embed", NULL },
       1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
       imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, hivit_sizes, NO_DECODER, PLAIN },
@@ -862,6 +948,8 @@ static const family families[] = {
     { "timm-rope", "timm's ViT with registers and rotary positions", "", "timm", NULL,
       { "reg_token", "!cls_token", "*.gamma_1", "!pos_embed", NULL },
       1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_NONE, 0, 1, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, ROTARY_CAT },
+    { "timm-clip", "timm's CLIP", "", "timm", NULL, { "norm_pre.weight", "pos_embed", NULL },
+      1e-5f, 0, 0, MIM_POSITIONS_CUBIC_ANTIALIAS, 0, 1, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, PLAIN },
     { "timm", "timm", "", "timm", NULL, { "reg_token", NULL, NULL },
       1e-6f, MIM_GELU_ERF, 0, MIM_POSITIONS_CUBIC_ANTIALIAS, 0, 1, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, PLAIN },
     /* the names alone do not tell timm's files from the MAE authors': only what both share */
@@ -871,6 +959,11 @@ static const family families[] = {
     { "clip-gguf", "a vision encoder as clip.cpp keeps it", "", "clip", NULL, { NULL },
       0, 0, POOL_BY_NORM, MIM_POSITIONS_FIXED, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, PLAIN },
 
+    { "open-clip", "CLIP, as OpenAI and open_clip keep it", "", "open-clip", NULL, { "ln_pre.weight", NULL },
+      1e-5f, 0, POOL_BY_NORM, MIM_POSITIONS_CUBIC_ANTIALIAS, 0, 0,
+      clip_mean, clip_std, { 224, 224, 1, 0, MIM_BICUBIC, NULL }, clip_sizes, NO_DECODER, PLAIN },
+    { "hf-clip", "transformers' CLIPVision", "", "hf-clip", "clip|clip_vision_model", { "pre_layrnorm.weight", NULL },
+      0, 0, CLS_THEN_NORM, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, PLAIN },
     { "hf-vit_mae", "transformers' ViTMAE", "MAE", "transformers", "vit_mae", { "decoder.decoder_embed.weight", NULL, NULL },
       0, 0, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, PLAIN },
     { "hf-swinv2", "transformers' Swinv2", "", "transformers", "swinv2", { "*.logit_scale", NULL },
@@ -907,6 +1000,7 @@ static const family families[] = {
 #define FAMILY_COUNT (sizeof families / sizeof *families)
 
 static const scheme schemes[] = {
+    { "hiera-video", MADE_FRAME_SUMS, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL },
     { "maskfeat-video", MADE_NOTHING, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL },
     { "mvitv2-video", MADE_NOTHING, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL },
     { "um-mae-swin", MADE_NOTHING, 1, 256, 256, 0, 0, 0, 0, 0, NULL, NULL },
@@ -955,8 +1049,10 @@ static const struct { const char *families; layout layout; } layouts[] = {
     { " sam timm-sam hf-sam ", { .eps = 1e-6f } },
     { " efficientsam ", { .eps = 1e-6f, .extra_positions = 1 } },
     { " hiera ", { .stride = 4, .pools = 3, .unit_stages = 2, .pool_norm = 1 } },
+    { " hiera-video ", { .stride = 4, .frame_stride = 2, .pools = 3, .unit_stages = 2, .pool_norm = 1 } },
     { " timm-hiera hf-hiera ", { .stride = 4, .pools = 3, .unit_stages = 2 } },
     { " hivit itpn ", { .by_rows = 0 } },
+    { " fast-itpn ", { .token_norm = 1 } },
     { " convmae ", { .eps = 1e-5f, .activation = MIM_GELU_ERF } },
     { " mvitv2 timm-mvitv2 ", { .stride = 4, .key_stride = 4, .prefix_query = 1 } },
     { " maskfeat-mvitv2 ", { .stride = 4, .key_stride = 4 } },
@@ -1010,6 +1106,19 @@ static const struct { const char *family; uint32_t heads, activation; const char
     { "timm-eva02", 16, 0, " eva02_large_patch14_224 eva02_large_patch14_448 " },
     { "timm-eva02", 12, 0, " eva02_base_patch16_clip_224 " },
     { "timm-eva02", 16, 0, " eva02_large_patch14_clip_224 eva02_large_patch14_clip_336 " },
+    { "timm-clip", 4, MIM_GELU_ERF, " vit_xsmall_patch16_clip_224 " },
+    { "timm-clip", 8, MIM_GELU_ERF, " vit_medium_patch32_clip_224 vit_medium_patch16_clip_224 " },
+    { "timm-clip", 10, MIM_GELU_ERF, " vit_betwixt_patch32_clip_224 " },
+    { "timm-clip", 12, MIM_GELU_ERF, " vit_base_patch32_clip_224 vit_base_patch32_clip_256 vit_base_patch32_clip_384"
+                             " vit_base_patch32_clip_448 vit_base_patch16_clip_224 vit_base_patch16_clip_384 " },
+    { "timm-clip", 12, MIM_GELU_QUICK, " vit_base_patch32_clip_quickgelu_224 vit_base_patch16_clip_quickgelu_224 " },
+    { "timm-clip", 14, MIM_GELU_ERF, " vit_base_patch16_plus_clip_240 " },
+    { "timm-clip", 16, MIM_GELU_ERF, " vit_large_patch14_clip_224 vit_large_patch14_clip_336 vit_huge_patch14_clip_224"
+                             " vit_huge_patch14_clip_336 vit_huge_patch14_clip_378 vit_giant_patch14_clip_224"
+                             " vit_gigantic_patch14_clip_224 vit_gigantic_patch14_clip_378 " },
+    { "timm-clip", 16, MIM_GELU_QUICK, " vit_large_patch14_clip_quickgelu_224 vit_large_patch14_clip_quickgelu_336"
+                             " vit_huge_patch14_clip_quickgelu_224 vit_huge_patch14_clip_quickgelu_378"
+                             " vit_gigantic_patch14_clip_quickgelu_224 " },
     { "timm-dinov3", 3, 0, " vit_tiny_patch16_dinov3_qkvb " },
     { "timm-dinov3", 6, 0, " vit_small_patch16_dinov3 vit_small_patch16_dinov3_qkvb vit_small_plus_patch16_dinov3"
                            " vit_small_plus_patch16_dinov3_qkvb " },
@@ -1262,7 +1371,14 @@ static int understand_tensor(const vit *model, const naming *names, const tensor
 {
     *length = strlen(model->prefix);
     do {
-        if (strncmp(t->name, model->prefix, *length) == 0 && understand(names, t->name + *length, f))
+        if (strncmp(t->name, model->prefix, *length) != 0)
+            continue;
+        if (names->beside && model->prefix[*length]) {
+            memset(f, 0, sizeof *f);
+            f->row = find_row(names->beside, t->name + *length, &f->bias, &f->at);
+        } else
+            understand(names, t->name + *length, f);
+        if (f->row)
             return 1;
     } while (alone && shorten_prefix(model->prefix, length));
     return 0;
@@ -1624,11 +1740,13 @@ static int has_evidence(const family *f, const vit *model, const checkpoint *cp)
     return 1;
 }
 
-static void find_family(vit *model, const naming *names, const checkpoint *cp)
+static int find_family(vit *model, const naming *names, const checkpoint *cp)
 {
     for (size_t i = 0; i < FAMILY_COUNT && !model->family; i++)
         if (strcmp(families[i].naming, names->name) == 0 && has_evidence(&families[i], model, cp))
             model->family = &families[i];
+    if (!model->family)
+        return fail("%s: has %s, but not what tells its families apart; give --family", cp->path, names->title);
     append(model->evidence, sizeof model->evidence, model->family->evidence[0] ? "by " : "");
     for (size_t i = 0; i < EVIDENCE_MAX && model->family->evidence[i]; i++) {
         int absent = model->family->evidence[i][0] == '!';
@@ -1638,6 +1756,7 @@ static void find_family(vit *model, const naming *names, const checkpoint *cp)
         append(model->evidence, sizeof model->evidence, absent ? "no " : "");
         append(model->evidence, sizeof model->evidence, name);
     }
+    return 0;
 }
 
 /* transformers' DINOv3 calls the first layer of an MLP without gate what it calls the value of one with it. */
@@ -1772,7 +1891,7 @@ static int check_pairs(const checkpoint *cp, const part *parts)
         { PATCH_NORM, 1 }, { NECK, 0 }, { NECK_NORM, 1 }, { NECK2, 0 }, { NECK2_NORM, 1 }, { MERGE, 0 }, { MERGE_NORM, 1 },
         { MERGE_LINEAR, 0 }, { FUSE, 0 }, { GRID_CONV, 0 }, { REDUCE, 0 }, { REDUCE_NORM, 1 }, { KEY_VALUE, 0 }, { BIAS_MLP1, 0 }, { BIAS_MLP2, 0 }, { THIN_QUERY, 0 }, { THIN_KEY, 0 }, { THIN_VALUE, 0 },
         { THIN_QUERY_NORM, 1 }, { THIN_KEY_NORM, 1 }, { THIN_VALUE_NORM, 1 }, { SHORTCUT, 0 }, { MLP_SHORTCUT, 0 }, { CONV1, 0 },
-        { DEPTHWISE, 0 }, { CONV2, 0 },
+        { DEPTHWISE, 0 }, { CONV2, 0 }, { MLP_NORM, 1 },
     };
     for (size_t k = 0; k < sizeof pairs / sizeof *pairs; k++) {
         const part *p = &parts[pairs[k].role];
@@ -1877,6 +1996,9 @@ static int check_positions(const vit *model, const checkpoint *cp)
     if (bias && f->arithmetic.rotary)
         return fail("%s: '%s' is a relative position bias, which %s does not have; give another --family", cp->path, bias->name,
                     f->name);
+    if ((made == MADE_FRAME_SUMS) != (top[FRAME_POSITIONS].weight != NULL))
+        return fail("%s: %s; give another --family", cp->path, made == MADE_FRAME_SUMS ? "has no positions of its frames ('pos_embed_temporal')"
+                    : "has positions of its frames ('pos_embed_temporal'), which only Hiera of videos has");
     if (top[POSITIONS].weight && f->positions == MIM_POSITIONS_NONE)
         return fail("%s: '%s' is a table of positions, which %s does not have; give another --family", cp->path,
                     top[POSITIONS].weight->name, f->name);
@@ -1925,9 +2047,9 @@ static int settle_layout(vit *model, const checkpoint *cp, int certain)
         return fail("%s: '%s' is MixMIM's, or of a Swin with absolute positions, and nothing tells them apart; give --family mixmim "
                     "or --family swin", cp->path, top[POSITIONS].weight->name);
     for (uint32_t i = 0; i < model->depth; i++)
-        if (is_gated(model->block[i]) || model->block[i][ATTENTION_NORM].weight)
-            return fail("%s: '%s' is of a block such as Fast-iTPN's: not available in this version", cp->path,
-                        (is_gated(model->block[i]) ? model->block[i][FC2] : model->block[i][ATTENTION_NORM]).weight->name);
+        if ((is_gated(model->block[i]) && !model->family->arithmetic.gate) || model->block[i][ATTENTION_NORM].weight)
+            return fail("%s: '%s' is of a block that %s does not have; give another --family", cp->path,
+                        (is_gated(model->block[i]) ? model->block[i][FC2] : model->block[i][ATTENTION_NORM]).weight->name, model->family->name);
     /* HiViT's decoder has a norm of features of all stages */
     if (top[NORM].weight && top[DECODER_EMBED].weight && last[FC2].weight && last[FC2].weight->shape[0] != top[NORM].weight->count) {
         model->ignored[top[NORM].weight - cp->tensors] = "norm of the decoder's features";
@@ -1996,9 +2118,9 @@ int vit_recognise(vit *model, const checkpoint *cp, const family *wanted, const 
     if (find_stages(model, cp, depths))
         return 1;
     model->family = wanted;
-    if (!wanted)
-        find_family(model, names, cp);
-    if (model->family->pool == POOL_THEN_NORM && !model->top[POOL_NORM].weight) {
+    if (!wanted && find_family(model, names, cp))
+        return 1;
+    if ((model->family->pool == POOL_THEN_NORM || model->family->pool == CLS_THEN_NORM) && !model->top[POOL_NORM].weight) {
         model->top[POOL_NORM] = model->top[NORM];
         memset(&model->top[NORM], 0, sizeof *model->top);
     }
@@ -2018,7 +2140,7 @@ int vit_recognise(vit *model, const checkpoint *cp, const family *wanted, const 
             return 1;
     if (check_pairs(cp, top) || check_blocks(cp, seen->block, model->depth, model->stage_of, "encoder"))
         return 1;
-    static const uint8_t norms[] = { NORM, POOL_NORM };
+    static const uint8_t norms[] = { NORM, POOL_NORM, PRE_NORM };
     for (size_t i = 0; i < sizeof norms; i++)
         if (!top[norms[i]].weight != !top[norms[i]].bias)
             return fail("%s: '%s' is only half of a norm: RMS norm is not available in this version", cp->path,

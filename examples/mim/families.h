@@ -10,12 +10,12 @@
 /* What a tensor is for. Those from NORM1 on exist once per block. */
 enum role {
     ROLE_NONE,
-    PATCH, CLS, REGISTERS, POSITIONS, NORM, POOL_NORM, HEAD, MASK_TOKEN,
+    PATCH, CLS, REGISTERS, POSITIONS, FRAME_POSITIONS, NORM, POOL_NORM, HEAD, PROJECTION, MASK_TOKEN,    /* PROJECTION: a head whose columns are its outputs */
     PERIODS, ROTARY_COS,                  /* of the rotary embedding; its cosines, whose shape tells the width of a head */
     CHANNEL_EMBED, CHANNEL_CLS,           /* of groups of channels: what each adds to its tokens, and to CLS */
     TIME_SCALE, PLACE_SCALE,              /* of what is added for a date and for a place */
     DECODER_EMBED, DECODER_POSITIONS, DECODER_NORM, DECODER_PREDICT,
-    PATCH_NORM,
+    PATCH_NORM, PRE_NORM,                 /* of the patches; of all tokens, before the blocks */
     UNIT_POSITIONS,                       /* that repeat from mask unit to mask unit */
     NECK, NECK_NORM, NECK2, NECK2_NORM,   /* convolutions after the blocks */
     MERGE, MERGE_NORM,                    /* before a stage: how it takes cells of tokens; a block may be nothing but that */
@@ -70,6 +70,7 @@ enum made {
     MADE_NOTHING,
     MADE_NUMBER_WAVES,                    /* positions: waves of the token's number (VideoMAE) */
     MADE_FRAME_WAVES,                     /* positions: waves of the frame, the row and the column; of date and place (Prithvi) */
+    MADE_FRAME_SUMS,                      /* positions: those of a frame's places and those of the frames (Hiera of videos) */
     MADE_DATE_WAVES,                      /* behind stored positions, waves of year, month and hour (SatMAE) */
     MADE_GROUPS,                          /* one projection for all groups of channels, and stored positions for a part of the width */
     MADE_TURNS,                           /* a rotary embedding of frame, row and column (V-JEPA 2) */
@@ -127,6 +128,7 @@ typedef struct layout {
 
 #define POOL_BY_NORM 255u                 /* CLS where the last norm is of all tokens, else the mean of the patches */
 #define POOL_THEN_NORM 254u               /* the mean of the patches, which alone is normed */
+#define CLS_THEN_NORM 253u                /* CLS, which alone is normed */
 
 typedef struct family {
     const char *name;                     /* --family, and in the blob */

@@ -138,7 +138,8 @@ static int refuse(const plan *p)
             what = "convolutions over the grid";
             break;
         case MIM_STEP_NORM:
-            what = i && s[-1].kind == MIM_STEP_POOL ? "a norm after pooling" : NULL;
+            what = s[-1].kind == MIM_STEP_POOL ? "a norm after pooling"
+                 : i < h->decoder_step && s[1].kind != MIM_STEP_POOL ? "a norm before the blocks" : NULL;
             break;
         default:
             what = NULL;

@@ -145,6 +145,11 @@ int plan_row(const rows *r, uint32_t n, uint32_t columns, float *row, float *bia
     case ROWS_LINEAR:
         return read_cells(r, p->weight, (uint64_t)n * columns, columns, row) ||
                (p->bias && tensor_read(p->bias, n, 1, bias)) || multiply(r, n, columns, row, bias);
+    case ROWS_COLUMNS:
+        for (uint32_t i = 0; i < columns; i++)
+            if (tensor_read(p->weight, i * p->weight->shape[1] + n, 1, &row[i]))
+                return 1;
+        return 0;
     case ROWS_QKV: {
         uint32_t head = n / (3 * padded), which = n / padded % 3, i = n % padded;
         if (i >= r->head_dim) {
@@ -427,7 +432,8 @@ static uint32_t matrix_type(const plan *p, const mim_blob_step *step)
 {
     if (p->kind.input_max && step->kind == MIM_STEP_EMBED)
         return MIM_F16;
-    return p->kind.type == MIM_Q4 && stays_q8(p->blocks, (uint32_t)(step - p->steps)) ? (uint32_t)MIM_Q8 : p->kind.type;
+    uint32_t at = (uint32_t)(step - p->steps) - (p->steps[1].kind == MIM_STEP_NORM);       /* a norm may stand before the blocks */
+    return p->kind.type == MIM_Q4 && stays_q8(p->blocks, at) ? (uint32_t)MIM_Q8 : p->kind.type;
 }
 
 static void plan_tensor(plan *p, mim_blob_step *step, unsigned slot, uint32_t count, uint32_t columns, const rows *from,

@@ -21,6 +21,7 @@ typedef struct number_kind {
 
 enum rows_kind {
     ROWS_LINEAR,       /* part[0]: rows and bias, as they are */
+    ROWS_COLUMNS,      /* part[0]: its columns */
     ROWS_QKV,          /* per head the rows of part[0], part[1], part[2], each padded to 16s with zero rows */
     ROWS_NORM,         /* part[0]: weight, bias */
     ROWS_GATED,        /* rows of part[0] then part[1], each padded to 16s with zero rows */

@@ -215,7 +215,7 @@ int measure_ends(measures *m, const vit *model, const checkpoint *cp)
         uint32_t dim = 0;
         for (uint32_t i = 0; i < model->depth; i++)
             dim = model->stage_of[i] == s ? m->block[i].last : dim;
-        if (fuse->weight && (kernel_side(fuse->weight, 0, &side) || is_convolution(fuse, m->width, dim, 0, side)))
+        if (fuse->weight && (kernel_side(fuse->weight, 0, &side) || is_convolution(fuse, m->width, dim, model->layout.frame_stride ? 1 : 0, side)))
             return 1;
         if (!conv->weight != !model->stage[0][GRID_CONV].weight)
             return fail("%s: stage %" PRIu32 " has no convolution like '%s', or is alone in having one", cp->path, s,
@@ -605,7 +605,7 @@ mim_blob_step *add_grid_conv(plan *p, const part *w, int added)
 
 void add_fusion(plan *p, const part *fuse, uint32_t dim)
 {
-    uint32_t side = (uint32_t)fuse->weight->shape[2];
+    uint32_t side = (uint32_t)fuse->weight->shape[fuse->weight->rank - 1];
     add_convolution(p, fuse, dim, side, side, CELLS_INSIDE)->flags |= MIM_STEP_BRANCH;
 }
 

@@ -302,8 +302,8 @@ static void from_family(gathering *g)
     from_published(g, f);
     if (pool == POOL_BY_NORM)
         pool = g->model->top[NORM].weight && (m->has_cls || !g->model->layout.known) ? MIM_POOL_CLS : MIM_POOL_MEAN_PATCHES;
-    if (pool == POOL_THEN_NORM)
-        pool = MIM_POOL_MEAN_PATCHES;
+    if (pool == POOL_THEN_NORM || pool == CLS_THEN_NORM)
+        pool = pool == CLS_THEN_NORM ? MIM_POOL_CLS : MIM_POOL_MEAN_PATCHES;
     if (pool && !(pool == MIM_POOL_CLS && !m->has_cls))
         set(&s->pool, pool, f->name);
     set(&s->positions, m->position_rows ? f->positions : MIM_POSITIONS_NONE, m->position_rows ? f->name : tensor_from);
@@ -343,7 +343,7 @@ static void from_family(gathering *g)
         if (g->model->stage[i][FUSE].weight)
             s->pools = ++fused;                       /* what is fused is what was thinned out since */
 
-    if (g->model->top[POOL_NORM].weight)
+    if (g->model->top[POOL_NORM].weight && f->pool != CLS_THEN_NORM)
         set(&s->pool, MIM_POOL_MEAN_PATCHES, "fc_norm");
     if (m->head_columns == 2 * m->dim && m->has_cls)
         set(&s->pool, MIM_POOL_CLS_MEAN, "the head's width");
@@ -374,6 +374,8 @@ static void from_tensors(gathering *g)
     if (m->axis_height && !m->position_rows && m->axis_height * m->patch_height <= MIM_MAX_IMAGE &&
         m->axis_width * m->patch_width <= MIM_MAX_IMAGE)
         g->trained = (extent){ m->axis_height * m->patch_height, m->axis_width * m->patch_width, tensor_from };
+    if (m->frame_positions)
+        set(&g->s->frames, m->frame_positions * m->patch_frames, tensor_from);
     if (m->axis_frames && m->axis_frames * m->patch_frames <= MIM_MAX_FRAMES)
         set(&g->s->frames, m->axis_frames * m->patch_frames, tensor_from);
 }
@@ -1259,6 +1261,9 @@ static int settle_frames(gathering *g)
     if (frames % tubelet)
         return fail("%s: %" PRIu32 " frames (%s) are not made of patches of %" PRIu32 "; give --frames", g->cp->path, frames,
                     s->frames.from, tubelet);
+    if (g->m->frame_positions && frames / tubelet != g->m->frame_positions)
+        return fail("%s: its positions are for %" PRIu32 " frames, not %" PRIu32 " (%s), and how to interpolate them is not known; leave out "
+                    "--frames", g->cp->path, g->m->frame_positions * tubelet, frames, s->frames.from);
     if (family_scheme(g->model->family)->made == MADE_FRAME_WAVES)
         g->stored_frames = frames / tubelet;
     return 0;
@@ -1376,9 +1381,9 @@ static int ask_for_missing(const gathering *g)
     const char *hint = "";
     if (strcmp(g->model->family->name, "vit") == 0)
         hint = "; --family mae or --family timm adds what its authors fixed";
-    else if (strcmp(g->model->family->naming, "transformers") == 0 && !g->c->model.count)
+    else if (strncmp(g->model->family->name, "hf-", 3) == 0 && !g->c->model.count)
         hint = "; its config.json and preprocessor_config.json beside it would tell";
-    else if (strcmp(g->model->family->naming, "transformers") == 0 && !g->c->picture.count)
+    else if (strncmp(g->model->family->name, "hf-", 3) == 0 && !g->c->picture.count)
         hint = "; its preprocessor_config.json beside it would tell";
     else if (strncmp(g->model->family->name, "timm", 4) == 0 && !g->c->model.count)
         hint = "; its config.json beside it would tell";

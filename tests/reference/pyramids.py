@@ -17,6 +17,7 @@ from references import IMAGENET, Reference, dinov2_processor, filler, rename, sp
 
 from timm.layers import LayerNorm2d, Mlp, PatchEmbed
 from timm.models import mvitv2, swin_transformer, swin_transformer_v2
+from timm.models.eva import EvaBlock
 from timm.models.swin_transformer import get_relative_position_index
 from timm.models.vision_transformer import Attention, Block
 
@@ -783,6 +784,87 @@ class Itpn(HiVit):
         return {k: filler(self.name, k, *s) for k, s in shapes.items()}
 
 
+class ConvMlp(nn.Module):
+    """The MLP of a block without attention, its norm behind the activation. Layers are convolutions of single pixels."""
+
+    def __init__(self, dim, ratio):
+        super().__init__()
+        norm = functools.partial(nn.LayerNorm, eps=1e-6)
+        self.norm2, self.mlp = norm(dim), nn.Module()
+        self.mlp.fc1, self.mlp.ffn_ln, self.mlp.fc2 = nn.Conv2d(dim, dim * ratio, 1), norm(dim * ratio), nn.Conv2d(dim * ratio, dim, 1)
+
+    def forward(self, x):
+        last = lambda f, y: f(y.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return x + self.mlp.fc2(last(self.mlp.ffn_ln, F.gelu(self.mlp.fc1(last(self.norm2, x)))))
+
+
+class ConvMerge(nn.Module):
+    """Each token is normed, then four of them merged."""
+
+    def __init__(self, dim):
+        super().__init__()
+        self.norm, self.reduction = nn.LayerNorm(dim, eps=1e-6), nn.Conv2d(dim, 2 * dim, 2, 2)
+
+    def forward(self, x):
+        return self.reduction(self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
+
+
+class FastItpnNet(nn.Module):
+    def __init__(self, image, channels, dim, depths, heads, classes):
+        super().__init__()
+        norm = functools.partial(nn.LayerNorm, eps=1e-6)
+        self.patch_embed = nn.Module()
+        self.patch_embed.proj = nn.Conv2d(channels, dim // 4, 4, 4)
+        self.pos_embed = nn.Parameter(torch.zeros(1, (image // 16) ** 2, dim))
+        stem = [m for i in (0, 1) for m in [*(ConvMlp(dim >> 2 - i, 3) for _ in range(depths[i])), ConvMerge(dim >> 2 - i)]]
+        self.blocks = nn.ModuleList(stem + [
+            EvaBlock(dim, heads, qkv_fused=False, mlp_ratio=3, swiglu_mlp=True, scale_mlp=True, init_values=0.1, norm_layer=norm)
+            for _ in range(depths[2])])
+        if classes:
+            self.fc_norm, self.head = norm(dim), nn.Linear(dim, classes)
+        else:
+            self.norm = norm(dim)
+
+
+class FastItpn(Assembled):
+    """sunsmarterjie/iTPN's fast_itpn: convolutions and their MLPs in the first stages, in the last attention without a key bias and
+    gated MLPs; fine-tuned with classes. Positions at another size as in MAE."""
+    depth = 3
+    places = HiVit.places
+
+    def __init__(self, name, convert, dtype, **shape):
+        self.name, self.convert, self.dtype, self.shape = name, convert, dtype, shape
+        self.adopt(FastItpnNet(**shape), shape["image"], shape["channels"], shape["heads"], shape["classes"])
+
+    def forward(self, net, x, keep):
+        grid = [s // 16 for s in x.shape[2:]]
+        kept = torch.arange(grid[0] * grid[1]) if keep is None else torch.as_tensor(keep, dtype=torch.long)
+        layers, attention = [], []
+        last = net.blocks[-1].attn
+        last.fused_attn = False
+        last.attn_drop.register_forward_hook(lambda m, i, o: attention.append(o))
+        x = net.patch_embed.proj(x)
+        for block in net.blocks:
+            if isinstance(block, ConvMerge):
+                layers.append(flat(x))
+            x = block(x)
+            if isinstance(block, ConvMerge) and len(layers) == 2:
+                x = (flat(x) + cubic(net.pos_embed, grid))[:, kept]
+        layers.append(x)
+        tokens = x if self.classes else net.norm(x)
+        return self.results(tokens, layers, net.fc_norm(x.mean(1)) if self.classes else None, getattr(net, "head", None),
+                            attention=attention[0])
+
+    def state(self):
+        last = len(self.net.blocks) - self.shape["depths"][2]
+        gated = "|".join(str(i) for i in range(last, len(self.net.blocks)))
+        return rename(super().state(), {r"mlp\.fc1_g": "mlp.w1", r"mlp\.fc1_x": "mlp.w2", rf"(blocks\.({gated})\.mlp)\.fc2": r"\1.w3",
+                                        r"mlp\.norm": "mlp.ffn_ln", r"([qv])_proj\.bias": r"\1_bias"})
+
+    def others(self):
+        return {} if self.classes else {"mask_token": filler(self.name, "mask_token", 1, 1, self.net.pos_embed.shape[2] // 4)}
+
+
 class ConvPatches(nn.Module):
     """A convolution, a norm over its channels, GELU."""
 
@@ -1089,6 +1171,11 @@ def golden_models():
     yield HiVit("hivit", "", half, image=48, channels=3, dim=64, depths=(2, 2, 2), heads=4, biased=True, classes=5, ratio=2), [], []
     yield Itpn("itpn", "--heads 2 --mean 0.45 --std 0.22", half, image=64, channels=1, dim=48, depths=(1, 2, 2), heads=2, biased=False, classes=0,
                ratio=2), [(32, 80)], []
+
+    yield FastItpn("fast_itpn", "--heads 2 --resize short:55 --filter bicubic", half, image=48, channels=3, dim=64, depths=(2, 1, 2), heads=2,
+                   classes=5), [(64, 32)], []
+    yield FastItpn("fast_itpn_mean", "--heads 3 --mean 0.45 --std 0.22 --resize squash --filter bicubic", half, image=64, channels=1, dim=48,
+                   depths=(1, 2, 1), heads=3, classes=0), [(32, 80)], []
 
     # never shifted, a window for each stage
     yield MixMim("mixmim", "swin_base_patch4_window7_224", "--family mixmim", half, img_size=32, patch_size=2, embed_dim=16,
