@@ -217,6 +217,8 @@ refuse "cannot use: pos_block.*.conv.*.bias" convert timm_twins.safetensors -o o
 refuse "[rows, channels, k, k] was expected" convert "$golden/greenmim_twins/model.safetensors" -o out.mim --family timm-twins --heads 1 --image-size 64 $picture
 bare timm_twins
 refuse "[rows, k, k, channels] was expected" convert timm_twins.safetensors -o out.mim --family greenmim-twins --heads 1 --image-size 64
+refuse "timm-twins has no windows of a size to be given" convert "$golden/timm_twins_pcpvt/model.safetensors" -o out.mim --heads 2 --window 4
+refuse "does not depend on a window; give N alone" convert "$golden/um_mae_swin/model.safetensors" -o out.mim --window 4:2
 refuse "such as that of greenmim-twins, and only those of plain MAEs" convert "$golden/greenmim_twins/model.safetensors" -o out.mim --keep-decoder
 group "Twins and UM-MAE"
 

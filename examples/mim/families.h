@@ -195,10 +195,14 @@ void timm_window(const char *name, uint32_t *window, uint32_t *pretrained);
 /* Whether a block's MLP is gated, by the shapes of its tensors. */
 int is_gated(const part *block);
 
-/* Whether a block has attention; has nothing but the merging of tokens. */
+/* Whether a block has attention; attends in windows, not to keys of the whole grid; has nothing but the merging of tokens. */
 static inline int has_attention(const part *block)
 {
     return block[QKV].weight || block[QUERY].weight || block[KEY_VALUE].weight || block[REDUCE].weight;
+}
+static inline int is_windowed(const vit *model, const part *block)
+{
+    return model->layout.window && has_attention(block) && !block[KEY_VALUE].weight;
 }
 static inline int is_merging(const part *block) { return block[MERGE].weight != NULL; }
 

@@ -56,9 +56,6 @@ static int has_plain_windows(const vit *model, const part *b)
     return model->layout.side && !b[RELATIVE_BIAS].weight && !b[BIAS_MLP1].weight;
 }
 
-/* Whether a block attends in windows; not where its keys are of the whole grid. */
-static int is_windowed(const vit *model, const part *b) { return model->layout.window && !b[KEY_VALUE].weight; }
-
 /* A table of relative positions in windows, or what makes one. side: of those that make it without knowing their own; else 0. */
 static int measure_window(block_measure *m, const checkpoint *cp, const part *b, uint32_t side)
 {

@@ -1087,8 +1087,13 @@ static int option_window(gathering *g)
     first[length] = 0;
     if (parse_number("--window", first, 1, 256, &window) || (text[length] && parse_number("--window N:P", text + length + 1, 1, 256, &pretrained)))
         return 1;
-    if (!g->model->layout.window)
+    int windowed = 0;
+    for (uint32_t i = 0; i < g->model->depth; i++)
+        windowed |= is_windowed(g->model, g->model->block[i]);
+    if (!windowed)
         return fail("--window: %s has no windows of a size to be given", g->model->family->name);
+    if (text[length] && g->model->layout.side)
+        return fail("--window: what %s knows of distances does not depend on a window; give N alone", g->model->family->name);
     set(&s->window, window, option_from);
     s->pretrained_windows.count = text[length] ? g->model->stages : s->pretrained_windows.count;
     for (uint32_t i = 0; text[length] && i < g->model->stages; i++)
