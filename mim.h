@@ -545,7 +545,7 @@ enum {
  *     ATTENTION  0 channels   1 qkv   2 proj   6 I32 (2 x heads): 255 / 9 octaves of the softmax that a step of the scores
  *                is, in 2^-32; and what a head's output is multiplied by, unsigned, in 2^-30
  *     MLP        0 channels   1 fc1   2 fc2   4 I16, unsigned (1 x 1024): the activation of fc1's output, clamped to 0..1023
- *                5 I16, not negative (1 x hidden): a factor for each hidden unit, in 2^-16
+ *                5 I32, not negative (1 x hidden rounded up to 16): a factor for each hidden unit, in 2^-32
  *     NORM       0 channels      POOL   0 [channels]      HEAD, PREDICT   0 matrix   1 channels
  *     UNMASK     0 matrix   1 I16   2 [I16]   3 I16   4 channels */
 
@@ -1811,7 +1811,7 @@ static void mimp_norm_bits(uint32_t n, uint32_t *a, uint32_t *q)
 /* The tensors of an integer blob's steps: their kinds of numbers and their sizes, which are looked up in a table of those of the step. */
 enum { MIMP_WEIGHTS, MIMP_GAINS, MIMP_TABLE_16, MIMP_MAY_LACK = 4 };
 enum { MIMP_1, MIMP_2, MIMP_1024, MIMP_DIM, MIMP_NEXT, MIMP_BOTH_HALVES, MIMP_PIXELS, MIMP_PREFIX, MIMP_PLACES, MIMP_QKV, MIMP_INNER, MIMP_HEADS,
-       MIMP_HIDDEN, MIMP_POOLED, MIMP_CLASSES, MIMP_SIZES };
+       MIMP_HIDDEN, MIMP_HIDDEN_16, MIMP_POOLED, MIMP_CLASSES, MIMP_SIZES };
 
 static const struct { uint8_t kind, slot, numbers, rows, columns; } mimp_integer_slots[] = {
     { MIM_STEP_EMBED, 0, MIMP_WEIGHTS, MIMP_BOTH_HALVES, MIMP_PIXELS },
@@ -1825,7 +1825,7 @@ static const struct { uint8_t kind, slot, numbers, rows, columns; } mimp_integer
     { MIM_STEP_MLP, 1, MIMP_WEIGHTS, MIMP_HIDDEN, MIMP_DIM },
     { MIM_STEP_MLP, 2, MIMP_WEIGHTS, MIMP_DIM, MIMP_HIDDEN },
     { MIM_STEP_MLP, 4, MIMP_TABLE_16, MIMP_1, MIMP_1024 },
-    { MIM_STEP_MLP, 5, MIMP_TABLE_16, MIMP_1, MIMP_HIDDEN },
+    { MIM_STEP_MLP, 5, MIMP_GAINS, MIMP_1, MIMP_HIDDEN_16 },
     { MIM_STEP_NORM, 0, MIMP_GAINS, MIMP_2, MIMP_DIM },
     { MIM_STEP_POOL, 0, MIMP_GAINS | MIMP_MAY_LACK, MIMP_2, MIMP_POOLED },
     { MIM_STEP_HEAD, 0, MIMP_WEIGHTS, MIMP_CLASSES, MIMP_POOLED },
@@ -1909,6 +1909,7 @@ static mim_status mimp_verify_integer_steps(mim_model *model, const mim_blob_hea
             size[MIMP_HIDDEN] = s->tensor[2] ? tensors[s->tensor[2] - 1].columns : 1;
             if (size[MIMP_HIDDEN] > MIM_MAX_HIDDEN)
                 return mimp_step_fault(model, MIM_ERR_LIMIT, i, offsetof(mim_blob_step, tensor) + 4, "hidden units");
+            size[MIMP_HIDDEN_16] = mimp_up(size[MIMP_HIDDEN], 16);
             break;
         case MIM_STEP_NORM:
             MIMP_STEP_REQUIRE(!normed && !pooled, kind);
@@ -2044,16 +2045,15 @@ static mim_status mimp_verify_tables(mim_model *model)
         const uint32_t slot = s->kind == MIM_STEP_UNMASK ? 4 : s->kind == MIM_STEP_HEAD || s->kind == MIM_STEP_PREDICT;
         const mim_blob_tensor *t = &model->tensors[s->tensor[slot] - (s->tensor[slot] != 0)];
         const int32_t *table = (const int32_t *)mimp_numbers(model, s->tensor[slot]);
-        const int16_t *factor;
         int bad = 0;
         for (d = 0; s->kind != MIM_STEP_EMBED && table && d < t->columns; d++)
             bad |= table[d] != (int16_t)table[d];
         table = (const int32_t *)mimp_numbers(model, s->tensor[6]);
         for (d = 0; d < s->heads; d++)
             bad |= table[d] < 0 || (uint32_t)table[s->heads + d] >= 0xffc00000u;
-        factor = (const int16_t *)mimp_numbers(model, s->tensor[5]);
+        table = (const int32_t *)mimp_numbers(model, s->tensor[5]);
         for (d = 0; s->kind == MIM_STEP_MLP && d < model->tensors[s->tensor[5] - 1].columns; d++)
-            bad |= factor[d] < 0;
+            bad |= table[d] < 0;
         if (bad) {
             model->fault_at = sizeof(mim_blob_header) + i * sizeof *s;
             model->fault = "a gain or a factor of this step's tables";
@@ -7663,10 +7663,10 @@ static void mimp_predict_run(mimp_run *run, const mim_blob_step *s)
 /* a b / 2^32: rounded half up, for rates; rounded down; of unsigned numbers, down. */
 /* x at 0..255 and at 0..1023. Most are. */
 #if defined(__GNUC__) && defined(__thumb2__) && defined(__ARM_FEATURE_SAT)
-MIMP_INLINE uint8_t mimp_byte(int32_t x) { __asm__("usat %0, #8, %0" : "+r"(x)); return (uint8_t)x; }
+MIMP_INLINE uint32_t mimp_byte(int32_t x) { __asm__("usat %0, #8, %0" : "+r"(x)); return (uint32_t)x; }
 MIMP_INLINE uint32_t mimp_level(int32_t x) { __asm__("usat %0, #10, %0" : "+r"(x)); return (uint32_t)x; }
 #else
-MIMP_INLINE uint8_t mimp_byte(int32_t x) { return (uint8_t)((uint32_t)x <= 255 ? x : x < 0 ? 0 : 255); }
+MIMP_INLINE uint32_t mimp_byte(int32_t x) { return (uint32_t)x <= 255 ? (uint32_t)x : x < 0 ? 0 : 255; }
 MIMP_INLINE uint32_t mimp_level(int32_t x) { return (uint32_t)x <= 1023 ? (uint32_t)x : x < 0 ? 0 : 1023; }
 #endif
 
@@ -7695,14 +7695,18 @@ MIMP_INLINE mimp_four mimp_four_at(const int32_t *x) { return vld1q_s32(x); }
 MIMP_INLINE mimp_four mimp_four_shorts(const int16_t *x) { return vldrhq_s32(x); }
 MIMP_INLINE mimp_four mimp_four_gains(const int32_t *x) { return vmovlbq_s16(vreinterpretq_s16_s32(vld1q_s32(x))); }
 MIMP_INLINE void mimp_four_put(int32_t *to, mimp_four x) { vst1q_s32(to, x); }
-MIMP_INLINE void mimp_four_bytes(uint8_t *to, mimp_four x)
-{ vstrbq_u32(to, vreinterpretq_u32_s32(vminq_s32(vmaxq_s32(x, mimp_four_of(0)), mimp_four_of(255)))); }
+MIMP_INLINE uint32x4_t mimp_four_within(mimp_four x, int32_t top) { return vreinterpretq_u32_s32(vminq_s32(vmaxq_s32(x, mimp_four_of(0)), mimp_four_of(top))); }
+MIMP_INLINE void mimp_four_bytes(uint8_t *to, mimp_four x) { vstrbq_u32(to, mimp_four_within(x, 255)); }
 MIMP_INLINE mimp_four mimp_four_add(mimp_four a, mimp_four b) { return vaddq_s32(a, b); }
 MIMP_INLINE mimp_four mimp_four_sub(mimp_four a, mimp_four b) { return vsubq_s32(a, b); }
 MIMP_INLINE mimp_four mimp_four_times(mimp_four a, mimp_four b) { return vmulq_s32(a, b); }
 MIMP_INLINE mimp_four mimp_four_high(mimp_four a, mimp_four b) { return vmulhq_s32(a, b); }
 MIMP_INLINE mimp_four mimp_four_scaled(mimp_four a, mimp_four b) { return vrmulhq_s32(a, b); }
+MIMP_INLINE mimp_four mimp_four_max(mimp_four a, mimp_four b) { return vmaxq_s32(a, b); }
+MIMP_INLINE int32_t mimp_four_most(mimp_four a) { return vmaxvq_s32(INT32_MIN, a); }
 MIMP_INLINE mimp_four mimp_four_right(mimp_four a, uint32_t bits) { return vshlq_s32(a, mimp_four_of(-(int32_t)bits)); }
+MIMP_INLINE mimp_four mimp_four_looked_up(const uint16_t *curve, mimp_four a)
+{ return vreinterpretq_s32_u32(vldrhq_gather_shifted_offset_u32(curve, mimp_four_within(a, 1023))); }
 #else
 typedef struct mimp_four { int32_t a, b, c, d; } mimp_four;
 #define MIMP_FOUR(F) { mimp_four y; y.a = F(a); y.b = F(b); y.c = F(c); y.d = F(d); return y; }
@@ -7711,7 +7715,9 @@ typedef struct mimp_four { int32_t a, b, c, d; } mimp_four;
 #define MIMP_FOUR_TIMES(i) (int32_t)((uint32_t)x.i * (uint32_t)z.i)
 #define MIMP_FOUR_HIGH(i) mimp_high(x.i, z.i)
 #define MIMP_FOUR_SCALED(i) mimp_scaled(x.i, z.i)
+#define MIMP_FOUR_MAX(i) (x.i > z.i ? x.i : z.i)
 #define MIMP_FOUR_RIGHT(i) (x.i >> bits)
+#define MIMP_FOUR_LOOKED_UP(i) curve[mimp_level(x.i)]
 MIMP_INLINE mimp_four mimp_four_of(int32_t x) { mimp_four y; y.a = y.b = y.c = y.d = x; return y; }
 MIMP_INLINE mimp_four mimp_four_at(const int32_t *x) { mimp_four y; y.a = x[0]; y.b = x[1]; y.c = x[2]; y.d = x[3]; return y; }
 MIMP_INLINE mimp_four mimp_four_shorts(const int16_t *x) { mimp_four y; y.a = x[0]; y.b = x[1]; y.c = x[2]; y.d = x[3]; return y; }
@@ -7719,13 +7725,20 @@ MIMP_INLINE mimp_four mimp_four_gains(const int32_t *x)
 { mimp_four y; y.a = (int16_t)x[0]; y.b = (int16_t)x[1]; y.c = (int16_t)x[2]; y.d = (int16_t)x[3]; return y; }
 MIMP_INLINE void mimp_four_put(int32_t *to, mimp_four x) { to[0] = x.a; to[1] = x.b; to[2] = x.c; to[3] = x.d; }
 MIMP_INLINE void mimp_four_bytes(uint8_t *to, mimp_four x)
-{ to[0] = mimp_byte(x.a); to[1] = mimp_byte(x.b); to[2] = mimp_byte(x.c); to[3] = mimp_byte(x.d); }
+{ to[0] = (uint8_t)mimp_byte(x.a); to[1] = (uint8_t)mimp_byte(x.b); to[2] = (uint8_t)mimp_byte(x.c); to[3] = (uint8_t)mimp_byte(x.d); }
 MIMP_INLINE mimp_four mimp_four_add(mimp_four x, mimp_four z) MIMP_FOUR(MIMP_FOUR_ADD)
 MIMP_INLINE mimp_four mimp_four_sub(mimp_four x, mimp_four z) MIMP_FOUR(MIMP_FOUR_SUB)
 MIMP_INLINE mimp_four mimp_four_times(mimp_four x, mimp_four z) MIMP_FOUR(MIMP_FOUR_TIMES)
 MIMP_INLINE mimp_four mimp_four_high(mimp_four x, mimp_four z) MIMP_FOUR(MIMP_FOUR_HIGH)
 MIMP_INLINE mimp_four mimp_four_scaled(mimp_four x, mimp_four z) MIMP_FOUR(MIMP_FOUR_SCALED)
+MIMP_INLINE mimp_four mimp_four_max(mimp_four x, mimp_four z) MIMP_FOUR(MIMP_FOUR_MAX)
+MIMP_INLINE int32_t mimp_four_most(mimp_four x)
+{
+    const int32_t y = x.a > x.b ? x.a : x.b, z = x.c > x.d ? x.c : x.d;
+    return y > z ? y : z;
+}
 MIMP_INLINE mimp_four mimp_four_right(mimp_four x, uint32_t bits) MIMP_FOUR(MIMP_FOUR_RIGHT)
+MIMP_INLINE mimp_four mimp_four_looked_up(const uint16_t *curve, mimp_four x) MIMP_FOUR(MIMP_FOUR_LOOKED_UP)
 #endif
 
 /* 1 / sqrt(v) = r 2^(h - 61), r <= 2^30 and within 2^-23 of it, for 0 < v < 2^62. v is shifted by pairs of bits until one of its
@@ -7860,7 +7873,7 @@ static void mimp_bytes_put(const mimp_bytes *b, uint32_t row, const int16_t *x, 
         mimp_put_quad(to, x + d, c.gain + d, c.offset + d, c.k, variance ? &m : NULL);
     for (; d < k; d += 4, to += step)
         for (i = 0; i < 4; i++)
-            to[i] = d + i >= n ? 0 : mimp_byte(mimp_requantized(&c, d + i, variance ? mimp_normalised(&m, x[d + i]) : x[d + i]));
+            to[i] = (uint8_t)(d + i >= n ? 0 : mimp_byte(mimp_requantized(&c, d + i, variance ? mimp_normalised(&m, x[d + i]) : x[d + i])));
 }
 
 /* Rows of n int16, end to end, as the first of a block. */
@@ -7936,22 +7949,42 @@ static void mimp_rescale(int32_t *acc, uint32_t rows, const int32_t *offset, con
     }
 }
 
-/* The same, at -128..127, as the bytes of a tile of rows from a multiple of 4 columns on. */
-static void mimp_rescale_bytes(const mimp_bytes *b, uint32_t row, uint32_t column, const int32_t *acc, const int32_t *offset, const int32_t *rate)
+/* What hidden units go through: their curve at 0..1023, and what each unit's value there is multiplied by. */
+typedef struct mimp_activation {
+    const uint16_t *curve;
+    const int32_t *factor;
+} mimp_activation;
+
+/* The same as the bytes of a tile of rows, from a multiple of 4 columns on: at -128..127, or as hidden units. */
+MIMP_INLINE void mimp_rescale_into(const mimp_bytes *b, uint32_t row, uint32_t column, const int32_t *acc, const mimp_weights *w, const mimp_activation *act)
 {
+    const int32_t *offset = w->offset, *rate = w->rate, *factor = act ? act->factor + column : NULL;
     const mimp_four zero = mimp_four_of(128);
     const size_t step = b->packed.row, quad = b->packed.quad;
     const uint32_t rows = b->rows;
     const int32_t *const end = acc + 16, *x;
     uint8_t *first = mimp_byte_at(b, row, column), *to;
     uint32_t r;
-    for (r = 0; MIMP_SMALL && r < 16 * rows; r++)
-        *mimp_byte_at(b, row + r / 16, column + r % 16) = mimp_byte(mimp_scaled(mimp_wrap(acc[r], offset[r % 16]), rate[r % 16]) + 128);
-    for (; !MIMP_SMALL && acc < end; acc += 4, offset += 4, rate += 4, first += quad) {
-        const mimp_four o = mimp_four_at(offset), by = mimp_four_at(rate);
-        for (r = rows, x = acc, to = first; r; r--, x += 16, to += step)
-            mimp_four_bytes(to, mimp_four_add(mimp_four_scaled(mimp_four_add(mimp_four_at(x), o), by), zero));
+    for (; acc < end; acc += 4, offset += 4, rate += 4, factor += act ? 4 : 0, first += quad) {
+        const mimp_four o = mimp_four_at(offset), by = mimp_four_at(rate), f = act ? mimp_four_at(factor) : zero;
+        for (r = rows, x = acc, to = first; r; r--, x += 16, to += step) {
+            const mimp_four t = mimp_four_scaled(mimp_four_add(mimp_four_at(x), o), by);
+            mimp_four_bytes(to, act ? mimp_four_high(mimp_four_looked_up(act->curve, t), f) : mimp_four_add(t, zero));
+        }
     }
+}
+
+static void mimp_rescale_bytes(const mimp_bytes *b, uint32_t row, uint32_t column, const int32_t *acc, const mimp_weights *w, const mimp_activation *act)
+{
+    uint32_t i;
+    for (i = 0; MIMP_SMALL && i < 16 * b->rows; i++) {
+        const int32_t t = mimp_scaled(mimp_wrap(acc[i], w->offset[i % 16]), w->rate[i % 16]);
+        *mimp_byte_at(b, row + i / 16, column + i % 16) = (uint8_t)mimp_byte(act ? mimp_high(act->curve[mimp_level(t)], act->factor[column + i % 16]) : t + 128);
+    }
+    if (!MIMP_SMALL && act)
+        mimp_rescale_into(b, row, column, acc, w, act);
+    else if (!MIMP_SMALL)
+        mimp_rescale_into(b, row, column, acc, w, NULL);
 }
 
 /* The tile that begins at a row, times a panel of a matrix. */
@@ -8239,46 +8272,59 @@ static const uint8_t mimp_exp[256] = {
 };
 
 /* The byte of a score at a distance from the largest. */
-MIMP_INLINE uint8_t mimp_probability(int32_t distance, uint32_t octaves)
+MIMP_INLINE uint32_t mimp_probability(int32_t distance, int32_t octaves)
 {
-    return mimp_exp[mimp_byte(mimp_scaled(distance, (int32_t)octaves))];
+    return mimp_exp[mimp_byte(mimp_high(distance, octaves))];
+}
+
+/* Those of four scores; returns their sum. */
+MIMP_INLINE uint32_t mimp_four_probabilities(uint8_t *to, int32_t top, mimp_four x, int32_t octaves)
+{
+#ifdef MIMP_MVE
+    const mimp_four step = mimp_four_high(mimp_four_sub(mimp_four_of(top), x), mimp_four_of(octaves));
+    const uint32x4_t p = vldrbq_gather_offset_u32(mimp_exp, mimp_four_within(step, 255));
+    vstrbq_u32(to, p);
+    return vaddvq_u32(p);
+#else
+    const uint32_t a = mimp_probability(top - x.a, octaves), b = mimp_probability(top - x.b, octaves);
+    const uint32_t c = mimp_probability(top - x.c, octaves), d = mimp_probability(top - x.d, octaves);
+    to[0] = (uint8_t)a, to[1] = (uint8_t)b, to[2] = (uint8_t)c, to[3] = (uint8_t)d;
+    return a + b + c + d;
+#endif
 }
 
 /* Softmax of row r of the scores, as bytes of which the largest is 255; returns their sum. The largest score is exact, and so is
  * the distance from it, which octaves take to the table's steps. Scores are less than 2^24: products of 255, 127 and 256 channels. */
 static uint32_t mimp_integer_softmax(const mimp_integer_attention *a, const mimp_integer_rows *t, uint32_t r, const int32_t *k_sum,
-                                     uint32_t octaves)
+                                     int32_t octaves)
 {
-    const uint32_t unit = t->p.rows, n = a->run->tokens;
-    int32_t *s = t->scores + 16 * (size_t)r, top = INT32_MIN;
+    const uint32_t n = a->run->tokens;
+    const size_t next = 16 * (size_t)t->p.rows, quad = t->p.packed.quad;
+    int32_t *const first = t->scores + 16 * (size_t)r, *x, top = INT32_MIN;
+    mimp_four tops = mimp_four_of(INT32_MIN);
     uint8_t *to = t->p.data + r * t->p.packed.row;
-    const size_t quad = t->p.packed.quad, next = 16 * (size_t)(unit - 1);
     uint32_t j, i, sum = 0;
-    for (j = 0; j < n; s += ++j % 16 ? 1 : 1 + next)
-        if (!MIMP_SMALL && j % 4 == 0 && n - j >= 4) {
-            const int32_t s0 = s[0] - k_sum[j], s1 = s[1] - k_sum[j + 1], s2 = s[2] - k_sum[j + 2], s3 = s[3] - k_sum[j + 3];
-            s[0] = s0, s[1] = s1, s[2] = s2, s[3] = s3;
-            top = s0 > top ? s0 : top;
-            top = s1 > top ? s1 : top;
-            top = s2 > top ? s2 : top;
-            top = s3 > top ? s3 : top;
-            j += 3, s += 3;
-        } else {
-            *s -= k_sum[j];
-            top = *s > top ? *s : top;
+    for (j = 0, x = first; !MIMP_SMALL && j + 16 <= n; j += 16, x += next)
+        for (i = 0; i < 16; i += 4) {
+            const mimp_four y = mimp_four_sub(mimp_four_at(x + i), mimp_four_at(k_sum + j + i));
+            mimp_four_put(x + i, y);
+            tops = mimp_four_max(tops, y);
         }
-    s = t->scores + 16 * (size_t)r;
-    for (j = 0; !MIMP_SMALL && j + 4 <= n; j += 4, s += j % 16 ? 4 : 4 + next, to += quad) {
-        const uint8_t p0 = mimp_probability(top - s[0], octaves), p1 = mimp_probability(top - s[1], octaves);
-        const uint8_t p2 = mimp_probability(top - s[2], octaves), p3 = mimp_probability(top - s[3], octaves);
-        to[0] = p0, to[1] = p1, to[2] = p2, to[3] = p3;
-        sum += (uint32_t)p0 + p1 + p2 + p3;
+    if (!MIMP_SMALL)
+        top = mimp_four_most(tops);
+    for (; j < n; x += ++j % 16 ? 1 : next - 15) {
+        *x -= k_sum[j];
+        top = *x > top ? *x : top;
     }
-    for (; j < a->keys16; j += 4, s += j % 16 ? 4 : 4 + next, to += quad)
-        for (i = 0; i < 4; i++) {
-            to[i] = j + i < n ? mimp_probability(top - s[i], octaves) : 0;
-            sum += to[i];
-        }
+    top = mimp_wrap(top, (int32_t)(0x80000000u / ((uint32_t)octaves | 1)));     /* half a step more, for steps to be rounded half up */
+    for (j = 0, x = first; !MIMP_SMALL && j + 16 <= n; j += 16, x += next)
+        for (i = 0; i < 16; i += 4, to += quad)
+            sum += mimp_four_probabilities(to, top, mimp_four_at(x + i), octaves);
+    for (; j < a->keys16; x += ++j % 16 ? 1 : next - 15, to += j % 4 ? 1 : quad - 3) {
+        const uint32_t p = j < n ? mimp_probability(top - *x, octaves) : 0;
+        *to = (uint8_t)p;
+        sum += p;
+    }
     return sum;
 }
 
@@ -8308,7 +8354,7 @@ static void mimp_integer_head(const mimp_integer_attention *a, const mimp_intege
     mimp_multiply(a->crew.kernels, t->scores, mimp_bytes_tile(&t->q, r), &keys, a->keys16 / 16);
     MIM_STAGE(MIM_STAGE_SOFTMAX);
     for (i = 0; i < rows; i++) {
-        const uint32_t sum = mimp_integer_softmax(a, t, i, k_sum, a->octaves[at]);
+        const uint32_t sum = mimp_integer_softmax(a, t, i, k_sum, (int32_t)a->octaves[at]);
         share[i] = (int32_t)((a->share[at] + sum / 2) / sum);
 #ifndef MIM_NO_FLOAT
         if (a->run->out->attention && a->step == a->run->last_attention)
@@ -8346,7 +8392,7 @@ static void mimp_integer_queries(void *arg, uint32_t index)
                 const mimp_weights w = mimp_weights_panel(a->crew.kernels, &a->qkv, (a->first + head) * 3 * panels + p, t.unpacked);
                 for (r = 0; r < rows; r += unit) {
                     mimp_multiply(a->crew.kernels, t.acc, mimp_bytes_tile(&t.bytes, r), &w, 1);
-                    mimp_rescale_bytes(&t.q, r, 16 * p, t.acc, w.offset, w.rate);
+                    mimp_rescale_bytes(&t.q, r, 16 * p, t.acc, &w, NULL);
                 }
             }
             for (r = 0; r < rows; r += unit)
@@ -8393,8 +8439,8 @@ typedef struct mimp_integer_mlp {
     const mim_blob_step *step;
     mimp_matrix fc1, fc2;
     mimp_channels input;
-    const uint16_t *act, *factor;   /* [1024], [hidden] */
-    uint32_t tile, hidden;
+    mimp_activation act;
+    uint32_t tile;
 } mimp_integer_mlp;
 
 /* A task's own. */
@@ -8423,44 +8469,11 @@ static void mimp_integer_mlp_memory(mimp_integer_mlp *m, mimp_run *run, const mi
     m->fc1 = mimp_matrix_of(run->model, s->tensor[1]);
     m->fc2 = mimp_matrix_of(run->model, s->tensor[2]);
     m->input = mimp_channels_of(run->model, s->tensor[0]);
-    m->act = (const uint16_t *)mimp_numbers(run->model, s->tensor[4]);
-    m->factor = (const uint16_t *)mimp_numbers(run->model, s->tensor[5]);
-    m->hidden = run->model->tensors[s->tensor[2] - 1].columns;
+    m->act.curve = (const uint16_t *)mimp_numbers(run->model, s->tensor[4]);
+    m->act.factor = (const int32_t *)mimp_numbers(run->model, s->tensor[5]);
     m->tile = mimp_task_rows(run);
     mimp_integer_hidden(&tasks, m, run->s->kernels);
     mimp_crew_memory(&m->crew, &run->arena, run->s, tasks.high);
-}
-
-/* A number of fc1's as the byte of a hidden unit. */
-MIMP_INLINE uint8_t mimp_activated(const uint16_t *act, int32_t x, uint32_t factor)
-{
-    return mimp_byte(mimp_scaled(act[mimp_level(x)], (int32_t)(factor << 16)));
-}
-
-/* Those of a tile that begins at a row, and panel p. */
-static void mimp_integer_activate(const mimp_integer_mlp *m, const mimp_bytes *hidden, uint32_t row, uint32_t p, const int32_t *x)
-{
-    const uint16_t *const act = m->act, *factor = m->factor + 16 * (size_t)p;
-    const uint32_t n = m->hidden - 16 * p, rows = hidden->rows;
-    const size_t step = hidden->packed.row, quad = hidden->packed.quad;
-    uint8_t *first = mimp_byte_at(hidden, row, 16 * p), *to;
-    const int32_t *const end = x + 16, *from;
-    uint16_t padded[16];
-    uint32_t r;
-    if (n < 16) {
-        MIM_MEMSET(padded, 0, sizeof padded);
-        MIM_MEMCPY(padded, factor, n * 2);
-        factor = padded;
-    }
-    for (; x < end; factor += 4, x += 4, first += quad) {
-        const uint32_t f0 = factor[0], f1 = factor[1], f2 = factor[2], f3 = factor[3];
-        for (r = rows, from = x, to = first; r; r--, from += 16, to += step) {
-            to[0] = mimp_activated(act, from[0], f0);
-            to[1] = mimp_activated(act, from[1], f1);
-            to[2] = mimp_activated(act, from[2], f2);
-            to[3] = mimp_activated(act, from[3], f3);
-        }
-    }
 }
 
 static void mimp_integer_mlp_task(void *arg, uint32_t index)
@@ -8483,8 +8496,8 @@ static void mimp_integer_mlp_task(void *arg, uint32_t index)
         for (p = 0; p < m->fc1.n / 16; p++) {
             const mimp_weights w = mimp_weights_panel(kernels, &m->fc1, p, t.unpacked);
             for (r = 0; r < rows; r += unit) {
-                mimp_panel(kernels, t.acc, &t.bytes, r, &w);
-                mimp_integer_activate(m, &t.hidden, r, p, t.acc);
+                mimp_multiply(kernels, t.acc, mimp_bytes_tile(&t.bytes, r), &w, 1);
+                mimp_rescale_bytes(&t.hidden, r, 16 * p, t.acc, &w, &m->act);
             }
         }
         mimp_add_product(kernels, x, run->dim, rows, &t.hidden, 0, &m->fc2, t.acc, t.unpacked);

@@ -39,7 +39,7 @@ static void add(draft *d, mim_blob_step *s, uint32_t slot, uint32_t role, uint32
     memset(t, 0, sizeof *t);
     t->rows = rows;
     t->columns = columns;
-    t->type = role == MATRIX ? d->s->group && s->kind != MIM_STEP_EMBED && between(0, 3) ? MIM_Q4 : MIM_Q8 : role == GAINS || role == HEADS ? MIM_I32 : MIM_I16;
+    t->type = role == MATRIX ? d->s->group && s->kind != MIM_STEP_EMBED && between(0, 3) ? MIM_Q4 : MIM_Q8 : role == GAINS || role == HEADS || role == FACTORS ? MIM_I32 : MIM_I16;
     t->layout = role == MATRIX ? MIM_PANEL16 : MIM_PLAIN;
     t->weight_max = (uint8_t)(t->type == MIM_Q8 ? d->s->weight_max : 0);
     t->group = (uint8_t)(t->type == MIM_Q4 ? d->s->group : 0);
@@ -79,7 +79,7 @@ static void add_blocks(draft *d, uint32_t dim, uint32_t heads, uint32_t depth, u
         add(d, s, 1, MATRIX, f->hidden, dim);
         add(d, s, 2, MATRIX, dim, f->hidden);
         add(d, s, 4, CURVE, 1, 1024);
-        add(d, s, 5, FACTORS, 1, f->hidden);
+        add(d, s, 5, FACTORS, 1, mimp_up(f->hidden, 16));
     }
 }
 
@@ -125,10 +125,10 @@ static void fill(const draft *d, uint32_t i, uint8_t *data)
         return;
     }
     for (j = 0; j < size / 4 && t->type == MIM_I32; j++)
-        words[j] = wild ? (int32_t)any32() : d->role[i] == HEADS ? (int32_t)(j < t->columns ? between(1u << 16, 1u << 22) : between(1u << 28, 0xf0000000u))
+        words[j] = wild ? (int32_t)any32() : d->role[i] == FACTORS ? (int32_t)between(0, INT32_MAX) : d->role[i] == HEADS ? (int32_t)(j < t->columns ? between(1u << 16, 1u << 22) : between(1u << 28, 0xf0000000u))
             : j < t->columns ? (int32_t)between(1, 30000) : (int32_t)(128u << t->shift) + (int32_t)between(0, 1u << t->shift);
     for (j = 0; j < size / 2 && t->type == MIM_I16; j++)
-        shorts[j] = (uint16_t)(d->role[i] == FACTORS && !wild ? between(0, 32767) : wild || d->role[i] != NUMBERS ? any32() : between(0, 4000) - 2000u);
+        shorts[j] = (uint16_t)(wild || d->role[i] != NUMBERS ? any32() : between(0, 4000) - 2000u);
 }
 
 static void make(const shape *f)

@@ -621,7 +621,7 @@ static void test_refusals(void)
         }
     }
     for (i = 0; i < 2; i++) {                            /* a hidden unit's factor, and a weight, by both layouts */
-        uint8_t *at = blob + model.tensors[step(2)->tensor[5] - 1].at + 1, kept = *at;
+        uint8_t *at = blob + model.tensors[step(2)->tensor[5] - 1].at + 3, kept = *at;
         *at = 0x80;
         header()->checksum = mim_checksum(blob, bytes);
         CHECK(mim_verify(&model) == MIM_ERR_RANGE);

@@ -684,7 +684,8 @@ static int integer_mlp(work *k, mim_blob_step *s, const mim_blob_step *from, kno
     double low = HUGE_VAL, top = -HUGE_VAL, least = HUGE_VAL, most = -HUGE_VAL, widest = 0, ratio = 0, curve[LEVELS];
     folded fc1 = {0}, fc2 = {0};
     double *out = NULL, *step = calloc(3 * (size_t)hidden, sizeof *step), *spread = step + hidden, *offset = spread + hidden;
-    uint16_t *act = keep(k, LEVELS, sizeof *act), *factor = keep(k, hidden, sizeof *factor);
+    uint16_t *act = keep(k, LEVELS, sizeof *act);
+    int32_t *factor = keep(k, round_up(hidden, 16), sizeof *factor);
     int failed = !step || !act || !factor || fold(k, &m->tensor[1], &fc1) || fold(k, &m->tensor[2], &fc2);
     if (!failed) {
         fold_inputs(&fc1, m->tensor[0].w, m->tensor[0].w + dim, NULL, NULL);
@@ -715,10 +716,10 @@ static int integer_mlp(work *k, mim_blob_step *s, const mim_blob_step *from, kno
             ratio = fmax(ratio, fmax(spread[j], widest / 64) / step[j]);
         }
         for (uint32_t j = 0; j < hidden; j++) {
-            double f = fmax(1, fmin(32767, half_up(65536 * unit / (step[j] * ratio / 255))));
-            factor[j] = (uint16_t)f;
-            step[j] = 65536 * unit / f;
-            offset[j] = least;
+            double f = fmax(1, fmin(INT32_MAX, half_up(4294967296.0 * unit / (step[j] * ratio / 255))));
+            factor[j] = (int32_t)f;
+            step[j] = 4294967296.0 * unit / f;
+            offset[j] = least + step[j] / 2;             /* bytes are rounded down */
         }
         fold_inputs(&fc2, NULL, NULL, step, offset);
         out = outs(hidden, hs);
@@ -726,7 +727,7 @@ static int integer_mlp(work *k, mim_blob_step *s, const mim_blob_step *from, kno
     }
     if (!failed && k->written) {
         put_table(k, s, 4, 1, LEVELS, MIM_I16, 0, act);
-        put_table(k, s, 5, 1, hidden, MIM_I16, 0, factor);
+        put_table(k, s, 5, 1, round_up(hidden, 16), MIM_I32, 0, factor);
         failed = set_variance(k, s, from->eps, dim, scale);
     }
     unfold(&fc1);

@@ -156,7 +156,8 @@ class Model:
         q, k, v = clamp(qkv[0], -128, 127), clamp(qkv[1], -s.key_max, s.key_max), clamp(qkv[2], -s.value_max, s.value_max)
         octaves, share = self.plain(s, 6, "<u4")
         scores = product(q, k.swapaxes(-1, -2))
-        p = EXP[np.minimum(scaled(scores.max(-1, keepdims=True) - scores, octaves[:, None, None]), 255)]
+        octaves = octaves[:, None, None]
+        p = EXP[np.minimum((scores.max(-1, keepdims=True) + (1 << 31) // (octaves | 1) - scores) * octaves >> 32, 255)]
         total = p.sum(-1, keepdims=True)
         rate = (share[:, None, None] + total // 2) // total
         o = clamp(scaled(fits(4 * product(p, v)), rate), -128, 127) + 128
@@ -165,7 +166,7 @@ class Model:
     def mlp(self, s, x):
         a = requantize(normalise(x, s.variance), self.channels(s, 0), 0, 255)
         g = self.plain(s, 4, "<u2")[0][clamp(linear(a, self.matrix(s, 1)), 0, 1023)]
-        y = np.minimum((g * self.plain(s, 5, "<u2")[0] + 32768) >> 16, 255)
+        y = np.minimum(g * self.plain(s, 5, "<i4")[0, :g.shape[-1]] >> 32, 255)
         return saturate(x + linear(y, self.matrix(s, 2)))
 
     def pool(self, s, x):
