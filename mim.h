@@ -57,12 +57,12 @@
  * masked autoencoder sees them; that autoencoder's decoder. Weights as f32, f16, 8 or 4 bits.
  *
  * Besides: relative position bias (BEiT, data2vec, SimMIM), rotary embedding (EVA-02, DINOv3), gated
- * MLPs and norms inside the blocks.
+ * MLPs, norms inside the blocks and before them (CLIP).
  *
  * Windows, shifted or not, with tables of relative positions or one along each axis (Swin, ViTDet); pyramids that merge or
  * thin out their tokens (Swin, Hiera, HiViT, MViTv2), keys of a coarser grid (PVT, Twins), necks, convolutions inside blocks
- * (ConvMAE); videos in tubelets, overlapping or not (VideoMAE, V-JEPA 2, MViTv2), groups of channels, metadata of satellite
- * pictures (SatMAE, Prithvi); and tokens that the caller embeds.
+ * (ConvMAE); videos in tubelets, overlapping or not (VideoMAE, V-JEPA 2, MViTv2, Hiera), groups of channels, metadata of
+ * satellite pictures (SatMAE, Prithvi); and tokens that the caller embeds.
  *
  * It does not train, decode picture files, or allocate.
  *

@@ -150,6 +150,8 @@ refuse "[rows, channels, k, k] was expected" convert fast_itpn.safetensors -o ou
 changed fast_itpn '"shape":\[32,16,2,2\]' '"shape":[16,32,2,2]'
 refuse "was expected" convert fast_itpn.safetensors -o out.mim $all
 refuse "is of a block that hivit does not have; give another --family" convert "$golden/fast_itpn/model.safetensors" -o out.mim $all --family hivit
+accept "" convert "$golden/fast_itpn/model.safetensors" -o fast.mim $all
+refuse "the model has no final norm" encode fast.mim "$golden/fast_itpn/in0.npy" -o out.npy --out layers:3 --norm
 group "Fast-iTPN"
 
 all="--heads 1 --mean .5 --std .5"
