@@ -2145,7 +2145,7 @@ MIMP_PUBLIC mim_status mim_verify(mim_model *model)
  *   f, i                  sixteen float, sixteen int32
  *   load, store, set      unaligned memory; all lanes equal
  *   add, sub, mul, div, min, max
- *   madd(a, b, c)         a * b + c, in one rounding where there is such an instruction: for f32 and f16 only
+ *   madd(a, b, c)         a * b + c, in one rounding where there is such an instruction: for f32 and f16 only; fuses: there is
  *   first(v, n)           lanes n.. become zero
  *   cast_f, cast_i        the same bits as the other type
  *   loadi, storei, seti, addi, subi, muli, andi, shl(v, constant), convert (int32 to float)
@@ -2177,6 +2177,7 @@ MIMP_SCALAR_OP(mul, f, a.v[j] * b.v[j])
 MIMP_SCALAR_OP(div, f, a.v[j] / b.v[j])
 MIMP_SCALAR_OP(min, f, a.v[j] < b.v[j] ? a.v[j] : b.v[j])
 MIMP_SCALAR_OP(max, f, a.v[j] > b.v[j] ? a.v[j] : b.v[j])
+enum { mimp_scalar_fuses = 0 };
 MIMP_INLINE mimp_scalar_f mimp_scalar_madd(mimp_scalar_f a, mimp_scalar_f b, mimp_scalar_f c)
 { return mimp_scalar_add(mimp_scalar_mul(a, b), c); }
 MIMP_SCALAR_OP(addi, i, a.v[j] + b.v[j])
@@ -2241,6 +2242,7 @@ MIMP_AVX2_OP(mul, f, _mm256_mul_ps)
 MIMP_AVX2_OP(div, f, _mm256_div_ps)
 MIMP_AVX2_OP(min, f, _mm256_min_ps)
 MIMP_AVX2_OP(max, f, _mm256_max_ps)
+enum { mimp_avx2_fuses = 1 };
 MIMP_TARGET("avx2,fma") MIMP_INLINE mimp_avx2_f mimp_avx2_madd(mimp_avx2_f x, mimp_avx2_f y, mimp_avx2_f z)
 { z.a = _mm256_fmadd_ps(x.a, y.a, z.a); z.b = _mm256_fmadd_ps(x.b, y.b, z.b); return z; }
 MIMP_AVX2_OP(addi, i, _mm256_add_epi32)
@@ -2358,6 +2360,7 @@ MIMP_AVX512_OP(div, f, _mm512_div_ps)
 #define MIMP_AVX512_MAX(x, y) _mm512_maskz_max_ps(0xffff, x, y)
 MIMP_AVX512_OP(min, f, MIMP_AVX512_MIN)
 MIMP_AVX512_OP(max, f, MIMP_AVX512_MAX)
+enum { mimp_avx512_fuses = 1 };
 MIMP_AVX512 mimp_avx512_f mimp_avx512_madd(mimp_avx512_f x, mimp_avx512_f y, mimp_avx512_f z)
 { z.a = _mm512_fmadd_ps(x.a, y.a, z.a); return z; }
 MIMP_AVX512_OP(addi, i, _mm512_add_epi32)
@@ -2451,6 +2454,7 @@ MIMP_NEON_OP(mul, f, vmulq_f32)
 MIMP_NEON_OP(div, f, vdivq_f32)
 MIMP_NEON_OP(min, f, MIMP_NEON_LESS)
 MIMP_NEON_OP(max, f, MIMP_NEON_MORE)
+enum { mimp_neon_fuses = 1 };
 MIMP_INLINE mimp_neon_f mimp_neon_madd(mimp_neon_f x, mimp_neon_f y, mimp_neon_f z)
 {
     z.a = vfmaq_f32(z.a, x.a, y.a); z.b = vfmaq_f32(z.b, x.b, y.b); z.c = vfmaq_f32(z.c, x.c, y.c); z.d = vfmaq_f32(z.d, x.d, y.d);
@@ -2550,6 +2554,7 @@ MIMP_SIMD128_OP(mul, wasm_f32x4_mul)
 MIMP_SIMD128_OP(div, wasm_f32x4_div)
 MIMP_SIMD128_OP(min, MIMP_SIMD128_LESS)
 MIMP_SIMD128_OP(max, MIMP_SIMD128_MORE)
+enum { mimp_simd128_fuses = 0 };
 #define mimp_simd128_madd(x, y, z) mimp_simd128_add(mimp_simd128_mul(x, y), z)
 MIMP_SIMD128_OP(addi, wasm_i32x4_add)
 MIMP_SIMD128_OP(subi, wasm_i32x4_sub)
@@ -2651,6 +2656,7 @@ MIMP_INLINE int32_t mimp_simd128_fold_addi(mimp_simd128_i v)
     MIMP_RVV_OP(isa, sub, f, __riscv_vfsub_vv_f32##M) \
     MIMP_RVV_OP(isa, mul, f, __riscv_vfmul_vv_f32##M) \
     MIMP_RVV_OP(isa, div, f, __riscv_vfdiv_vv_f32##M) \
+    enum { mimp_##isa##_fuses = 1 }; \
     MIMP_INLINE mimp_##isa##_f mimp_##isa##_madd(mimp_##isa##_f x, mimp_##isa##_f y, mimp_##isa##_f z) \
     { return __riscv_vfmacc_vv_f32##M(z, x, y, 16); } \
     MIMP_RVV_OP(isa, addi, i, __riscv_vadd_vv_i32##M) \
@@ -2756,6 +2762,7 @@ typedef struct mimp_quantized {
         return V(cast_f)(V(addi)(V(cast_i)(p), V(shl)(V(cast_i)(t), 23))); \
     } \
     ATTRIBUTES static inline V(f) mimp_##isa##_exp(V(f) x) { return mimp_##isa##_exp_of(x, 0); } \
+    ATTRIBUTES static inline V(f) mimp_##isa##_exp_fused(V(f) x) { return mimp_##isa##_exp_of(x, 1); } \
     \
     ATTRIBUTES static inline V(f) mimp_##isa##_act(V(f) x, uint32_t act) \
     { \
@@ -2986,13 +2993,15 @@ typedef struct mimp_quantized {
         if (i < n) \
             top = V(max)(V(load)(x + 16 * i), top); \
         top = V(max)(top2, top); \
-        keep = mimp_##isa##_exp_of(V(max)(V(sub)(before, top), bottom), fused); \
+        keep = V(max)(V(sub)(before, top), bottom); \
+        keep = fused ? mimp_##isa##_exp_fused(keep) : mimp_##isa##_exp(keep); \
         V(store)(state, top); \
         for (i = 1; i < 2 + (size_t)rows; i++) \
             V(store)(state + 16 * i, V(mul)(V(load)(state + 16 * i), keep)); \
         sum = V(load)(state + 16); \
         for (i = 0; i < n; i++, x += 16) { \
-            const V(f) e = mimp_##isa##_exp_of(V(max)(V(sub)(V(load)(x), top), bottom), fused); \
+            V(f) e = V(max)(V(sub)(V(load)(x), top), bottom); \
+            e = fused ? mimp_##isa##_exp_fused(e) : mimp_##isa##_exp(e); \
             sum = V(add)(sum, e); \
             V(store)(x, e); \
         } \
@@ -3000,7 +3009,7 @@ typedef struct mimp_quantized {
     } \
     ATTRIBUTES static void mimp_##isa##_weigh(float *x, uint32_t n, float *state, uint32_t rows, uint32_t fused) \
     { \
-        if (fused) \
+        if (fused && V(fuses)) \
             mimp_##isa##_weigh_by(x, n, state, rows, 1); \
         else \
             mimp_##isa##_weigh_by(x, n, state, rows, 0); \
