@@ -57,11 +57,12 @@
  * masked autoencoder sees them; that autoencoder's decoder. Weights as f32, f16, 8 or 4 bits.
  *
  * Besides: relative position bias (BEiT, data2vec, SimMIM), rotary embedding (EVA-02, DINOv3), gated
- * MLPs and norms inside the blocks.
+ * MLPs, norms inside the blocks and before them (CLIP).
  *
  * Windows, shifted or not, with tables of relative positions or one along each axis (Swin, ViTDet); pyramids that merge or
- * thin out their tokens (Swin, Hiera, HiViT, MViTv2), necks, convolutions inside blocks (ConvMAE); videos in tubelets,
- * overlapping or not (VideoMAE, V-JEPA 2, MViTv2), groups of channels, metadata of satellite pictures (SatMAE, Prithvi); and tokens that the caller embeds.
+ * thin out their tokens (Swin, Hiera, HiViT, MViTv2), keys of a coarser grid (PVT, Twins), necks, convolutions inside blocks
+ * (ConvMAE); videos in tubelets, overlapping or not (VideoMAE, V-JEPA 2, MViTv2, Hiera), groups of channels, metadata of
+ * satellite pictures (SatMAE, Prithvi); and tokens that the caller embeds.
  *
  * It does not train, decode picture files, or allocate.
  *
@@ -343,7 +344,7 @@ typedef enum mim_status {
 #define MIM_MAX_CHANNELS 16u
 #define MIM_MAX_PATCH 256u
 #define MIM_MAX_IMAGE 16384u     /* height, width */
-#define MIM_MAX_TOKENS 16384u    /* prefix tokens and patches */
+#define MIM_MAX_TOKENS 32768u    /* prefix tokens and patches */
 #define MIM_MAX_PREFIX 64u       /* CLS and registers */
 #define MIM_MAX_DIM 8192u
 #define MIM_MAX_HIDDEN 16384u
@@ -468,7 +469,7 @@ typedef struct mim_blob_header {     /* 512 bytes */
 } mim_blob_header;
 
 /* Kinds of steps, in the order in which a blob may hold them:
- *     EMBED (ATTENTION | MLP | CONV)... [NORM] POOL [NORM] [HEAD] (one NORM) and then, for a decoder,
+ *     EMBED (ATTENTION | MLP | CONV | NORM)... [NORM] POOL [NORM] [HEAD] (one NORM beside POOL) and then, for a decoder,
  *     UNMASK (ATTENTION | MLP)... NORM PREDICT
  * The tensors of each are listed as: slot name (rows x columns). [x] may be absent. D = the width of a token before the
  * step; only CONV, attention and MLPs with a shortcut, and attention that thins by MAX change it. */
@@ -508,7 +509,8 @@ enum {
                                  for a window of n, at distance + n - 1
                                MIM_STEP_POST_NORM: norm(proj(...)) of x itself is added
                                MIM_STEP_ADD_QUERY: to each head's output its query is added, thinned and normed; prefix
-                               tokens' with MIM_STEP_ADD_PREFIX_QUERY */
+                               tokens' with MIM_STEP_ADD_PREFIX_QUERY
+                               MIM_STEP_JOIN: keys and values are of the branch's tokens, as they are */
     MIM_STEP_MLP = 3,       /* x += fc2(norm2(act(fc1(norm(x)))))
                                0 norm (2 x D)   1 fc1 (hidden x D)
                                2 fc2 (D x hidden), layer scale folded in   3 [norm2 (2 x hidden)]
@@ -519,7 +521,7 @@ enum {
                                up to 16: the gate's rows, zero rows up to G, the value's, zero rows up to 2 G
                                MIM_STEP_POST_NORM as in attention */
     MIM_STEP_NORM = 4,      /* x = norm(x), all tokens   0 norm (2 x D)   MIM_STEP_JOIN: of x + the branch. It may follow POOL:
-                               then the pooled feature is of tokens before it */
+                               then the pooled feature is of tokens before it. That beside POOL is the final norm */
     MIM_STEP_POOL = 5,      /* the pooled feature, by rule   0 [norm of it (2 x pooled_dim): fc_norm] */
     MIM_STEP_HEAD = 6,      /* logits of the pooled feature   0 linear (classes x pooled_dim) */
     MIM_STEP_UNMASK = 7,    /* decoder tokens: embedded tokens where seen, the mask token elsewhere, + positions
@@ -529,9 +531,10 @@ enum {
                                channel) */
     MIM_STEP_CONV = 9       /* x = act(norm2(w norm(cell))) + positions: a convolution over the grid of tokens, as a product with
                                the tokens of each cell end to end, raster order. Cells that do not overlap cover the grid, over zeros beyond
-                               it (patch merging); those that do, as kernel, stride and padding say
-                               0 [norm (2 x kernel*D)]   1 w (dim x kernel*D)   2 [norm2 (2 x dim)]   3 [positions]
-                               MIM_STEP_BRANCH: x stays, the result is added to the branch */
+                               it (patch merging; MIM_STEP_WHOLE: no more than fit); those that do, as kernel, stride and padding say
+                               0 [norm (2 x kernel*D), or (2 x D): of each token]   1 w (dim x kernel*D)   2 [norm2 (2 x dim)]
+                               3 [positions]   MIM_STEP_BRANCH: x stays, the result is added to the branch
+                               4 [as in MLP, of D]: x = act(that convolution) + positions; no slot but it and 3, and the grid stays */
 };
 
 /* Steps of an integer blob: EMBED (ATTENTION | MLP)... [NORM] POOL [HEAD], and for a decoder UNMASK (ATTENTION | MLP)... NORM PREDICT,
@@ -545,17 +548,18 @@ enum {
  *     ATTENTION  0 channels   1 qkv   2 proj   6 I32 (2 x heads): 255 / 9 octaves of the softmax that a step of the scores
  *                is, in 2^-32; and what a head's output is multiplied by, unsigned, in 2^-30
  *     MLP        0 channels   1 fc1   2 fc2   4 I16, unsigned (1 x 1024): the activation of fc1's output, clamped to 0..1023
- *                5 I32, not negative (1 x hidden rounded up to 16): a factor for each hidden unit, in 2^-32
+ *                5 I32, not negative (1 x hidden rounded up to 16): a factor for each hidden unit, in 2^-16
  *     NORM       0 channels      POOL   0 [channels]      HEAD, PREDICT   0 matrix   1 channels
  *     UNMASK     0 matrix   1 I16   2 [I16]   3 I16   4 channels */
 
 enum {                      /* flags */
-    MIM_STEP_TAP = 1,       /* ATTENTION, MLP: the tokens after this step are the next layer's output */
+    MIM_STEP_TAP = 1,       /* ATTENTION, MLP, CONV: the tokens after this step are the next layer's output */
     MIM_STEP_GATED = 2,     /* MLP */
     MIM_STEP_POST_NORM = 4, /* ATTENTION, MLP */
     MIM_STEP_ADD_QUERY = 8, MIM_STEP_ADD_PREFIX_QUERY = 16,     /* ATTENTION */
     MIM_STEP_BRANCH = 32,   /* CONV */
-    MIM_STEP_JOIN = 64      /* NORM */
+    MIM_STEP_JOIN = 64,     /* NORM, ATTENTION */
+    MIM_STEP_WHOLE = 128    /* CONV */
 };
 
 typedef struct mim_blob_step {       /* 128 bytes */
@@ -1452,11 +1456,9 @@ static mim_status mimp_verify_slot(mim_model *model, const mim_blob_tensor *tens
     return MIM_OK;
 }
 
-/* How many cells there are along an axis of n tokens; 0: none. */
-static uint32_t mimp_cells(uint32_t n, uint32_t kernel, uint32_t stride, uint32_t padding)
+/* How many whole cells there are along an axis of n tokens; 0: none. */
+MIMP_CALLED uint32_t mimp_cells(uint32_t n, uint32_t kernel, uint32_t stride, uint32_t padding)
 {
-    if (kernel == stride && !padding)
-        return (n + stride - 1) / stride;
     return n + 2 * padding < kernel ? 0 : (n + 2 * padding - kernel) / stride + 1;
 }
 
@@ -1506,6 +1508,9 @@ static uint32_t mimp_layout(const mim_blob_step *steps, const mim_blob_tensor *t
     return tensors[steps[0].tensor[0] - 1].layout;
 }
 
+/* Whether a norm of the encoder is the final one, and does not stand before or among the blocks. */
+static int mimp_is_final(const mim_blob_step *norm) { return norm[-1].kind == MIM_STEP_POOL || norm[1].kind == MIM_STEP_POOL; }
+
 #ifndef MIM_NO_FLOAT
 /* Frames that a patch is projected from. */
 static uint32_t mimp_tubelet(const mim_blob_header *h, const mim_blob_step *s) { return h->patch_frames + s->padding_frames; }
@@ -1531,7 +1536,7 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
         const int block = s->kind == MIM_STEP_ATTENTION || s->kind == MIM_STEP_MLP;
         const int positioned = s->kind == MIM_STEP_EMBED || s->kind == MIM_STEP_UNMASK || s->kind == MIM_STEP_CONV;
         const int quantized_attention = s->kind == MIM_STEP_ATTENTION && mimp_is_quantized(h->type);
-        uint32_t used = 0, fields = 0, next = dim;
+        uint32_t used = 0, fields = 0, next = dim, mixed = 0;       /* mixed: channels of a convolution of each */
         int normalizes = block || s->kind == MIM_STEP_NORM;
         mim_status status;
 
@@ -1598,9 +1603,15 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             MIMP_STEP_REQUIRE(mimp_in(s->stride_width, 1, s->kernel_width), stride_width);
             MIMP_STEP_REQUIRE(s->padding_height <= s->kernel_height / 2, padding_height);
             MIMP_STEP_REQUIRE(s->padding_width <= s->kernel_width / 2, padding_width);
-            MIMP_SLOT(0, 0, MIM_PLAIN, 2, cell);
-            MIMP_SLOT(1, 1, MIM_PANEL16, next, cell);
-            MIMP_SLOT(2, 0, MIM_PLAIN, 2, next);
+            if (s->tensor[4]) {
+                MIMP_STEP_REQUIRE(s->stride_height * s->stride_width == 1 && 2 * s->padding_height + 1 == s->kernel_height
+                                  && 2 * s->padding_width + 1 == s->kernel_width, kernel_height);
+                mixed = dim;
+            } else {
+                MIMP_SLOT(0, 0, MIM_PLAIN, 2, s->tensor[0] && tensors[s->tensor[0] - 1].columns == dim ? dim : cell);
+                MIMP_SLOT(1, 1, MIM_PANEL16, next, cell);
+                MIMP_SLOT(2, 0, MIM_PLAIN, 2, next);
+            }
             normalizes = s->tensor[0] || s->tensor[2];
             /* some of the patches: whole cells of them */
             MIMP_STEP_REQUIRE(!unit_height || (s->kernel_height == s->stride_height && unit_height % s->kernel_height == 0
@@ -1695,6 +1706,10 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
                 MIMP_STEP_REQUIRE(s->kernel_frames <= MIM_MAX_KERNEL && s->kernel_frames % 2 == 1, kernel_frames);
             }
             MIMP_STEP_REQUIRE((s->thin == MIM_THIN_CONV) == (s->tensor[8] != 0) && !s->tensor[8] == !s->tensor[9], tensor);
+            if (s->flags & MIM_STEP_JOIN) {
+                MIMP_STEP_REQUIRE(branch == dim && !h->unit_height && !(decoder || s->window || s->thin || s->rule || s->rotary), flags);
+                branch = 0;
+            }
             MIMP_SLOT(0, 1, MIM_PLAIN, 2, s->flags & MIM_STEP_POST_NORM ? next : dim);
             MIMP_SLOT(1, 1, MIM_PANEL16, (uint64_t)s->heads * padded * 3, dim);
             MIMP_SLOT(2, 1, MIM_PANEL16, next, inner);
@@ -1733,16 +1748,16 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             MIMP_SLOT(2, 1, MIM_PANEL16, next, hidden);
             MIMP_SLOT(1, 1, MIM_PANEL16, s->flags & MIM_STEP_GATED ? 2 * mimp_up(hidden, 16) : hidden, dim);
             MIMP_SLOT(3, 0, MIM_PLAIN, 2, hidden);
-            MIMP_SLOT(4, 0, MIM_PLAIN, (uint64_t)s->kernel_height * s->kernel_width + 1, hidden);
+            mixed = hidden;
             break;
         }
         case MIM_STEP_NORM:
-            MIMP_STEP_REQUIRE(!normed && (decoder || !headed), kind);
-            MIMP_STEP_REQUIRE(!(s->flags & MIM_STEP_JOIN) || (branch == dim && !decoder), flags);
+            MIMP_STEP_REQUIRE(!normed && (decoder || !headed) && s[-1].kind != MIM_STEP_NORM, kind);
+            normed = decoder || mimp_is_final(s);
+            MIMP_STEP_REQUIRE(!(s->flags & MIM_STEP_JOIN) || (branch == dim && !decoder && normed), flags);
             if (s->flags & MIM_STEP_JOIN)
                 branch = 0;
             MIMP_SLOT(0, 1, MIM_PLAIN, 2, dim);
-            normed = 1;
             break;
         case MIM_STEP_POOL:
             fields = MIMP_HAS_RULE;
@@ -1768,10 +1783,13 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
         default:
             MIMP_STEP_REQUIRE(0, kind);
         }
-        MIMP_STEP_REQUIRE((s->flags & ~((block && !decoder ? (uint32_t)MIM_STEP_TAP : 0u)
+        if (mixed)
+            MIMP_SLOT(4, 0, MIM_PLAIN, (uint64_t)s->kernel_height * s->kernel_width + 1, mixed);
+        MIMP_STEP_REQUIRE((s->flags & ~(((block || s->kind == MIM_STEP_CONV) && !decoder
+                                         && !(s->flags & MIM_STEP_BRANCH) ? (uint32_t)MIM_STEP_TAP : 0u)
                                         | (s->kind == MIM_STEP_MLP ? (uint32_t)MIM_STEP_GATED : 0u)
-                                        | (s->kind == MIM_STEP_CONV ? (uint32_t)MIM_STEP_BRANCH : 0u)
-                                        | (s->kind == MIM_STEP_NORM ? (uint32_t)MIM_STEP_JOIN : 0u)
+                                        | (s->kind == MIM_STEP_CONV && !s->tensor[4] ? (uint32_t)MIM_STEP_BRANCH | MIM_STEP_WHOLE : 0u)
+                                        | (s->kind == MIM_STEP_NORM || s->kind == MIM_STEP_ATTENTION ? (uint32_t)MIM_STEP_JOIN : 0u)
                                         | (s->kind == MIM_STEP_ATTENTION && !decoder ? MIM_STEP_ADD_QUERY
                                            | (s->flags & MIM_STEP_ADD_QUERY ? (uint32_t)MIM_STEP_ADD_PREFIX_QUERY : 0u) : 0u)
                                         | (block ? (uint32_t)MIM_STEP_POST_NORM : 0u))) == 0, flags);
@@ -1789,7 +1807,7 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
         }
     }
     if (branch)                                          /* computed for nothing */
-        return mimp_step_fault(model, MIM_ERR_STEP, h->step_count - 1, 0, "branch without a norm that joins it");
+        return mimp_step_fault(model, MIM_ERR_STEP, h->step_count - 1, 0, "branch that no step joins");
     MIMP_REQUIRE(depth == h->depth, MIM_ERR_HEADER, depth);
     MIMP_REQUIRE(predicted == (h->decoder_dim != 0), MIM_ERR_HEADER, decoder_dim);
 #undef MIMP_ROWS
@@ -5795,6 +5813,7 @@ typedef struct mimp_run {
     uint16_t *patch;                /* [tokens - prefix]: where on the grid a token stands */
     uint16_t *where;                /* [places of the grid]: the reverse, 1 + token, when a step needs it */
     float   *branch;                /* what BRANCH adds up for JOIN: (tokens, dim) of then; NULL: no step does */
+    mim_grid branch_grid;
     uint32_t branched;              /* it has begun */
     uint32_t taps;                  /* layers passed */
     const mim_blob_step *embed;     /* of the encoder, */
@@ -5864,9 +5883,13 @@ static int mimp_advance(const mim_model *model, const mim_blob_step *s, mim_grid
     case MIM_STEP_CONV:
         if (!MIMP_WINDOWS)
             return 0;
+        if (!(s->flags & MIM_STEP_WHOLE)) {              /* zeros beyond the grid fill up cells that do not overlap */
+            grid->height += s->kernel_height == s->stride_height && !s->padding_height ? s->stride_height - 1u : 0;
+            grid->width += s->kernel_width == s->stride_width && !s->padding_width ? s->stride_width - 1u : 0;
+        }
         grid->height = mimp_cells(grid->height, s->kernel_height, s->stride_height, s->padding_height);
         grid->width = mimp_cells(grid->width, s->kernel_width, s->stride_width, s->padding_width);
-        grid->dim = model->tensors[s->tensor[1] - 1].rows;
+        grid->dim = s->tensor[1] ? model->tensors[s->tensor[1] - 1].rows : grid->dim;
         if (!grid->height || !grid->width)
             return 0;
         /* fall through */
@@ -5922,8 +5945,11 @@ static int mimp_advance(const mim_model *model, const mim_blob_step *s, mim_grid
 static void mimp_follow(mimp_run *run, const mim_blob_step *s)
 {
     const uint32_t prefix = run->s->prefix;
-    if (s->flags & MIM_STEP_BRANCH)
+    if (MIMP_WINDOWS && s->flags & MIM_STEP_BRANCH) {
+        run->branch_grid = run->grid;
+        mimp_advance(run->model, s, &run->branch_grid);
         return;
+    }
     mimp_advance(run->model, s, &run->grid);
     if (MIMP_WINDOWS && run->unit_height && (s->kind == MIM_STEP_CONV || s->thin == MIM_THIN_MAX)) {
         run->unit_height /= s->stride_height;
@@ -6237,21 +6263,22 @@ static void mimp_embed_patch(const mimp_run *run, const mimp_embed *e, const mim
 {
     const uint32_t ph = run->model->header->patch_height, pw = run->model->header->patch_width, frames = e->frames;
     const uint32_t channels = e->input[0].channels, width = e->input[0].width, wide = s->kernel_width;
-    const uint32_t top = place / run->grid.width * ph, at = place % run->grid.width * pw, left = at < s->padding_width ? s->padding_width - at : 0, from = at + left - s->padding_width;
+    const uint32_t gh = run->grid.height, gw = run->grid.width, first = place / gw / gh * run->model->header->patch_frames - s->padding_frames;
+    const uint32_t top = place / gw % gh * ph, at = place % gw * pw, left = at < s->padding_width ? s->padding_width - at : 0, from = at + left - s->padding_width;
     const uint32_t n = mimp_min(wide - left, width - from);
-    const int overlaps = s->kernel_height > ph || wide > pw;
+    const int overlaps = s->kernel_height > ph || wide > pw || s->padding_frames;
     uint32_t c, f, y, x;
     for (c = 0; c < channels; c++)
         for (f = 0; f < frames; f++)
             for (y = 0; y < s->kernel_height; y++, to += wide) {
+                const uint32_t row = top + y - s->padding_height, frame = first + f;       /* above or before the first: large */
+                const uint32_t line = (frame / run->model->header->patch_frames * gh + row / ph) * gw;
                 if (n < wide)
                     MIM_MEMSET(to, 0, (size_t)wide * 4);
                 MIM_MEMCPY(to + left, e->input[f].strip + (((size_t)y * channels + c) * width + from) * 4, (size_t)n * 4);
-                for (x = 0; overlaps && x < n && top + y >= s->padding_height; x++) {
-                    const uint32_t row = (top + y - s->padding_height) / ph;
-                    if (row < run->grid.frames * run->grid.height && !mimp_seen(run, row * run->grid.width + (from + x) / pw))
+                for (x = 0; overlaps && row < gh * ph && !e->input[f].absent && x < n; x++)
+                    if (!mimp_seen(run, line + (from + x) / pw))
                         to[left + x] = 0;
-                }
             }
 }
 
@@ -6338,6 +6365,32 @@ static void mimp_keep_cells(const mimp_run *run, uint16_t *to, uint32_t sh, uint
     }
 }
 
+/* y = one token's convolution of each channel, of those around it in x: their rows are n16 floats, the table's `columns`. */
+static void mimp_depthwise(const mimp_run *run, const mim_blob_step *s, const float *x, uint32_t n16, uint32_t columns, uint32_t token,
+                           float *y, float *scratch)
+{
+    const uint32_t gh = run->grid.height, gw = run->grid.width, kh = s->kernel_height, kw = s->kernel_width, place = run->patch[token];
+    const float *table = mimp_plain(run->model, s->tensor[4]);
+    mimp_epilogue e;
+    uint32_t ky, kx, d;
+    MIM_MEMSET(y, 0, (size_t)n16 * 4);
+    MIM_MEMSET(scratch, 0, (size_t)n16 * 4);
+    MIM_MEMCPY(y, table + (size_t)kh * kw * columns, (size_t)columns * 4);
+    for (ky = 0; ky < kh; ky++)
+        for (kx = 0; kx < kw; kx++) {                    /* above the top or left of it: large */
+            const uint32_t r = place / gw % gh + ky - kh / 2, c = place % gw + kx - kw / 2;
+            const uint32_t from = r < gh && c < gw ? run->where[(place / gw / gh * gh + r) * gw + c] : 0;
+            if (!from)
+                continue;
+            MIM_MEMCPY(scratch, table + ((size_t)ky * kw + kx) * columns, (size_t)columns * 4);
+            run->s->kernels->accumulate(y, x + (size_t)(from - 1) * n16, scratch, n16);
+        }
+    MIM_MEMSET(&e, 0, sizeof e);
+    e.act = s->activation;
+    for (d = 0; d < n16 && e.act; d += 16)
+        run->s->kernels->finish(y + d, 16, y + d, 1, &e);
+}
+
 typedef struct mimp_conv {
     mimp_project to;
     mim_grid grid;                  /* afterwards */
@@ -6356,10 +6409,11 @@ static void mimp_conv_memory(mimp_conv *e, mimp_run *run, const mim_blob_step *s
     mimp_project_memory(&e->to, run, s, 1, s->tensor[2] || s->activation);
 }
 
-static void mimp_conv_run(mimp_run *run, const mim_blob_step *s)
+MIMP_CALLED void mimp_conv_run(mimp_run *run, const mim_blob_step *s)
 {
     const float *norm = mimp_plain(run->model, s->tensor[0]), *table = mimp_plain(run->model, s->tensor[3]);
     const uint32_t tile = mimp_tile_of(run), dim = run->dim, kh = s->kernel_height, kw = s->kernel_width, n16 = mimp_up(kh * kw * dim, 16);
+    const int of_tokens = norm && run->model->tensors[s->tensor[0] - 1].columns == dim;
     const mim_grid old = run->grid;
     const size_t from = run->stride;
     size_t stride;
@@ -6369,6 +6423,14 @@ static void mimp_conv_run(mimp_run *run, const mim_blob_step *s)
     mimp_conv_memory(&e, run, s);
     stride = mimp_up(e.grid.dim, 16);
     mimp_find_tokens(run);
+    if (s->tensor[4]) {
+        for (t = 0; t < e.tokens; t++) {
+            mimp_depthwise(run, s, run->x, (uint32_t)stride, dim, t, e.y + t * stride, run->row);
+            mimp_add_position(run, s, table, run->patch[t], e.y + t * stride);
+        }
+        MIM_MEMCPY(run->x, e.y, e.tokens * stride * 4);
+        return;
+    }
     if (run->unit_height)
         mimp_keep_cells(run, e.place, s->stride_height, s->stride_width);
     else
@@ -6389,12 +6451,16 @@ static void mimp_conv_run(mimp_run *run, const mim_blob_step *s)
                 for (kx = 0; kx < kw; kx++, to += dim) {             /* above the top or left of it: large */
                     const uint32_t y = top + ky - s->padding_height, x = left + kx - s->padding_width;
                     const uint32_t token = y < old.height && x < old.width ? run->where[(frame * old.height + y) * old.width + x] : 0;
-                    if (token)
-                        MIM_MEMCPY(to, run->x + (token - 1) * from, (size_t)dim * 4);
-                    else
+                    if (!token)
                         MIM_MEMSET(to, 0, (size_t)dim * 4);
+                    else if (!of_tokens)
+                        MIM_MEMCPY(to, run->x + (token - 1) * from, (size_t)dim * 4);
+                    else {
+                        run->s->kernels->norm(run->row, run->x + (token - 1) * from, norm, dim, s->eps);
+                        MIM_MEMCPY(to, run->row, (size_t)dim * 4);
+                    }
                 }
-            if (norm)
+            if (norm && !of_tokens)
                 run->s->kernels->norm(row, row, norm, kh * kw * dim, s->eps);
             mimp_project_put(&e.to, rows, n16, rows + 1 == tile || t + rows + 1 == e.tokens);
             mimp_add_position(run, s, table, place, e.y + (t + rows) * stride);
@@ -6426,6 +6492,7 @@ typedef struct mimp_attention {
     const mim_blob_step *step;
     mimp_matrix qkv, proj, shortcut;
     mimp_block block;               /* normalised tokens */
+    mimp_block joined;              /* JOIN: what keys and values are of */
     uint32_t bytes;
     mimp_windows shape;
     uint32_t windows;               /* that have tokens; 1 without windows */
@@ -6522,7 +6589,8 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
         a->key_height = mimp_cells(run->grid.height, s->kernel_height, s->key_stride, s->kernel_height / 2);
         a->key_width = mimp_cells(run->grid.width, s->kernel_width, s->key_stride, s->kernel_width / 2);
         a->keys = prefix + a->key_frames * a->key_height * a->key_width;
-    }
+    } else if (s->flags & MIM_STEP_JOIN)
+        a->keys = run->branch_grid.tokens;
     a->axis_keys = a->key_height + a->key_width + (s->stored_frames ? a->key_frames : 0);
     rows = (uint64_t)a->windows * a->rows;
     a->keys16 = mimp_up(a->keys, 16);
@@ -6542,6 +6610,8 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
         a->keys_block = mimp_min(k_rows, MIMP_FLOAT_KEYS / rows_f32 * rows_f32);
     }
     a->block = mimp_block_memory(arena, kernels, &a->qkv, (uint32_t)rows);
+    if (s->flags & MIM_STEP_JOIN)
+        a->joined = mimp_block_memory(arena, kernels, &a->qkv, a->keys);
     a->out = mimp_floats(run->slow, (uint64_t)a->windows * a->queries * s->heads * a->width);
     a->q = (uint8_t *)mimp_take_tiles(arena, kernels, a->q_bytes * a->group);
     a->k = (uint8_t *)mimp_take_tiles(arena, kernels, a->k_bytes * a->group);
@@ -6582,7 +6652,7 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
         a->y = mimp_floats(run->slow, (uint64_t)a->after * mimp_up(a->grid.dim, 16));
     if (s->tensor[7])
         a->raw = mimp_floats(arena, (uint64_t)mimp_tile_of(run) * a->proj.n);
-    stage = (rows + 15) / 16 * 16 * a->width * 4;
+    stage = (mimp_max((uint32_t)rows, a->keys) + 15) / 16 * 16 * (uint64_t)a->width * 4;
     if (s->thin == MIM_THIN_CONV)                    /* and what becomes of it */
         stage += (uint64_t)mimp_max(a->queries, a->keys) * a->width * 4;
     stage += mimp_unpacked_bytes(kernels, &a->qkv);
@@ -7026,13 +7096,14 @@ static void mimp_pack_v(const mimp_attention *a, uint32_t head, uint32_t p, cons
 static void mimp_attention_part(const mimp_attention *a, uint32_t head, uint32_t part, uint32_t first, uint32_t end, float *scratch)
 {
     const mimp_kernels *kernels = a->crew.kernels;
-    const uint32_t width = a->width, rows = a->windows * a->rows, conv = a->step->thin == MIM_THIN_CONV;
+    const uint32_t width = a->width, conv = a->step->thin == MIM_THIN_CONV, joins = part && a->step->flags & MIM_STEP_JOIN;
+    const uint32_t rows = joins ? a->keys : a->windows * a->rows;
     const uint32_t panel = ((a->first + head) * 3 + part) * (width / 16);
     float *const stage = scratch + mimp_unpacked_bytes(kernels, &a->qkv) / 4, *x = stage;
     const mimp_matrix m = mimp_matrix_part(&a->qkv, panel, width / 16);
     uint32_t p, t;
     MIM_STAGE(MIM_STAGE_QKV);
-    mimp_linear_panels(kernels, &m, first, end, &a->block, rows, stage, width, 0, 0, scratch);
+    mimp_linear_panels(kernels, &m, first, end, joins ? &a->joined : &a->block, rows, stage, width, 0, 0, scratch);
     MIM_STAGE(MIM_STAGE_PACK);
     for (p = first; p < end && part == 2 && !conv; p++)
         mimp_pack_v(a, head, p, stage);
@@ -7362,6 +7433,14 @@ static void mimp_attention_run(mimp_run *run, const mim_blob_step *s)
     pack = mimp_pack_of(&a.crew, &a.block, run->x, run->stride, a.windows * a.rows, run->dim, post ? NULL : mimp_plain(run->model, s->tensor[0]), s->eps);
     pack.from = a.order;
     mimp_pack(pack);
+    if (s->flags & MIM_STEP_JOIN) {                  /* whose rows are as wide */
+        pack.block = &a.joined;
+        pack.x = run->branch;
+        pack.rows = a.keys;
+        pack.norm = NULL;
+        mimp_pack(pack);
+        run->branched = 0;
+    }
     MIM_STAGE(MIM_STAGE_PROJECTION);
     if (a.y)
         mimp_shortcut_run(&a, where);
@@ -7448,32 +7527,6 @@ static void mimp_mlp_memory(mimp_mlp *m, mimp_run *run, const mim_blob_step *s)
     mimp_crew_memory(&m->crew, &run->arena, run->s, own.high);
 }
 
-/* One token's hidden layer from those around it. The table's rows are `hidden` floats, n16 of y are set. */
-static void mimp_depthwise(const mimp_run *run, const mim_blob_step *s, const mimp_mlp *m, uint32_t token, float *y, float *scratch)
-{
-    const uint32_t gh = run->grid.height, gw = run->grid.width, kh = s->kernel_height, kw = s->kernel_width;
-    const uint32_t hidden = run->model->tensors[s->tensor[2] - 1].columns, place = run->patch[token];
-    const float *table = mimp_plain(run->model, s->tensor[4]);
-    mimp_epilogue e;
-    uint32_t ky, kx, d;
-    MIM_MEMSET(y, 0, (size_t)m->fc1.n * 4);
-    MIM_MEMSET(scratch, 0, (size_t)m->fc1.n * 4);
-    MIM_MEMCPY(y, table + (size_t)kh * kw * hidden, (size_t)hidden * 4);
-    for (ky = 0; ky < kh; ky++)
-        for (kx = 0; kx < kw; kx++) {                    /* above the top or left of it: large */
-            const uint32_t r = place / gw % gh + ky - kh / 2, c = place % gw + kx - kw / 2;
-            const uint32_t from = r < gh && c < gw ? run->where[(place / gw / gh * gh + r) * gw + c] : 0;
-            if (!from)
-                continue;
-            MIM_MEMCPY(scratch, table + ((size_t)ky * kw + kx) * hidden, (size_t)hidden * 4);
-            run->s->kernels->accumulate(y, m->hidden + (size_t)(from - 1) * m->fc1.n, scratch, m->fc1.n);
-        }
-    MIM_MEMSET(&e, 0, sizeof e);
-    e.act = s->activation;
-    for (d = 0; d < m->fc1.n && e.act; d += 16)
-        run->s->kernels->finish(y + d, 16, y + d, 1, &e);
-}
-
 /* A share of the rows. */
 static void mimp_mlp_task(void *arg, uint32_t index)
 {
@@ -7507,7 +7560,7 @@ static void mimp_mlp_task(void *arg, uint32_t index)
                 continue;
         }
         for (r = 0; r < rows && m->hidden; r++)
-            mimp_depthwise(run, s, m, first + r, own.hidden + (size_t)r * n, own.scratch);
+            mimp_depthwise(run, s, m->hidden, n, hidden, first + r, own.hidden + (size_t)r * n, own.scratch);
         pack = mimp_pack_of(&m->crew, &own.hidden_block, own.hidden, n, rows, hidden, mimp_plain(run->model, s->tensor[3]), s->eps);
         pack.gate = gate;
         mimp_pack_own(&pack, own.scratch);
@@ -7976,7 +8029,7 @@ typedef struct mimp_activation {
 MIMP_INLINE void mimp_rescale_into(const mimp_bytes *b, uint32_t row, uint32_t column, const int32_t *acc, const mimp_weights *w, const mimp_activation *act)
 {
     const int32_t *offset = w->offset, *rate = w->rate, *factor = act ? act->factor + column : NULL;
-    const mimp_four zero = mimp_four_of(128);
+    const mimp_four zero = mimp_four_of(128), half = mimp_four_of(1 << 15);
     const size_t step = b->packed.row, quad = b->packed.quad;
     const uint32_t rows = b->rows;
     const int32_t *const end = acc + 16, *x;
@@ -7986,7 +8039,7 @@ MIMP_INLINE void mimp_rescale_into(const mimp_bytes *b, uint32_t row, uint32_t c
         const mimp_four o = mimp_four_at(offset), by = mimp_four_at(rate), f = act ? mimp_four_at(factor) : zero;
         for (r = rows, x = acc, to = first; r; r--, x += 16, to += step) {
             const mimp_four t = mimp_four_scaled(mimp_four_add(mimp_four_at(x), o), by);
-            mimp_four_bytes(to, act ? mimp_four_high(mimp_four_looked_up(act->curve, t), f) : mimp_four_add(t, zero));
+            mimp_four_bytes(to, act ? mimp_four_right(mimp_four_add(mimp_four_times(mimp_four_looked_up(act->curve, t), f), half), 16) : mimp_four_add(t, zero));
         }
     }
 }
@@ -7996,7 +8049,7 @@ static void mimp_rescale_bytes(const mimp_bytes *b, uint32_t row, uint32_t colum
     uint32_t i;
     for (i = 0; MIMP_SMALL && i < 16 * b->rows; i++) {
         const int32_t t = mimp_scaled(mimp_wrap(acc[i], w->offset[i % 16]), w->rate[i % 16]);
-        *mimp_byte_at(b, row + i / 16, column + i % 16) = (uint8_t)mimp_byte(act ? mimp_high(act->curve[mimp_level(t)], act->factor[column + i % 16]) : t + 128);
+        *mimp_byte_at(b, row + i / 16, column + i % 16) = (uint8_t)mimp_byte(act ? (int32_t)(act->curve[mimp_level(t)] * (uint32_t)act->factor[column + i % 16] + (1 << 15)) >> 16 : t + 128);
     }
     if (!MIMP_SMALL && act)
         mimp_rescale_into(b, row, column, acc, w, act);
@@ -8297,14 +8350,14 @@ MIMP_INLINE uint32_t mimp_probability(int32_t distance, int32_t octaves)
 /* Those of four scores; returns their sum. */
 MIMP_INLINE uint32_t mimp_four_probabilities(uint8_t *to, int32_t top, mimp_four x, int32_t octaves)
 {
+    const mimp_four distance = mimp_four_sub(mimp_four_of(top), x);
 #ifdef MIMP_MVE
-    const mimp_four step = mimp_four_high(mimp_four_sub(mimp_four_of(top), x), mimp_four_of(octaves));
-    const uint32x4_t p = vldrbq_gather_offset_u32(mimp_exp, mimp_four_within(step, 255));
+    const uint32x4_t p = vldrbq_gather_offset_u32(mimp_exp, mimp_four_within(mimp_four_high(distance, mimp_four_of(octaves)), 255));
     vstrbq_u32(to, p);
     return vaddvq_u32(p);
 #else
-    const uint32_t a = mimp_probability(top - x.a, octaves), b = mimp_probability(top - x.b, octaves);
-    const uint32_t c = mimp_probability(top - x.c, octaves), d = mimp_probability(top - x.d, octaves);
+    const uint32_t a = mimp_probability(distance.a, octaves), b = mimp_probability(distance.b, octaves);
+    const uint32_t c = mimp_probability(distance.c, octaves), d = mimp_probability(distance.d, octaves);
     to[0] = (uint8_t)a, to[1] = (uint8_t)b, to[2] = (uint8_t)c, to[3] = (uint8_t)d;
     return a + b + c + d;
 #endif
@@ -8333,12 +8386,12 @@ static uint32_t mimp_integer_softmax(const mimp_integer_attention *a, const mimp
         *x -= k_sum[j];
         top = *x > top ? *x : top;
     }
-    top = mimp_wrap(top, (int32_t)(0x80000000u / ((uint32_t)octaves | 1)));     /* half a step more, for steps to be rounded half up */
+    top = mimp_wrap(top, (int32_t)(0x80000000u / ((uint32_t)octaves | 1)));     /* half a step more, which rounds half up */
     for (j = 0, x = first; !MIMP_SMALL && j + 16 <= n; j += 16, x += next)
         for (i = 0; i < 16; i += 4, to += quad)
             sum += mimp_four_probabilities(to, top, mimp_four_at(x + i), octaves);
     for (; j < a->keys16; x += ++j % 16 ? 1 : next - 15, to += j % 4 ? 1 : quad - 3) {
-        const uint32_t p = j < n ? mimp_probability(top - *x, octaves) : 0;
+        const uint32_t p = j < n ? mimp_probability(mimp_wrap(top, -*x), octaves) : 0;
         *to = (uint8_t)p;
         sum += p;
     }
@@ -8567,7 +8620,7 @@ static void mimp_integer_pool(mimp_run *run, const mim_blob_step *s)
     if (s->rule == MIM_POOL_CLS || s->rule == MIM_POOL_CLS_MEAN)
         MIM_MEMCPY(run->pooled_stream, run->stream, (size_t)run->dim * 2);
     for (d = 0; d < run->dim && s->rule != MIM_POOL_CLS; d++) {
-        uint32_t sum = 32768 * n + n / 2;                /* not negative any more: at most 2^30 */
+        uint32_t sum = 32768 * n + n / 2;                /* not negative any more: at most 2^31 */
         for (t = first; t < run->tokens; t++) {
             const int32_t x = run->stream[(size_t)t * run->dim + d];
             sum += (uint32_t)x;
@@ -8767,13 +8820,9 @@ static void mimp_run_memory(mimp_run *run)
     way = *run;
     for (i = 0; i < (MIMP_WINDOWS ? h->decoder_step : 1); i++) {        /* without windows the first alone changes the grid */
         const mim_blob_step *s = &run->model->steps[i];
-        if (MIMP_WINDOWS && s->flags & MIM_STEP_BRANCH) {
-            mim_grid grid = way.grid;
-            mimp_advance(run->model, s, &grid);
-            if (branch < (uint64_t)grid.tokens * mimp_up(grid.dim, 16))
-                branch = (uint64_t)grid.tokens * mimp_up(grid.dim, 16);
-        }
         mimp_follow(&way, s);
+        if (MIMP_WINDOWS && branch < (uint64_t)way.branch_grid.tokens * mimp_up(way.branch_grid.dim, 16))
+            branch = (uint64_t)way.branch_grid.tokens * mimp_up(way.branch_grid.dim, 16);
         if (widest < way.stride)
             widest = way.stride;
         if (stream < (uint64_t)way.planned * way.stride)
@@ -8875,13 +8924,13 @@ static mim_status mimp_grid_fits(const mim_session *s)
         side = grid;
         if (!mimp_advance(s->model, step, MIMP_WINDOWS && step->flags & MIM_STEP_BRANCH ? &side : &grid))
             return MIM_ERR_SIZE;
-        if (MIMP_WINDOWS && step->flags & MIM_STEP_BRANCH) {
-            if (branch.tokens && MIM_MEMCMP(&branch, &side, sizeof side))
-                return MIM_ERR_SIZE;
-            branch = side;
-        }
-        if (MIMP_WINDOWS && step->flags & MIM_STEP_JOIN && MIM_MEMCMP(&branch, &grid, sizeof grid))
+        if (!MIMP_WINDOWS || !(step->flags & (MIM_STEP_BRANCH | MIM_STEP_JOIN)))
+            continue;
+        if (branch.tokens && step->kind != MIM_STEP_ATTENTION && MIM_MEMCMP(&branch, &side, sizeof side))
             return MIM_ERR_SIZE;
+        branch = side;
+        if (step->flags & MIM_STEP_JOIN)
+            branch.tokens = 0;
     }
     return MIM_OK;
 }
@@ -9133,7 +9182,7 @@ static mim_status mimp_check_output(const mim_session *s, const mim_blob_step *l
             return MIM_ERR_ARGUMENT;
     if (out->attention) {                                /* of all tokens against all that the encoder emits */
         const mim_blob_step *step = last_attention;
-        if (!step || step->window || step->thin)
+        if (!step || step->window || step->thin || step->flags & MIM_STEP_JOIN)
             return MIM_ERR_MISSING;
         for (; step->kind != MIM_STEP_POOL; step++)
             if (step->kind == MIM_STEP_CONV && (step->stride_height != 1 || step->stride_width != 1
@@ -9294,7 +9343,7 @@ static mim_status mimp_encode(mim_session *s, const mim_image *image, const floa
     for (i = 0; i < s->model->header->decoder_step; i++) {
         if (s->model->steps[i].kind == MIM_STEP_ATTENTION)
             run.last_attention = &s->model->steps[i];
-        if (s->model->steps[i].kind == MIM_STEP_NORM)
+        if (s->model->steps[i].kind == MIM_STEP_NORM && (MIMP_INTEGER(s->model->header) || mimp_is_final(&s->model->steps[i])))
             run.final_norm = &s->model->steps[i];
     }
     status = mimp_check_output(s, run.last_attention, out);
