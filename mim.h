@@ -2145,7 +2145,7 @@ MIMP_PUBLIC mim_status mim_verify(mim_model *model)
  *   f, i                  sixteen float, sixteen int32
  *   load, store, set      unaligned memory; all lanes equal
  *   add, sub, mul, div, min, max
- *   madd(a, b, c)         a * b + c, in one rounding where there is such an instruction: for f32 and f16 only; fuses: there is
+ *   madd(a, b, c)         a * b + c, in one rounding where there is such an instruction: for f32 and f16, or exact products; fuses: there is
  *   first(v, n)           lanes n.. become zero
  *   cast_f, cast_i        the same bits as the other type
  *   loadi, storei, seti, addi, subi, muli, andi, shl(v, constant), convert (int32 to float)
@@ -2752,7 +2752,7 @@ typedef struct mimp_quantized {
         V(f) t, k, r, p; \
         t = MIMP_MADD(V, x, V(set)(1.44269504f), magic); \
         k = V(sub)(t, magic); \
-        r = MIMP_MADD(V, k, V(set)(-0.693359375f), x); \
+        r = V(madd)(k, V(set)(-0.693359375f), x);           /* this product is exact, of 8 bits by 9 */ \
         r = MIMP_MADD(V, k, V(set)(2.12194440e-4f), r); \
         p = MIMP_MADD(V, V(set)(1.3814475e-3f), r, V(set)(8.3687808e-3f)); \
         p = MIMP_MADD(V, p, r, V(set)(4.1668393e-2f)); \
@@ -6666,7 +6666,7 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
         stage += (uint64_t)mimp_max(a->queries, a->keys) * a->width * 4;
     stage += mimp_unpacked_bytes(kernels, &a->qkv);
     scores = a->bytes ? (uint64_t)a->tile_rows * a->keys16 * 4 + mimp_packing_of(kernels, a->keys16).tile
-        : (uint64_t)a->tile_rows * (a->keys_block + 2 + a->width) * 4;
+        : ((uint64_t)a->tile_rows * (a->keys_block + 2 + a->width) + a->keys_block) * 4;
     if (stage < scores)
         stage = scores;
     if (s->tensor[7] && stage < mimp_unpacked_bytes(kernels, &a->shortcut))
@@ -6855,28 +6855,38 @@ static void mimp_axes_row(const mimp_attention *a, uint32_t place, const float *
         *to++ = a->crew.kernels->dot(q, deep + (size_t)mimp_axis_distance(place / m / n, a->key_frames, i, a->key_frames) * a->width, a->width);
 }
 
-/* Adds the bias of query `query` of a window against its keys first..end to their scores, which lie `step` apart. */
-static void mimp_bias_row(const mimp_attention *a, uint32_t head, uint32_t window, uint32_t query, uint32_t first, uint32_t end,
-                          float *scores, size_t step)
+/* The bias of query `query` of a window against n of its keys. */
+static void mimp_bias_row(const mimp_attention *a, uint32_t head, uint32_t window, uint32_t query, uint32_t first, uint32_t n, float *bias)
 {
-    const uint32_t prefix = a->run->s->prefix, table_rows = mimp_bias_rows(a), to_w = 2 * a->shape.width - 1;
-    const float *rows = a->axes ? a->axes + (((size_t)head * a->windows + window) * a->queries + query) * a->axis_keys : NULL;
-    const float *table = rows || !a->bias ? NULL : a->bias + (size_t)(a->first + head) * table_rows;
-    const uint8_t *region = a->region ? a->region + (size_t)window * a->rows : NULL;
-    const int32_t from = table && query >= prefix ? a->offset[query] + (int32_t)((a->shape.height - 1) * to_w + a->shape.width - 1) : 0;
-    uint32_t j;
-    for (j = first; j < end; j++, scores += step) {
-        float bias = 0;
-        if (rows && query >= prefix && j >= prefix) {
-            const uint32_t place = j - prefix, row = place / a->key_width;
-            bias = rows[row % a->key_height] + rows[a->key_height + place % a->key_width];
+    const uint32_t prefix = a->run->s->prefix, before = first < prefix ? mimp_min(prefix - first, n) : 0;
+    uint32_t i = query < prefix ? n : before;       /* those that have no distance */
+    MIM_MEMSET(bias, 0, i * sizeof *bias);
+    if (a->axes) {
+        const float *rows = a->axes + (((size_t)head * a->windows + window) * a->queries + query) * a->axis_keys;
+        const float *columns = rows + a->key_height, *frames = columns + a->key_width;
+        for (; i < n; i++) {
+            const uint32_t place = first + i - prefix, row = place / a->key_width;
+            bias[i] = rows[row % a->key_height] + columns[place % a->key_width];
             if (a->step->stored_frames)
-                bias += rows[a->key_height + a->key_width + row / a->key_height];
-        } else if (table)
-            bias = table[query < prefix ? table_rows - (j < prefix ? 1 : 3) : j < prefix ? table_rows - 2 : (uint32_t)(from - a->offset[j])];
-        if (region && region[j] != region[query])
-            bias -= a->step->mask;
-        *scores += bias;
+                bias[i] += frames[row / a->key_height];
+        }
+    } else if (a->bias) {
+        const uint32_t rows = mimp_bias_rows(a), to_w = 2 * a->shape.width - 1;
+        const float *table = a->bias + (size_t)(a->first + head) * rows;
+        const int32_t *offset = a->offset + first;
+        while (i-- > 0)
+            bias[i] = table[rows - (query >= prefix ? 2 : i < before ? 1 : 3)];
+        if (query >= prefix)
+            table += a->offset[query] + (int32_t)((a->shape.height - 1) * to_w + a->shape.width - 1);
+        for (i = query < prefix ? n : before; i < n; i++)
+            bias[i] = table[-offset[i]];
+    } else
+        MIM_MEMSET(bias, 0, n * sizeof *bias);
+    if (a->region) {
+        const uint8_t *region = a->region + (size_t)window * a->rows, own = region[query];
+        for (i = 0; i < n; i++)
+            if (region[first + i] != own)
+                bias[i] -= a->step->mask;
     }
 }
 
@@ -7174,11 +7184,14 @@ static void mimp_attention_bytes(const mimp_attention *a, uint32_t head, uint32_
     e.zero = a->q_zero + at * a->tiles * a->tile_rows + first;
     e.scale = a->k_scale + at * k16;
     e.sum = a->k_sum + at * k16;
+    e.add = a->bias || a->region;
+    for (r = 0; r < rows && e.add; r++) {
+        mimp_bias_row(a, head, window, first + r, 0, a->keys, scores + (size_t)r * k16);
+        MIM_MEMSET(scores + (size_t)r * k16 + a->keys, 0, (k16 - a->keys) * sizeof *scores);
+    }
     mimp_enter(kernels, &w);
     mimp_tile_panels(kernels, q, a->tile_rows, rows, &w, scores, k16, e);
     mimp_leave(kernels, &w);
-    for (r = 0; r < rows && (a->bias || a->region); r++)
-        mimp_bias_row(a, head, window, first + r, 0, a->keys, scores + (size_t)r * k16, 1);
     MIM_STAGE(MIM_STAGE_SOFTMAX);
     for (r = 0; r < rows; r++) {
         const uint8_t *row = p + r * packed.row;
@@ -7220,7 +7233,7 @@ static void mimp_attention_floats(const mimp_attention *a, uint32_t head, uint32
     const float *q = (const float *)(const void *)(a->q + (size_t)((at * a->tiles + tile) * a->tile_bytes));
     const float *k = (const float *)(const void *)(a->k + at * (size_t)(a->k_bytes / a->windows));
     const float *v = (const float *)(const void *)(a->v + at * (size_t)(a->v_bytes / a->windows));
-    float *states = scores + MIMP_FLOAT_PANELS * block, factor[MIMP_FLOAT_PANELS * 16];
+    float *states = scores + MIMP_FLOAT_PANELS * block, *bias = states + MIMP_FLOAT_PANELS * state, factor[MIMP_FLOAT_PANELS * 16];
     float *out = a->out + ((size_t)window * a->queries + first) * stride + (size_t)(a->first + head) * width;
     mimp_tile acc;
     mimp_epilogue e;
@@ -7237,8 +7250,12 @@ static void mimp_attention_floats(const mimp_attention *a, uint32_t head, uint32
             for (j = 0; j < n; j += rows)
                 mimp_float_panels(kernels, scores + (size_t)j * 16, block, k + (size_t)(key + j) * width, mimp_min(rows, n - j), q, width,
                                   (size_t)width * 16, panels);
-            for (r = 0; r < most && (a->bias || a->region); r++)
-                mimp_bias_row(a, head, window, first + r, key, key + n, scores + r / 16 * block + r % 16, 16);
+            for (r = 0; r < most && (a->bias || a->region); r++) {
+                float *column = scores + r / 16 * block + r % 16;
+                mimp_bias_row(a, head, window, first + r, key, n, bias);
+                for (j = 0; j < n; j++)
+                    column[16 * j] += bias[j];
+            }
             MIM_STAGE(MIM_STAGE_SOFTMAX);
             for (p = 0; p < panels; p++)
                 kernels->weigh(scores + p * block, n, states + p * state, width, 1);
