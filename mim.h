@@ -102,7 +102,7 @@
  *
  * None changes a struct or a result. libm is never used: square root, exp and erf are here. What they leave of the code, and of the
  * stack, `make size` measures: on a Cortex-M4 (gcc 12, -Os, which has short loops where there are also fast ones) 16 KB with q8 of
- * integer numerics alone, 20 KB without floats, 81 KB of everything.
+ * integer numerics alone, 20 KB without floats, 86 KB of everything.
  * Freestanding: -ffreestanding -DMIM_NO_STDIO, and memcpy, memset, memcmp from anywhere.
  *
  * INPUT
@@ -3118,11 +3118,17 @@ MIMP_INLINE uint8_t mimp_weight_byte(const mimp_kernels *kernels, int32_t w)
     return (uint8_t)(!MIMP_PAIRS || kernels->layout == MIM_PANEL16 ? w : w + 128);
 }
 
-#define MIMP_MAX_ROWS 16    /* of any leaf */
+/* Rows and panels of any leaf. */
+#if defined(MIMP_X86) || defined(MIMP_NEON) || defined(MIMP_NEON32) || defined(MIMP_RVV) || defined(MIMP_SIMD128)
+#define MIMP_MAX_ROWS 16
 #ifdef MIMP_AMX
 #define MIMP_MAX_PANELS 4
 #else
 #define MIMP_MAX_PANELS 2
+#endif
+#else
+#define MIMP_MAX_ROWS 4
+#define MIMP_MAX_PANELS 1
 #endif
 
 /* An instruction set's row operations, in the order of the table. */
@@ -5438,9 +5444,11 @@ static size_t mimp_rows_bytes(const mimp_kernels *kernels, const mimp_matrix *m)
     return (size_t)mimp_block_rows(&b) * m->k * 4;
 }
 
+/* What a leaf leaves, or sixteen queries. */
+enum { MIMP_TILE = MIMP_MAX_PANELS * MIMP_MAX_ROWS > 16 ? MIMP_MAX_PANELS * MIMP_MAX_ROWS * 16 : 256 };
 typedef union mimp_tile {
-    float f[MIMP_MAX_PANELS * MIMP_MAX_ROWS * 16];
-    int32_t i[MIMP_MAX_PANELS * MIMP_MAX_ROWS * 16];
+    float f[MIMP_TILE];
+    int32_t i[MIMP_TILE];
 } mimp_tile;
 
 /* Which leaf a product takes. */
