@@ -5920,12 +5920,14 @@ typedef struct mimp_rows_job {
     const mim_blob_step *step;
 } mimp_rows_job;
 
-static void mimp_rows(mimp_run *run, const mim_blob_step *s, mim_task task)
+static void mimp_rows(const mimp_run *run, const mim_blob_step *s, mim_task task)
 {
     mimp_rows_job job;
+    MIM_MEMSET(&job, 0, sizeof job);
+    job.crew.session = run->s;
+    job.crew.tasks = run->s->desc.threads;
     job.run = run;
     job.step = s;
-    mimp_crew_memory(&job.crew, &run->arena, run->s, 0);
     mimp_work(&job.crew, task, &job);
 }
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define LOOK_FOR 100000               /* nanoseconds */
+#define LOOK_FOR 50000                /* nanoseconds */
 
 struct pool {
     pthread_mutex_t lock;             /* for going to sleep */
