@@ -60,8 +60,9 @@
  * MLPs and norms inside the blocks.
  *
  * Windows, shifted or not, with tables of relative positions or one along each axis (Swin, ViTDet); pyramids that merge or
- * thin out their tokens (Swin, Hiera, HiViT, MViTv2), necks, convolutions inside blocks (ConvMAE); videos in tubelets,
- * overlapping or not (VideoMAE, V-JEPA 2, MViTv2), groups of channels, metadata of satellite pictures (SatMAE, Prithvi); and tokens that the caller embeds.
+ * thin out their tokens (Swin, Hiera, HiViT, MViTv2), keys of a coarser grid (PVT, Twins), necks, convolutions inside blocks
+ * (ConvMAE); videos in tubelets, overlapping or not (VideoMAE, V-JEPA 2, MViTv2), groups of channels, metadata of satellite
+ * pictures (SatMAE, Prithvi); and tokens that the caller embeds.
  *
  * It does not train, decode picture files, or allocate.
  *
@@ -343,7 +344,7 @@ typedef enum mim_status {
 #define MIM_MAX_CHANNELS 16u
 #define MIM_MAX_PATCH 256u
 #define MIM_MAX_IMAGE 16384u     /* height, width */
-#define MIM_MAX_TOKENS 16384u    /* prefix tokens and patches */
+#define MIM_MAX_TOKENS 32768u    /* prefix tokens and patches */
 #define MIM_MAX_PREFIX 64u       /* CLS and registers */
 #define MIM_MAX_DIM 8192u
 #define MIM_MAX_HIDDEN 16384u
@@ -468,7 +469,7 @@ typedef struct mim_blob_header {     /* 512 bytes */
 } mim_blob_header;
 
 /* Kinds of steps, in the order in which a blob may hold them:
- *     EMBED (ATTENTION | MLP | CONV)... [NORM] POOL [NORM] [HEAD] (one NORM) and then, for a decoder,
+ *     EMBED (ATTENTION | MLP | CONV | NORM)... [NORM] POOL [NORM] [HEAD] (one NORM beside POOL) and then, for a decoder,
  *     UNMASK (ATTENTION | MLP)... NORM PREDICT
  * The tensors of each are listed as: slot name (rows x columns). [x] may be absent. D = the width of a token before the
  * step; only CONV, attention and MLPs with a shortcut, and attention that thins by MAX change it. */
@@ -508,7 +509,8 @@ enum {
                                  for a window of n, at distance + n - 1
                                MIM_STEP_POST_NORM: norm(proj(...)) of x itself is added
                                MIM_STEP_ADD_QUERY: to each head's output its query is added, thinned and normed; prefix
-                               tokens' with MIM_STEP_ADD_PREFIX_QUERY */
+                               tokens' with MIM_STEP_ADD_PREFIX_QUERY
+                               MIM_STEP_JOIN: keys and values are of the branch's tokens, as they are */
     MIM_STEP_MLP = 3,       /* x += fc2(norm2(act(fc1(norm(x)))))
                                0 norm (2 x D)   1 fc1 (hidden x D)
                                2 fc2 (D x hidden), layer scale folded in   3 [norm2 (2 x hidden)]
@@ -519,7 +521,7 @@ enum {
                                up to 16: the gate's rows, zero rows up to G, the value's, zero rows up to 2 G
                                MIM_STEP_POST_NORM as in attention */
     MIM_STEP_NORM = 4,      /* x = norm(x), all tokens   0 norm (2 x D)   MIM_STEP_JOIN: of x + the branch. It may follow POOL:
-                               then the pooled feature is of tokens before it */
+                               then the pooled feature is of tokens before it. That beside POOL is the final norm */
     MIM_STEP_POOL = 5,      /* the pooled feature, by rule   0 [norm of it (2 x pooled_dim): fc_norm] */
     MIM_STEP_HEAD = 6,      /* logits of the pooled feature   0 linear (classes x pooled_dim) */
     MIM_STEP_UNMASK = 7,    /* decoder tokens: embedded tokens where seen, the mask token elsewhere, + positions
@@ -529,9 +531,10 @@ enum {
                                channel) */
     MIM_STEP_CONV = 9       /* x = act(norm2(w norm(cell))) + positions: a convolution over the grid of tokens, as a product with
                                the tokens of each cell end to end, raster order. Cells that do not overlap cover the grid, over zeros beyond
-                               it (patch merging); those that do, as kernel, stride and padding say
-                               0 [norm (2 x kernel*D)]   1 w (dim x kernel*D)   2 [norm2 (2 x dim)]   3 [positions]
-                               MIM_STEP_BRANCH: x stays, the result is added to the branch */
+                               it (patch merging; MIM_STEP_WHOLE: no more than fit); those that do, as kernel, stride and padding say
+                               0 [norm (2 x kernel*D), or (2 x D): of each token]   1 w (dim x kernel*D)   2 [norm2 (2 x dim)]
+                               3 [positions]   MIM_STEP_BRANCH: x stays, the result is added to the branch
+                               4 [as in MLP, of D]: x = act(that convolution) + positions; no slot but it and 3, and the grid stays */
 };
 
 /* Steps of an integer blob: EMBED (ATTENTION | MLP)... [NORM] POOL [HEAD], and for a decoder UNMASK (ATTENTION | MLP)... NORM PREDICT,
@@ -545,17 +548,18 @@ enum {
  *     ATTENTION  0 channels   1 qkv   2 proj   6 I32 (2 x heads): 255 / 9 octaves of the softmax that a step of the scores
  *                is, in 2^-32; and what a head's output is multiplied by, unsigned, in 2^-30
  *     MLP        0 channels   1 fc1   2 fc2   4 I16, unsigned (1 x 1024): the activation of fc1's output, clamped to 0..1023
- *                5 I32, not negative (1 x hidden rounded up to 16): a factor for each hidden unit, in 2^-32
+ *                5 I32, not negative (1 x hidden rounded up to 16): a factor for each hidden unit, in 2^-16
  *     NORM       0 channels      POOL   0 [channels]      HEAD, PREDICT   0 matrix   1 channels
  *     UNMASK     0 matrix   1 I16   2 [I16]   3 I16   4 channels */
 
 enum {                      /* flags */
-    MIM_STEP_TAP = 1,       /* ATTENTION, MLP: the tokens after this step are the next layer's output */
+    MIM_STEP_TAP = 1,       /* ATTENTION, MLP, CONV: the tokens after this step are the next layer's output */
     MIM_STEP_GATED = 2,     /* MLP */
     MIM_STEP_POST_NORM = 4, /* ATTENTION, MLP */
     MIM_STEP_ADD_QUERY = 8, MIM_STEP_ADD_PREFIX_QUERY = 16,     /* ATTENTION */
     MIM_STEP_BRANCH = 32,   /* CONV */
-    MIM_STEP_JOIN = 64      /* NORM */
+    MIM_STEP_JOIN = 64,     /* NORM, ATTENTION */
+    MIM_STEP_WHOLE = 128    /* CONV */
 };
 
 typedef struct mim_blob_step {       /* 128 bytes */
@@ -1454,11 +1458,9 @@ static mim_status mimp_verify_slot(mim_model *model, const mim_blob_tensor *tens
     return MIM_OK;
 }
 
-/* How many cells there are along an axis of n tokens; 0: none. */
-static uint32_t mimp_cells(uint32_t n, uint32_t kernel, uint32_t stride, uint32_t padding)
+/* How many whole cells there are along an axis of n tokens; 0: none. */
+MIMP_CALLED uint32_t mimp_cells(uint32_t n, uint32_t kernel, uint32_t stride, uint32_t padding)
 {
-    if (kernel == stride && !padding)
-        return (n + stride - 1) / stride;
     return n + 2 * padding < kernel ? 0 : (n + 2 * padding - kernel) / stride + 1;
 }
 
@@ -1508,6 +1510,9 @@ static uint32_t mimp_layout(const mim_blob_step *steps, const mim_blob_tensor *t
     return tensors[steps[0].tensor[0] - 1].layout;
 }
 
+/* Whether a norm of the encoder is the final one, and does not stand before or among the blocks. */
+static int mimp_is_final(const mim_blob_step *norm) { return norm[-1].kind == MIM_STEP_POOL || norm[1].kind == MIM_STEP_POOL; }
+
 #ifndef MIM_NO_FLOAT
 /* Frames that a patch is projected from. */
 static uint32_t mimp_tubelet(const mim_blob_header *h, const mim_blob_step *s) { return h->patch_frames + s->padding_frames; }
@@ -1533,7 +1538,7 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
         const int block = s->kind == MIM_STEP_ATTENTION || s->kind == MIM_STEP_MLP;
         const int positioned = s->kind == MIM_STEP_EMBED || s->kind == MIM_STEP_UNMASK || s->kind == MIM_STEP_CONV;
         const int quantized_attention = s->kind == MIM_STEP_ATTENTION && mimp_is_quantized(h->type);
-        uint32_t used = 0, fields = 0, next = dim;
+        uint32_t used = 0, fields = 0, next = dim, mixed = 0;       /* mixed: channels of a convolution of each */
         int normalizes = block || s->kind == MIM_STEP_NORM;
         mim_status status;
 
@@ -1600,9 +1605,15 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             MIMP_STEP_REQUIRE(mimp_in(s->stride_width, 1, s->kernel_width), stride_width);
             MIMP_STEP_REQUIRE(s->padding_height <= s->kernel_height / 2, padding_height);
             MIMP_STEP_REQUIRE(s->padding_width <= s->kernel_width / 2, padding_width);
-            MIMP_SLOT(0, 0, MIM_PLAIN, 2, cell);
-            MIMP_SLOT(1, 1, MIM_PANEL16, next, cell);
-            MIMP_SLOT(2, 0, MIM_PLAIN, 2, next);
+            if (s->tensor[4]) {
+                MIMP_STEP_REQUIRE(s->stride_height * s->stride_width == 1 && 2 * s->padding_height + 1 == s->kernel_height
+                                  && 2 * s->padding_width + 1 == s->kernel_width, kernel_height);
+                mixed = dim;
+            } else {
+                MIMP_SLOT(0, 0, MIM_PLAIN, 2, s->tensor[0] && tensors[s->tensor[0] - 1].columns == dim ? dim : cell);
+                MIMP_SLOT(1, 1, MIM_PANEL16, next, cell);
+                MIMP_SLOT(2, 0, MIM_PLAIN, 2, next);
+            }
             normalizes = s->tensor[0] || s->tensor[2];
             /* some of the patches: whole cells of them */
             MIMP_STEP_REQUIRE(!unit_height || (s->kernel_height == s->stride_height && unit_height % s->kernel_height == 0
@@ -1697,6 +1708,10 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
                 MIMP_STEP_REQUIRE(s->kernel_frames <= MIM_MAX_KERNEL && s->kernel_frames % 2 == 1, kernel_frames);
             }
             MIMP_STEP_REQUIRE((s->thin == MIM_THIN_CONV) == (s->tensor[8] != 0) && !s->tensor[8] == !s->tensor[9], tensor);
+            if (s->flags & MIM_STEP_JOIN) {
+                MIMP_STEP_REQUIRE(branch == dim && !h->unit_height && !(decoder || s->window || s->thin || s->rule || s->rotary), flags);
+                branch = 0;
+            }
             MIMP_SLOT(0, 1, MIM_PLAIN, 2, s->flags & MIM_STEP_POST_NORM ? next : dim);
             MIMP_SLOT(1, 1, MIM_PANEL16, (uint64_t)s->heads * padded * 3, dim);
             MIMP_SLOT(2, 1, MIM_PANEL16, next, inner);
@@ -1735,16 +1750,16 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
             MIMP_SLOT(2, 1, MIM_PANEL16, next, hidden);
             MIMP_SLOT(1, 1, MIM_PANEL16, s->flags & MIM_STEP_GATED ? 2 * mimp_up(hidden, 16) : hidden, dim);
             MIMP_SLOT(3, 0, MIM_PLAIN, 2, hidden);
-            MIMP_SLOT(4, 0, MIM_PLAIN, (uint64_t)s->kernel_height * s->kernel_width + 1, hidden);
+            mixed = hidden;
             break;
         }
         case MIM_STEP_NORM:
-            MIMP_STEP_REQUIRE(!normed && (decoder || !headed), kind);
-            MIMP_STEP_REQUIRE(!(s->flags & MIM_STEP_JOIN) || (branch == dim && !decoder), flags);
+            MIMP_STEP_REQUIRE(!normed && (decoder || !headed) && s[-1].kind != MIM_STEP_NORM, kind);
+            normed = decoder || mimp_is_final(s);
+            MIMP_STEP_REQUIRE(!(s->flags & MIM_STEP_JOIN) || (branch == dim && !decoder && normed), flags);
             if (s->flags & MIM_STEP_JOIN)
                 branch = 0;
             MIMP_SLOT(0, 1, MIM_PLAIN, 2, dim);
-            normed = 1;
             break;
         case MIM_STEP_POOL:
             fields = MIMP_HAS_RULE;
@@ -1770,10 +1785,13 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
         default:
             MIMP_STEP_REQUIRE(0, kind);
         }
-        MIMP_STEP_REQUIRE((s->flags & ~((block && !decoder ? (uint32_t)MIM_STEP_TAP : 0u)
+        if (mixed)
+            MIMP_SLOT(4, 0, MIM_PLAIN, (uint64_t)s->kernel_height * s->kernel_width + 1, mixed);
+        MIMP_STEP_REQUIRE((s->flags & ~(((block || s->kind == MIM_STEP_CONV) && !decoder
+                                         && !(s->flags & MIM_STEP_BRANCH) ? (uint32_t)MIM_STEP_TAP : 0u)
                                         | (s->kind == MIM_STEP_MLP ? (uint32_t)MIM_STEP_GATED : 0u)
-                                        | (s->kind == MIM_STEP_CONV ? (uint32_t)MIM_STEP_BRANCH : 0u)
-                                        | (s->kind == MIM_STEP_NORM ? (uint32_t)MIM_STEP_JOIN : 0u)
+                                        | (s->kind == MIM_STEP_CONV && !s->tensor[4] ? (uint32_t)MIM_STEP_BRANCH | MIM_STEP_WHOLE : 0u)
+                                        | (s->kind == MIM_STEP_NORM || s->kind == MIM_STEP_ATTENTION ? (uint32_t)MIM_STEP_JOIN : 0u)
                                         | (s->kind == MIM_STEP_ATTENTION && !decoder ? MIM_STEP_ADD_QUERY
                                            | (s->flags & MIM_STEP_ADD_QUERY ? (uint32_t)MIM_STEP_ADD_PREFIX_QUERY : 0u) : 0u)
                                         | (block ? (uint32_t)MIM_STEP_POST_NORM : 0u))) == 0, flags);
@@ -1791,7 +1809,7 @@ static mim_status mimp_verify_steps(mim_model *model, const mim_blob_header *h)
         }
     }
     if (branch)                                          /* computed for nothing */
-        return mimp_step_fault(model, MIM_ERR_STEP, h->step_count - 1, 0, "branch without a norm that joins it");
+        return mimp_step_fault(model, MIM_ERR_STEP, h->step_count - 1, 0, "branch that no step joins");
     MIMP_REQUIRE(depth == h->depth, MIM_ERR_HEADER, depth);
     MIMP_REQUIRE(predicted == (h->decoder_dim != 0), MIM_ERR_HEADER, decoder_dim);
 #undef MIMP_ROWS
@@ -2129,6 +2147,7 @@ MIMP_PUBLIC mim_status mim_verify(mim_model *model)
  *   f, i                  sixteen float, sixteen int32
  *   load, store, set      unaligned memory; all lanes equal
  *   add, sub, mul, div, min, max
+ *   madd(a, b, c)         a * b + c, in one rounding where there is such an instruction: for f32 and f16 only
  *   first(v, n)           lanes n.. become zero
  *   cast_f, cast_i        the same bits as the other type
  *   loadi, storei, seti, addi, subi, muli, andi, shl(v, constant), convert (int32 to float)
@@ -2160,6 +2179,8 @@ MIMP_SCALAR_OP(mul, f, a.v[j] * b.v[j])
 MIMP_SCALAR_OP(div, f, a.v[j] / b.v[j])
 MIMP_SCALAR_OP(min, f, a.v[j] < b.v[j] ? a.v[j] : b.v[j])
 MIMP_SCALAR_OP(max, f, a.v[j] > b.v[j] ? a.v[j] : b.v[j])
+MIMP_INLINE mimp_scalar_f mimp_scalar_madd(mimp_scalar_f a, mimp_scalar_f b, mimp_scalar_f c)
+{ return mimp_scalar_add(mimp_scalar_mul(a, b), c); }
 MIMP_SCALAR_OP(addi, i, a.v[j] + b.v[j])
 MIMP_SCALAR_OP(subi, i, a.v[j] - b.v[j])
 MIMP_SCALAR_OP(muli, i, a.v[j] * b.v[j])
@@ -2222,6 +2243,8 @@ MIMP_AVX2_OP(mul, f, _mm256_mul_ps)
 MIMP_AVX2_OP(div, f, _mm256_div_ps)
 MIMP_AVX2_OP(min, f, _mm256_min_ps)
 MIMP_AVX2_OP(max, f, _mm256_max_ps)
+MIMP_TARGET("avx2,fma") MIMP_INLINE mimp_avx2_f mimp_avx2_madd(mimp_avx2_f x, mimp_avx2_f y, mimp_avx2_f z)
+{ z.a = _mm256_fmadd_ps(x.a, y.a, z.a); z.b = _mm256_fmadd_ps(x.b, y.b, z.b); return z; }
 MIMP_AVX2_OP(addi, i, _mm256_add_epi32)
 MIMP_AVX2_OP(subi, i, _mm256_sub_epi32)
 MIMP_AVX2_OP(muli, i, _mm256_mullo_epi32)
@@ -2337,6 +2360,8 @@ MIMP_AVX512_OP(div, f, _mm512_div_ps)
 #define MIMP_AVX512_MAX(x, y) _mm512_maskz_max_ps(0xffff, x, y)
 MIMP_AVX512_OP(min, f, MIMP_AVX512_MIN)
 MIMP_AVX512_OP(max, f, MIMP_AVX512_MAX)
+MIMP_AVX512 mimp_avx512_f mimp_avx512_madd(mimp_avx512_f x, mimp_avx512_f y, mimp_avx512_f z)
+{ z.a = _mm512_fmadd_ps(x.a, y.a, z.a); return z; }
 MIMP_AVX512_OP(addi, i, _mm512_add_epi32)
 MIMP_AVX512_OP(subi, i, _mm512_sub_epi32)
 MIMP_AVX512_OP(muli, i, _mm512_mullo_epi32)
@@ -2428,6 +2453,11 @@ MIMP_NEON_OP(mul, f, vmulq_f32)
 MIMP_NEON_OP(div, f, vdivq_f32)
 MIMP_NEON_OP(min, f, MIMP_NEON_LESS)
 MIMP_NEON_OP(max, f, MIMP_NEON_MORE)
+MIMP_INLINE mimp_neon_f mimp_neon_madd(mimp_neon_f x, mimp_neon_f y, mimp_neon_f z)
+{
+    z.a = vfmaq_f32(z.a, x.a, y.a); z.b = vfmaq_f32(z.b, x.b, y.b); z.c = vfmaq_f32(z.c, x.c, y.c); z.d = vfmaq_f32(z.d, x.d, y.d);
+    return z;
+}
 MIMP_NEON_OP(addi, i, vaddq_s32)
 MIMP_NEON_OP(subi, i, vsubq_s32)
 MIMP_NEON_OP(muli, i, vmulq_s32)
@@ -2522,6 +2552,7 @@ MIMP_SIMD128_OP(mul, wasm_f32x4_mul)
 MIMP_SIMD128_OP(div, wasm_f32x4_div)
 MIMP_SIMD128_OP(min, MIMP_SIMD128_LESS)
 MIMP_SIMD128_OP(max, MIMP_SIMD128_MORE)
+#define mimp_simd128_madd(x, y, z) mimp_simd128_add(mimp_simd128_mul(x, y), z)
 MIMP_SIMD128_OP(addi, wasm_i32x4_add)
 MIMP_SIMD128_OP(subi, wasm_i32x4_sub)
 MIMP_SIMD128_OP(muli, wasm_i32x4_mul)
@@ -2622,6 +2653,8 @@ MIMP_INLINE int32_t mimp_simd128_fold_addi(mimp_simd128_i v)
     MIMP_RVV_OP(isa, sub, f, __riscv_vfsub_vv_f32##M) \
     MIMP_RVV_OP(isa, mul, f, __riscv_vfmul_vv_f32##M) \
     MIMP_RVV_OP(isa, div, f, __riscv_vfdiv_vv_f32##M) \
+    MIMP_INLINE mimp_##isa##_f mimp_##isa##_madd(mimp_##isa##_f x, mimp_##isa##_f y, mimp_##isa##_f z) \
+    { return __riscv_vfmacc_vv_f32##M(z, x, y, 16); } \
     MIMP_RVV_OP(isa, addi, i, __riscv_vadd_vv_i32##M) \
     MIMP_RVV_OP(isa, subi, i, __riscv_vsub_vv_i32##M) \
     MIMP_RVV_OP(isa, muli, i, __riscv_vmul_vv_i32##M) \
@@ -2706,21 +2739,25 @@ typedef struct mimp_quantized {
     int32_t sum;                        /* of the q */
 } mimp_quantized;
 
+#define MIMP_MADD(V, a, b, c) (fused ? V(madd)(a, b, c) : V(add)(V(mul)(a, b), c))
+
 #define MIMP_ROW_OPS(isa, V, ATTRIBUTES) \
-    ATTRIBUTES static inline V(f) mimp_##isa##_exp(V(f) x) \
+    ATTRIBUTES MIMP_INLINE V(f) mimp_##isa##_exp_of(V(f) x, int fused) \
     { \
         const V(f) magic = V(set)(MIMP_ROUND); \
         V(f) t, k, r, p; \
-        t = V(add)(V(mul)(x, V(set)(1.44269504f)), magic); \
+        t = MIMP_MADD(V, x, V(set)(1.44269504f), magic); \
         k = V(sub)(t, magic); \
-        r = V(sub)(V(sub)(x, V(mul)(k, V(set)(0.693359375f))), V(mul)(k, V(set)(-2.12194440e-4f))); \
-        p = V(add)(V(mul)(V(set)(1.3814475e-3f), r), V(set)(8.3687808e-3f)); \
-        p = V(add)(V(mul)(p, r), V(set)(4.1668393e-2f)); \
-        p = V(add)(V(mul)(p, r), V(set)(1.66665196e-1f)); \
-        p = V(add)(V(mul)(p, r), V(set)(0.49999994f)); \
-        p = V(add)(V(add)(V(mul)(V(mul)(p, r), r), r), V(set)(1.0f)); \
+        r = MIMP_MADD(V, k, V(set)(-0.693359375f), x); \
+        r = MIMP_MADD(V, k, V(set)(2.12194440e-4f), r); \
+        p = MIMP_MADD(V, V(set)(1.3814475e-3f), r, V(set)(8.3687808e-3f)); \
+        p = MIMP_MADD(V, p, r, V(set)(4.1668393e-2f)); \
+        p = MIMP_MADD(V, p, r, V(set)(1.66665196e-1f)); \
+        p = MIMP_MADD(V, p, r, V(set)(0.49999994f)); \
+        p = V(add)(MIMP_MADD(V, V(mul)(p, r), r, r), V(set)(1.0f)); \
         return V(cast_f)(V(addi)(V(cast_i)(p), V(shl)(V(cast_i)(t), 23))); \
     } \
+    ATTRIBUTES static inline V(f) mimp_##isa##_exp(V(f) x) { return mimp_##isa##_exp_of(x, 0); } \
     \
     ATTRIBUTES static inline V(f) mimp_##isa##_act(V(f) x, uint32_t act) \
     { \
@@ -2911,33 +2948,64 @@ typedef struct mimp_quantized {
             V(store)(y + i, V(add)(V(load)(y + i), V(mul)(V(load)(x + i), V(load)(w + i)))); \
     } \
     \
-    /* x = exp(x - max) over n scores, zero from n to n16; returns the sum. With out, bytes of 255 exp(x - max) go there */ \
-    /* as in quantize and the sum is theirs: dividing by what was really summed keeps the mean of the values. */ \
-    ATTRIBUTES static float mimp_##isa##_softmax(float *x, uint32_t n, uint32_t n16, uint8_t *out, size_t stride) \
+    /* Bytes of 255 exp(x - max) of n scores, zero from n to n16, go to out as in quantize; returns their sum: dividing by */ \
+    /* what was really summed keeps the mean of the values. */ \
+    ATTRIBUTES static uint32_t mimp_##isa##_softmax(float *x, uint32_t n, uint32_t n16, uint8_t *out, size_t stride) \
     { \
-        V(f) top = V(set)(-3.0e38f), sum = V(set)(0); \
+        V(f) top = V(set)(-3.0e38f), top2 = top; \
         V(i) count = V(seti)(0); \
         uint32_t i; \
         for (i = n; i < n16; i++) \
-            x[i] = -3.0e38f; \
-        for (i = 0; i < n16; i += 16) \
+            x[i] = -3.4e38f;                /* far from any top */ \
+        for (i = 0; i + 16 < n16; i += 32) { \
             top = V(max)(V(load)(x + i), top); \
-        top = V(set)(V(fold_max)(top)); \
-        for (i = 0; i < n16; i += 16) { \
-            V(f) e = mimp_##isa##_exp(V(max)(V(sub)(V(load)(x + i), top), V(set)(-86.0f))); \
-            if (n - i < 16) \
-                e = V(first)(e, n - i); \
-            if (out) { \
-                const V(f) scaled = V(add)(V(mul)(e, V(set)(255.0f)), V(set)(MIMP_ROUND)); \
-                const V(i) b = V(subi)(V(cast_i)(scaled), V(seti)(MIMP_ROUND_BITS)); \
-                count = V(addi)(count, b); \
-                V(quads)(out + (size_t)(i / 4) * stride, stride, b); \
-            } else { \
-                sum = V(add)(sum, e); \
-                V(store)(x + i, e); \
-            } \
+            top2 = V(max)(V(load)(x + i + 16), top2); \
         } \
-        return out ? (float)V(fold_addi)(count) : V(fold_add)(sum); \
+        if (i < n16) \
+            top = V(max)(V(load)(x + i), top); \
+        top = V(set)(V(fold_max)(V(max)(top2, top))); \
+        for (i = 0; i < n16; i += 16, out += 4 * stride) { \
+            const V(f) e = mimp_##isa##_exp(V(max)(V(sub)(V(load)(x + i), top), V(set)(-86.0f))); \
+            const V(f) scaled = V(add)(V(mul)(e, V(set)(255.0f)), V(set)(MIMP_ROUND)); \
+            const V(i) b = V(subi)(V(cast_i)(scaled), V(seti)(MIMP_ROUND_BITS)); \
+            count = V(addi)(count, b); \
+            V(quads)(out, stride, b); \
+        } \
+        return (uint32_t)V(fold_addi)(count); \
+    } \
+    \
+    /* Scores x [n][16] of n keys against sixteen queries become exp(x - top). Of each query, state [2 + rows][16] has the */ \
+    /* largest score so far, the sum of what they became, and the outputs; these two are multiplied to suit a new top. */ \
+    ATTRIBUTES MIMP_INLINE void mimp_##isa##_weigh_by(float *x, uint32_t n, float *state, uint32_t rows, int fused) \
+    { \
+        const V(f) before = V(load)(state), bottom = V(set)(-86.0f); \
+        V(f) top = before, top2 = before, sum, keep; \
+        size_t i; \
+        for (i = 0; i + 1 < n; i += 2) { \
+            top = V(max)(V(load)(x + 16 * i), top); \
+            top2 = V(max)(V(load)(x + 16 * i + 16), top2); \
+        } \
+        if (i < n) \
+            top = V(max)(V(load)(x + 16 * i), top); \
+        top = V(max)(top2, top); \
+        keep = mimp_##isa##_exp_of(V(max)(V(sub)(before, top), bottom), fused); \
+        V(store)(state, top); \
+        for (i = 1; i < 2 + (size_t)rows; i++) \
+            V(store)(state + 16 * i, V(mul)(V(load)(state + 16 * i), keep)); \
+        sum = V(load)(state + 16); \
+        for (i = 0; i < n; i++, x += 16) { \
+            const V(f) e = mimp_##isa##_exp_of(V(max)(V(sub)(V(load)(x), top), bottom), fused); \
+            sum = V(add)(sum, e); \
+            V(store)(x, e); \
+        } \
+        V(store)(state + 16, sum); \
+    } \
+    ATTRIBUTES static void mimp_##isa##_weigh(float *x, uint32_t n, float *state, uint32_t rows, uint32_t fused) \
+    { \
+        if (fused) \
+            mimp_##isa##_weigh_by(x, n, state, rows, 1); \
+        else \
+            mimp_##isa##_weigh_by(x, n, state, rows, 0); \
     } \
     \
     /* Sixteen columns of values (n rows) as a panel of int8, each column with its own scale; n4 rows, zero from n on. */ \
@@ -2982,12 +3050,12 @@ typedef struct mimp_quantized {
  * A leaf multiplies one tile of packed rows with one panel of 16 channels over the whole of k and
  * leaves raw sums in acc [rows][16]. Rows are packed [k][rows] as floats; as bytes [k/4][rows][4] or,
  * with row_unit, [rows][k rounded up to row_unit], where the panel is 64-byte aligned if the blob is;
- * panels are the blob's, of the leaf's layout; k is a multiple of 16. Only whole tiles: rows beyond the last are padding.
+ * panels are the blob's, of the leaf's layout; k is a multiple of 16, but any for floats. Only whole tiles: rows beyond the last are padding.
  * Each table below says how many rows its leaves take.
  *
  *   tile_f32     float products; may fuse, so its last bits differ between instruction sets
- *   pair_f32     the same over two panels, `step` floats apart, into acc [2][rows][16], at least the first `rows` rows;
- *                NULL where one panel is as fast
+ *   pair_f32     the same over two panels, `step` floats apart, into two acc `apart` floats apart, at least the first `rows`
+ *                rows; NULL where one panel is as fast
  *   tile_plain   the same, never fused, in order of k: the same bits everywhere
  *   tile_q7      bytes, exact if every weight is in -64..63 and every input in 0..127
  *   tile_q8      bytes, exact if every weight is in -64..63 or every input in 0..127
@@ -3006,7 +3074,7 @@ typedef struct mimp_kernels {
     uint32_t rows_f32, rows_q8, row_unit, several_panels;
 #ifndef MIM_NO_FLOAT
     void (*tile_f32)(float *acc, const float *a, const float *w, size_t k);
-    void (*pair_f32)(float *acc, const float *a, const float *w, size_t k, size_t step, uint32_t rows);
+    void (*pair_f32)(float *acc, size_t apart, const float *a, const float *w, size_t k, size_t step, uint32_t rows);
     void (*tile_plain)(float *acc, const float *a, const float *w, size_t k);
     void (*tile_q7)(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k);
 #endif
@@ -3024,7 +3092,8 @@ typedef struct mimp_kernels {
     void (*gate)(float *y, const float *x, uint32_t n16, uint32_t act);
     mimp_quantized (*quantize)(uint8_t *out, size_t stride, const float *x, uint32_t n16, uint32_t limit, uint32_t is_signed);
     void (*finish)(float *y, size_t stride, const void *acc, uint32_t rows, const mimp_epilogue *e);
-    float (*softmax)(float *x, uint32_t n, uint32_t n16, uint8_t *out, size_t stride);
+    uint32_t (*softmax)(float *x, uint32_t n, uint32_t n16, uint8_t *out, size_t stride);
+    void (*weigh)(float *x, uint32_t n, float *state, uint32_t rows, uint32_t fused);
     void (*values)(int8_t *panel, float *scale, const float *x, size_t stride, uint32_t n, uint32_t n4, uint32_t limit);
     float (*dot)(const float *a, const float *b, uint32_t n16);
     void (*accumulate)(float *y, const float *x, const float *w, uint32_t n16);
@@ -3052,7 +3121,7 @@ MIMP_INLINE uint8_t mimp_weight_byte(const mimp_kernels *kernels, int32_t w)
 /* An instruction set's row operations, in the order of the table. */
 #define MIMP_ROWS_OF(isa) \
     mimp_##isa##_pack, mimp_##isa##_norm, mimp_##isa##_gate, mimp_##isa##_quantize, mimp_##isa##_finish, mimp_##isa##_softmax, \
-    mimp_##isa##_values, mimp_##isa##_dot, mimp_##isa##_accumulate
+    mimp_##isa##_weigh, mimp_##isa##_values, mimp_##isa##_dot, mimp_##isa##_accumulate
 
 /* ---- portable: 4 x 16 ---- */
 
@@ -3215,7 +3284,7 @@ static const mimp_kernels mimp_kernels_scalar_pairs = {
     mimp_scalar_tile_pairs, mimp_scalar_tile_pairs, NULL, NULL, NULL, NULL, NULL
 #else
     NULL, NULL, NULL, mimp_scalar_tile_pairs, mimp_scalar_tile_pairs, mimp_scalar_tile_pairs, NULL, NULL, NULL, NULL, NULL, NULL,
-    NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+    NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 #endif
 };
 
@@ -3450,7 +3519,7 @@ static const mimp_kernels mimp_kernels_mve = {
     mimp_mve_tile_pairs, mimp_mve_tile_pairs, NULL, NULL, NULL, NULL, NULL
 #else
     NULL, NULL, NULL, mimp_mve_tile_pairs, mimp_mve_tile_pairs, mimp_mve_tile_pairs, NULL, NULL, NULL, NULL, NULL, NULL,
-    NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+    NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 #endif
 };
 #endif
@@ -3463,7 +3532,7 @@ static const mimp_kernels mimp_kernels_mve = {
 /* ---- AVX2 and FMA: 6 x 16 floats, 4 x 16 bytes ---- */
 
 #define MIMP_V(x) mimp_avx2_##x
-MIMP_ROW_OPS(avx2, MIMP_V, MIMP_TARGET("avx2"))
+MIMP_ROW_OPS(avx2, MIMP_V, MIMP_TARGET("avx2,fma"))
 #undef MIMP_V
 
 /* Twelve accumulators (row r, channels 0-7 and 8-15), two registers of weights, one of the row: 15 of 16. */
@@ -3726,7 +3795,7 @@ MIMP_AVX512_TILE_F32(mimp_avx512_tile_plain, MIMP_AVX512_MUL)
 #define MIMP_10(STEP) MIMP_7(STEP) STEP(7) STEP(8) STEP(9)
 #define MIMP_AVX512_ZERO2(r) __m512 c##r = _mm512_setzero_ps(), d##r = _mm512_setzero_ps();
 #define MIMP_AVX512_FMA2(r) y = _mm512_set1_ps(a[r]); c##r = _mm512_fmadd_ps(y, x0, c##r); d##r = _mm512_fmadd_ps(y, x1, d##r);
-#define MIMP_AVX512_STORE2(r) _mm512_storeu_ps(acc + 16 * r, c##r); _mm512_storeu_ps(acc + 16 * (14 + r), d##r);
+#define MIMP_AVX512_STORE2(r) _mm512_storeu_ps(acc + 16 * r, c##r); _mm512_storeu_ps(acc + apart + 16 * r, d##r);
 #define MIMP_AVX512_PAIR_F32(ROWS) \
     { \
         ROWS(MIMP_AVX512_ZERO2) \
@@ -3739,8 +3808,8 @@ MIMP_AVX512_TILE_F32(mimp_avx512_tile_plain, MIMP_AVX512_MUL)
         } \
         ROWS(MIMP_AVX512_STORE2) \
     }
-MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512_pair_f32(float *acc, const float *a, const float *w, size_t k, size_t step,
-                                                              uint32_t rows)
+MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512_pair_f32(float *acc, size_t apart, const float *a, const float *w, size_t k,
+                                                              size_t step, uint32_t rows)
 {
     __m512 x0, x1, y;
     if (rows > 10)
@@ -5409,7 +5478,7 @@ static uint32_t mimp_product(const mimp_kernels *kernels, mimp_tile *acc, const 
     switch (w->kind) {
     case MIMP_FLOATS:
         if (w->count - p > 1 && kernels->pair_f32) {
-            kernels->pair_f32(acc->f, af, wf, w->k, w->bytes / 4, rows);
+            kernels->pair_f32(acc->f, kernels->rows_f32 * 16, af, wf, w->k, w->bytes / 4, rows);
             return 2;
         }
         kernels->tile_f32(acc->f, af, wf, w->k);
@@ -5747,6 +5816,7 @@ typedef struct mimp_run {
     uint16_t *patch;                /* [tokens - prefix]: where on the grid a token stands */
     uint16_t *where;                /* [places of the grid]: the reverse, 1 + token, when a step needs it */
     float   *branch;                /* what BRANCH adds up for JOIN: (tokens, dim) of then; NULL: no step does */
+    mim_grid branch_grid;
     uint32_t branched;              /* it has begun */
     uint32_t taps;                  /* layers passed */
     const mim_blob_step *embed;     /* of the encoder, */
@@ -5816,9 +5886,13 @@ static int mimp_advance(const mim_model *model, const mim_blob_step *s, mim_grid
     case MIM_STEP_CONV:
         if (!MIMP_WINDOWS)
             return 0;
+        if (!(s->flags & MIM_STEP_WHOLE)) {              /* zeros beyond the grid fill up cells that do not overlap */
+            grid->height += s->kernel_height == s->stride_height && !s->padding_height ? s->stride_height - 1u : 0;
+            grid->width += s->kernel_width == s->stride_width && !s->padding_width ? s->stride_width - 1u : 0;
+        }
         grid->height = mimp_cells(grid->height, s->kernel_height, s->stride_height, s->padding_height);
         grid->width = mimp_cells(grid->width, s->kernel_width, s->stride_width, s->padding_width);
-        grid->dim = model->tensors[s->tensor[1] - 1].rows;
+        grid->dim = s->tensor[1] ? model->tensors[s->tensor[1] - 1].rows : grid->dim;
         if (!grid->height || !grid->width)
             return 0;
         /* fall through */
@@ -5874,8 +5948,11 @@ static int mimp_advance(const mim_model *model, const mim_blob_step *s, mim_grid
 static void mimp_follow(mimp_run *run, const mim_blob_step *s)
 {
     const uint32_t prefix = run->s->prefix;
-    if (s->flags & MIM_STEP_BRANCH)
+    if (MIMP_WINDOWS && s->flags & MIM_STEP_BRANCH) {
+        run->branch_grid = run->grid;
+        mimp_advance(run->model, s, &run->branch_grid);
         return;
+    }
     mimp_advance(run->model, s, &run->grid);
     if (MIMP_WINDOWS && run->unit_height && (s->kind == MIM_STEP_CONV || s->thin == MIM_THIN_MAX)) {
         run->unit_height /= s->stride_height;
@@ -6207,21 +6284,22 @@ static void mimp_embed_patch(const mimp_run *run, const mimp_embed *e, const mim
 {
     const uint32_t ph = run->model->header->patch_height, pw = run->model->header->patch_width, frames = e->frames;
     const uint32_t channels = e->input[0].channels, width = e->input[0].width, wide = s->kernel_width;
-    const uint32_t top = place / run->grid.width * ph, at = place % run->grid.width * pw, left = at < s->padding_width ? s->padding_width - at : 0, from = at + left - s->padding_width;
+    const uint32_t gh = run->grid.height, gw = run->grid.width, first = place / gw / gh * run->model->header->patch_frames - s->padding_frames;
+    const uint32_t top = place / gw % gh * ph, at = place % gw * pw, left = at < s->padding_width ? s->padding_width - at : 0, from = at + left - s->padding_width;
     const uint32_t n = mimp_min(wide - left, width - from);
-    const int overlaps = s->kernel_height > ph || wide > pw;
+    const int overlaps = s->kernel_height > ph || wide > pw || s->padding_frames;
     uint32_t c, f, y, x;
     for (c = 0; c < channels; c++)
         for (f = 0; f < frames; f++)
             for (y = 0; y < s->kernel_height; y++, to += wide) {
+                const uint32_t row = top + y - s->padding_height, frame = first + f;       /* above or before the first: large */
+                const uint32_t line = (frame / run->model->header->patch_frames * gh + row / ph) * gw;
                 if (n < wide)
                     MIM_MEMSET(to, 0, (size_t)wide * 4);
                 MIM_MEMCPY(to + left, e->input[f].strip + (((size_t)y * channels + c) * width + from) * 4, (size_t)n * 4);
-                for (x = 0; overlaps && x < n && top + y >= s->padding_height; x++) {
-                    const uint32_t row = (top + y - s->padding_height) / ph;
-                    if (row < run->grid.frames * run->grid.height && !mimp_seen(run, row * run->grid.width + (from + x) / pw))
+                for (x = 0; overlaps && row < gh * ph && !e->input[f].absent && x < n; x++)
+                    if (!mimp_seen(run, line + (from + x) / pw))
                         to[left + x] = 0;
-                }
             }
 }
 
@@ -6325,6 +6403,32 @@ static void mimp_keep_cells(const mimp_run *run, uint16_t *to, uint32_t sh, uint
     }
 }
 
+/* y = one token's convolution of each channel, of those around it in x: their rows are n16 floats, the table's `columns`. */
+static void mimp_depthwise(const mimp_run *run, const mim_blob_step *s, const float *x, uint32_t n16, uint32_t columns, uint32_t token,
+                           float *y, float *scratch)
+{
+    const uint32_t gh = run->grid.height, gw = run->grid.width, kh = s->kernel_height, kw = s->kernel_width, place = run->patch[token];
+    const float *table = mimp_plain(run->model, s->tensor[4]);
+    mimp_epilogue e;
+    uint32_t ky, kx, d;
+    MIM_MEMSET(y, 0, (size_t)n16 * 4);
+    MIM_MEMSET(scratch, 0, (size_t)n16 * 4);
+    MIM_MEMCPY(y, table + (size_t)kh * kw * columns, (size_t)columns * 4);
+    for (ky = 0; ky < kh; ky++)
+        for (kx = 0; kx < kw; kx++) {                    /* above the top or left of it: large */
+            const uint32_t r = place / gw % gh + ky - kh / 2, c = place % gw + kx - kw / 2;
+            const uint32_t from = r < gh && c < gw ? run->where[(place / gw / gh * gh + r) * gw + c] : 0;
+            if (!from)
+                continue;
+            MIM_MEMCPY(scratch, table + ((size_t)ky * kw + kx) * columns, (size_t)columns * 4);
+            run->s->kernels->accumulate(y, x + (size_t)(from - 1) * n16, scratch, n16);
+        }
+    MIM_MEMSET(&e, 0, sizeof e);
+    e.act = s->activation;
+    for (d = 0; d < n16 && e.act; d += 16)
+        run->s->kernels->finish(y + d, 16, y + d, 1, &e);
+}
+
 typedef struct mimp_conv {
     mimp_project to;
     mim_grid grid;                  /* afterwards */
@@ -6343,10 +6447,11 @@ static void mimp_conv_memory(mimp_conv *e, mimp_run *run, const mim_blob_step *s
     mimp_project_memory(&e->to, run, s, 1, s->tensor[2] || s->activation);
 }
 
-static void mimp_conv_run(mimp_run *run, const mim_blob_step *s)
+MIMP_CALLED void mimp_conv_run(mimp_run *run, const mim_blob_step *s)
 {
     const float *norm = mimp_plain(run->model, s->tensor[0]), *table = mimp_plain(run->model, s->tensor[3]);
     const uint32_t tile = mimp_tile_of(run), dim = run->dim, kh = s->kernel_height, kw = s->kernel_width, n16 = mimp_up(kh * kw * dim, 16);
+    const int of_tokens = norm && run->model->tensors[s->tensor[0] - 1].columns == dim;
     const mim_grid old = run->grid;
     const size_t from = run->stride;
     size_t stride;
@@ -6356,6 +6461,14 @@ static void mimp_conv_run(mimp_run *run, const mim_blob_step *s)
     mimp_conv_memory(&e, run, s);
     stride = mimp_up(e.grid.dim, 16);
     mimp_find_tokens(run);
+    if (s->tensor[4]) {
+        for (t = 0; t < e.tokens; t++) {
+            mimp_depthwise(run, s, run->x, (uint32_t)stride, dim, t, e.y + t * stride, run->row);
+            mimp_add_position(run, s, table, run->patch[t], e.y + t * stride);
+        }
+        MIM_MEMCPY(run->x, e.y, e.tokens * stride * 4);
+        return;
+    }
     if (run->unit_height)
         mimp_keep_cells(run, e.place, s->stride_height, s->stride_width);
     else
@@ -6376,12 +6489,16 @@ static void mimp_conv_run(mimp_run *run, const mim_blob_step *s)
                 for (kx = 0; kx < kw; kx++, to += dim) {             /* above the top or left of it: large */
                     const uint32_t y = top + ky - s->padding_height, x = left + kx - s->padding_width;
                     const uint32_t token = y < old.height && x < old.width ? run->where[(frame * old.height + y) * old.width + x] : 0;
-                    if (token)
-                        MIM_MEMCPY(to, run->x + (token - 1) * from, (size_t)dim * 4);
-                    else
+                    if (!token)
                         MIM_MEMSET(to, 0, (size_t)dim * 4);
+                    else if (!of_tokens)
+                        MIM_MEMCPY(to, run->x + (token - 1) * from, (size_t)dim * 4);
+                    else {
+                        run->s->kernels->norm(run->row, run->x + (token - 1) * from, norm, dim, s->eps);
+                        MIM_MEMCPY(to, run->row, (size_t)dim * 4);
+                    }
                 }
-            if (norm)
+            if (norm && !of_tokens)
                 run->s->kernels->norm(row, row, norm, kh * kw * dim, s->eps);
             mimp_project_put(&e.to, rows, n16, rows + 1 == tile || t + rows + 1 == e.tokens);
             mimp_add_position(run, s, table, place, e.y + (t + rows) * stride);
@@ -6397,12 +6514,15 @@ static void mimp_conv_run(mimp_run *run, const mim_blob_step *s)
 /* ---- attention ----
  *
  * Tokens are taken in the order of their windows, zeros where a window is not full; without windows, all are one. The heads are
- * taken in groups. For a group, q, k and v of all rows are computed and packed: q as rows for a leaf, k and v as panels (16
- * tokens to a panel of k, 16 channels to a panel of v), so that q k^T and p v are the same products as the linear layers. Then
- * each head's tiles of rows are taken to scores, softmax and output; no more scores exist than one tile of rows by the tokens
- * of a window.
+ * taken in groups. For a group, q, k and v of all rows are computed and packed, as rows for a leaf or as panels of 16, so that
+ * the products of q and k and of the weights and v are the same as the linear layers'. Then each head's tiles of queries are taken
+ * to scores, softmax and output; no more scores exist than one tile of queries by the tokens of a window.
  *
- * Quantized: q and k in bytes with a scale per token and head, v with one per channel, window and head. */
+ * Quantized: rows of q, panels of 16 tokens of k and of 16 channels of v, in bytes with a scale per token and head, v with one per
+ * channel, window and head.
+ * Floats: the other way round. Keys and then the channels of v are the rows, queries the channels of both products, so that the
+ * scores of the one are the panels of the other as they lie, after exp, and sixteen queries are one vector of lanes. Keys are
+ * taken in blocks that stay in the cache: what has been summed is multiplied to suit a new largest score. */
 
 typedef struct mimp_attention {
     mimp_crew crew;
@@ -6410,6 +6530,7 @@ typedef struct mimp_attention {
     const mim_blob_step *step;
     mimp_matrix qkv, proj, shortcut;
     mimp_block block;               /* normalised tokens */
+    mimp_block joined;              /* JOIN: what keys and values are of */
     uint32_t bytes;
     mimp_windows shape;
     uint32_t windows;               /* that have tokens; 1 without windows */
@@ -6423,11 +6544,12 @@ typedef struct mimp_attention {
     uint32_t group, first;          /* heads at a time; first of this group */
     uint32_t apart;                 /* they can be shared out: each task takes its own from the product to the output */
     uint32_t tile_rows, tiles;      /* of a window's queries */
-    uint32_t together;              /* tiles at a time */
+    uint32_t keys_block;            /* floats: keys at a time */
     uint32_t tile;                  /* rows of outputs that a task projects at a time */
-    uint64_t tile_bytes, q_bytes, k_bytes;      /* of one tile of q, of one head's q; k's, which is also v's */
+    uint64_t tile_bytes, q_bytes, k_bytes, v_bytes;     /* of one tile of q; of one head's q, k, v */
     uint8_t *q, *k, *v;             /* per head of the group: [windows][tiles][width][rows], [windows][keys16/16][width][16],
-                                       [windows][width/16][keys16][16] */
+                                       [windows][width/16][keys16][16]; floats: [windows][tiles][2][width][16],
+                                       [windows][keys/rows][width][rows], [windows][width/rows][keys][rows] of their leaf */
     float   *q_scale, *k_scale, *v_scale;       /* per head: [windows * tiles * rows], [windows * keys16], [windows * width] */
     int32_t *q_zero, *k_sum;
     float   *out;                   /* (windows * queries, heads * width) */
@@ -6464,9 +6586,8 @@ static float *mimp_attention_own(mimp_arena *arena, const mimp_attention *a, con
     return (float *)mimp_take(arena, mimp_matrix_scratch(kernels, &a->proj));
 }
 
-/* How floats meet the keys and values: tiles of rows at a time, panels of keys that they share, keys whose values they share. */
-#define MIMP_FLOAT_TILES 4u
-#define MIMP_FLOAT_PANELS 8u
+/* A tile of queries in floats: as many panels as a leaf may take at a time; and about how many keys they meet at a time. */
+#define MIMP_FLOAT_PANELS 2u
 #define MIMP_FLOAT_KEYS 512u
 
 static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_blob_step *s)
@@ -6506,7 +6627,8 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
         a->key_height = mimp_cells(run->grid.height, s->kernel_height, s->key_stride, s->kernel_height / 2);
         a->key_width = mimp_cells(run->grid.width, s->kernel_width, s->key_stride, s->kernel_width / 2);
         a->keys = prefix + a->key_frames * a->key_height * a->key_width;
-    }
+    } else if (s->flags & MIM_STEP_JOIN)
+        a->keys = run->branch_grid.tokens;
     a->axis_keys = a->key_height + a->key_width + (s->stored_frames ? a->key_frames : 0);
     rows = (uint64_t)a->windows * a->rows;
     a->keys16 = mimp_up(a->keys, 16);
@@ -6514,17 +6636,24 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
     a->apart = s->heads % run->s->desc.threads == 0 && run->s->group_heads >= run->s->desc.threads;
     a->group = a->apart ? run->s->desc.threads : mimp_min(run->s->group_heads, s->heads);
     a->tile = mimp_task_rows(run);
-    a->tile_rows = a->bytes ? kernels->rows_q8 : kernels->rows_f32;
+    a->tile_rows = a->bytes ? kernels->rows_q8 : MIMP_FLOAT_PANELS * 16;
     a->tiles = mimp_tiles(a->tile_rows, a->queries);
-    a->together = a->bytes ? 1 : mimp_min(MIMP_FLOAT_TILES, a->tiles);
     a->tile_bytes = a->bytes ? mimp_packing_of(kernels, a->width).tile : (uint64_t)a->tile_rows * a->width * 4;
     a->q_bytes = a->tile_bytes * a->tiles * a->windows;
-    a->k_bytes = (uint64_t)a->windows * a->keys16 * a->width * (a->bytes ? 1 : 4);
+    a->k_bytes = a->v_bytes = (uint64_t)a->windows * a->keys16 * a->width;
+    if (!a->bytes) {
+        const uint32_t rows_f32 = kernels->rows_f32, k_rows = mimp_tiles(rows_f32, a->keys) * rows_f32;
+        a->k_bytes = (uint64_t)a->windows * k_rows * a->width * 4;
+        a->v_bytes = (uint64_t)a->windows * (mimp_tiles(rows_f32, a->width) * rows_f32) * a->keys * 4;
+        a->keys_block = mimp_min(k_rows, MIMP_FLOAT_KEYS / rows_f32 * rows_f32);
+    }
     a->block = mimp_block_memory(arena, kernels, &a->qkv, (uint32_t)rows);
+    if (s->flags & MIM_STEP_JOIN)
+        a->joined = mimp_block_memory(arena, kernels, &a->qkv, a->keys);
     a->out = mimp_floats(run->slow, (uint64_t)a->windows * a->queries * s->heads * a->width);
     a->q = (uint8_t *)mimp_take_tiles(arena, kernels, a->q_bytes * a->group);
     a->k = (uint8_t *)mimp_take_tiles(arena, kernels, a->k_bytes * a->group);
-    a->v = (uint8_t *)mimp_take_tiles(arena, kernels, a->k_bytes * a->group);
+    a->v = (uint8_t *)mimp_take_tiles(arena, kernels, a->v_bytes * a->group);
     if (a->bytes) {
         const uint64_t q_rows = (uint64_t)a->windows * a->tiles * a->tile_rows, k_rows = (uint64_t)a->windows * a->keys16;
         a->q_scale = mimp_floats(arena, q_rows * a->group);
@@ -6561,12 +6690,12 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
         a->y = mimp_floats(run->slow, (uint64_t)a->after * mimp_up(a->grid.dim, 16));
     if (s->tensor[7])
         a->raw = mimp_floats(arena, (uint64_t)mimp_tile_of(run) * a->proj.n);
-    stage = (rows + 15) / 16 * 16 * a->width * 4;
+    stage = (mimp_max((uint32_t)rows, a->keys) + 15) / 16 * 16 * (uint64_t)a->width * 4;
     if (s->thin == MIM_THIN_CONV)                    /* and what becomes of it */
         stage += (uint64_t)mimp_max(a->queries, a->keys) * a->width * 4;
     stage += mimp_unpacked_bytes(kernels, &a->qkv);
-    scores = (uint64_t)a->together * a->tile_rows * a->keys16 * 4
-        + (a->bytes ? mimp_packing_of(kernels, a->keys16).tile : (uint64_t)a->tile_rows * mimp_min(MIMP_FLOAT_KEYS, a->keys16) * 4);
+    scores = a->bytes ? (uint64_t)a->tile_rows * a->keys16 * 4 + mimp_packing_of(kernels, a->keys16).tile
+        : (uint64_t)a->tile_rows * (a->keys_block + 2 + a->width) * 4;
     if (stage < scores)
         stage = scores;
     if (s->tensor[7] && stage < mimp_unpacked_bytes(kernels, &a->shortcut))
@@ -6663,10 +6792,10 @@ static void mimp_distances_prepare(const mimp_attention *a)
                 a->units[d] = unit > 0 ? unit : 0;
             }
             for (head = 0; head < s->heads; head++) {
-                float pair[16] = { 0 }, sum;             /* of v and 0 the softmax is the sigmoid of v */
+                float pair[32] = { 0 }, state[32] = { 0 };           /* of v and 0 the softmax is the sigmoid of v */
                 pair[0] = kernels->dot(a->units, mlp + (3 + (size_t)head) * n, n);
-                sum = kernels->softmax(pair, 2, 16, NULL, 0);
-                a->bias[((size_t)head * high + y) * wide + x] = 16.0f * pair[0] / sum;
+                kernels->weigh(pair, 2, state, 0, 0);
+                a->bias[((size_t)head * high + y) * wide + x] = 16.0f * pair[0] / state[16];
             }
         }
 }
@@ -6755,48 +6884,28 @@ static void mimp_axes_row(const mimp_attention *a, uint32_t place, const float *
         *to++ = a->crew.kernels->dot(q, deep + (size_t)mimp_axis_distance(place / m / n, a->key_frames, i, a->key_frames) * a->width, a->width);
 }
 
-/* scores[j] = the bias of query `query` of a window against its key j */
-static void mimp_bias_row(const mimp_attention *a, uint32_t head, uint32_t window, uint32_t query, float *scores)
+/* Adds the bias of query `query` of a window against its keys first..end to their scores, which lie `step` apart. */
+static void mimp_bias_row(const mimp_attention *a, uint32_t head, uint32_t window, uint32_t query, uint32_t first, uint32_t end,
+                          float *scores, size_t step)
 {
-    const mimp_run *run = a->run;
-    const uint32_t prefix = run->s->prefix;
+    const uint32_t prefix = a->run->s->prefix, table_rows = mimp_bias_rows(a), to_w = 2 * a->shape.width - 1;
+    const float *rows = a->axes ? a->axes + (((size_t)head * a->windows + window) * a->queries + query) * a->axis_keys : NULL;
+    const float *table = rows || !a->bias ? NULL : a->bias + (size_t)(a->first + head) * table_rows;
+    const uint8_t *region = a->region ? a->region + (size_t)window * a->rows : NULL;
+    const int32_t from = table && query >= prefix ? a->offset[query] + (int32_t)((a->shape.height - 1) * to_w + a->shape.width - 1) : 0;
     uint32_t j;
-    for (j = a->keys; j < a->keys16; j++)
-        scores[j] = 0;
-    if (a->axes) {
-        const float *rows = a->axes + (((size_t)head * a->windows + window) * a->queries + query) * a->axis_keys;
-        const float *columns = rows + a->key_height, *frames = columns + a->key_width;
-        for (j = 0; j < a->keys; j++) {
+    for (j = first; j < end; j++, scores += step) {
+        float bias = 0;
+        if (rows && query >= prefix && j >= prefix) {
             const uint32_t place = j - prefix, row = place / a->key_width;
-            if (query < prefix || j < prefix) {
-                scores[j] = 0;
-                continue;
-            }
-            scores[j] = rows[row % a->key_height] + columns[place % a->key_width];
+            bias = rows[row % a->key_height] + rows[a->key_height + place % a->key_width];
             if (a->step->stored_frames)
-                scores[j] += frames[row / a->key_height];
-        }
-    } else if (a->bias) {
-        const uint32_t rows = mimp_bias_rows(a), to_w = 2 * a->shape.width - 1;
-        const float *table = a->bias + (size_t)(a->first + head) * rows;
-        if (query < prefix) {
-            for (j = 0; j < a->keys; j++)
-                scores[j] = table[rows - (j < prefix ? 1 : 3)];
-            return;
-        }
-        if (prefix)
-            scores[0] = table[rows - 2];
-        table += a->offset[query] + (int32_t)((a->shape.height - 1) * to_w + a->shape.width - 1);
-        for (j = prefix; j < a->keys; j++)
-            scores[j] = table[-a->offset[j]];
-    } else
-        for (j = 0; j < a->keys; j++)
-            scores[j] = 0;
-    if (a->region) {
-        const uint8_t *region = a->region + (size_t)window * a->rows;
-        for (j = 0; j < a->keys; j++)
-            if (region[j] != region[query])
-                scores[j] -= a->step->mask;
+                bias += rows[a->key_height + a->key_width + row / a->key_height];
+        } else if (table)
+            bias = table[query < prefix ? table_rows - (j < prefix ? 1 : 3) : j < prefix ? table_rows - 2 : (uint32_t)(from - a->offset[j])];
+        if (region && region[j] != region[query])
+            bias -= a->step->mask;
+        *scores += bias;
     }
 }
 
@@ -6936,9 +7045,9 @@ static void mimp_pack_q(const mimp_attention *a, uint32_t head, const float *x)
                 MIM_MEMSET(out, 0, (size_t)width * 4);
         }
         if (!a->bytes) {
-            for (t = 0; t < a->queries; t += rows)
-                a->crew.kernels->pack((float *)(void *)(q + (size_t)(t / rows * a->tile_bytes)), rows, window + (size_t)t * width, width,
-                                      mimp_min(rows, a->queries - t), width, scale);
+            for (t = 0; t < a->queries; t += 16)
+                a->crew.kernels->pack((float *)(void *)q + (size_t)t * width, 16, window + (size_t)t * width, width,
+                                      mimp_min(16, a->queries - t), width, scale);
             continue;
         }
         MIM_MEMSET(q + (size_t)((a->tiles - 1) * a->tile_bytes), 0, (size_t)a->tile_bytes);
@@ -6958,16 +7067,16 @@ static void mimp_pack_q(const mimp_attention *a, uint32_t head, const float *x)
 /* Packs one head's keys. */
 static void mimp_pack_k(const mimp_attention *a, uint32_t head, const float *x)
 {
-    const uint32_t width = a->width;
-    const size_t panel_bytes = (size_t)width * 16 * (a->bytes ? 1 : 4);
+    const uint32_t width = a->width, rows = a->crew.kernels->rows_f32;
+    const size_t panel_bytes = (size_t)width * 16;
     uint8_t *k = a->k + (size_t)(head * a->k_bytes);
     uint32_t w, t;
-    for (w = 0; w < a->windows; w++, k += a->keys16 / 16 * panel_bytes, x += (size_t)a->keys * width) {
+    for (w = 0; w < a->windows; w++, k += (size_t)(a->k_bytes / a->windows), x += (size_t)a->keys * width) {
         const size_t at = ((size_t)head * a->windows + w) * a->keys16;
         if (!a->bytes) {
-            for (t = 0; t < a->keys; t += 16)
-                a->crew.kernels->pack((float *)(void *)(k + t / 16 * panel_bytes), 16, x + (size_t)t * width, width,
-                                      mimp_min(16, a->keys - t), width, 1.0f);
+            for (t = 0; t < a->keys; t += rows)
+                a->crew.kernels->pack((float *)(void *)k + (size_t)t * width, rows, x + (size_t)t * width, width,
+                                      mimp_min(rows, a->keys - t), width, 1.0f);
             continue;
         }
         MIM_MEMSET(k + (a->keys16 / 16 - 1) * panel_bytes, 0, panel_bytes);
@@ -6984,24 +7093,30 @@ static void mimp_pack_k(const mimp_attention *a, uint32_t head, const float *x)
     }
 }
 
-/* Packs sixteen channels of one head's values, panel p; x has those of all panels in a row. */
+/* Packs sixteen channels of one head's values, panel p; x has those of all panels in a row. As rows for a leaf, they may share
+ * tiles with their neighbours'; what no channel has in the last is zero. */
 static void mimp_pack_v(const mimp_attention *a, uint32_t head, uint32_t p, const float *x)
 {
-    const uint32_t panels = a->width / 16;
-    uint32_t w, t;
-    for (w = 0, x += p * 16; w < a->windows; w++) {
-        const size_t at = ((size_t)w * panels + p) * a->keys16 * 16;
-        uint8_t *v = a->v + (size_t)(head * a->k_bytes);
-        float *to = (float *)(void *)v + at;
+    const mimp_kernels *kernels = a->crew.kernels;
+    const uint32_t rows = kernels->rows_f32, width = a->width, end = p * 16 + 16 < width ? p * 16 + 16 : mimp_tiles(rows, width) * rows;
+    const size_t window = (size_t)(a->v_bytes / a->windows);
+    uint8_t *v = a->v + (size_t)(head * a->v_bytes);
+    uint32_t w, d, n, t;
+    for (w = 0; w < a->windows; w++, v += window, x += (size_t)a->keys * width) {
         if (a->bytes) {
-            a->crew.kernels->values((int8_t *)v + at, a->v_scale + ((size_t)head * a->windows + w) * a->width + p * 16, x, a->width,
-                                    a->keys, a->keys16, a->step->value_max);
-            x += (size_t)a->keys * a->width;
+            kernels->values((int8_t *)v + (size_t)p * a->keys16 * 16, a->v_scale + ((size_t)head * a->windows + w) * width + p * 16,
+                            x + p * 16, width, a->keys, a->keys16, a->step->value_max);
             continue;
         }
-        for (t = 0; t < a->keys; t++, x += a->width, to += 16)
-            MIM_MEMCPY(to, x, 64);
-        MIM_MEMSET(to, 0, (size_t)(a->keys16 - a->keys) * 64);
+        for (d = p * 16; d < end; d += n) {
+            float *to = (float *)(void *)v + (size_t)(d - d % rows) * a->keys + d % rows;
+            n = mimp_min(rows - d % rows, d < width ? mimp_min(end, width) - d : end - d);
+            for (t = 0; t < a->keys; t++, to += rows)
+                if (d < width)
+                    MIM_MEMCPY(to, x + (size_t)t * width + d, n * sizeof *to);
+                else
+                    MIM_MEMSET(to, 0, n * sizeof *to);
+        }
     }
 }
 
@@ -7009,13 +7124,14 @@ static void mimp_pack_v(const mimp_attention *a, uint32_t head, uint32_t p, cons
 static void mimp_attention_part(const mimp_attention *a, uint32_t head, uint32_t part, uint32_t first, uint32_t end, float *scratch)
 {
     const mimp_kernels *kernels = a->crew.kernels;
-    const uint32_t width = a->width, rows = a->windows * a->rows, conv = a->step->thin == MIM_THIN_CONV;
+    const uint32_t width = a->width, conv = a->step->thin == MIM_THIN_CONV, joins = part && a->step->flags & MIM_STEP_JOIN;
+    const uint32_t rows = joins ? a->keys : a->windows * a->rows;
     const uint32_t panel = ((a->first + head) * 3 + part) * (width / 16);
     float *const stage = scratch + mimp_unpacked_bytes(kernels, &a->qkv) / 4, *x = stage;
     const mimp_matrix m = mimp_matrix_part(&a->qkv, panel, width / 16);
     uint32_t p, t;
     MIM_STAGE(MIM_STAGE_QKV);
-    mimp_linear_panels(kernels, &m, first, end, &a->block, rows, stage, width, 0, 0, scratch);
+    mimp_linear_panels(kernels, &m, first, end, joins ? &a->joined : &a->block, rows, stage, width, 0, 0, scratch);
     MIM_STAGE(MIM_STAGE_PACK);
     for (p = first; p < end && part == 2 && !conv; p++)
         mimp_pack_v(a, head, p, stage);
@@ -7058,97 +7174,136 @@ static void mimp_attention_parts(void *arg, uint32_t index)
 
 /* ---- scores and outputs ---- */
 
-static void mimp_attention_put(const mimp_attention *a, uint32_t head, uint32_t token, const float *scores, const uint8_t *p,
-                               size_t quad, float factor)
+static void mimp_attention_put(const mimp_attention *a, uint32_t head, uint32_t query, uint32_t key, float weight)
 {
-    float *to = a->run->out->attention + ((size_t)(a->first + head) * a->keys + mimp_row_out(a->run, token)) * a->keys;
-    uint32_t j;
-    for (j = 0; j < a->keys; j++) {
-        const float v = (a->bytes ? (float)p[j / 4 * quad + j % 4] : scores[j]) * factor;
-        mimp_copy_out(to + mimp_row_out(a->run, j), &v, 1);
-    }
+    const size_t row = (size_t)(a->first + head) * a->keys + mimp_row_out(a->run, query);
+    mimp_copy_out(a->run->out->attention + row * a->keys + mimp_row_out(a->run, key), &weight, 1);
 }
 
-/* Tiles of rows of one head and window, from scores to output: one, or up to MIMP_FLOAT_TILES of floats, which share what they
- * read of the keys and values while it is in the nearer caches: of those, stretches. */
-static void mimp_attention_tiles(const mimp_attention *a, uint32_t head, uint32_t window, uint32_t tile, uint32_t count, float *scores)
+static int mimp_attention_wanted(const mimp_attention *a) { return a->run->out->attention && a->step == a->run->last_attention; }
+
+/* A tile of rows of one head and window, from scores to output, in bytes. */
+static void mimp_attention_bytes(const mimp_attention *a, uint32_t head, uint32_t window, uint32_t tile, float *scores)
 {
     const mimp_kernels *kernels = a->crew.kernels;
-    const uint32_t rows = a->tile_rows, k16 = a->keys16, width = a->width, first = tile * rows;
-    const uint32_t valid = mimp_min(count * rows, a->queries - first), panels = a->bytes ? k16 / 16 : mimp_min(k16 / 16, MIMP_FLOAT_PANELS);
-    const size_t at = (size_t)head * a->windows + window, bytes = (size_t)(a->k_bytes / a->windows);
+    const uint32_t k16 = a->keys16, width = a->width, first = tile * a->tile_rows, rows = mimp_min(a->tile_rows, a->queries - first);
+    const size_t at = (size_t)head * a->windows + window, bytes = (size_t)(a->k_bytes / a->windows), stride = (size_t)a->step->heads * width;
     const uint8_t *q = a->q + (size_t)((at * a->tiles + tile) * a->tile_bytes);
-    const uint8_t *k = a->k + at * bytes, *v = a->v + at * bytes;
-    uint8_t *p = (uint8_t *)(scores + (size_t)count * rows * k16);      /* exp(scores), packed for the second product */
-    const size_t stride = (size_t)a->step->heads * width;
+    uint8_t *p = (uint8_t *)(scores + (size_t)a->tile_rows * k16);      /* exp(scores), packed for the second product */
     float *out = a->out + ((size_t)window * a->queries + first) * stride + (size_t)(a->first + head) * width;
     const mimp_packing packed = mimp_packing_of(kernels, k16);
-    float factor[MIMP_FLOAT_TILES * MIMP_MAX_ROWS];
-    mimp_operand w;
+    float factor[MIMP_MAX_ROWS];
+    mimp_operand w = mimp_operand_of(a->k + at * bytes, width, k16 / 16, mimp_bytes_kind(a->step->key_max, 255));
     mimp_epilogue e;
-    uint32_t r, key;
+    uint32_t r, j;
     MIM_STAGE(MIM_STAGE_SCORES);
     MIM_MEMSET(&e, 0, sizeof e);
-    e.integer = a->bytes;
-    if (a->bytes) {
-        e.factor = a->q_scale + at * a->tiles * rows + first;
-        e.zero = a->q_zero + at * a->tiles * rows + first;
-        e.scale = a->k_scale + at * k16;
-        e.sum = a->k_sum + at * k16;
-    }
-    e.add = a->bias || a->region;
-    for (r = 0; e.add && r < valid; r++)
-        mimp_bias_row(a, head, window, first + r, scores + (size_t)r * k16);
-    w = mimp_operand_of(k, width, panels, a->bytes ? mimp_bytes_kind(a->step->key_max, 255) : MIMP_FLOATS);
+    e.integer = 1;
+    e.factor = a->q_scale + at * a->tiles * a->tile_rows + first;
+    e.zero = a->q_zero + at * a->tiles * a->tile_rows + first;
+    e.scale = a->k_scale + at * k16;
+    e.sum = a->k_sum + at * k16;
     mimp_enter(kernels, &w);
-    for (key = 0; key < k16; key += 16 * panels) {
-        w.at = k + key / 16 * w.bytes;
-        w.count = mimp_min(panels, (k16 - key) / 16);
-        for (r = 0; r < valid; r += rows)
-            mimp_tile_panels(kernels, q + r / rows * a->tile_bytes, rows, mimp_min(rows, valid - r), &w, scores + (size_t)r * k16 + key, k16, e);
-    }
+    mimp_tile_panels(kernels, q, a->tile_rows, rows, &w, scores, k16, e);
     mimp_leave(kernels, &w);
+    for (r = 0; r < rows && (a->bias || a->region); r++)
+        mimp_bias_row(a, head, window, first + r, 0, a->keys, scores + (size_t)r * k16, 1);
     MIM_STAGE(MIM_STAGE_SOFTMAX);
-    for (r = 0; r < valid; r++) {
-        float *row = scores + (size_t)r * k16;
-        const float sum = kernels->softmax(row, a->keys, k16, a->bytes ? p + r * packed.row : NULL, packed.quad);
-        factor[r] = 1.0f / sum;
-        if (a->run->out->attention && a->step == a->run->last_attention)
-            mimp_attention_put(a, head, first + r, row, p + r * packed.row, packed.quad, factor[r]);
+    for (r = 0; r < rows; r++) {
+        const uint8_t *row = p + r * packed.row;
+        factor[r] = 1.0f / (float)kernels->softmax(scores + (size_t)r * k16, a->keys, k16, p + r * packed.row, packed.quad);
+        for (j = 0; j < a->keys && mimp_attention_wanted(a); j++)
+            mimp_attention_put(a, head, first + r, j, (float)row[j / 4 * packed.quad + j % 4] * factor[r]);
     }
+    MIM_STAGE(MIM_STAGE_VALUES);
     MIM_MEMSET(&e, 0, sizeof e);
-    e.integer = a->bytes;
-    e.scale = a->bytes ? a->v_scale + at * width : NULL;
+    e.integer = 1;
+    e.factor = factor;
+    e.scale = a->v_scale + at * width;
     e.add = a->step->flags & MIM_STEP_ADD_QUERY;
-    w = mimp_operand_of(v, k16, width / 16, a->bytes ? mimp_bytes_kind(a->step->value_max, 255) : MIMP_FLOATS);
+    w = mimp_operand_of(a->v + at * bytes, k16, width / 16, mimp_bytes_kind(a->step->value_max, 255));
     mimp_enter(kernels, &w);
-    for (key = 0; key < k16; key += (uint32_t)w.k, e.add = 1) {
-        if (!a->bytes) {
-            w.k = mimp_min(MIMP_FLOAT_KEYS, k16 - key);
-            w.at = v + (size_t)key * 64;
-        }
-        for (r = 0; r < valid; r += rows) {
-            if (!a->bytes) {
-                MIM_STAGE(MIM_STAGE_SOFTMAX);
-                kernels->pack((float *)(void *)p, rows, scores + (size_t)r * k16 + key, k16, mimp_min(rows, valid - r), (uint32_t)w.k, 1.0f);
-            }
+    mimp_tile_panels(kernels, p, a->tile_rows, rows, &w, out, stride, e);
+    mimp_leave(kernels, &w);
+}
+
+/* A tile of rows of floats by panels `step` floats apart, to results [panel][rows][16] `apart` floats apart. */
+static void mimp_float_panels(const mimp_kernels *kernels, float *y, size_t apart, const float *a, uint32_t rows, const float *w,
+                              size_t k, size_t step, uint32_t panels)
+{
+    for (; panels > 1 && kernels->pair_f32; panels -= 2, y += 2 * apart, w += 2 * step)
+        kernels->pair_f32(y, apart, a, w, k, step, rows);
+    for (; panels; panels--, y += apart, w += step)
+        kernels->tile_f32(y, a, w, k);
+}
+
+/* The same in floats. Of each panel: scores [block][16], and the largest, the sum and the outputs so far, [2 + width][16]. Weights
+ * that the caller wants are computed again when the largest score is known. */
+static void mimp_attention_floats(const mimp_attention *a, uint32_t head, uint32_t window, uint32_t tile, float *scores)
+{
+    const mimp_kernels *kernels = a->crew.kernels;
+    const uint32_t rows = kernels->rows_f32, width = a->width, first = tile * a->tile_rows, most = mimp_min(a->tile_rows, a->queries - first);
+    const uint32_t panels = mimp_tiles(16, most), passes = mimp_attention_wanted(a) ? 2 : 1;
+    const size_t at = (size_t)head * a->windows + window, block = (size_t)a->keys_block * 16, state = (2 + (size_t)width) * 16;
+    const size_t stride = (size_t)a->step->heads * width;
+    const float *q = (const float *)(const void *)(a->q + (size_t)((at * a->tiles + tile) * a->tile_bytes));
+    const float *k = (const float *)(const void *)(a->k + at * (size_t)(a->k_bytes / a->windows));
+    const float *v = (const float *)(const void *)(a->v + at * (size_t)(a->v_bytes / a->windows));
+    float *states = scores + MIMP_FLOAT_PANELS * block, factor[MIMP_FLOAT_PANELS * 16];
+    float *out = a->out + ((size_t)window * a->queries + first) * stride + (size_t)(a->first + head) * width;
+    mimp_tile acc;
+    mimp_epilogue e;
+    uint32_t pass, key, n, p, d, r, j;
+    for (p = 0; p < panels; p++) {
+        MIM_MEMSET(states + p * state, 0, state * sizeof *states);
+        for (r = 0; r < 16; r++)
+            states[p * state + r] = -3.0e38f;
+    }
+    for (pass = 0; pass < passes; pass++) {
+        for (key = 0; key < a->keys; key += n) {
+            n = mimp_min(a->keys_block, a->keys - key);
+            MIM_STAGE(MIM_STAGE_SCORES);
+            for (j = 0; j < n; j += rows)
+                mimp_float_panels(kernels, scores + (size_t)j * 16, block, k + (size_t)(key + j) * width, mimp_min(rows, n - j), q, width,
+                                  (size_t)width * 16, panels);
+            for (r = 0; r < most && (a->bias || a->region); r++)
+                mimp_bias_row(a, head, window, first + r, key, key + n, scores + r / 16 * block + r % 16, 16);
+            MIM_STAGE(MIM_STAGE_SOFTMAX);
+            for (p = 0; p < panels; p++)
+                kernels->weigh(scores + p * block, n, states + p * state, width, 1);
+            for (j = 0; j < n && pass; j++)
+                for (r = 0; r < most; r++)
+                    mimp_attention_put(a, head, first + r, key + j, scores[r / 16 * block + j * 16 + r % 16] * factor[r]);
             MIM_STAGE(MIM_STAGE_VALUES);
-            e.factor = factor + r;
-            mimp_tile_panels(kernels, p, rows, mimp_min(rows, valid - r), &w, out + r * stride, stride, e);
+            MIM_MEMSET(&e, 0, sizeof e);
+            e.add = 1;
+            for (d = 0; d < width && !pass; d += rows) {
+                mimp_float_panels(kernels, acc.f, rows * 16, v + (size_t)d * a->keys + (size_t)key * rows, mimp_min(rows, width - d),
+                                  scores, n, block, panels);
+                for (p = 0; p < panels; p++)
+                    kernels->finish(states + p * state + (size_t)(2 + d) * 16, 16, acc.f + p * rows * 16, mimp_min(rows, width - d), &e);
+            }
+        }
+        for (p = 0; p < panels && !pass; p++) {
+            float *at_panel = states + p * state;
+            for (r = 0; r < 16; r++)
+                factor[16 * p + r] = 1.0f / at_panel[16 + r];
+            e.factor = factor + 16 * p;
+            e.add = a->step->flags & MIM_STEP_ADD_QUERY;
+            for (d = 0; d < width; d += 16) {
+                kernels->pack(acc.f, 16, at_panel + (size_t)(2 + d) * 16, 16, 16, 16, 1.0f);
+                kernels->finish(out + 16 * p * stride + d, stride, acc.f, mimp_min(16, most - 16 * p), &e);
+            }
         }
     }
-    mimp_leave(kernels, &w);
 }
 
 /* Tiles first..end of all that the group's heads have. */
 static void mimp_attention_stretch(const mimp_attention *a, uint32_t first, uint32_t end, float *scores)
 {
     const uint32_t per_head = a->windows * a->tiles;
-    uint32_t count;
-    for (; first < end; first += count) {
-        count = mimp_min(mimp_min(a->together, end - first), a->tiles - first % a->tiles);
-        mimp_attention_tiles(a, first / per_head, first % per_head / a->tiles, first % a->tiles, count, scores);
-    }
+    for (; first < end; first++)
+        (a->bytes ? mimp_attention_bytes : mimp_attention_floats)(a, first / per_head, first % per_head / a->tiles, first % a->tiles, scores);
 }
 
 static void mimp_attention_queries(void *arg, uint32_t index)
@@ -7299,6 +7454,14 @@ static void mimp_attention_run(mimp_run *run, const mim_blob_step *s)
     pack = mimp_pack_of(&a.crew, &a.block, run->x, run->stride, a.windows * a.rows, run->dim, post ? NULL : mimp_plain(run->model, s->tensor[0]), s->eps);
     pack.from = a.order;
     mimp_pack(pack);
+    if (s->flags & MIM_STEP_JOIN) {                  /* whose rows are as wide */
+        pack.block = &a.joined;
+        pack.x = run->branch;
+        pack.rows = a.keys;
+        pack.norm = NULL;
+        mimp_pack(pack);
+        run->branched = 0;
+    }
     MIM_STAGE(MIM_STAGE_PROJECTION);
     if (a.y)
         mimp_shortcut_run(&a, where);
@@ -7385,32 +7548,6 @@ static void mimp_mlp_memory(mimp_mlp *m, mimp_run *run, const mim_blob_step *s)
     mimp_crew_memory(&m->crew, &run->arena, run->s, own.high);
 }
 
-/* One token's hidden layer from those around it. The table's rows are `hidden` floats, n16 of y are set. */
-static void mimp_depthwise(const mimp_run *run, const mim_blob_step *s, const mimp_mlp *m, uint32_t token, float *y, float *scratch)
-{
-    const uint32_t gh = run->grid.height, gw = run->grid.width, kh = s->kernel_height, kw = s->kernel_width;
-    const uint32_t hidden = run->model->tensors[s->tensor[2] - 1].columns, place = run->patch[token];
-    const float *table = mimp_plain(run->model, s->tensor[4]);
-    mimp_epilogue e;
-    uint32_t ky, kx, d;
-    MIM_MEMSET(y, 0, (size_t)m->fc1.n * 4);
-    MIM_MEMSET(scratch, 0, (size_t)m->fc1.n * 4);
-    MIM_MEMCPY(y, table + (size_t)kh * kw * hidden, (size_t)hidden * 4);
-    for (ky = 0; ky < kh; ky++)
-        for (kx = 0; kx < kw; kx++) {                    /* above the top or left of it: large */
-            const uint32_t r = place / gw % gh + ky - kh / 2, c = place % gw + kx - kw / 2;
-            const uint32_t from = r < gh && c < gw ? run->where[(place / gw / gh * gh + r) * gw + c] : 0;
-            if (!from)
-                continue;
-            MIM_MEMCPY(scratch, table + ((size_t)ky * kw + kx) * hidden, (size_t)hidden * 4);
-            run->s->kernels->accumulate(y, m->hidden + (size_t)(from - 1) * m->fc1.n, scratch, m->fc1.n);
-        }
-    MIM_MEMSET(&e, 0, sizeof e);
-    e.act = s->activation;
-    for (d = 0; d < m->fc1.n && e.act; d += 16)
-        run->s->kernels->finish(y + d, 16, y + d, 1, &e);
-}
-
 /* A share of the rows. */
 static void mimp_mlp_task(void *arg, uint32_t index)
 {
@@ -7444,7 +7581,7 @@ static void mimp_mlp_task(void *arg, uint32_t index)
                 continue;
         }
         for (r = 0; r < rows && m->hidden; r++)
-            mimp_depthwise(run, s, m, first + r, own.hidden + (size_t)r * n, own.scratch);
+            mimp_depthwise(run, s, m->hidden, n, hidden, first + r, own.hidden + (size_t)r * n, own.scratch);
         pack = mimp_pack_of(&m->crew, &own.hidden_block, own.hidden, n, rows, hidden, mimp_plain(run->model, s->tensor[3]), s->eps);
         pack.gate = gate;
         mimp_pack_own(&pack, own.scratch);
@@ -7919,7 +8056,7 @@ typedef struct mimp_activation {
 MIMP_INLINE void mimp_rescale_into(const mimp_bytes *b, uint32_t row, uint32_t column, const int32_t *acc, const mimp_weights *w, const mimp_activation *act)
 {
     const int32_t *offset = w->offset, *rate = w->rate, *factor = act ? act->factor + column : NULL;
-    const mimp_four zero = mimp_four_of(128);
+    const mimp_four zero = mimp_four_of(128), half = mimp_four_of(1 << 15);
     const size_t step = b->packed.row, quad = b->packed.quad;
     const uint32_t rows = b->rows;
     const int32_t *const end = acc + 16, *x;
@@ -7929,7 +8066,7 @@ MIMP_INLINE void mimp_rescale_into(const mimp_bytes *b, uint32_t row, uint32_t c
         const mimp_four o = mimp_four_at(offset), by = mimp_four_at(rate), f = act ? mimp_four_at(factor) : zero;
         for (r = rows, x = acc, to = first; r; r--, x += 16, to += step) {
             const mimp_four t = mimp_four_scaled(mimp_four_add(mimp_four_at(x), o), by);
-            mimp_four_bytes(to, act ? mimp_four_high(mimp_four_looked_up(act->curve, t), f) : mimp_four_add(t, zero));
+            mimp_four_bytes(to, act ? mimp_four_right(mimp_four_add(mimp_four_times(mimp_four_looked_up(act->curve, t), f), half), 16) : mimp_four_add(t, zero));
         }
     }
 }
@@ -7939,7 +8076,7 @@ static void mimp_rescale_bytes(const mimp_bytes *b, uint32_t row, uint32_t colum
     uint32_t i;
     for (i = 0; MIMP_SMALL && i < 16 * b->rows; i++) {
         const int32_t t = mimp_scaled(mimp_wrap(acc[i], w->offset[i % 16]), w->rate[i % 16]);
-        *mimp_byte_at(b, row + i / 16, column + i % 16) = (uint8_t)mimp_byte(act ? mimp_high(act->curve[mimp_level(t)], act->factor[column + i % 16]) : t + 128);
+        *mimp_byte_at(b, row + i / 16, column + i % 16) = (uint8_t)mimp_byte(act ? (int32_t)(act->curve[mimp_level(t)] * (uint32_t)act->factor[column + i % 16] + (1 << 15)) >> 16 : t + 128);
     }
     if (!MIMP_SMALL && act)
         mimp_rescale_into(b, row, column, acc, w, act);
@@ -8240,14 +8377,14 @@ MIMP_INLINE uint32_t mimp_probability(int32_t distance, int32_t octaves)
 /* Those of four scores; returns their sum. */
 MIMP_INLINE uint32_t mimp_four_probabilities(uint8_t *to, int32_t top, mimp_four x, int32_t octaves)
 {
+    const mimp_four distance = mimp_four_sub(mimp_four_of(top), x);
 #ifdef MIMP_MVE
-    const mimp_four step = mimp_four_high(mimp_four_sub(mimp_four_of(top), x), mimp_four_of(octaves));
-    const uint32x4_t p = vldrbq_gather_offset_u32(mimp_exp, mimp_four_within(step, 255));
+    const uint32x4_t p = vldrbq_gather_offset_u32(mimp_exp, mimp_four_within(mimp_four_high(distance, mimp_four_of(octaves)), 255));
     vstrbq_u32(to, p);
     return vaddvq_u32(p);
 #else
-    const uint32_t a = mimp_probability(top - x.a, octaves), b = mimp_probability(top - x.b, octaves);
-    const uint32_t c = mimp_probability(top - x.c, octaves), d = mimp_probability(top - x.d, octaves);
+    const uint32_t a = mimp_probability(distance.a, octaves), b = mimp_probability(distance.b, octaves);
+    const uint32_t c = mimp_probability(distance.c, octaves), d = mimp_probability(distance.d, octaves);
     to[0] = (uint8_t)a, to[1] = (uint8_t)b, to[2] = (uint8_t)c, to[3] = (uint8_t)d;
     return a + b + c + d;
 #endif
@@ -8276,12 +8413,12 @@ static uint32_t mimp_integer_softmax(const mimp_integer_attention *a, const mimp
         *x -= k_sum[j];
         top = *x > top ? *x : top;
     }
-    top = mimp_wrap(top, (int32_t)(0x80000000u / ((uint32_t)octaves | 1)));     /* half a step more, for steps to be rounded half up */
+    top = mimp_wrap(top, (int32_t)(0x80000000u / ((uint32_t)octaves | 1)));     /* half a step more, which rounds half up */
     for (j = 0, x = first; !MIMP_SMALL && j + 16 <= n; j += 16, x += next)
         for (i = 0; i < 16; i += 4, to += quad)
             sum += mimp_four_probabilities(to, top, mimp_four_at(x + i), octaves);
     for (; j < a->keys16; x += ++j % 16 ? 1 : next - 15, to += j % 4 ? 1 : quad - 3) {
-        const uint32_t p = j < n ? mimp_probability(top - *x, octaves) : 0;
+        const uint32_t p = j < n ? mimp_probability(mimp_wrap(top, -*x), octaves) : 0;
         *to = (uint8_t)p;
         sum += p;
     }
@@ -8510,7 +8647,7 @@ static void mimp_integer_pool(mimp_run *run, const mim_blob_step *s)
     if (s->rule == MIM_POOL_CLS || s->rule == MIM_POOL_CLS_MEAN)
         MIM_MEMCPY(run->pooled_stream, run->stream, (size_t)run->dim * 2);
     for (d = 0; d < run->dim && s->rule != MIM_POOL_CLS; d++) {
-        uint32_t sum = 32768 * n + n / 2;                /* not negative any more: at most 2^30 */
+        uint32_t sum = 32768 * n + n / 2;                /* not negative any more: at most 2^31 */
         for (t = first; t < run->tokens; t++) {
             const int32_t x = run->stream[(size_t)t * run->dim + d];
             sum += (uint32_t)x;
@@ -8710,13 +8847,9 @@ static void mimp_run_memory(mimp_run *run)
     way = *run;
     for (i = 0; i < (MIMP_WINDOWS ? h->decoder_step : 1); i++) {        /* without windows the first alone changes the grid */
         const mim_blob_step *s = &run->model->steps[i];
-        if (MIMP_WINDOWS && s->flags & MIM_STEP_BRANCH) {
-            mim_grid grid = way.grid;
-            mimp_advance(run->model, s, &grid);
-            if (branch < (uint64_t)grid.tokens * mimp_up(grid.dim, 16))
-                branch = (uint64_t)grid.tokens * mimp_up(grid.dim, 16);
-        }
         mimp_follow(&way, s);
+        if (MIMP_WINDOWS && branch < (uint64_t)way.branch_grid.tokens * mimp_up(way.branch_grid.dim, 16))
+            branch = (uint64_t)way.branch_grid.tokens * mimp_up(way.branch_grid.dim, 16);
         if (widest < way.stride)
             widest = way.stride;
         if (stream < (uint64_t)way.planned * way.stride)
@@ -8818,13 +8951,13 @@ static mim_status mimp_grid_fits(const mim_session *s)
         side = grid;
         if (!mimp_advance(s->model, step, MIMP_WINDOWS && step->flags & MIM_STEP_BRANCH ? &side : &grid))
             return MIM_ERR_SIZE;
-        if (MIMP_WINDOWS && step->flags & MIM_STEP_BRANCH) {
-            if (branch.tokens && MIM_MEMCMP(&branch, &side, sizeof side))
-                return MIM_ERR_SIZE;
-            branch = side;
-        }
-        if (MIMP_WINDOWS && step->flags & MIM_STEP_JOIN && MIM_MEMCMP(&branch, &grid, sizeof grid))
+        if (!MIMP_WINDOWS || !(step->flags & (MIM_STEP_BRANCH | MIM_STEP_JOIN)))
+            continue;
+        if (branch.tokens && step->kind != MIM_STEP_ATTENTION && MIM_MEMCMP(&branch, &side, sizeof side))
             return MIM_ERR_SIZE;
+        branch = side;
+        if (step->flags & MIM_STEP_JOIN)
+            branch.tokens = 0;
     }
     return MIM_OK;
 }
@@ -9076,7 +9209,7 @@ static mim_status mimp_check_output(const mim_session *s, const mim_blob_step *l
             return MIM_ERR_ARGUMENT;
     if (out->attention) {                                /* of all tokens against all that the encoder emits */
         const mim_blob_step *step = last_attention;
-        if (!step || step->window || step->thin)
+        if (!step || step->window || step->thin || step->flags & MIM_STEP_JOIN)
             return MIM_ERR_MISSING;
         for (; step->kind != MIM_STEP_POOL; step++)
             if (step->kind == MIM_STEP_CONV && (step->stride_height != 1 || step->stride_width != 1
@@ -9237,7 +9370,7 @@ static mim_status mimp_encode(mim_session *s, const mim_image *image, const floa
     for (i = 0; i < s->model->header->decoder_step; i++) {
         if (s->model->steps[i].kind == MIM_STEP_ATTENTION)
             run.last_attention = &s->model->steps[i];
-        if (s->model->steps[i].kind == MIM_STEP_NORM)
+        if (s->model->steps[i].kind == MIM_STEP_NORM && (MIMP_INTEGER(s->model->header) || mimp_is_final(&s->model->steps[i])))
             run.final_norm = &s->model->steps[i];
     }
     status = mimp_check_output(s, run.last_attention, out);

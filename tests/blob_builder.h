@@ -8,7 +8,7 @@ typedef struct spec {
     uint32_t dim, blocks, heads, head_dim, hidden, cls, registers;
     uint32_t positions, stored_height, stored_width;
     float    position_offset;
-    uint32_t norm, pool, fc_norm, classes, gelu;
+    uint32_t pre_norm, norm, pool, fc_norm, classes, gelu;
     uint32_t weight_max, input_max, key_max, value_max;     /* q8 */
     uint32_t decoder_dim, decoder_blocks, decoder_heads, decoder_head_dim, decoder_hidden, decoder_prefix, norm_pix;
     uint32_t resize, filter, edge;
@@ -297,6 +297,8 @@ static inline uint8_t *blob_build(const spec *p, size_t *bytes)
     if (p->positions)
         s->tensor[2] = builder_plain(&b, p->stored_height * p->stored_width, p->dim);
     builder_positions(s, p);
+    if (p->pre_norm && p->blocks)
+        builder_step(&b, MIM_STEP_NORM)->tensor[0] = builder_plain(&b, 2, p->dim);
     builder_blocks(&b, p->blocks, p->dim, p->heads, p->head_dim, p->hidden, 1);
     if (p->norm)
         builder_step(&b, MIM_STEP_NORM)->tensor[0] = builder_plain(&b, 2, p->dim);
@@ -386,14 +388,14 @@ static inline spec spec_random_block(uint32_t type)
     p.rotary = between(MIM_ROTARY_NONE, MIM_ROTARY_HALVES);
     p.rotary_grid = p.rotary ? between(MIM_GRID_INDEX, MIM_GRID_CENTERED) : 0;
     p.head_dim += p.head_dim % 2;
-    p.gated = between(0, 1), p.inner_norms = between(0, 1);
+    p.gated = between(0, 1), p.inner_norms = between(0, 1), p.pre_norm = between(0, 1);
     p.gelu = between(MIM_GELU_ERF, MIM_SILU);
     return p;
 }
 
 /* ---- models on grids that change ---- */
 
-enum { GRID_SWIN, GRID_HIERA, GRID_VITDET, GRID_MVIT, GRID_CONVMAE, GRID_VIDEO, GRID_GROUPS, GRID_TOKENS, GRID_KINDS };
+enum { GRID_SWIN, GRID_HIERA, GRID_VITDET, GRID_MVIT, GRID_CONVMAE, GRID_TWINS, GRID_VIDEO, GRID_GROUPS, GRID_TOKENS, GRID_KINDS };
 
 static inline mim_blob_step *grid_attention(builder *b, uint32_t dim, uint32_t to, uint32_t heads, uint32_t head_dim)
 {
@@ -455,13 +457,27 @@ static inline mim_blob_step *grid_conv(builder *b, uint32_t dim, uint32_t to, ui
     s->kernel_height = s->kernel_width = (uint16_t)kernel;
     s->stride_height = s->stride_width = (uint16_t)stride;
     s->padding_height = s->padding_width = (uint16_t)padding;
-    if (between(0, 1))
-        s->tensor[0] = builder_plain(b, 2, kernel * kernel * dim);
+    s->flags = (uint16_t)(kernel == stride && between(0, 3) == 0 ? MIM_STEP_WHOLE : 0);
+    if (between(0, 1))                                       /* of a cell, or of each token */
+        s->tensor[0] = builder_plain(b, 2, between(0, 1) ? kernel * kernel * dim : dim);
     s->tensor[1] = builder_matrix(b, b->model->type, to, kernel * kernel * dim, 0);
     if (between(0, 1))
         s->tensor[2] = builder_plain(b, 2, to);
     s->eps = s->tensor[0] || s->tensor[2] ? 1e-5f : 0;
     s->activation = between(0, 2) ? 0 : MIM_GELU_ERF;
+    return s;
+}
+
+/* A convolution of each channel. */
+static inline mim_blob_step *grid_depthwise(builder *b, uint32_t dim)
+{
+    mim_blob_step *s = builder_step(b, MIM_STEP_CONV);
+    s->padding_height = (uint16_t)between(0, 2);
+    s->padding_width = (uint16_t)between(0, 2);
+    s->kernel_height = (uint16_t)(2 * s->padding_height + 1);
+    s->kernel_width = (uint16_t)(2 * s->padding_width + 1);
+    s->stride_height = s->stride_width = 1;
+    s->tensor[4] = builder_plain(b, (uint32_t)s->kernel_height * s->kernel_width + 1, dim);
     return s;
 }
 
@@ -504,8 +520,8 @@ static inline uint8_t *blob_grid(uint32_t kind, uint32_t type, size_t *bytes)
     b.model = &p;
     h = builder_header(&p);
     h.unit_height = h.unit_width = kind == GRID_HIERA || kind == GRID_CONVMAE ? 4 : kind >= GRID_VIDEO;
-    h.patch_frames = kind == GRID_VIDEO || kind == GRID_MVIT ? between(1, 3) : 1;
-    h.frames = kind == GRID_VIDEO || kind == GRID_MVIT ? h.patch_frames * between(1, 3) : 1;
+    h.patch_frames = kind == GRID_VIDEO || kind == GRID_MVIT ? between(1, 3) : kind == GRID_HIERA ? between(1, 2) : 1;
+    h.frames = kind == GRID_VIDEO || kind == GRID_MVIT ? h.patch_frames * between(1, 3) : kind == GRID_HIERA ? h.patch_frames * between(1, 2) : 1;
     h.groups = kind == GRID_GROUPS ? between(2, 3) : 1;
     h.coordinates = kind == GRID_VIDEO ? 2 : 0;
     s = builder_step(&b, MIM_STEP_EMBED);
@@ -514,7 +530,7 @@ static inline uint8_t *blob_grid(uint32_t kind, uint32_t type, size_t *bytes)
     if (kind == GRID_HIERA || kind == GRID_MVIT) {           /* patches that overlap */
         s->padding_height = (uint16_t)between(0, 2);
         s->padding_width = (uint16_t)between(0, 2);
-        s->padding_frames = (uint8_t)(kind == GRID_MVIT ? between(0, 2) : 0);
+        s->padding_frames = (uint8_t)(h.frames > 1 ? between(0, 2) : 0);
         s->kernel_height = (uint16_t)(p.patch_height + 2 * s->padding_height - (s->padding_height && p.patch_height > 1));
         s->kernel_width = (uint16_t)(p.patch_width + 2 * s->padding_width - (s->padding_width && p.patch_width > 1));
     }
@@ -541,6 +557,8 @@ static inline uint8_t *blob_grid(uint32_t kind, uint32_t type, size_t *bytes)
         s->tensor[4] = builder_plain(&b, 5 * between(1, 2), dim);
     if (kind == GRID_HIERA && between(0, 1))
         s->tensor[6] = builder_plain(&b, h.unit_height * h.unit_width, dim);
+    if (between(0, 2) == 0)                                  /* before the blocks */
+        builder_step(&b, MIM_STEP_NORM)->tensor[0] = builder_plain(&b, 2, dim);
     switch (kind) {
     case GRID_SWIN:
         for (i = 0; i < 3; i++) {
@@ -556,6 +574,8 @@ static inline uint8_t *blob_grid(uint32_t kind, uint32_t type, size_t *bytes)
                 grid_table(&b, s, window == MIM_WINDOW_FIXED ? MIM_BIAS_FIXED : between(0, 1) ? MIM_BIAS_LINEAR : MIM_BIAS_GEOMETRIC, wh, ww, 0);
             grid_mlp(&b, at, 0);
             if (i < 2) {
+                if (between(0, 1))                           /* among the blocks */
+                    builder_step(&b, MIM_STEP_NORM)->tensor[0] = builder_plain(&b, 2, at);
                 grid_conv(&b, at, wide + i, 2, 2, 0);
                 at = wide + i;
             }
@@ -579,7 +599,7 @@ static inline uint8_t *blob_grid(uint32_t kind, uint32_t type, size_t *bytes)
             }
             grid_mlp(&b, at, 0);
             if (i < 2 && between(0, 1))
-                grid_conv(&b, at, width[2], i ? 2 : 4, i ? 2 : 4, 0)->flags = MIM_STEP_BRANCH;
+                grid_conv(&b, at, width[2], i ? 2 : 4, i ? 2 : 4, 0)->flags |= MIM_STEP_BRANCH;
         }
         break;
     case GRID_VITDET:
@@ -626,7 +646,7 @@ static inline uint8_t *blob_grid(uint32_t kind, uint32_t type, size_t *bytes)
     case GRID_CONVMAE:
         grid_mlp(&b, at, 1);
         if (between(0, 1))
-            grid_conv(&b, at, wide, 4, 4, 0)->flags = MIM_STEP_BRANCH;
+            grid_conv(&b, at, wide, 4, 4, 0)->flags |= MIM_STEP_BRANCH;
         s = grid_conv(&b, at, h2 + 20, 2, 2, 0);
         grid_mlp(&b, h2 + 20, 1);
         s = grid_conv(&b, h2 + 20, wide, 2, 2, 0);
@@ -637,6 +657,24 @@ static inline uint8_t *blob_grid(uint32_t kind, uint32_t type, size_t *bytes)
         at = wide;
         grid_attention(&b, at, at, heads, head_dim);
         grid_mlp(&b, at, 0);
+        break;
+    case GRID_TWINS:
+        for (i = 0; i < 2; i++) {
+            s = grid_attention(&b, at, at, heads, head_dim);
+            grid_window(s, MIM_WINDOW_FIXED, between(1, 5), between(1, 5), 0);
+            grid_mlp(&b, at, 0)->flags &= (uint16_t)~(i ? MIM_STEP_TAP : 0);
+            grid_depthwise(&b, at)->flags = (uint16_t)(i ? MIM_STEP_TAP : 0);
+            for (joined = between(1, 2); joined--;)          /* keys of cells, which overlap or not */
+                grid_conv(&b, at, at, 2, i ? 1 : 2, i)->flags |= MIM_STEP_BRANCH | (i ? 0 : MIM_STEP_WHOLE);
+            joined = 0;
+            s = grid_attention(&b, at, at, heads, head_dim);
+            s->flags |= MIM_STEP_JOIN;
+            grid_mlp(&b, at, 0);
+            if (i == 0) {
+                grid_conv(&b, at, wide, 2, 2, 0);
+                at = wide;
+            }
+        }
         break;
     default:
         for (i = 0; i < 2; i++) {
@@ -650,7 +688,7 @@ static inline uint8_t *blob_grid(uint32_t kind, uint32_t type, size_t *bytes)
         }
     }
     for (i = 0; i < b.steps; i++)
-        joined |= b.step[i].flags & MIM_STEP_BRANCH;
+        joined = b.step[i].flags & MIM_STEP_JOIN ? 0 : joined | (b.step[i].flags & MIM_STEP_BRANCH);
     normed = joined || between(0, 1);
     if (normed) {
         s = builder_step(&b, MIM_STEP_NORM);
@@ -712,7 +750,7 @@ static inline void results_for(results *r, const mim_session *session, uint32_t 
     for (i = 0; i < h->decoder_step; i++) {
         const mim_blob_step *s = &session->model->steps[i];
         if (s->kind == MIM_STEP_ATTENTION)
-            heads = s->window || s->thin ? 0 : s->heads;
+            heads = s->window || s->thin || s->flags & MIM_STEP_JOIN ? 0 : s->heads;
         if (s->kind == MIM_STEP_CONV && !(s->stride_height == 1 && s->stride_width == 1 && s->kernel_height == 2 * s->padding_height + 1
                                           && s->kernel_width == 2 * s->padding_width + 1))
             heads = 0;

@@ -85,6 +85,7 @@ else
 fi
 
 for pair in "timm_beit cannot do relative position bias" "dinov3 cannot do rotary positions" "dinov2_giant cannot do a gated MLP" \
+            "timm_clip cannot do a norm before the blocks" \
             "timm_wide takes 13 channels, which no picture has"; do
     name=${pair%% *}
     options=$(sed -n 's/^convert //p' "$here/golden/$name/cases.txt")

@@ -125,7 +125,7 @@ static void fill(const draft *d, uint32_t i, uint8_t *data)
         return;
     }
     for (j = 0; j < size / 4 && t->type == MIM_I32; j++)
-        words[j] = wild ? (int32_t)any32() : d->role[i] == FACTORS ? (int32_t)between(0, INT32_MAX) : d->role[i] == HEADS ? (int32_t)(j < t->columns ? between(1u << 16, 1u << 22) : between(1u << 28, 0xf0000000u))
+        words[j] = wild ? (int32_t)any32() : d->role[i] == FACTORS ? (int32_t)between(0, 32767) : d->role[i] == HEADS ? (int32_t)(j < t->columns ? between(0, 7) ? between(1u << 16, 1u << 22) : between(0, 2) : between(1u << 28, 0xf0000000u))
             : j < t->columns ? (int32_t)between(1, 30000) : (int32_t)(128u << t->shift) + (int32_t)between(0, 1u << t->shift);
     for (j = 0; j < size / 2 && t->type == MIM_I16; j++)
         shorts[j] = (uint16_t)(wild || d->role[i] != NUMBERS ? any32() : between(0, 4000) - 2000u);

@@ -691,6 +691,7 @@ static void make_bad_relations(void)
     bad_items("inner-norm", "[36] was expected");
     base(NULL);
     add("blocks.1.mlp.norm.weight", "x", 0, 1, HIDDEN);
+    add("blocks.1.mlp.norm.bias", "x", 0, 1, HIDDEN);
     bad_items("inner-norm-some", "only some of its encoder blocks have a norm inside the MLP");
     blocks_with("attn.norm.weight", 1, DIM, 0);
     add("blocks.0.attn.norm.bias", "x", 0, 1, DIM);
@@ -729,7 +730,7 @@ static void make_bad_models(void)
     bad_shape("positions-batch", "pos_embed", 3, 2, 5, DIM, 0, 0, "was expected");
     bad_shape("positions-none", "pos_embed", 3, 1, 0, DIM, 0, 0, "number of positions is 0");
     bad_shape("positions-odd", "pos_embed", 3, 1, 12, DIM, 0, 0, "not those of one square grid");
-    bad_shape("positions-many", "pos_embed", 3, 1, 20000, DIM, 0, 0, "number of positions is 20000");
+    bad_shape("positions-many", "pos_embed", 3, 1, 40000, DIM, 0, 0, "number of positions is 40000");
     bad_shape("norm-short", "norm.weight", 1, DIM - 1, 0, 0, 0, 0, "[20] was expected");
     bad_shape("norm-rank-2", "blocks.0.norm1.bias", 2, 1, DIM, 0, 0, 0, "[20] was expected");
     bad_shape("qkv-thirds", "blocks.0.attn.qkv.weight", 2, 61, DIM, 0, 0, 0, "was expected");

@@ -27,7 +27,7 @@ FNR == NR {
     next
 }
 /^\|/ && n = split($0, cell, "|") {
-    if (n == 9 && cell[6] ~ /^ [a-z0-9_, ]+ $/) {
+    if (n == 9 && cell[6] ~ /^ [a-z][a-z0-9_, ]* $/) {
         count = split(cell[6], folder, /[, ]+/)
         off = 0
         cosine = 1

@@ -468,7 +468,9 @@ static void test_plan(void)
     PLAN(width, 16388, MIM_ERR_SIZE);
     PLAN(width, 0xfffffffc, MIM_ERR_SIZE);
     PLAN(width, 16384, MIM_OK);                             /* 3 x 4096 patches */
-    desc.height = 4 * 4, desc.width = 16384;                /* 4 x 4096, and CLS */
+    desc.height = 7 * 4, desc.width = 16384;                /* 7 x 4096, and CLS */
+    CHECK(mim_plan(&s.model, &desc, &need) == MIM_OK);
+    desc.height = 8 * 4;
     CHECK(mim_plan(&s.model, &desc, &need) == MIM_ERR_SIZE);
     PLAN(visible_max, 12, MIM_OK);
     PLAN(visible_max, 13, MIM_ERR_VISIBLE);

@@ -116,8 +116,11 @@ static void test_header(void)
     HEADER(image_height, MIM_MAX_IMAGE + h.patch_height, MIM_ERR_HEADER);
     HEADER(image_height, 0xfffffffc, MIM_ERR_HEADER);
     HEADER(image_height, h.patch_height, MIM_OK);
-    HEADER(image_height, h.patch_height * 4080, MIM_OK);            /* 4 * 4080 patches and 3 tokens before them fit 16384 */
+    header()->image_width = h.patch_width * 8;
+    header()->resize_edge = h.resize == MIM_RESIZE_SHORT_EDGE ? MIM_MAX_IMAGE : 0;
+    HEADER(image_height, h.patch_height * 4095, MIM_OK);            /* 8 * 4095 patches and 3 tokens before them fit 32768 */
     HEADER(image_height, MIM_MAX_IMAGE, MIM_ERR_LIMIT);
+    *header() = h;
     HEADER(image_width, 0, MIM_ERR_HEADER);
     HEADER(image_width, h.patch_width - 1, MIM_ERR_HEADER);
     HEADER(image_width, h.image_width - 1, MIM_ERR_HEADER);
@@ -503,17 +506,16 @@ static void test_steps(void)
     STEP(MIM_STEP_POOL, rule, uint32_t, MIM_POOL_CLS_MEAN + 1, MIM_ERR_STEP);
 }
 
-/* Whether kinds k[0..n) are EMBED (ATTENTION | MLP)... POOL HEAD with one NORM before or after POOL at most, written another way than mim.h does. */
+/* Whether kinds k[0..n) are EMBED (ATTENTION | MLP | NORM)... POOL HEAD without two NORMs in a row, or one before and one after POOL, written
+ * another way than mim.h does. */
 static int grammatical(const uint16_t *k, uint32_t n)
 {
     uint32_t i = 0;
     if (k[i++] != MIM_STEP_EMBED)
         return 0;
-    while (i < n && (k[i] == MIM_STEP_ATTENTION || k[i] == MIM_STEP_MLP))
+    while (i < n && (k[i] == MIM_STEP_ATTENTION || k[i] == MIM_STEP_MLP || (k[i] == MIM_STEP_NORM && k[i - 1] != MIM_STEP_NORM)))
         i++;
-    if (i + 3 == n && k[i] == MIM_STEP_NORM)
-        i++;
-    else if (i + 3 == n && k[i + 1] == MIM_STEP_NORM)
+    if (i + 3 == n && k[i + 1] == MIM_STEP_NORM && k[i - 1] != MIM_STEP_NORM)
         return k[i] == MIM_STEP_POOL && k[i + 2] == MIM_STEP_HEAD;
     return i + 2 == n && k[i] == MIM_STEP_POOL && k[i + 1] == MIM_STEP_HEAD;
 }

@@ -339,8 +339,21 @@ said gguf_clip image_std image_stx
 refuse "mean of the pixels" said/model.gguf -o out.mim --resize squash --filter bilinear
 said gguf_clip attention.head_count attention.head_counx
 refuse "number of heads (give --heads N" said/model.gguf -o out.mim --resize squash --filter bilinear
-said gguf_clip v.post_ln.bias v.pre_ln.abias
-refuse "v.pre_ln.abias (norm before the blocks)" said/model.gguf -o out.mim --resize squash --filter bilinear
+said gguf_clip v.post_ln.bias v.attn_pool.bi
+refuse "v.attn_pool.bi (attention pooling)" said/model.gguf -o out.mim --resize squash --filter bilinear
+sed "s/vision_model.pre_layrnorm/text_model.xxpre_layrnorm/g" "$gguf/hf_clip/model.safetensors" >said/model.safetensors
+refuse "has transformers' names, but not what tells its families apart; give --family" said/model.safetensors -o out.mim
+rm said/model.safetensors
+known="--heads 3 --act quick_gelu"
+sed 's/"shape":\[48,10\]/"shape":[10,48]/' "$gguf/open_clip/model.safetensors" >said/across.safetensors
+refuse "[dim, width of the projection] was expected" said/across.safetensors -o out.mim $known
+sed 's/"visual.ln_pre.bias"/"visual.ln_pro.bias"/' "$gguf/open_clip/model.safetensors" >said/across.safetensors
+refuse "cannot use: visual.ln_pro.bias" said/across.safetensors -o out.mim $known
+sed 's/"ln_final.bias"/"ln_finer.bias"/' "$gguf/open_clip/model.safetensors" >said/across.safetensors
+refuse "does not know: ln_finer.bias" said/across.safetensors -o out.mim $known
+refuse "activation (--act" "$gguf/open_clip/model.safetensors" -o out.mim --heads 3
+sed "s/vision_model.pre_layrnorm.bias/text_model.xxpre_layrnorm.bias/" "$gguf/hf_clip/model.safetensors" >said/half.safetensors
+refuse "'vision_model.pre_layrnorm.weight' is only half of a norm" said/half.safetensors -o out.mim
 said gguf_dinov2 num_hidden_layers num_hidden_layerx
 accept "heads 3 (GGUF)" said/model.gguf -o out.mim --image-size 28
 group "what GGUF says of itself"

@@ -7,7 +7,7 @@
 #include "blob_builder.h"
 #include "threads.h"
 
-static const char *const kind_name[] = { "Swin", "Hiera", "ViTDet", "MViTv2", "ConvMAE", "video", "channel groups", "tokens" };
+static const char *const kind_name[] = { "Swin", "Hiera", "ViTDet", "MViTv2", "ConvMAE", "Twins", "video", "channel groups", "tokens" };
 static const char *const type_name[] = { "", "f32", "f16", "q8", "q4" };
 
 static float planes[1 << 16], coordinates[64];
@@ -152,6 +152,61 @@ static void test_damage(uint32_t kind, uint32_t type, uint32_t stride)
     CHECK_THAT(opened > 20 / stride && ran > 10 / stride, "only %u opened, %u ran", opened, ran);
 }
 
+/* What a branch, its join and a convolution of each channel may not be. */
+static void test_branches(void)
+{
+    enum { REDUCE, ATTENTION, MLP, DEPTHWISE, MERGE };
+    static const struct { uint32_t step; size_t at; uint32_t bytes, value; } wrong[] = {
+#define FIELD(field) offsetof(mim_blob_step, field), sizeof ((mim_blob_step *)0)->field
+        { REDUCE, FIELD(flags), MIM_STEP_BRANCH | MIM_STEP_TAP },
+        { REDUCE, FIELD(flags), MIM_STEP_BRANCH | MIM_STEP_JOIN },
+        { ATTENTION, FIELD(flags), 0 },                 /* nothing joins it */
+        { ATTENTION, FIELD(flags), MIM_STEP_JOIN | MIM_STEP_WHOLE },
+        { ATTENTION, FIELD(flags), MIM_STEP_JOIN | MIM_STEP_BRANCH },
+        { ATTENTION, FIELD(window), MIM_WINDOW_FIXED },
+        { ATTENTION, FIELD(thin), MIM_THIN_MAX },
+        { ATTENTION, FIELD(thin), MIM_THIN_CONV },
+        { ATTENTION, FIELD(rotary), MIM_ROTARY_PAIRS },
+        { ATTENTION, FIELD(rule), MIM_BIAS_LINEAR },
+        { MLP, FIELD(flags), MIM_STEP_TAP | MIM_STEP_JOIN },
+        { MLP, FIELD(flags), MIM_STEP_TAP | MIM_STEP_WHOLE },
+        { DEPTHWISE, FIELD(flags), MIM_STEP_WHOLE },
+        { DEPTHWISE, FIELD(flags), MIM_STEP_BRANCH },
+        { DEPTHWISE, FIELD(stride_height), 2 },
+        { DEPTHWISE, FIELD(stride_width), 2 },
+        { DEPTHWISE, FIELD(kernel_height), 7 },
+        { DEPTHWISE, FIELD(kernel_width), 16 },
+        { DEPTHWISE, FIELD(padding_height), 3 },
+        { DEPTHWISE, FIELD(tensor), 1 },                /* a norm beside it */
+        { MERGE, FIELD(tensor[4]), 1 },
+        { MERGE, FIELD(tensor[1]), 0 },
+#undef FIELD
+    };
+    const mim_blob_step *s[5] = { NULL };
+    mim_model model;
+    size_t bytes, i;
+    uint8_t *blob = blob_grid(GRID_TWINS, MIM_Q8, &bytes);
+    group("Twins: branches that nothing joins, joins without a branch, convolutions that are half of two kinds");
+    if (!CHECK(mim_open(&model, blob, bytes) == MIM_OK))
+        return;
+    for (i = model.header->step_count; i-- > 0;) {
+        const mim_blob_step *step = &model.steps[i];
+        const uint32_t conv = step->flags & MIM_STEP_BRANCH ? REDUCE : step->tensor[4] ? DEPTHWISE : MERGE;
+        if (step->kind == MIM_STEP_CONV || step->kind == MIM_STEP_MLP || step->flags & MIM_STEP_JOIN)
+            s[step->kind == MIM_STEP_CONV ? conv : step->kind == MIM_STEP_MLP ? MLP : ATTENTION] = step;
+    }
+    for (i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        uint8_t *at = blob + ((const uint8_t *)s[wrong[i].step] - blob) + wrong[i].at, old[sizeof s[0]->tensor];
+        mim_model damaged;
+        memcpy(old, at, sizeof old);
+        memcpy(at, &wrong[i].value, wrong[i].bytes < 4 ? wrong[i].bytes : wrong[i].at == offsetof(mim_blob_step, tensor) ? 2 : 4);
+        CHECK_THAT(mim_open(&damaged, blob, bytes) != MIM_OK && damaged.fault[0], "case %u is accepted", (unsigned)i);
+        memcpy(at, old, sizeof old);
+    }
+    CHECK(mim_open(&model, blob, bytes) == MIM_OK);
+    free(blob);
+}
+
 int main(void)
 {
     const char *text = getenv("MIM_TEST_STRIDE");
@@ -166,6 +221,7 @@ int main(void)
         planes[i] = uniform(-2, 2);
     for (i = 0; i < sizeof coordinates / sizeof *coordinates; i++)
         coordinates[i] = i % 7 ? uniform(-3, 3) : NAN;
+    test_branches();
     for (kind = 0; kind < GRID_KINDS; kind++)
         for (type = MIM_F32; type <= MIM_Q4; type++)
             test_settings(kind, type);

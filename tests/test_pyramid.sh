@@ -71,6 +71,7 @@ hf_hiera_mae recognised transformers' Hiera
 hiera recognised Hiera, the authors' release (timm's names, by widening blocks)
 hiera patches of 7x7x1 4x4 apart, windows of 8x8 and 4x4
 hivit recognised HiViT, the authors' release
+fast_itpn recognised Fast-iTPN, the authors' release (timm's names, by *.reduction.weight, *.mlp.w1.weight, pos_embed): 5 blocks in 3 stages (2, 1, 2)
 itpn ignored: feature pyramid beside the encoder: align_dim_16to8.weight
 convmae recognised ConvMAE, the authors' release
 mvitv2 recognised MViTv2, the authors' release
@@ -81,6 +82,13 @@ maskfeat_video_tuned recognised MaskFeat's MViTv2 of videos, as SlowFast has it 
 tv_mvitv2 recognised torchvision's MViTv2 of videos (torchvision's names)
 ibot_swin recognised iBOT's Swin, the authors' release
 timm_mvitv2 recognised timm's MViTv2
+um_mae_swin recognised UM-MAE's Swin, the authors' release (timm's names, by *.attn.posmlp.0.weight, *.downsample.proj.weight): 5 blocks in 3 stages (2, 2, 1)
+um_mae_swin_pretrain ignored: mask token, used only in pretraining: mask_token, vis_mask_token
+um_mae_pvt recognised UM-MAE's PVT, the authors' release
+timm_twins recognised timm's Twins, and the authors' (Twins' names, by config.json): 7 blocks in 3 stages (2, 2, 3)
+timm_twins_pcpvt recognised timm's Twins
+greenmim_twins recognised GreenMIM's Twins, the authors' release (Twins' names, by decoder_embed.weight, under 'encoder.')
+greenmim_twins ignored: used only in pretraining: decoder_blocks
 swin ignored: mask of the shifted windows, computed
 END
 group "recognition"
@@ -132,6 +140,38 @@ refuse "[16, 1, 1, 3, 3] was expected" convert maskfeat_video.safetensors -o out
 refuse "for a video give another --family" convert "$golden/mvitv2_video/model.safetensors" -o out.mim --family mvitv2
 group "MViTv2 of videos"
 
+all="--heads 2 --resize squash --filter bicubic"
+changed fast_itpn 'blocks\.2\.norm\.weight' 'blocks.2.norm.wei_ht'
+refuse "blocks.*.norm.wei_ht" convert fast_itpn.safetensors -o out.mim $all
+changed fast_itpn 'blocks\.1\.mlp\.ffn_ln\.bias' 'head.mlp.0.unused_weight'
+refuse "'blocks.1.mlp.ffn_ln.weight' has no bias beside it" convert fast_itpn.safetensors -o out.mim $all
+changed fast_itpn '"shape":\[32,16,2,2\]' '"shape":[32,16,4,1]'
+refuse "[rows, channels, k, k] was expected" convert fast_itpn.safetensors -o out.mim $all
+changed fast_itpn '"shape":\[32,16,2,2\]' '"shape":[16,32,2,2]'
+refuse "was expected" convert fast_itpn.safetensors -o out.mim $all
+refuse "is of a block that hivit does not have; give another --family" convert "$golden/fast_itpn/model.safetensors" -o out.mim $all --family hivit
+group "Fast-iTPN"
+
+all="--heads 1 --mean .5 --std .5"
+changed hiera_video 'pos_embed_temporal' 'pos_embed_class.as'
+refuse "pos_embed_class.as (positions of MViT's first version)" convert hiera_video.safetensors -o out.mim $all
+changed hiera_video 'pos_embed_temporal' 'head.mlp.no.frames'
+refuse "has no positions of its frames" convert hiera_video.safetensors -o out.mim $all --family hiera-video
+refuse "positions of its frames ('pos_embed_temporal'), which only Hiera of videos has" convert "$golden/hiera_video/model.safetensors" -o out.mim \
+    $all --family mvitv2-video
+changed hiera_video '"shape":\[1,2,8\]' '"shape":[2,1,8]'
+refuse "1 x 8 was expected" convert hiera_video.safetensors -o out.mim $all
+changed hiera_video '"shape":\[1,2,8\]' '"shape":[1,4,4]'
+refuse "4 x 8 was expected" convert hiera_video.safetensors -o out.mim $all
+changed hiera_video '"shape":\[1,2,8\]' '"shape":[ 16  ]'
+refuse "[1, frames, dim] was expected" convert hiera_video.safetensors -o out.mim $all
+changed hiera_video_mae '"shape":\[64,8,1,4,4\]' '"shape":[64,8,2,4,2]'
+refuse "was expected" convert hiera_video_mae.safetensors -o out.mim $all
+refuse "its positions are for 4 frames, not 6 (option)" convert "$golden/hiera_video/model.safetensors" -o out.mim $all --frames 6
+refuse "its positions are for images of 64x64, not 96x96" convert "$golden/hiera_video/model.safetensors" -o out.mim $all --image-size 96
+refuse "such as that of hiera-video" convert "$golden/hiera_video_mae/model.safetensors" -o out.mim $all --keep-decoder
+group "Hiera of videos"
+
 changed timm_swin 'layers\.1\.blocks' 'layers.6.blocks'
 refuse "has blocks of stage 2, but none of stage 1" convert timm_swin.safetensors -o out.mim --image-size 32 $picture
 changed timm_swin 'layers\.1\.blocks' 'layers.9.blocks'
@@ -159,6 +199,28 @@ refuse "cannot use: stages.*.blocks.*.attn.pool_x.weight" convert timm_mvitv2.sa
 changed convmae 'blocks1\.0\.conv1\.weight' 'blocks1.0.conv9.weight'
 refuse "cannot use: blocks1.*.conv9.weight" convert convmae.safetensors -o out.mim --heads 2
 group "damaged names and shapes"
+
+changed um_mae_swin 'blocks\.2\.downsample' 'blocks.0.downsample'
+refuse "'blocks.0.downsample.proj.weight' merges before the first block" convert um_mae_swin.safetensors -o out.mim
+changed um_mae_swin 'blocks\.3\.attn\.posmlp\.2' 'blocks.5.attn.posmlp.2'
+refuse "only some of its encoder blocks have a MLP of the relative position bias" convert um_mae_swin.safetensors -o out.mim --image-size 64 --window 4
+changed um_mae_pvt '"shape":\[16,16,1,1\]' '"shape":[16,1,16,1]'
+refuse "[rows, channels, k, k] was expected" convert um_mae_pvt.safetensors -o out.mim --heads 1
+changed um_mae_pvt 'blocks\.0\.attn\.norm\.weight' 'blocks.0.attn.q_norm.bias'
+refuse "has no weight beside it" convert um_mae_pvt.safetensors -o out.mim --heads 1
+changed um_mae_pvt 'blocks\.1\.attn\.sr\.' 'blocks.1.attn.ar.'
+refuse "cannot use: blocks.*.attn.ar.bias, blocks.*.attn.ar.weight" convert um_mae_pvt.safetensors -o out.mim --heads 1
+changed timm_twins 'pos_block\.2' 'pos_block.6'
+refuse "is of no stage: there are 3" convert timm_twins.safetensors -o out.mim --heads 1 --image-size 64 $picture
+changed timm_twins 'pos_block\.2\.proj' 'pos_block.2.conv'
+refuse "cannot use: pos_block.*.conv.*.bias" convert timm_twins.safetensors -o out.mim
+refuse "[rows, channels, k, k] was expected" convert "$golden/greenmim_twins/model.safetensors" -o out.mim --family timm-twins --heads 1 --image-size 64 $picture
+bare timm_twins
+refuse "[rows, k, k, channels] was expected" convert timm_twins.safetensors -o out.mim --family greenmim-twins --heads 1 --image-size 64
+refuse "timm-twins has no windows of a size to be given" convert "$golden/timm_twins_pcpvt/model.safetensors" -o out.mim --heads 2 --window 4
+refuse "does not depend on a window; give N alone" convert "$golden/um_mae_swin/model.safetensors" -o out.mim --window 4:2
+refuse "such as that of greenmim-twins, and only those of plain MAEs" convert "$golden/greenmim_twins/model.safetensors" -o out.mim --keep-decoder
+group "Twins and UM-MAE"
 
 # ---- layers of unequal size ----
 
@@ -192,6 +254,8 @@ group "layers of unequal size"
 
 # ---- info and bench ----
 
+"$mim" convert "$golden/um_mae_pvt/model.safetensors" -o pvt.mim --heads 1 >/dev/null 2>&1 || wrong "um_mae_pvt cannot be converted"
+"$mim" convert "$golden/timm_twins/model.safetensors" -o twins.mim >/dev/null 2>&1 || wrong "timm_twins cannot be converted"
 accept "2 x mlp 48 gelu" info hivit.mim
 accept "in windows of 4x4 shifted by 2,2, relative bias 4x4 geometric" info swin.mim
 accept "2: 8x8 tokens, 32 wide" info swin.mim
@@ -200,6 +264,11 @@ accept "; no subsets" info swin.mim
 accept "subsets are of units of 4x4 patches" info hivit.mim
 accept '{ "grid": [8, 8], "dim": 32, "heads": 2, "window": [4, 4] }' info swin.mim --json
 accept '"unit": [0, 0]' info swin.mim --json
+accept "2 x (beside them, reduce 4x4 into 32, norm, f32; attention 2 heads of 16, keys and values of these, f32; mlp 64 gelu, f32)" info pvt.mim
+accept "depthwise convolution 3x3" info twins.mim
+accept "attention 1 head of 16 in windows of 7x7, f32" info twins.mim
+accept '"macs"' bench pvt.mim --json --seconds 0.1
+accept '"macs"' bench twins.mim --json --seconds 0.1
 accept '"macs"' bench swin.mim --json --seconds 0.1
 accept '"macs"' bench hivit.mim --json --seconds 0.1
 group "info and bench"

@@ -88,7 +88,9 @@ static int measure_block(const checkpoint *cp, const part *b, uint32_t dim, cons
         if (is_linear(&b[QKV], (uint64_t)m->inner * 3, dim) || is_vector(b[QUERY].bias, m->inner) ||
             is_vector(b[KEY].bias, m->inner) || is_vector(b[VALUE].bias, m->inner))
             return 1;
-    } else if (q && (is_linear(&b[QUERY], m->inner, dim) || is_linear(&b[KEY], m->inner, dim) || is_linear(&b[VALUE], m->inner, dim))) {
+    } else if (q && (is_linear(&b[QUERY], m->inner, dim) ||
+                     (b[KEY_VALUE].weight ? is_linear(&b[KEY_VALUE], (uint64_t)m->inner * 2, dim)
+                                          : is_linear(&b[KEY], m->inner, dim) || is_linear(&b[VALUE], m->inner, dim)))) {
         return 1;
     }
     if (q && b[PROJ].weight->rank == 2 && (b[SHORTCUT].weight || (widens && b[PROJ].weight->shape[0] == 2 * (uint64_t)dim))) {
@@ -243,8 +245,8 @@ static int measure_blocks(measures *m, const vit *model, const checkpoint *cp)
         int begins = i && model->stage_of[i] != model->stage_of[i - 1];
         uint32_t cell = 1;
         like = begins ? NULL : like;
-        if ((begins && before[MERGE].weight && measure_merge(cp, before, dim, &dim, &cell)) ||
-            (is_merging(b) && measure_merge(cp, b, dim, &dim, &cell)))
+        if ((begins && before[MERGE].weight && measure_merge(cp, &model->layout, before, dim, &dim, &cell)) ||
+            (is_merging(b) && measure_merge(cp, &model->layout, b, dim, &dim, &cell)))
             return 1;
         cells = cells * cell > MIM_MAX_IMAGE ? MIM_MAX_IMAGE : cells * cell;
         if (is_merging(b)) {
@@ -314,6 +316,15 @@ static int measure_encoder_positions(measures *m, const vit *model, const checkp
     if (measure_positions(cp, t, m->positions_last ? m->width : wide, unit != NULL, &m->position_rows, &m->grid_height,
                           &m->grid_width))
         return 1;
+    if (model->top[FRAME_POSITIONS].weight) {
+        const tensor *frames = model->top[FRAME_POSITIONS].weight;
+        if (frames->rank < 2 || within(cp, "the number of frames", frames->shape[frames->rank - 2], MIM_MAX_FRAMES / m->patch_frames))
+            return frames->rank < 2 ? wrong_shape(frames, "[1, frames, dim]") : 1;
+        m->frame_positions = (uint32_t)frames->shape[frames->rank - 2];
+        if (is_rows(frames, m->frame_positions, m->embed_dim) ||
+            within(cp, "the number of positions", (uint64_t)m->frame_positions * m->position_rows, MIM_MAX_TOKENS))
+            return 1;
+    }
     if (model->top[MERGE_LINEAR].weight && !m->positions_last)
         return fail("%s: '%s' needs positions as wide as the last stage beside it", cp->path, model->top[MERGE_LINEAR].weight->name);
     if (t && !m->positions_last) {
@@ -447,18 +458,20 @@ int measure(measures *m, const vit *model, const checkpoint *cp, int keep_decode
     const tensor *query_norm = model->block[0][QUERY_NORM].weight;      /* as wide as a head */
     if (query_norm && query_norm->count && m->inner % query_norm->count == 0)
         m->heads = (uint32_t)(m->inner / query_norm->count);
-    if ((top[NORM].weight && is_norm(&top[NORM], m->dim)) || (top[POOL_NORM].weight && is_norm(&top[POOL_NORM], m->dim)))
+    if ((top[NORM].weight && is_norm(&top[NORM], m->dim)) || (top[POOL_NORM].weight && is_norm(&top[POOL_NORM], m->dim)) ||
+        (top[PRE_NORM].weight && is_norm(&top[PRE_NORM], m->embed_dim)))
         return 1;
-    if (top[HEAD].weight) {
-        const tensor *head = top[HEAD].weight;
+    if (top[HEAD].weight || top[PROJECTION].weight) {
+        const tensor *head = top[HEAD].weight ? top[HEAD].weight : top[PROJECTION].weight;
+        const uint32_t rows_at = head == top[PROJECTION].weight, columns_at = !rows_at;
         if (head->rank != 2)
             return wrong_shape(head, "[classes, width]");
-        if (within(cp, "the number of classes", head->shape[0], MIM_MAX_CLASSES))
+        if (within(cp, "the number of classes", head->shape[rows_at], MIM_MAX_CLASSES))
             return 1;
-        if (head->shape[1] != m->dim && head->shape[1] != 2 * (uint64_t)m->dim)
-            return wrong_shape(head, "[classes, dim or 2 * dim]");
-        m->classes = (uint32_t)head->shape[0];
-        m->head_columns = (uint32_t)head->shape[1];
+        if (head->shape[columns_at] != m->dim && head->shape[columns_at] != 2 * (uint64_t)m->dim)
+            return wrong_shape(head, rows_at ? "[dim, width of the projection]" : "[classes, dim or 2 * dim]");
+        m->classes = (uint32_t)head->shape[rows_at];
+        m->head_columns = (uint32_t)head->shape[columns_at];
         if (is_vector(top[HEAD].bias, m->classes))
             return 1;
     }
@@ -467,7 +480,7 @@ int measure(measures *m, const vit *model, const checkpoint *cp, int keep_decode
 
     for (uint32_t role = 0; role < ROLE_COUNT; role++) {
         int encoder = (role == PATCH && m->groups == 1 && !m->vectors) || role == CHANNEL_EMBED || role == CHANNEL_CLS || role == CLS ||
-                      role == REGISTERS || role == POSITIONS || role == NORM || role == POOL_NORM || role == RELATIVE_BIAS ||
+                      role == REGISTERS || role == POSITIONS || role == FRAME_POSITIONS || role == NORM || role == POOL_NORM || role == RELATIVE_BIAS ||
                       (role >= PATCH_NORM && role <= FUSE);
         if (encoder && top[role].weight)
             m->parameters += top[role].weight->count + (top[role].bias ? top[role].bias->count : 0);
@@ -590,6 +603,9 @@ static mim_blob_step *add_attention(plan *p, const part *b, stack *k, int positi
             qkv.first[i] = (uint64_t)inner * i;
             if (b[QKV].bias)
                 qkv.part[i].bias = b[QKV].bias;
+        } else if (i && b[KEY_VALUE].weight) {
+            qkv.part[i] = b[KEY_VALUE];
+            qkv.first[i] = (uint64_t)inner * (i - 1);
         }
     }
     if (b[QKV_MASK].weight)               /* it is 1 for queries and values and 0 for keys, whatever the file holds */
@@ -726,8 +742,7 @@ static int build_decoder(plan *p, const vit *model, const checkpoint *cp, const 
 /* The blocks of the encoder, with what stands between their stages. */
 static int build_blocks(plan *p, const vit *model, const checkpoint *cp, const measures *m, const settings *s)
 {
-    stack k = { .activation = (uint32_t)s->activation.value, .eps = (float)s->eps.value, .top = model->top, .made = family_scheme(model->family)->made, .s = s,
-               
+    stack k = { .eps = block_eps(model, s), .top = model->top, .made = family_scheme(model->family)->made, .s = s,
                 .bias_rows = m->bias_rows, .post_norm = model->layout.post_norm || model->family->arithmetic.post_norm ? MIM_STEP_POST_NORM : 0 };
     uint32_t dim = m->embed_dim;
     for (uint32_t i = 0; i < model->depth; i++) {
@@ -750,15 +765,25 @@ static int build_blocks(plan *p, const vit *model, const checkpoint *cp, const m
         k.inner = w->inner;
         k.hidden = w->hidden;
         k.gated = w->gated;
+        k.activation = m->gated && !w->gated ? model->family->activation : (uint32_t)s->activation.value;
         k.heads = heads_of(model, m, s, i);
         if (b[DEPTHWISE].weight)
             add_convolutions(p, b, outer_eps(model, s), k.dim);
-        if (w->inner && (check_heads(cp, "an attention width", w->inner, k.heads) ||
-                         add_extras(p, add_attention(p, b, &k, !model->layout.window), model, cp, m, s, i)))
+        if (w->inner && check_heads(cp, "an attention width", w->inner, k.heads))
+            return 1;
+        mim_blob_step *reduction = b[REDUCE].weight ? add_reduction(p, model, m, s, i) : NULL;
+        mim_blob_step *attention = w->inner ? add_attention(p, b, &k, !model->layout.window) : NULL;
+        if (reduction) {
+            reduction->tensor[0] = attention->tensor[0];        /* one norm for both */
+            attention->flags |= MIM_STEP_JOIN;
+        }
+        if (attention && add_extras(p, attention, model, cp, m, s, i))
             return 1;
         mim_blob_step *last = add_mlp(p, b, &k);
         if (b[DEPTHWISE].weight)
             last->eps = outer_eps(model, s);
+        if ((begins || !i) && model->stage[stage][GRID_CONV].weight)
+            last = add_grid_conv(p, &model->stage[stage][GRID_CONV], !model->layout.bare_grid_conv);
         if (ends || model->stages == 1) {             /* layers are stages, or else blocks */
             last->flags |= MIM_STEP_TAP;
             p->header.depth++;
@@ -793,6 +818,12 @@ static void add_made(plan *p, mim_blob_step *step, const vit *model, const measu
         r.part[1] = top[PLACE_SCALE];
         terms += (top[TIME_SCALE].weight ? 1u : 0u) + (top[PLACE_SCALE].weight ? 1u : 0u);
         break;
+    case MADE_FRAME_SUMS:
+        r.part[0] = top[POSITIONS];
+        r.part[1] = top[FRAME_POSITIONS];
+        r.width = m->position_rows;
+        plan_plain(p, step, 2, m->frame_positions * m->position_rows, m->embed_dim, &r);
+        return;
     case MADE_DATE_WAVES:
         r.width = m->clock;
         break;
@@ -839,7 +870,7 @@ int build(plan *p, const vit *model, const checkpoint *cp, const measures *m, co
     uint32_t pooled_dim = pool == MIM_POOL_CLS_MEAN ? 2 * m->dim : m->dim;
     if (m->head_columns && m->head_columns != pooled_dim)
         return fail("%s: '%s' takes %" PRIu32 " numbers, the pooled feature has %" PRIu32 " (pooling by %s); give --pool",
-                    cp->path, top[HEAD].weight->name, m->head_columns, pooled_dim, s->pool.from);
+                    cp->path, (top[HEAD].weight ? top[HEAD] : top[PROJECTION]).weight->name, m->head_columns, pooled_dim, s->pool.from);
     if (top[POOL_NORM].weight && pooled_dim != m->dim)
         return fail("%s: '%s' does not fit a pooled feature of %" PRIu32 "; give --pool", cp->path,
                     top[POOL_NORM].weight->name, pooled_dim);
@@ -901,8 +932,8 @@ int build(plan *p, const vit *model, const checkpoint *cp, const measures *m, co
     step->padding_frames = (uint8_t)(m->kernel_frames - m->patch_frames);
     step->activation = model->layout.activation;
     step->rule = (uint32_t)s->positions.value;
-    if (top[POSITIONS].weight && !m->positions_last && own->made == MADE_FRAME_WAVES) {
-        step->stored_frames = 1;
+    if (top[POSITIONS].weight && !m->positions_last && (own->made == MADE_FRAME_WAVES || own->made == MADE_FRAME_SUMS)) {
+        step->stored_frames = m->frame_positions ? m->frame_positions : 1;
         step->stored_height = (uint32_t)s->grid_height.value;
         step->stored_width = (uint32_t)s->grid_width.value;
     } else if (top[POSITIONS].weight && !m->positions_last)
@@ -920,6 +951,8 @@ int build(plan *p, const vit *model, const checkpoint *cp, const measures *m, co
         r.part[0].weight = top[UNIT_POSITIONS].weight;
         plan_plain(p, step, 6, m->unit_positions * m->unit_positions, m->embed_dim, &r);
     }
+    if (top[PRE_NORM].weight)
+        add_norm(p, plan_step(p, MIM_STEP_NORM), &top[PRE_NORM], m->embed_dim, outer_eps(model, s));
     if (build_blocks(p, model, cp, m, s))
         return 1;
     add_neck(p, model, m, s);
@@ -938,6 +971,10 @@ int build(plan *p, const vit *model, const checkpoint *cp, const measures *m, co
     }
     if (top[HEAD].weight)
         add_linear(p, plan_step(p, MIM_STEP_HEAD), 0, &top[HEAD], NULL);
+    if (top[PROJECTION].weight) {
+        rows r = { .kind = ROWS_COLUMNS, .part = { top[PROJECTION] } };
+        plan_matrix(p, plan_step(p, MIM_STEP_HEAD), 0, m->classes, m->head_columns, &r);
+    }
     h->decoder_step = h->step_count;
     return m->decoder_dim ? build_decoder(p, model, cp, m, s) : 0;
 }

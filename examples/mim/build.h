@@ -29,7 +29,8 @@ typedef struct measures {
     uint32_t unit_positions;                  /* side of the table of positions that repeat; 0: none */
     uint32_t axis_height, axis_width, axis_frames;         /* of the largest tables of relative positions along axes; 0: none */
     uint32_t has_cls, registers;
-    uint32_t position_rows;                   /* 0: no such table */
+    uint32_t position_rows;                   /* 0: no such table; of one frame, where frames have some of their own: */
+    uint32_t frame_positions;                 /*   of so many; else 0 */
     uint32_t bias_rows, heads;                /* of the relative position bias; heads also of rotary tables; 0: they do not tell */
     uint32_t grid_height, grid_width;         /* of the positions, where their shape tells; else 0 */
     uint32_t classes, head_columns;           /* of the head; 0: none */
@@ -80,7 +81,7 @@ uint32_t heads_of(const vit *model, const measures *m, const settings *s, uint32
 /* Shapes of what a block has besides attention and MLP, once m->block[i] has its widths; of what stands between stages
  * and after them. 0, or 1 after fail(). */
 int measure_extras(measures *m, const vit *model, const checkpoint *cp, uint32_t i);
-int measure_merge(const checkpoint *cp, const part *parts, uint32_t dim, uint32_t *next, uint32_t *cell);
+int measure_merge(const checkpoint *cp, const layout *l, const part *parts, uint32_t dim, uint32_t *next, uint32_t *cell);
 int measure_ends(measures *m, const vit *model, const checkpoint *cp);
 
 /* Their steps. add_extras completes the attention step of a block. 0, or 1 after fail(). */
@@ -90,7 +91,10 @@ int  add_merge(plan *p, const vit *model, const checkpoint *cp, const measures *
 void add_convolutions(plan *p, const part *b, float eps, uint32_t dim);
 void add_fusion(plan *p, const part *fuse, uint32_t dim);
 void add_neck(plan *p, const vit *model, const measures *m, const settings *s);
+mim_blob_step *add_reduction(plan *p, const vit *model, const measures *m, const settings *s, uint32_t i);    /* but its first norm */
+mim_blob_step *add_grid_conv(plan *p, const part *w, int added);
 float outer_eps(const vit *model, const settings *s);     /* of norms outside the blocks */
+float block_eps(const vit *model, const settings *s);     /* and inside */
 
 /* ---- build.c: for them ---- */
 int  wrong_shape(const tensor *t, const char *expected);

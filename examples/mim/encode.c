@@ -77,6 +77,7 @@ static int parse_layers(request *r, const char *text, uint32_t depth)
 static int parse_out(request *r, const mim_model *model, const char *text, int norm)
 {
     const mim_blob_header *header = model->header;
+    const mim_blob_step *last_norm = model_step(model, MIM_STEP_NORM);
     size_t kind = 0, count = sizeof output_names / sizeof *output_names;
     if (text) {
         size_t length = strcspn(text, ":");
@@ -88,7 +89,7 @@ static int parse_out(request *r, const mim_model *model, const char *text, int n
     r->kind = (output_kind)kind;
     r->norm = norm;
     if (norm && r->kind != OUT_LAYERS) return fail("--norm goes with --out layers:...; tokens are normalised already");
-    if (norm && !model_step(model, MIM_STEP_NORM)) return fail("--norm: the model has no final norm");
+    if (norm && (!last_norm || (last_norm[-1].kind != MIM_STEP_POOL && last_norm[1].kind != MIM_STEP_POOL))) return fail("--norm: the model has no final norm");
     if (r->kind == OUT_CLS && !header->has_cls) return fail("--out cls: the model has no CLS token; try pooled");
     if (r->kind == OUT_REGISTERS && !header->registers) return fail("--out registers: the model has none");
     if (r->kind == OUT_LOGITS && !header->classes) return fail("--out logits: the model has no classification head");

@@ -24,6 +24,7 @@ typedef struct naming {
     const char *sign;             /* that must be there, too, where another naming projects patches under the same name; or NULL */
     const char *blocks[BLOCKS_MAX], *decoder_blocks[BLOCKS_MAX];
     const name_row *top, *in_block;
+    const name_row *beside;       /* names of what is not under the encoder's prefix; NULL: as those that are */
 } naming;
 
 static const char mask_reason[] = "mask token, used only in pretraining";
@@ -66,8 +67,11 @@ static const name_row timm_top[] = {
     { "storage_tokens", REGISTERS, 0, NULL },
     { "pos_embed", POSITIONS, 0, NULL },
     { "absolute_pos_embed", POSITIONS, 0, NULL },
+    { "pos_embed_spatial", POSITIONS, 0, NULL },
+    { "pos_embed_temporal", FRAME_POSITIONS, 0, NULL },
     { "pos_embed_win", UNIT_POSITIONS, 0, NULL },
     { "patch_embed.norm.*", PATCH_NORM, 0, NULL },
+    { "norm_pre.*", PRE_NORM, 0, NULL },
     { "patch_embed1.norm.*", PATCH_NORM, 0, NULL },
     { "patch_embed&.proj.*", MERGE, 0, NULL },
     { "patch_embed&.norm.*", MERGE_NORM, 0, NULL },
@@ -95,6 +99,7 @@ static const name_row timm_top[] = {
     { "head.fc.*", HEAD, 0, NULL },
     { "head.projection.*", HEAD, 0, NULL },
     { "mask_token", MASK_TOKEN, 0, NULL },
+    { "vis_mask_token", ROLE_NONE, 0, mask_reason },
     { "decoder_embed.*", DECODER_EMBED, 0, NULL },
     { "decoder_pos_embed", DECODER_POSITIONS, 0, NULL },
     { "decoder_norm.*", DECODER_NORM, 0, NULL },
@@ -145,6 +150,7 @@ static const name_row timm_top[] = {
     { "mask_decoder.**", ROLE_NONE, 0, prompt_reason },
     { "align_dim_**", ROLE_NONE, 0, pyramid_reason },
     { "fpn_modules.**", ROLE_NONE, 0, pyramid_reason },
+    { "up&.**", ROLE_NONE, 0, pyramid_reason },
     { "split_16to8.**", ROLE_NONE, 0, pyramid_reason },
     { "split_8to4.**", ROLE_NONE, 0, pyramid_reason },
     { "block_16to8.**", ROLE_NONE, 0, pyramid_reason },
@@ -167,6 +173,8 @@ static const name_row timm_block[] = {
     { "attn_mask", WINDOW_MASK, 0, window_reason },
     { "attn.cpb_mlp.0.*", BIAS_MLP1, 0, NULL },
     { "attn.cpb_mlp.2.*", BIAS_MLP2, 0, NULL },
+    { "attn.posmlp.0.*", BIAS_MLP1, 0, NULL },
+    { "attn.posmlp.2.*", BIAS_MLP2, 0, NULL },
     { "attn.logit_scale", LOGIT_SCALE, 0, NULL },
     { "attn.rel_pos_h", AXIS_Y, 0, NULL },
     { "attn.rel_pos_w", AXIS_X, 0, NULL },
@@ -185,12 +193,15 @@ static const name_row timm_block[] = {
     { "conv2.*", CONV2, 0, NULL },
     { "norm.*", MERGE_NORM, 0, NULL },
     { "reduction.*", MERGE, 0, NULL },
+    { "downsample.norm.*", MERGE_NORM, 0, NULL },
+    { "downsample.proj.*", MERGE, 0, NULL },
+    { "attn.sr.*", REDUCE, 0, NULL },
     { "attn.rope.freqs_cos", ROLE_NONE, 0, rotary_reason },
     { "attn.rope.freqs_sin", ROLE_NONE, 0, rotary_reason },
     { "attn.q.*", QUERY, 0, NULL },
     { "attn.k.*", KEY, 0, NULL },
     { "attn.v.*", VALUE, 0, NULL },
-    { "attn.kv.*", KEY, 0, NULL },        /* of decoders that attend across */
+    { "attn.kv.*", KEY_VALUE, 0, NULL },
     { "attn.q_norm.*", QUERY_NORM, 0, NULL },
     { "attn.k_norm.*", KEY_NORM, 0, NULL },
     { "attn.norm.*", ATTENTION_NORM, 0, NULL },
@@ -213,6 +224,20 @@ static const name_row timm_block[] = {
     { "mlp.w3.*", FC2, 0, NULL },
     { "ls2.gamma", SCALE2, 0, NULL },
     { "gamma_2", SCALE2, 0, NULL },
+    { NULL, 0, 0, NULL }
+};
+
+/* Twins, and GreenMIM's: as the authors and timm have them. */
+static const name_row twins_top[] = {
+    { "patch_embeds.0.proj.*", PATCH, 0, NULL },
+    { "patch_embeds.0.norm.*", PATCH_NORM, 0, NULL },
+    { "patch_embeds.@.proj.*", MERGE, 0, NULL },
+    { "patch_embeds.@.norm.*", MERGE_NORM, 0, NULL },
+    { "pos_block.@.proj.0.*", GRID_CONV, 0, NULL },
+    { "norm.*", NORM, 0, NULL },
+    { "head.*", HEAD, 0, NULL },
+    { "mask_token", ROLE_NONE, 0, mask_reason },
+    { "decoder_**", ROLE_NONE, 0, pretraining_reason },
     { NULL, 0, 0, NULL }
 };
 
@@ -330,6 +355,71 @@ static const name_row vjepa2_block[] = {
     { "attention.value.*", VALUE, 0, NULL },
     { "attention.proj.*", PROJ, 0, NULL },
     { "norm2.*", NORM2, 0, NULL },
+    { "mlp.fc1.*", FC1, 0, NULL },
+    { "mlp.fc2.*", FC2, 0, NULL },
+    { NULL, 0, 0, NULL }
+};
+
+/* OpenAI's CLIP, and after it open_clip. The text encoder beside it has the same names. */
+static const name_row open_clip_top[] = {
+    { "conv1.*", PATCH, 0, NULL },
+    { "class_embedding", CLS, 0, NULL },
+    { "positional_embedding", POSITIONS, 0, NULL },
+    { "ln_pre.*", PRE_NORM, 0, NULL },
+    { "ln_post.*", NORM, 0, NULL },
+    { "proj", PROJECTION, 0, NULL },
+    { NULL, 0, 0, NULL }
+};
+static const name_row open_clip_block[] = {
+    { "ln_1.*", NORM1, 0, NULL },
+    { "attn.in_proj_weight", QKV, 0, NULL },
+    { "attn.in_proj_bias", QKV, 1, NULL },
+    { "attn.out_proj.*", PROJ, 0, NULL },
+    { "ls_1.gamma", SCALE1, 0, NULL },
+    { "ln_2.*", NORM2, 0, NULL },
+    { "mlp.c_fc.*", FC1, 0, NULL },
+    { "mlp.c_proj.*", FC2, 0, NULL },
+    { "ls_2.gamma", SCALE2, 0, NULL },
+    { NULL, 0, 0, NULL }
+};
+static const name_row open_clip_beside[] = {
+    { "text.**", ROLE_NONE, 0, text_reason },
+    { "transformer.**", ROLE_NONE, 0, text_reason },
+    { "token_embedding.weight", ROLE_NONE, 0, text_reason },
+    { "positional_embedding", ROLE_NONE, 0, text_reason },
+    { "cls_emb", ROLE_NONE, 0, text_reason },
+    { "ln_final.*", ROLE_NONE, 0, text_reason },
+    { "text_projection", ROLE_NONE, 0, text_reason },
+    { "logit_scale", ROLE_NONE, 0, text_reason },
+    { "logit_bias", ROLE_NONE, 0, text_reason },
+    { "attn_mask", ROLE_NONE, 0, text_reason },
+    { "input_resolution", ROLE_NONE, 0, text_reason },
+    { "context_length", ROLE_NONE, 0, text_reason },
+    { "vocab_size", ROLE_NONE, 0, text_reason },
+    { NULL, 0, 0, NULL }
+};
+
+/* transformers' CLIP, whose last norm is of CLS alone. */
+static const name_row hf_clip_top[] = {
+    { "embeddings.patch_embedding.*", PATCH, 0, NULL },
+    { "embeddings.class_embedding", CLS, 0, NULL },
+    { "embeddings.position_embedding.weight", POSITIONS, 0, NULL },
+    { "embeddings.position_ids", ROLE_NONE, 0, "index of the positions, computed" },
+    { "pre_layrnorm.*", PRE_NORM, 0, NULL },
+    { "post_layernorm.*", NORM, 0, NULL },
+    { "visual_projection.weight", HEAD, 0, NULL },
+    { "text_model.**", ROLE_NONE, 0, text_reason },
+    { "text_projection.weight", ROLE_NONE, 0, text_reason },
+    { "logit_scale", ROLE_NONE, 0, text_reason },
+    { NULL, 0, 0, NULL }
+};
+static const name_row hf_clip_block[] = {
+    { "layer_norm1.*", NORM1, 0, NULL },
+    { "self_attn.q_proj.*", QUERY, 0, NULL },
+    { "self_attn.k_proj.*", KEY, 0, NULL },
+    { "self_attn.v_proj.*", VALUE, 0, NULL },
+    { "self_attn.out_proj.*", PROJ, 0, NULL },
+    { "layer_norm2.*", NORM2, 0, NULL },
     { "mlp.fc1.*", FC1, 0, NULL },
     { "mlp.fc2.*", FC2, 0, NULL },
     { NULL, 0, 0, NULL }
@@ -461,8 +551,9 @@ static const name_row clip_top[] = {
     { "v.patch_embd.*", PATCH, 0, NULL },
     { "v.class_embd", CLS, 0, NULL },
     { "v.position_embd.weight", POSITIONS, 0, NULL },
+    { "v.pre_ln.*", PRE_NORM, 0, NULL },
     { "v.post_ln.*", NORM, 0, NULL },
-    { "visual_projection.weight", ROLE_NONE, 0, "projection beside the text's, not one of mim's features" },
+    { "visual_projection.weight", HEAD, 0, NULL },
     { "t.**", ROLE_NONE, 0, text_reason },
     { "text_projection.weight", ROLE_NONE, 0, text_reason },
     { "mm.**", ROLE_NONE, 0, language_reason },
@@ -485,28 +576,32 @@ static const name_row clip_block[] = {
 };
 
 static const naming namings[] = {
-    { "mmpretrain", "mmpretrain's names", "layers.0.ln1.weight", { "layers.%.", NULL }, { NULL }, mmpretrain_top, mmpretrain_block },
+    { "mmpretrain", "mmpretrain's names", "layers.0.ln1.weight", { "layers.%.", NULL }, { NULL }, mmpretrain_top, mmpretrain_block, NULL },
     { "timm", "timm's names", NULL, { "blocks.%.", "blocks.#.%.", "layers.@.blocks.%.", "stages.@.blocks.%.", "blocks&.%.", NULL }, { "decoder_blocks.%.", NULL },
-      timm_top, timm_block },
+      timm_top, timm_block, NULL },
     { "transformers", "transformers' names", NULL, { "encoder.layer.%.", "layers.%.", "layer.%.", "model.layer.%.",
       "encoder.layers.@.blocks.%.", "encoder.stages.@.layers.%." },
-      { "decoder.decoder_layers.%.", "decoder.decoder_encoder.layer.%.", NULL }, hf_top, hf_block },
-    { "torchvision", "torchvision's names", "pos_encoding.class_token", { "blocks.%.", NULL }, { NULL }, torchvision_top, torchvision_block },
-    { "clip", "clip.cpp's names", NULL, { "v.blk.%.", NULL }, { NULL }, clip_top, clip_block },
-    { "vjepa2", "transformers' names", NULL, { "layer.%.", NULL }, { NULL }, vjepa2_top, vjepa2_block },
-    { "presto", "the authors' names", NULL, { "blocks.%.", NULL }, { NULL }, presto_top, timm_block },
-    { "galileo", "the authors' names", NULL, { "blocks.%.", NULL }, { NULL }, galileo_top, galileo_block },
+      { "decoder.decoder_layers.%.", "decoder.decoder_encoder.layer.%.", NULL }, hf_top, hf_block, NULL },
+    { "twins", "Twins' names", NULL, { "blocks.@.%.", NULL }, { NULL }, twins_top, timm_block, NULL },
+    { "torchvision", "torchvision's names", "pos_encoding.class_token", { "blocks.%.", NULL }, { NULL }, torchvision_top, torchvision_block, NULL },
+    { "clip", "clip.cpp's names", NULL, { "v.blk.%.", NULL }, { NULL }, clip_top, clip_block, NULL },
+    { "open-clip", "open_clip's names", "transformer.resblocks.0.attn.in_proj_weight", { "transformer.resblocks.%.", NULL }, { NULL },
+      open_clip_top, open_clip_block, open_clip_beside },
+    { "hf-clip", "transformers' names", NULL, { "encoder.layers.%.", NULL }, { NULL }, hf_clip_top, hf_clip_block, NULL },
+    { "vjepa2", "transformers' names", NULL, { "layer.%.", NULL }, { NULL }, vjepa2_top, vjepa2_block, NULL },
+    { "presto", "the authors' names", NULL, { "blocks.%.", NULL }, { NULL }, presto_top, timm_block, NULL },
+    { "galileo", "the authors' names", NULL, { "blocks.%.", NULL }, { NULL }, galileo_top, galileo_block, NULL },
 };
 #define NAMING_COUNT (sizeof namings / sizeof *namings)
 
 /* What some names mean, for the message that they cannot be used. */
 static const struct { const char *part, *what; } beyond[] = {
     { "rope", "learned rotary positions" }, { "q_norm", "norm of queries and keys" }, { "k_norm", "norm of queries and keys" },
-    { "norm_pre", "norm before the blocks" }, { "pre_ln", "norm before the blocks" }, { "attn_pool", "attention pooling" }, { "dist_token", "distillation token" },
+    { "attn_pool", "attention pooling" }, { "head.probe", "attention pooling" }, { "dist_token", "distillation token" },
     { "head_dist", "distillation token" }, { "attn.gate", "gated attention" }, { "spatial_pos", "positions in space and time" },
     { "norms_block", "V-JEPA 2.1's norms between the blocks" }, { "mod_embed", "V-JEPA 2.1's embeddings of pictures and videos" },
     { "mlp.fc3", "a gated MLP of three layers (V-JEPA's use_silu)" },
-    { "pos_embed_spatial", "positions in time" }, { "running_mean", "batch norm" }, { "cls_norm", "a norm of CLS and registers alone" },
+    { "pos_embed_class", "positions of MViT's first version" }, { "running_mean", "batch norm" }, { "cls_norm", "a norm of CLS and registers alone" },
 };
 
 /* ---- families ----
@@ -574,6 +669,10 @@ static const published_size joint_sizes[] = {
 static const published_size base_sizes[] = {
     { 768, 12, 3072, 12 }, { 1024, 24, 4096, 16 }, { 0, 0, 0, 0 }
 };
+static const published_size clip_sizes[] = {
+    { 384, 12, 1536, 6 }, { 512, 12, 2048, 8 }, { 640, 12, 2560, 10 }, { 768, 12, 3072, 12 }, { 896, 12, 3584, 14 },
+    { 1024, 24, 4096, 16 }, { 1280, 32, 5120, 16 }, { 1408, 40, 6144, 16 }, { 1664, 48, 8192, 16 }, { 0, 0, 0, 0 }
+};
 static const published_size clip_e_sizes[] = {
     { 1792, 64, 15360, 16 }, { 0, 0, 0, 0 }
 };
@@ -588,6 +687,16 @@ static const published_size efficientsam_sizes[] = {
 static const published_size hivit_sizes[] = {
     { 384, 16, 1536, 6 }, { 384, 30, 1536, 6 }, { 512, 30, 2048, 8 }, { 512, 34, 2048, 8 }, { 512, 38, 2048, 8 }, { 768, 50, 3072, 12 },
     { 0, 0, 0, 0 }
+};
+static const published_size twins_sizes[] = {
+    { 512, 18, 2048, 2 }, { 768, 24, 3072, 3 }, { 1024, 24, 4096, 4 }, { 512, 16, 2048, 1 }, { 512, 28, 2048, 1 }, { 512, 41, 2048, 1 },
+    { 0, 0, 0, 0 }
+};
+static const published_size pvt_sizes[] = {
+    { 512, 16, 2048, 1 }, { 0, 0, 0, 0 }
+};
+static const published_size fast_itpn_sizes[] = {
+    { 384, 16, 1152, 6 }, { 384, 26, 1152, 6 }, { 512, 32, 1536, 8 }, { 768, 46, 2304, 12 }, { 0, 0, 0, 0 }
 };
 static const published_size convmae_sizes[] = {
     { 768, 15, 3072, 12 }, { 0, 0, 0, 0 }
@@ -613,6 +722,9 @@ static const published_size dinov3_satellite[] = {
 static const family families[] = {
     /* Videos, sound, satellites. Their decoders are the MAE authors' or have its names, so they come first. MaskFeat pretrains
      * without a norm behind the blocks, and averages before it where it is tuned; unlike others, it widens in the MLPs. */
+    { "hiera-video", "Hiera of videos, the authors' release", "MAE", "timm", NULL, { "tubelets", "pos_embed_temporal", "widening blocks", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
+      slowfast_mean, slowfast_std, { 224, 256, 0, 0, MIM_BILINEAR, NULL }, hiera_sizes, NO_DECODER, PLAIN },
     { "maskfeat-video", "MaskFeat's MViTv2 of videos, as SlowFast has it", "MaskFeat", "timm", NULL,
       { "tubelets", "*.attn.pool_q.weight", "mask_token|widening MLPs", NULL },
       1e-6f, MIM_GELU_ERF, POOL_THEN_NORM, MIM_POSITIONS_NONE, 0, 0,
@@ -738,6 +850,17 @@ static const family families[] = {
       { "layers.0.downsample.reduction.weight", "decoder_embed.weight", "absolute_pos_embed", NULL },
       1e-5f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
       imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, NULL, NO_DECODER, BIAS(MIM_BIAS_GEOMETRIC) },
+    { "um-mae-swin", "UM-MAE's Swin, the authors' release", "UM-MAE", "timm", NULL, { "*.attn.posmlp.0.weight", "*.downsample.proj.weight", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 1, 0, MIM_BICUBIC, NULL }, NULL, NO_DECODER, BIAS(MIM_BIAS_CROP) },
+    { "um-mae-pvt", "UM-MAE's PVT, the authors' release", "UM-MAE", "timm", NULL, { "*.attn.sr.weight", "*.downsample.proj.weight", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_CUBIC, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 1, 0, MIM_BICUBIC, NULL }, pvt_sizes, NO_DECODER, PLAIN },
+    { "greenmim-twins", "GreenMIM's Twins, the authors' release", "GreenMIM", "twins", NULL, { "decoder_embed.weight", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_NONE, 0, 0,
+      imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, twins_sizes, NO_DECODER, PLAIN },
+    { "timm-twins", "timm's Twins, and the authors'", "", "twins", NULL, { NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_NONE, 0, 0, NULL, NULL, NO_PICTURE, twins_sizes, NO_DECODER, PLAIN },
     { "swin", "Swin, the authors' release", "", "timm", NULL, { "layers.0.downsample.reduction.weight", NULL },
       1e-5f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
       imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, NULL, NO_DECODER, BIAS(MIM_BIAS_GEOMETRIC) },
@@ -769,6 +892,9 @@ static const family families[] = {
     { "itpn", "iTPN, the authors' release", "iTPN", "timm", NULL, { "align_dim_16tofpn.weight", NULL },
       1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_CUBIC, 0.1f, 0,
       imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, hivit_sizes, NO_DECODER, PLAIN },
+    { "fast-itpn", "Fast-iTPN, the authors' release", "iTPN", "timm", NULL, { "*.reduction.weight", "*.mlp.w1.weight", "pos_embed", NULL },
+      1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_CUBIC, 0, 0,
+      imagenet_mean, imagenet_std, NO_PICTURE, fast_itpn_sizes, NO_DECODER, SWIGLU },
     { "hivit", "HiViT, the authors' release", "MAE", "timm", NULL, { "blocks.0.norm2.weight", "*.reduction.weight", "absolute_pos_embed|pos_embed", NULL },
       1e-6f, MIM_GELU_ERF, MIM_POOL_MEAN_PATCHES, MIM_POSITIONS_FIXED, 0, 0,
       imagenet_mean, imagenet_std, { 224, 256, 0, 0, MIM_BICUBIC, NULL }, hivit_sizes, NO_DECODER, PLAIN },
@@ -822,6 +948,8 @@ static const family families[] = {
     { "timm-rope", "timm's ViT with registers and rotary positions", "", "timm", NULL,
       { "reg_token", "!cls_token", "*.gamma_1", "!pos_embed", NULL },
       1e-6f, MIM_GELU_ERF, POOL_BY_NORM, MIM_POSITIONS_NONE, 0, 1, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, ROTARY_CAT },
+    { "timm-clip", "timm's CLIP", "", "timm", NULL, { "norm_pre.weight", "pos_embed", NULL },
+      1e-5f, 0, 0, MIM_POSITIONS_CUBIC_ANTIALIAS, 0, 1, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, PLAIN },
     { "timm", "timm", "", "timm", NULL, { "reg_token", NULL, NULL },
       1e-6f, MIM_GELU_ERF, 0, MIM_POSITIONS_CUBIC_ANTIALIAS, 0, 1, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, PLAIN },
     /* the names alone do not tell timm's files from the MAE authors': only what both share */
@@ -831,6 +959,11 @@ static const family families[] = {
     { "clip-gguf", "a vision encoder as clip.cpp keeps it", "", "clip", NULL, { NULL },
       0, 0, POOL_BY_NORM, MIM_POSITIONS_FIXED, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, PLAIN },
 
+    { "open-clip", "CLIP, as OpenAI and open_clip keep it", "", "open-clip", NULL, { "ln_pre.weight", NULL },
+      1e-5f, 0, POOL_BY_NORM, MIM_POSITIONS_CUBIC_ANTIALIAS, 0, 0,
+      clip_mean, clip_std, { 224, 224, 1, 0, MIM_BICUBIC, NULL }, clip_sizes, NO_DECODER, PLAIN },
+    { "hf-clip", "transformers' CLIPVision", "", "hf-clip", "clip|clip_vision_model", { "pre_layrnorm.weight", NULL },
+      0, 0, CLS_THEN_NORM, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, PLAIN },
     { "hf-vit_mae", "transformers' ViTMAE", "MAE", "transformers", "vit_mae", { "decoder.decoder_embed.weight", NULL, NULL },
       0, 0, MIM_POOL_CLS, MIM_POSITIONS_CUBIC, 0, 0, NULL, NULL, NO_PICTURE, NULL, NO_DECODER, PLAIN },
     { "hf-swinv2", "transformers' Swinv2", "", "transformers", "swinv2", { "*.logit_scale", NULL },
@@ -867,8 +1000,10 @@ static const family families[] = {
 #define FAMILY_COUNT (sizeof families / sizeof *families)
 
 static const scheme schemes[] = {
+    { "hiera-video", MADE_FRAME_SUMS, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL },
     { "maskfeat-video", MADE_NOTHING, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL },
     { "mvitv2-video", MADE_NOTHING, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL },
+    { "um-mae-swin", MADE_NOTHING, 1, 256, 256, 0, 0, 0, 0, 0, NULL, NULL },
     { "tv-mvitv2", MADE_NOTHING, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL },
     { "videomae", MADE_NUMBER_WAVES, 16, 224, 224, 0, 0, 0, 0, 0, NULL, NULL },
     { "hf-videomae", MADE_NUMBER_WAVES, 16, 224, 224, 0, 0, 0, 1e-5f, 0, NULL, NULL },     /* its fc_norm is PyTorch's default */
@@ -904,11 +1039,20 @@ static const struct { const char *families; layout layout; } layouts[] = {
     { " swinv2 timm-swinv2 ", { .window = MIM_WINDOW_FIT, .shifts = 1, .mask = 100, .eps = 1e-5f, .post_norm = 1 } },
     /* which adds its mask twice */
     { " hf-swinv2 ", { .window = MIM_WINDOW_FIXED, .shifts = 1, .roll_padded = 1, .mask = 200, .frozen = 1, .eps = 1e-5f, .post_norm = 1 } },
+    /* windows and pictures as it is fine-tuned: it pretrains on a quarter of the patches, in windows half as wide */
+    { " um-mae-swin ", { .window = MIM_WINDOW_SQUARE, .side = 16, .shifts = 1, .roll_padded = 1, .mask = 100, .whole = 1, .token_norm = 1,
+                         .block_eps = 1e-5f } },
+    { " um-mae-pvt ", { .whole = 1, .key_stride = 8, .eps = 1e-5f, .block_eps = 1e-5f } },
+    { " timm-twins ", { .window = MIM_WINDOW_FIXED, .side = 7, .whole = 1, .eps = 1e-5f } },
+    /* its sparse convolutions have the channels last; what is around a token tells its place, without the token itself */
+    { " greenmim-twins ", { .window = MIM_WINDOW_FIXED, .side = 7, .whole = 1, .by_rows = 1, .bare_grid_conv = 1 } },
     { " sam timm-sam hf-sam ", { .eps = 1e-6f } },
     { " efficientsam ", { .eps = 1e-6f, .extra_positions = 1 } },
     { " hiera ", { .stride = 4, .pools = 3, .unit_stages = 2, .pool_norm = 1 } },
+    { " hiera-video ", { .stride = 4, .frame_stride = 2, .pools = 3, .unit_stages = 2, .pool_norm = 1 } },
     { " timm-hiera hf-hiera ", { .stride = 4, .pools = 3, .unit_stages = 2 } },
     { " hivit itpn ", { .by_rows = 0 } },
+    { " fast-itpn ", { .token_norm = 1 } },
     { " convmae ", { .eps = 1e-5f, .activation = MIM_GELU_ERF } },
     { " mvitv2 timm-mvitv2 ", { .stride = 4, .key_stride = 4, .prefix_query = 1 } },
     { " maskfeat-mvitv2 ", { .stride = 4, .key_stride = 4 } },
@@ -962,6 +1106,19 @@ static const struct { const char *family; uint32_t heads, activation; const char
     { "timm-eva02", 16, 0, " eva02_large_patch14_224 eva02_large_patch14_448 " },
     { "timm-eva02", 12, 0, " eva02_base_patch16_clip_224 " },
     { "timm-eva02", 16, 0, " eva02_large_patch14_clip_224 eva02_large_patch14_clip_336 " },
+    { "timm-clip", 4, MIM_GELU_ERF, " vit_xsmall_patch16_clip_224 " },
+    { "timm-clip", 8, MIM_GELU_ERF, " vit_medium_patch32_clip_224 vit_medium_patch16_clip_224 " },
+    { "timm-clip", 10, MIM_GELU_ERF, " vit_betwixt_patch32_clip_224 " },
+    { "timm-clip", 12, MIM_GELU_ERF, " vit_base_patch32_clip_224 vit_base_patch32_clip_256 vit_base_patch32_clip_384"
+                             " vit_base_patch32_clip_448 vit_base_patch16_clip_224 vit_base_patch16_clip_384 " },
+    { "timm-clip", 12, MIM_GELU_QUICK, " vit_base_patch32_clip_quickgelu_224 vit_base_patch16_clip_quickgelu_224 " },
+    { "timm-clip", 14, MIM_GELU_ERF, " vit_base_patch16_plus_clip_240 " },
+    { "timm-clip", 16, MIM_GELU_ERF, " vit_large_patch14_clip_224 vit_large_patch14_clip_336 vit_huge_patch14_clip_224"
+                             " vit_huge_patch14_clip_336 vit_huge_patch14_clip_378 vit_giant_patch14_clip_224"
+                             " vit_gigantic_patch14_clip_224 vit_gigantic_patch14_clip_378 " },
+    { "timm-clip", 16, MIM_GELU_QUICK, " vit_large_patch14_clip_quickgelu_224 vit_large_patch14_clip_quickgelu_336"
+                             " vit_huge_patch14_clip_quickgelu_224 vit_huge_patch14_clip_quickgelu_378"
+                             " vit_gigantic_patch14_clip_quickgelu_224 " },
     { "timm-dinov3", 3, 0, " vit_tiny_patch16_dinov3_qkvb " },
     { "timm-dinov3", 6, 0, " vit_small_patch16_dinov3 vit_small_patch16_dinov3_qkvb vit_small_plus_patch16_dinov3"
                            " vit_small_plus_patch16_dinov3_qkvb " },
@@ -980,6 +1137,7 @@ static const struct { const char *family; uint32_t heads, activation; const char
                            " swinv2_base_window12to24_192to384 swinv2_base_window16_256 swinv2_large_window12_192"
                            " swinv2_large_window12to16_192to256 swinv2_large_window12to24_192to384 " },
     { "timm-sam", 0, 0, " samvit_base_patch16 samvit_large_patch16 samvit_huge_patch16 samvit_base_patch16_224 " },
+    { "timm-twins", 0, 0, " twins_svt_small twins_svt_base twins_svt_large twins_pcpvt_small twins_pcpvt_base twins_pcpvt_large " },
     { "timm-hiera", 1, 0, " hiera_tiny_224 hiera_small_224 hiera_base_224 hiera_small_abswin_256 hiera_base_abswin_256 " },
     { "timm-hiera", 2, 0, " hiera_base_plus_224 hiera_large_224 " },
     { "timm-hiera", 4, 0, " hiera_huge_224 " },
@@ -1213,7 +1371,14 @@ static int understand_tensor(const vit *model, const naming *names, const tensor
 {
     *length = strlen(model->prefix);
     do {
-        if (strncmp(t->name, model->prefix, *length) == 0 && understand(names, t->name + *length, f))
+        if (strncmp(t->name, model->prefix, *length) != 0)
+            continue;
+        if (names->beside && model->prefix[*length]) {
+            memset(f, 0, sizeof *f);
+            f->row = find_row(names->beside, t->name + *length, &f->bias, &f->at);
+        } else
+            understand(names, t->name + *length, f);
+        if (f->row)
             return 1;
     } while (alone && shorten_prefix(model->prefix, length));
     return 0;
@@ -1575,11 +1740,13 @@ static int has_evidence(const family *f, const vit *model, const checkpoint *cp)
     return 1;
 }
 
-static void find_family(vit *model, const naming *names, const checkpoint *cp)
+static int find_family(vit *model, const naming *names, const checkpoint *cp)
 {
     for (size_t i = 0; i < FAMILY_COUNT && !model->family; i++)
         if (strcmp(families[i].naming, names->name) == 0 && has_evidence(&families[i], model, cp))
             model->family = &families[i];
+    if (!model->family)
+        return fail("%s: has %s, but not what tells its families apart; give --family", cp->path, names->title);
     append(model->evidence, sizeof model->evidence, model->family->evidence[0] ? "by " : "");
     for (size_t i = 0; i < EVIDENCE_MAX && model->family->evidence[i]; i++) {
         int absent = model->family->evidence[i][0] == '!';
@@ -1589,6 +1756,7 @@ static void find_family(vit *model, const naming *names, const checkpoint *cp)
         append(model->evidence, sizeof model->evidence, absent ? "no " : "");
         append(model->evidence, sizeof model->evidence, name);
     }
+    return 0;
 }
 
 /* transformers' DINOv3 calls the first layer of an MLP without gate what it calls the value of one with it. */
@@ -1598,6 +1766,15 @@ static void settle_mlp(part *block)
         block[FC1] = block[UP];
         memset(&block[UP], 0, sizeof block[UP]);
     }
+}
+
+/* What follows a reduction is called what other families call the norm of the attention's output. */
+static void settle_reduction(part *block)
+{
+    if (!block[REDUCE].weight)
+        return;
+    block[REDUCE_NORM] = block[ATTENTION_NORM];
+    memset(&block[ATTENTION_NORM], 0, sizeof block[ATTENTION_NORM]);
 }
 
 /* Older files of clip.cpp call the layers of an MLP the other way round. */
@@ -1616,7 +1793,7 @@ static void drop_crossing_decoder(vit *model, const checkpoint *cp)
 {
     static const uint8_t roles[] = { DECODER_EMBED, DECODER_POSITIONS, DECODER_NORM, DECODER_PREDICT };
     const part *first = model->decoder[0];
-    if (!model->decoder_depth || !first[KEY].weight || first[VALUE].weight || first[QKV].weight)
+    if (!model->decoder_depth || !first[KEY_VALUE].weight)
         return;
     model->no_decoder = "decoder in which masked tokens alone attend, not available";
     vit_drop_decoder(model, cp, model->no_decoder);
@@ -1649,9 +1826,9 @@ static int place_merges(vit *model, const checkpoint *cp)
     for (uint32_t i = 0; i < STAGES_MAX; i++) {
         const part *p = model->stage[i];
         merges |= p[MERGE].weight != NULL;
-        if ((p[MERGE].weight && i + (uint32_t)late >= model->stages) || (p[FUSE].weight && i >= model->stages))
-            return fail("%s: '%s' is of no stage: there are %" PRIu32, cp->path, (p[MERGE].weight ? p[MERGE] : p[FUSE]).weight->name,
-                        model->stages);
+        const part *placed = &p[p[MERGE].weight ? MERGE : p[FUSE].weight ? FUSE : GRID_CONV];
+        if (placed->weight && i + (placed == &p[MERGE] ? (uint32_t)late : 0) >= model->stages)
+            return fail("%s: '%s' is of no stage: there are %" PRIu32, cp->path, placed->weight->name, model->stages);
     }
     for (uint32_t i = STAGES_MAX; late && i-- > 0;)
         for (uint32_t role = MERGE; role <= MERGE_NORM; role++) {
@@ -1695,6 +1872,14 @@ static int find_stages(vit *model, const checkpoint *cp, const uint32_t depths[S
             return fail("%s: has more than %d stages", cp->path, STAGES_MAX);
         model->stage_of[i] = (uint8_t)stage;
         model->stages = stage + 1;
+        if (!is_merging(b) || !b[FC1].weight)
+            continue;
+        if (!i)
+            return fail("%s: '%s' merges before the first block", cp->path, b[MERGE].weight->name);
+        for (uint32_t role = MERGE; role <= MERGE_NORM; role++) {         /* a whole block that merges first */
+            model->stage[stage][role] = b[role];
+            memset(&b[role], 0, sizeof b[role]);
+        }
     }
     return place_merges(model, cp);
 }
@@ -1704,9 +1889,9 @@ static int check_pairs(const checkpoint *cp, const part *parts)
 {
     static const struct { uint8_t role, norm; } pairs[] = {
         { PATCH_NORM, 1 }, { NECK, 0 }, { NECK_NORM, 1 }, { NECK2, 0 }, { NECK2_NORM, 1 }, { MERGE, 0 }, { MERGE_NORM, 1 },
-        { MERGE_LINEAR, 0 }, { FUSE, 0 }, { BIAS_MLP1, 0 }, { BIAS_MLP2, 0 }, { THIN_QUERY, 0 }, { THIN_KEY, 0 }, { THIN_VALUE, 0 },
+        { MERGE_LINEAR, 0 }, { FUSE, 0 }, { GRID_CONV, 0 }, { REDUCE, 0 }, { REDUCE_NORM, 1 }, { KEY_VALUE, 0 }, { BIAS_MLP1, 0 }, { BIAS_MLP2, 0 }, { THIN_QUERY, 0 }, { THIN_KEY, 0 }, { THIN_VALUE, 0 },
         { THIN_QUERY_NORM, 1 }, { THIN_KEY_NORM, 1 }, { THIN_VALUE_NORM, 1 }, { SHORTCUT, 0 }, { MLP_SHORTCUT, 0 }, { CONV1, 0 },
-        { DEPTHWISE, 0 }, { CONV2, 0 },
+        { DEPTHWISE, 0 }, { CONV2, 0 }, { MLP_NORM, 1 },
     };
     for (size_t k = 0; k < sizeof pairs / sizeof *pairs; k++) {
         const part *p = &parts[pairs[k].role];
@@ -1747,6 +1932,8 @@ static int check_blocks(const checkpoint *cp, const part (*blocks)[ROLE_COUNT], 
         if (is_merging(b))
             continue;
         int kind = OF_MLP;
+        if (b[DEPTHWISE].weight && has_attention(b))
+            return fail("%s: '%s' is of a block that has attention, too", cp->path, b[DEPTHWISE].weight->name);
         if (b[DEPTHWISE].weight)
             kind |= OF_CONVOLUTION;
         else if (last_stage || has_attention(b) || b[NORM1].weight || b[PROJ].weight)
@@ -1779,9 +1966,9 @@ static int check_blocks(const checkpoint *cp, const part (*blocks)[ROLE_COUNT], 
         }
         if (!b[QUERY_NORM].weight != !b[KEY_NORM].weight)
             return fail("%s: %s block %" PRIu32 " norms only one of queries and keys", cp->path, which, i);
-        int split = (b[QUERY].weight != NULL) + (b[KEY].weight != NULL) + (b[VALUE].weight != NULL);
-        int split_bias = b[QUERY].bias || b[KEY].bias || b[VALUE].bias;
-        if (b[QKV].weight ? split != 0 : split != 3)
+        int split = (b[QUERY].weight != NULL) + (b[KEY].weight != NULL) + (b[VALUE].weight != NULL) + 2 * (b[KEY_VALUE].weight != NULL);
+        int split_bias = b[QUERY].bias || b[KEY].bias || b[VALUE].bias || b[KEY_VALUE].bias;
+        if (b[QKV].weight ? split != 0 : split != 3 || (b[KEY_VALUE].weight && (b[KEY].bias || b[VALUE].bias || !b[QUERY].weight)))
             return fail("%s: %s block %" PRIu32 " of %" PRIu32 " must have either qkv or all of query, key and value",
                         cp->path, which, i, depth);
         if (b[QKV].bias && (split_bias || split))
@@ -1798,17 +1985,20 @@ static int check_positions(const vit *model, const checkpoint *cp)
     const enum made made = family_scheme(f)->made;
     const tensor *rotary = top[PERIODS].weight ? top[PERIODS].weight : top[ROTARY_COS].weight;
     static const uint8_t biases[] = { RELATIVE_BIAS, BIAS_MLP1, AXIS_Y };
-    const tensor *bias = top[RELATIVE_BIAS].weight;
+    const tensor *bias = top[RELATIVE_BIAS].weight, *conv = model->stage[0][GRID_CONV].weight;
     for (uint32_t i = 0; i < model->depth * (uint32_t)sizeof biases && !bias; i++)
         bias = model->block[i / sizeof biases][biases[i % sizeof biases]].weight;
     if (rotary && !f->arithmetic.rotary)
         return fail("%s: '%s' is of rotary positions, which %s does not have; give another --family", cp->path, rotary->name,
                     f->name);
-    if (!top[POSITIONS].weight && !bias && !f->arithmetic.rotary && made != MADE_NUMBER_WAVES && made != MADE_VECTORS)
+    if (!top[POSITIONS].weight && !bias && !conv && !f->arithmetic.rotary && made != MADE_NUMBER_WAVES && made != MADE_VECTORS)
         return fail("%s: holds no table of positions, and %s computes none; give another --family", cp->path, f->name);
     if (bias && f->arithmetic.rotary)
         return fail("%s: '%s' is a relative position bias, which %s does not have; give another --family", cp->path, bias->name,
                     f->name);
+    if ((made == MADE_FRAME_SUMS) != (top[FRAME_POSITIONS].weight != NULL))
+        return fail("%s: %s; give another --family", cp->path, made == MADE_FRAME_SUMS ? "has no positions of its frames ('pos_embed_temporal')"
+                    : "has positions of its frames ('pos_embed_temporal'), which only Hiera of videos has");
     if (top[POSITIONS].weight && f->positions == MIM_POSITIONS_NONE)
         return fail("%s: '%s' is a table of positions, which %s does not have; give another --family", cp->path,
                     top[POSITIONS].weight->name, f->name);
@@ -1857,9 +2047,9 @@ static int settle_layout(vit *model, const checkpoint *cp, int certain)
         return fail("%s: '%s' is MixMIM's, or of a Swin with absolute positions, and nothing tells them apart; give --family mixmim "
                     "or --family swin", cp->path, top[POSITIONS].weight->name);
     for (uint32_t i = 0; i < model->depth; i++)
-        if (is_gated(model->block[i]) || model->block[i][ATTENTION_NORM].weight)
-            return fail("%s: '%s' is of a block such as Fast-iTPN's: not available in this version", cp->path,
-                        (is_gated(model->block[i]) ? model->block[i][FC2] : model->block[i][ATTENTION_NORM]).weight->name);
+        if ((is_gated(model->block[i]) && !model->family->arithmetic.gate) || model->block[i][ATTENTION_NORM].weight)
+            return fail("%s: '%s' is of a block that %s does not have; give another --family", cp->path,
+                        (is_gated(model->block[i]) ? model->block[i][FC2] : model->block[i][ATTENTION_NORM]).weight->name, model->family->name);
     /* HiViT's decoder has a norm of features of all stages */
     if (top[NORM].weight && top[DECODER_EMBED].weight && last[FC2].weight && last[FC2].weight->shape[0] != top[NORM].weight->count) {
         model->ignored[top[NORM].weight - cp->tensors] = "norm of the decoder's features";
@@ -1917,6 +2107,7 @@ int vit_recognise(vit *model, const checkpoint *cp, const family *wanted, const 
     drop_crossing_decoder(model, cp);
     for (uint32_t i = 0; i < model->depth; i++) {
         settle_mlp(model->block[i]);
+        settle_reduction(model->block[i]);
         if (strcmp(names->name, "clip") == 0)
             settle_order(model->block[i], model->top[PATCH].weight->shape[0]);
     }
@@ -1927,9 +2118,9 @@ int vit_recognise(vit *model, const checkpoint *cp, const family *wanted, const 
     if (find_stages(model, cp, depths))
         return 1;
     model->family = wanted;
-    if (!wanted)
-        find_family(model, names, cp);
-    if (model->family->pool == POOL_THEN_NORM && !model->top[POOL_NORM].weight) {
+    if (!wanted && find_family(model, names, cp))
+        return 1;
+    if ((model->family->pool == POOL_THEN_NORM || model->family->pool == CLS_THEN_NORM) && !model->top[POOL_NORM].weight) {
         model->top[POOL_NORM] = model->top[NORM];
         memset(&model->top[NORM], 0, sizeof *model->top);
     }
@@ -1949,7 +2140,7 @@ int vit_recognise(vit *model, const checkpoint *cp, const family *wanted, const 
             return 1;
     if (check_pairs(cp, top) || check_blocks(cp, seen->block, model->depth, model->stage_of, "encoder"))
         return 1;
-    static const uint8_t norms[] = { NORM, POOL_NORM };
+    static const uint8_t norms[] = { NORM, POOL_NORM, PRE_NORM };
     for (size_t i = 0; i < sizeof norms; i++)
         if (!top[norms[i]].weight != !top[norms[i]].bias)
             return fail("%s: '%s' is only half of a norm: RMS norm is not available in this version", cp->path,

@@ -10,18 +10,19 @@
 /* What a tensor is for. Those from NORM1 on exist once per block. */
 enum role {
     ROLE_NONE,
-    PATCH, CLS, REGISTERS, POSITIONS, NORM, POOL_NORM, HEAD, MASK_TOKEN,
+    PATCH, CLS, REGISTERS, POSITIONS, FRAME_POSITIONS, NORM, POOL_NORM, HEAD, PROJECTION, MASK_TOKEN,    /* PROJECTION: a head whose columns are its outputs */
     PERIODS, ROTARY_COS,                  /* of the rotary embedding; its cosines, whose shape tells the width of a head */
     CHANNEL_EMBED, CHANNEL_CLS,           /* of groups of channels: what each adds to its tokens, and to CLS */
     TIME_SCALE, PLACE_SCALE,              /* of what is added for a date and for a place */
     DECODER_EMBED, DECODER_POSITIONS, DECODER_NORM, DECODER_PREDICT,
-    PATCH_NORM,
+    PATCH_NORM, PRE_NORM,                 /* of the patches; of all tokens, before the blocks */
     UNIT_POSITIONS,                       /* that repeat from mask unit to mask unit */
     NECK, NECK_NORM, NECK2, NECK2_NORM,   /* convolutions after the blocks */
     MERGE, MERGE_NORM,                    /* before a stage: how it takes cells of tokens; a block may be nothing but that */
     MERGE_LINEAR,                         /* after the last merging, before its positions */
+    GRID_CONV,                            /* after a stage's first block: a convolution of each channel that tells places apart */
     FUSE,                                 /* after a stage: what it adds to the last one's tokens */
-    NORM1, QKV, QKV_MASK, QUERY, KEY, VALUE, QUERY_NORM, KEY_NORM, ATTENTION_NORM, PROJ, SCALE1,
+    NORM1, QKV, QKV_MASK, KEY_VALUE, QUERY, KEY, VALUE, QUERY_NORM, KEY_NORM, ATTENTION_NORM, PROJ, SCALE1,
     NORM2, FC1, GATE, UP, MLP_NORM, FC2, SCALE2,    /* a gated MLP has GATE and UP, or both in FC1, the gate's rows first */
     RELATIVE_BIAS,                        /* of a block, or at the top: of all of them; both are added */
     BIAS_MLP1, BIAS_MLP2,                 /* compute such a bias from distances */
@@ -32,6 +33,7 @@ enum role {
     THIN_QUERY_NORM, THIN_KEY_NORM, THIN_VALUE_NORM,      /* and what follows */
     SHORTCUT, MLP_SHORTCUT,               /* beside attention or MLP, where they change the width */
     CONV1, DEPTHWISE, CONV2,              /* in place of attention */
+    REDUCE, REDUCE_NORM,                  /* what keys and values are of: cells of tokens */
     ROLE_COUNT
 };
 
@@ -68,6 +70,7 @@ enum made {
     MADE_NOTHING,
     MADE_NUMBER_WAVES,                    /* positions: waves of the token's number (VideoMAE) */
     MADE_FRAME_WAVES,                     /* positions: waves of the frame, the row and the column; of date and place (Prithvi) */
+    MADE_FRAME_SUMS,                      /* positions: those of a frame's places and those of the frames (Hiera of videos) */
     MADE_DATE_WAVES,                      /* behind stored positions, waves of year, month and hour (SatMAE) */
     MADE_GROUPS,                          /* one projection for all groups of channels, and stored positions for a part of the width */
     MADE_TURNS,                           /* a rotary embedding of frame, row and column (V-JEPA 2) */
@@ -102,16 +105,20 @@ enum { STAGES_MAX = 8 };
 typedef struct layout {
     uint32_t known;                       /* 1: the family has one */
     uint32_t window;                      /* MIM_WINDOW_... of tables of relative positions; 0: they are of the whole grid */
+    uint32_t side;                        /* of the windows, where neither tables nor anybody else tells; 0: one of them must */
     uint32_t one_window;                  /* all stages have one; tables are smaller where the grid was */
     uint32_t shifts, roll_padded;         /* every other block's windows are shifted; see mim_blob_step */
     float mask;
     uint32_t frozen;                      /* windows are settled by the size trained at, by the height alone */
     uint32_t post_norm;
     uint32_t by_rows;                     /* merging takes the tokens of a cell row by row; else column by column */
-    float eps;                            /* of norms outside the blocks, and of blocks of convolutions; 0: as inside */
+    uint32_t whole, token_norm;           /* merging takes whole cells alone; its norm is of each token */
+    float eps;                            /* of norms outside the blocks, of blocks of convolutions, of what keys are of; 0: as inside */
+    float block_eps;                      /* of norms inside the blocks; 0: as of the last norm */
     uint32_t activation;                  /* after projection and merging; 0: none */
     uint32_t stride, frame_stride;        /* pixels, and in videos frames, from patch to patch where patches overlap */
     uint32_t key_stride;                  /* tokens from key to key of the first stage: the later ones have as many keys */
+    uint32_t bare_grid_conv;              /* GRID_CONV replaces the tokens; else it is added to them */
     uint32_t pools;                       /* stages that begin by thinning out their queries */
     uint32_t unit_stages;                 /* of them, the first so many attend within mask units */
     uint32_t pool_norm;                   /* the last norm is of the pooled feature */
@@ -121,6 +128,7 @@ typedef struct layout {
 
 #define POOL_BY_NORM 255u                 /* CLS where the last norm is of all tokens, else the mean of the patches */
 #define POOL_THEN_NORM 254u               /* the mean of the patches, which alone is normed */
+#define CLS_THEN_NORM 253u                /* CLS, which alone is normed */
 
 typedef struct family {
     const char *name;                     /* --family, and in the blob */
@@ -187,8 +195,15 @@ void timm_window(const char *name, uint32_t *window, uint32_t *pretrained);
 /* Whether a block's MLP is gated, by the shapes of its tensors. */
 int is_gated(const part *block);
 
-/* Whether a block has attention; has nothing but the merging of tokens. */
-static inline int has_attention(const part *block) { return block[QKV].weight || block[QUERY].weight; }
+/* Whether a block has attention; attends in windows, not to keys of the whole grid; has nothing but the merging of tokens. */
+static inline int has_attention(const part *block)
+{
+    return block[QKV].weight || block[QUERY].weight || block[KEY_VALUE].weight || block[REDUCE].weight;
+}
+static inline int is_windowed(const vit *model, const part *block)
+{
+    return model->layout.window && has_attention(block) && !block[KEY_VALUE].weight;
+}
 static inline int is_merging(const part *block) { return block[MERGE].weight != NULL; }
 
 /* Marks what belongs to the decoder alone as ignored. */

@@ -140,17 +140,22 @@ static void describe_attention(char line[LINE], const mim_model *model, const mi
         add(line, "%ux%u, queries %u apart, keys %u apart", (unsigned)step->kernel_height, (unsigned)step->kernel_width,
             (unsigned)step->stride_height, (unsigned)step->key_stride);
     }
+    if (step->flags & MIM_STEP_JOIN) add(line, ", keys and values of these");
     if (step->tensor[5]) add(line, ", inner norm");
     if (step->flags & MIM_STEP_POST_NORM) add(line, ", norm behind");
     if (step->tensor[7]) add(line, ", into %" PRIu32, step_tensor(model, step, 7)->rows);
     add(line, ", %s", type_name(step_tensor(model, step, 1)->type));
 }
 
-/* Cells of tokens into one, or a convolution over them; added to the last tokens where it is a branch. */
+/* Cells of tokens into one, or a convolution over them. A branch is added to the last tokens, or is what the next attention's keys are of. */
 static void describe_convolution(char line[LINE], const mim_model *model, const mim_blob_step *step)
 {
     int merges = step->kernel_height == step->stride_height && step->kernel_width == step->stride_width && step->kernel_height * step->kernel_width > 1;
-    snprintf(line, LINE, "%s %ux%u into %" PRIu32, step->flags & MIM_STEP_BRANCH ? "add to the last layer" : merges ? "merge" : "convolution",
+    if (step->tensor[4]) {
+        snprintf(line, LINE, "depthwise convolution %ux%u", (unsigned)step->kernel_height, (unsigned)step->kernel_width);
+        return;
+    }
+    snprintf(line, LINE, "%s %ux%u into %" PRIu32, step->flags & MIM_STEP_BRANCH ? step[1].flags & MIM_STEP_JOIN ? "beside them, reduce" : "add to the last layer" : merges ? "merge" : "convolution",
              (unsigned)step->kernel_height, (unsigned)step->kernel_width, step_tensor(model, step, 1)->rows);
     if (step->tensor[0] || step->tensor[2]) add(line, ", norm");
     if (step->activation) add(line, ", %s", activation_name(step->activation));
@@ -238,7 +243,7 @@ static void print_steps(const mim_model *model, uint32_t from, uint32_t to, cons
     printf("%s", title);
     for (uint32_t i = from; i < to;) {
         uint32_t period = 1, repeats = count_repeats(model, i, to, 1);
-        for (uint32_t n = 2; n <= 4 && repeats == 1; n += 2)
+        for (uint32_t n = 2; n <= 6 && repeats == 1; n++)
             if ((repeats = count_repeats(model, i, to, n)) > 1) period = n;
         if (i != from) printf("%16s", "");
         if (repeats > 1) printf("%" PRIu32 " x %s", repeats, period > 1 ? "(" : "");
@@ -327,7 +332,7 @@ static void print_outputs(const mim_model *model, const char *before, const char
     if (h->has_cls) names[count++] = "cls";
     if (h->registers) names[count++] = "registers";
     const mim_blob_step *attention = model_step(model, MIM_STEP_ATTENTION);
-    if (attention && !attention->window && !attention->thin) names[count++] = "attention";
+    if (attention && !attention->window && !attention->thin && !(attention->flags & MIM_STEP_JOIN)) names[count++] = "attention";
     if (h->classes) names[count++] = "logits";
     for (size_t i = 0; i < count; i++) printf("%s%s%s%s", i ? between : "", before, names[i], before);
 }

@@ -138,7 +138,8 @@ static int refuse(const plan *p)
             what = "convolutions over the grid";
             break;
         case MIM_STEP_NORM:
-            what = i && s[-1].kind == MIM_STEP_POOL ? "a norm after pooling" : NULL;
+            what = s[-1].kind == MIM_STEP_POOL ? "a norm after pooling"
+                 : i < h->decoder_step && s[1].kind != MIM_STEP_POOL ? "a norm before the blocks" : NULL;
             break;
         default:
             what = NULL;
@@ -716,10 +717,10 @@ static int integer_mlp(work *k, mim_blob_step *s, const mim_blob_step *from, kno
             ratio = fmax(ratio, fmax(spread[j], widest / 64) / step[j]);
         }
         for (uint32_t j = 0; j < hidden; j++) {
-            double f = fmax(1, fmin(INT32_MAX, half_up(4294967296.0 * unit / (step[j] * ratio / 255))));
+            double f = fmax(1, fmin(32767, half_up(65536 * unit / (step[j] * ratio / 255))));
             factor[j] = (int32_t)f;
-            step[j] = 4294967296.0 * unit / f;
-            offset[j] = least + step[j] / 2;             /* bytes are rounded down */
+            step[j] = 65536 * unit / f;
+            offset[j] = least;
         }
         fold_inputs(&fc2, NULL, NULL, step, offset);
         out = outs(hidden, hs);

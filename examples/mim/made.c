@@ -78,6 +78,22 @@ static void place_row(const rows *r, uint32_t n, uint32_t columns, float *row)
     }
 }
 
+/* Position n: that of a place of a frame, and that of the frame. */
+static int sum_row(const rows *r, uint32_t n, uint32_t columns, float *row)
+{
+    if (tensor_read(r->part[0].weight, (uint64_t)(n % r->width) * columns, columns, row))
+        return 1;
+    for (uint32_t c = 0; c < columns; c++) {
+        float frame;
+        if (tensor_read(r->part[1].weight, (uint64_t)(n / r->width) * columns + c, 1, &frame))
+            return 1;
+        row[c] += frame;
+        if (!isfinite(row[c]))
+            return fail("%s: '%s' makes a position too large for f32", r->part[1].weight->file, r->part[1].weight->name);
+    }
+    return 0;
+}
+
 /* A third of a head's channels, rounded down to pairs, turns with the frame, the next with the row, the next with the column. What
  * is paired are neighbours; the frequencies run twice through each third, so that the two of a pair turn by different angles. */
 static void turn_row(const rows *r, uint32_t n, uint32_t columns, float *row)
@@ -149,6 +165,8 @@ int made_row(const rows *r, uint32_t n, uint32_t columns, float *row, float *bia
         return group_row(r, n, columns, row, bias);
     case MADE_VECTORS:
         return vector_values(r, n, columns, row);
+    case MADE_FRAME_SUMS:
+        return sum_row(r, n, columns, row);
     case MADE_TURNS:
         turn_row(r, n, columns, row);
         return 0;

@@ -11,6 +11,9 @@
 static int multiply(const rows *r, uint32_t n, uint32_t count, float *row, float *bias)
 {
     float gain;
+    for (uint32_t i = 0; r->factor > 0 && i < count; i++)
+        row[i] = (float)((double)row[i] * r->factor);
+    *bias = r->factor > 0 ? (float)((double)*bias * r->factor) : *bias;
     if (!r->gain)
         return 0;
     if (tensor_read(r->gain, n, 1, &gain))
@@ -79,6 +82,10 @@ static int read_cells(const rows *r, const tensor *t, uint64_t at, uint32_t colu
         for (uint32_t x = 0; x < width; x++, row += channels) {
             if (r->order == CELLS_BY_COLUMN && tensor_read(t, at + ((uint64_t)x * height + y) * channels, channels, row))
                 return 1;
+            if (r->order == CELLS_ALIKE && tensor_read(t, at / (height * width), channels, row))
+                return 1;
+            for (uint32_t c = 0; r->order == CELLS_ALIKE && c < channels; c++)
+                row[c] /= (float)(height * width);
             for (uint32_t c = 0; r->order == CELLS_INSIDE && c < channels; c++)
                 if (tensor_read(t, at + ((uint64_t)c * height + y) * width + x, 1, &row[c]))
                     return 1;
@@ -94,24 +101,35 @@ static float log_distance(uint32_t i, uint32_t window, uint32_t reach)
     return d < 0 ? -far : far;
 }
 
-/* One head's biases: 16 sigmoid(w2 relu(w1 distance + b1)). */
+/* UM-MAE's, from the query to the key: log(1 + d). */
+static double plain_distance(uint32_t i, uint32_t window)
+{
+    double d = (double)(window - 1) - (double)i;
+    return d < 0 ? -log1p(-d) : log1p(d);
+}
+
+/* One head's biases: 16 sigmoid(w2 relu(w1 distance + b1)), or UM-MAE's w2 relu(w1 distance + b1) + b2. */
 static int read_distances(const rows *r, uint32_t head, uint32_t columns, float *row)
 {
-    const tensor *w1 = r->part[0].weight, *b1 = r->part[0].bias, *w2 = r->part[1].weight;
+    const tensor *w1 = r->part[0].weight, *b1 = r->part[0].bias, *w2 = r->part[1].weight, *b2 = r->part[1].bias;
+    float last = 0;
     uint32_t hidden = (uint32_t)w1->shape[0], wide = 2 * r->cell_width - 1;
     float *w = malloc((size_t)hidden * 4 * sizeof *w);
     int failed = !w ? fail("%s: not enough memory", w1->file)
                     : tensor_read(w1, 0, 2 * (size_t)hidden, w) || tensor_read(w2, (uint64_t)head * hidden, hidden, w + 2 * (size_t)hidden);
     if (!failed && b1)
         failed = tensor_read(b1, 0, hidden, w + 3 * (size_t)hidden);
+    if (!failed && b2)
+        failed = tensor_read(b2, head, 1, &last);
     for (uint32_t i = 0; i < columns && !failed; i++) {
-        double y = (double)log_distance(i / wide, r->cell_height, r->reach_y), sum = 0;
-        double x = (double)log_distance(i % wide, r->cell_width, r->reach_x);
+        double sum = (double)last, y = r->reach_y ? (double)log_distance(i / wide, r->cell_height, r->reach_y) : plain_distance(i / wide, r->cell_height);
+        double x = r->reach_y ? (double)log_distance(i % wide, r->cell_width, r->reach_x) : plain_distance(i % wide, r->cell_width);
         for (uint32_t k = 0; k < hidden; k++) {
             double unit = (double)w[2 * k] * y + (double)w[2 * k + 1] * x + (b1 ? (double)w[3 * hidden + k] : 0);
             sum += unit > 0 ? unit * (double)w[2 * hidden + k] : 0;
         }
-        row[i] = (float)(16 / (1 + exp(-sum)));
+        row[i] = (float)(r->reach_y ? 16 / (1 + exp(-sum)) : sum);
+        failed = !isfinite(row[i]) && fail("%s: '%s' makes a bias too large for f32", w2->file, w2->name);
     }
     free(w);
     return failed;
@@ -127,6 +145,11 @@ int plan_row(const rows *r, uint32_t n, uint32_t columns, float *row, float *bia
     case ROWS_LINEAR:
         return read_cells(r, p->weight, (uint64_t)n * columns, columns, row) ||
                (p->bias && tensor_read(p->bias, n, 1, bias)) || multiply(r, n, columns, row, bias);
+    case ROWS_COLUMNS:
+        for (uint32_t i = 0; i < columns; i++)
+            if (tensor_read(p->weight, i * p->weight->shape[1] + n, 1, &row[i]))
+                return 1;
+        return 0;
     case ROWS_QKV: {
         uint32_t head = n / (3 * padded), which = n / padded % 3, i = n % padded;
         if (i >= r->head_dim) {
@@ -175,6 +198,8 @@ int plan_row(const rows *r, uint32_t n, uint32_t columns, float *row, float *bia
         for (uint32_t c = 0; c < p->weight->shape[0]; c++)
             if (tensor_read(p->weight, (uint64_t)c * places + n % places, 1, &row[c]))
                 return 1;
+        for (uint32_t c = 0; n == places / 2 && r->factor > 0 && c < p->weight->shape[0]; c++)
+            row[c] = (float)((double)row[c] + r->factor);
         return 0;
     }
     case ROWS_SCALES:
@@ -407,7 +432,8 @@ static uint32_t matrix_type(const plan *p, const mim_blob_step *step)
 {
     if (p->kind.input_max && step->kind == MIM_STEP_EMBED)
         return MIM_F16;
-    return p->kind.type == MIM_Q4 && stays_q8(p->blocks, (uint32_t)(step - p->steps)) ? (uint32_t)MIM_Q8 : p->kind.type;
+    uint32_t at = (uint32_t)(step - p->steps) - (p->steps[1].kind == MIM_STEP_NORM);       /* a norm may stand before the blocks */
+    return p->kind.type == MIM_Q4 && stays_q8(p->blocks, at) ? (uint32_t)MIM_Q8 : p->kind.type;
 }
 
 static void plan_tensor(plan *p, mim_blob_step *step, unsigned slot, uint32_t count, uint32_t columns, const rows *from,

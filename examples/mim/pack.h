@@ -21,6 +21,7 @@ typedef struct number_kind {
 
 enum rows_kind {
     ROWS_LINEAR,       /* part[0]: rows and bias, as they are */
+    ROWS_COLUMNS,      /* part[0]: its columns */
     ROWS_QKV,          /* per head the rows of part[0], part[1], part[2], each padded to 16s with zero rows */
     ROWS_NORM,         /* part[0]: weight, bias */
     ROWS_GATED,        /* rows of part[0] then part[1], each padded to 16s with zero rows */
@@ -30,23 +31,26 @@ enum rows_kind {
     ROWS_MADE,         /* what made.c makes of parameters, or of several tensors */
     ROWS_POSITIONS,    /* the rows of part[0] from first[0] on; zeros behind narrow ones */
     ROWS_AXES,         /* the rows of part[0], part[1] and, where it is there, part[2], each padded to 16s */
-    ROWS_DEPTHWISE,    /* of each of count parts the places of its kernel, each a row of all channels; last the bias of part[0] */
+    ROWS_DEPTHWISE,    /* of each of count parts the places of its kernel, each a row of all channels; last the bias of part[0];
+                          factor: what is added to the middle of the kernel */
     ROWS_NORMS,        /* of each of count parts weight and bias */
     ROWS_SCALES,       /* the factors of cosines: exp(part[0]), 100 at most */
-    ROWS_DISTANCES,    /* one head's column of a bias that an MLP, part[0] and part[1], makes of distances */
+    ROWS_DISTANCES,    /* one head's column of a bias that an MLP, part[0] and part[1], makes of distances; reach_y 0: UM-MAE's */
     ROWS_DISTANCE_MLP, /* that MLP: weights of y, of x, biases, then each head's, padded to 16s */
     ROWS_DISTANCE_INPUTS,  /* its inputs for windows of 1, 2, 3... */
     ROWS_READY         /* the tensor's data as it goes into the blob */
 };
 
 /* How the numbers of a row that belong to a cell of tokens lie in the file; in a blob they lie by rows. */
-enum { CELLS_BY_ROW = 0, CELLS_BY_COLUMN = 1, CELLS_INSIDE = 2 };     /* INSIDE: all places of a channel, then the next's */
+enum { CELLS_BY_ROW = 0, CELLS_BY_COLUMN = 1, CELLS_INSIDE = 2,       /* INSIDE: all places of a channel, then the next's */
+       CELLS_ALIKE = 3 };                                             /* of the mean of a cell: the same for all places */
 
 typedef struct rows {
     enum rows_kind kind;
     part part[3];                 /* QKV: may be three times the same, a fused matrix */
     uint64_t first[3];            /* QKV, GATED, POSITIONS: first row in each; TOKENS: [2] rows of part[2] that are added */
     const tensor *gain;           /* LINEAR, PROJ: factor of every row and its bias (layer scale), or NULL */
+    double factor;                /* LINEAR: another, of all of them; 0: none. DEPTHWISE */
     uint32_t heads, head_dim;     /* QKV; BIAS: heads; ROTARY: head_dim */
     uint32_t hidden;              /* GATED: rows of each half */
     uint32_t cell_height, cell_width, order;      /* LINEAR, NORM, POSITIONS: see above; DISTANCES: the window; DEPTHWISE: the

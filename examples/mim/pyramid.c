@@ -50,8 +50,14 @@ static int set_heads(block_measure *m, const checkpoint *cp, const tensor *t, ui
     return 0;
 }
 
-/* A table of relative positions in windows, or what makes one. */
-static int measure_window(block_measure *m, const checkpoint *cp, const part *b)
+/* Windows that know nothing of distances: Twins'. */
+static int has_plain_windows(const vit *model, const part *b)
+{
+    return model->layout.side && !b[RELATIVE_BIAS].weight && !b[BIAS_MLP1].weight;
+}
+
+/* A table of relative positions in windows, or what makes one. side: of those that make it without knowing their own; else 0. */
+static int measure_window(block_measure *m, const checkpoint *cp, const part *b, uint32_t side)
 {
     const tensor *table = b[RELATIVE_BIAS].weight, *scale = b[LOGIT_SCALE].weight;
     const part *mlp = &b[BIAS_MLP1], *out = &b[BIAS_MLP2];
@@ -63,14 +69,17 @@ static int measure_window(block_measure *m, const checkpoint *cp, const part *b)
         return within(cp, "the number of relative positions", table->shape[0], MIM_MAX_COLUMNS) ||
                set_heads(m, cp, table, table->shape[1]);
     }
-    if (!out->weight || !scale)
-        return fail("%s: '%s' has no %s beside it", cp->path, mlp->weight->name, scale ? "second layer" : "logit_scale");
-    if (mlp->weight->rank != 2 || out->weight->rank != 2 || scale->rank < 1 || scale->count != scale->shape[0])
-        return wrong_shape(scale->rank < 1 || scale->count != scale->shape[0] ? scale : mlp->weight->rank != 2 ? mlp->weight : out->weight,
-                           "[heads, 1, 1], [hidden, 2] and [heads, hidden]");
+    if (!out->weight || (!scale && !side))
+        return fail("%s: '%s' has no %s beside it", cp->path, mlp->weight->name, out->weight ? "logit_scale" : "second layer");
+    if (scale && (scale->rank < 1 || scale->count != scale->shape[0]))
+        return wrong_shape(scale, "[heads, 1, 1]");
+    if (mlp->weight->rank < 2 || out->weight->rank < 2)
+        return wrong_shape(mlp->weight->rank < 2 ? mlp->weight : out->weight, "[hidden, 2] and [heads, hidden]");
+    if (scale && out->bias)
+        return fail("%s: '%s' is of another kind of bias than '%s'", cp->path, out->bias->name, scale->name);
     return within(cp, "the hidden width of a relative position bias", mlp->weight->shape[0], MIM_MAX_HIDDEN) ||
-           set_heads(m, cp, scale, scale->shape[0]) || is_linear(mlp, mlp->weight->shape[0], 2) ||
-           is_linear(out, scale->shape[0], mlp->weight->shape[0]);
+           set_heads(m, cp, scale ? scale : out->weight, (scale ? scale : out->weight)->shape[0]) || is_linear(mlp, mlp->weight->shape[0], 2) ||
+           is_linear(out, m->heads, mlp->weight->shape[0]);
 }
 
 /* Tables of relative positions along each axis, [distances, width of a head]. */
@@ -115,6 +124,43 @@ static int measure_thinning(block_measure *w, const checkpoint *cp, const part *
     return set_heads(w, cp, b[THIN_QUERY].weight, w->inner / head);
 }
 
+/* The weights of cells of tokens: [rows, channels, k, k], or with the channels last. */
+static int is_cell(const part *p, const layout *l, uint64_t rows_expected, uint64_t channels, uint32_t *side)
+{
+    const tensor *t = p->weight;
+    if (!l->by_rows)
+        return kernel_side(t, 0, side) || is_convolution(p, rows_expected, channels, 0, *side);
+    if (t->rank != 4 || t->shape[0] != rows_expected || t->shape[1] < 1 || t->shape[1] > MIM_MAX_KERNEL || t->shape[2] != t->shape[1] ||
+        t->shape[3] != channels)
+        return wrong_shape(t, "[rows, k, k, channels]");
+    *side = (uint32_t)t->shape[1];
+    return is_vector(p->bias, rows_expected);
+}
+
+/* Cells along each side of which one key is: their weights', or UM-MAE's, which takes the mean of a cell first. */
+static uint32_t reduction_side(const vit *model, uint32_t i)
+{
+    uint32_t stride = model->layout.key_stride >> model->stage_of[i];
+    if (model->layout.key_stride)
+        return stride ? stride : 1;
+    return (uint32_t)model->block[i][REDUCE].weight->shape[model->layout.by_rows ? 1 : 2];
+}
+
+/* What keys and values are of. */
+static int measure_reduction(const vit *model, const block_measure *w, const checkpoint *cp, uint32_t i)
+{
+    const part *b = model->block[i];
+    uint32_t side = 0;
+    if (!b[KEY_VALUE].weight || !b[REDUCE_NORM].weight)
+        return fail("%s: '%s' has no %s beside it", cp->path, b[REDUCE].weight->name, b[KEY_VALUE].weight ? "norm" : "keys and values");
+    if (is_cell(&b[REDUCE], &model->layout, w->dim, w->dim, &side) || is_norm(&b[REDUCE_NORM], w->dim))
+        return 1;
+    if (model->layout.key_stride && side > 1)
+        return wrong_shape(b[REDUCE].weight, "a convolution of single tokens");
+    side = reduction_side(model, i);
+    return within(cp, "the size of a cell of tokens", (uint64_t)side * side * w->dim, MIM_MAX_COLUMNS);
+}
+
 int measure_extras(measures *m, const vit *model, const checkpoint *cp, uint32_t i)
 {
     const part *b = model->block[i];
@@ -129,7 +175,9 @@ int measure_extras(measures *m, const vit *model, const checkpoint *cp, uint32_t
     }
     if (!w->inner)
         return 0;
-    if (model->layout.window && measure_window(w, cp, b))
+    if (is_windowed(model, b) && !has_plain_windows(model, b) && measure_window(w, cp, b, model->layout.side))
+        return 1;
+    if (b[REDUCE].weight && measure_reduction(model, w, cp, i))
         return 1;
     if (b[AXIS_T].weight && !model->layout.frame_stride)
         return fail("%s: '%s' is of videos, which %s does not take; give another --family", cp->path, b[AXIS_T].weight->name,
@@ -139,20 +187,20 @@ int measure_extras(measures *m, const vit *model, const checkpoint *cp, uint32_t
     return b[THIN_QUERY].weight ? measure_thinning(w, cp, b, model->layout.frame_stride > 0) : 0;
 }
 
-int measure_merge(const checkpoint *cp, const part *parts, uint32_t dim, uint32_t *next, uint32_t *cell)
+int measure_merge(const checkpoint *cp, const layout *l, const part *parts, uint32_t dim, uint32_t *next, uint32_t *cell)
 {
     const part *w = &parts[MERGE], *norm = &parts[MERGE_NORM];
     *cell = 2;
-    if (w->weight->rank == 4 && kernel_side(w->weight, 0, cell))
+    if (w->weight->rank == 4 && is_cell(w, l, w->weight->shape[0], dim, cell))
         return 1;
     uint64_t columns = (uint64_t)*cell * *cell * dim;
     if (w->weight->rank < 1 || within(cp, "the width of a stage", w->weight->shape[0], MIM_MAX_DIM) ||
         within(cp, "the size of a cell of tokens", columns, MIM_MAX_COLUMNS))
         return w->weight->rank < 1 ? wrong_shape(w->weight, "[dim, channels of a cell]") : 1;
     *next = (uint32_t)w->weight->shape[0];
-    if (norm->weight && is_norm(norm, norm->weight->count == columns ? columns : *next))
+    if (norm->weight && is_norm(norm, l->token_norm ? dim : norm->weight->count == columns ? columns : *next))
         return 1;
-    return w->weight->rank == 4 ? is_convolution(w, *next, dim, 0, *cell) : is_linear(w, *next, columns);
+    return w->weight->rank != 4 && is_linear(w, *next, columns);
 }
 
 int measure_ends(measures *m, const vit *model, const checkpoint *cp)
@@ -160,11 +208,16 @@ int measure_ends(measures *m, const vit *model, const checkpoint *cp)
     const part *top = model->top;
     uint32_t side = 0, thins = 0;
     for (uint32_t s = 0; s < model->stages; s++) {
-        const part *fuse = &model->stage[s][FUSE];
+        const part *fuse = &model->stage[s][FUSE], *conv = &model->stage[s][GRID_CONV];
         uint32_t dim = 0;
         for (uint32_t i = 0; i < model->depth; i++)
             dim = model->stage_of[i] == s ? m->block[i].last : dim;
-        if (fuse->weight && (kernel_side(fuse->weight, 0, &side) || is_convolution(fuse, m->width, dim, 0, side)))
+        if (fuse->weight && (kernel_side(fuse->weight, 0, &side) || is_convolution(fuse, m->width, dim, model->layout.frame_stride ? 1 : 0, side)))
+            return 1;
+        if (!conv->weight != !model->stage[0][GRID_CONV].weight)
+            return fail("%s: stage %" PRIu32 " has no convolution like '%s', or is alone in having one", cp->path, s,
+                        (conv->weight ? conv : &model->stage[0][GRID_CONV])->weight->name);
+        if (conv->weight && (kernel_side(conv->weight, 1, &side) || is_convolution(conv, dim, 1, 0, side)))
             return 1;
         if (fuse->weight && !top[NORM].weight)
             return fail("%s: '%s' adds to tokens that have no norm", cp->path, fuse->weight->name);
@@ -187,7 +240,7 @@ int measure_ends(measures *m, const vit *model, const checkpoint *cp)
         return 1;
     }
     for (uint32_t i = 0; i < model->depth; i++)
-        thins |= model->block[i][THIN_QUERY].weight != NULL;
+        thins |= model->block[i][THIN_QUERY].weight || model->block[i][REDUCE].weight;
     /* windows that are not units, convolutions and distances along axes need all of their neighbours */
     m->unit = model->layout.window || m->axis_height || top[NECK].weight || thins ? 0 : 1u << (model->stages - 1);
     return 0;
@@ -257,7 +310,13 @@ static int windows_of_distances(windows *w, const vit *model, const checkpoint *
 {
     const tensor *known = model->block[i][COORDINATES].weight;
     uint32_t stage = model->stage_of[i], pretrained = stage < s->pretrained_windows.count ? s->pretrained_windows.value[stage] : 0;
-    w->side = (uint32_t)s->window.value;
+    w->side = s->window.from ? (uint32_t)s->window.value : model->layout.side;
+    if (model->layout.side) {                       /* distances that no window scales */
+        w->height = w->width = w->side;
+        w->shift = w->side / 2;
+        w->rule = MIM_BIAS_CROP;
+        return 0;
+    }
     if (known) {
         float corner;
         if (known->rank != 4 || known->shape[1] % 2 == 0 || known->shape[1] != known->shape[2] || known->shape[3] != 2)
@@ -314,6 +373,10 @@ static int add_windows(plan *p, mim_blob_step *step, const vit *model, const che
     windows w;
     uint32_t before = 0;
     memset(&w, 0, sizeof w);
+    if (has_plain_windows(model, b)) {
+        set_windows(step, l->window, s->window.from ? (uint32_t)s->window.value : l->side, 0);
+        return 0;
+    }
     if (b[RELATIVE_BIAS].weight ? windows_of_table(&w, model, cp, m, s, model->stage_of[i], b[RELATIVE_BIAS].weight)
                                 : windows_of_distances(&w, model, cp, m, s, i))
         return 1;
@@ -426,7 +489,7 @@ int add_extras(plan *p, mim_blob_step *step, const vit *model, const checkpoint 
         step->scale = 0;
         plan_plain(p, step, 6, 1, step->heads, &r);
     }
-    if (model->layout.window && add_windows(p, step, model, cp, m, s, i))
+    if (is_windowed(model, b) && add_windows(p, step, model, cp, m, s, i))
         return 1;
     if (b[AXIS_Y].weight)
         add_axes(p, step, model, s, i);
@@ -447,6 +510,11 @@ int add_extras(plan *p, mim_blob_step *step, const vit *model, const checkpoint 
 float outer_eps(const vit *model, const settings *s)
 {
     return model->layout.eps > 0 ? model->layout.eps : (float)s->eps.value;
+}
+
+float block_eps(const vit *model, const settings *s)
+{
+    return model->layout.block_eps > 0 ? model->layout.block_eps : (float)s->eps.value;
 }
 
 /* A convolution over the grid: columns in the order of the cell, as the file has them. */
@@ -475,13 +543,16 @@ int add_merge(plan *p, const vit *model, const checkpoint *cp, const measures *m
 {
     uint32_t next, side;
     const part *norm = &parts[MERGE_NORM], *linear = &model->top[MERGE_LINEAR];
-    if (measure_merge(cp, parts, dim, &next, &side))
+    const layout *l = &model->layout;
+    if (measure_merge(cp, l, parts, dim, &next, &side))
         return 1;
-    uint32_t order = parts[MERGE].weight->rank == 4 ? CELLS_INSIDE : model->layout.by_rows ? CELLS_BY_ROW : CELLS_BY_COLUMN;
+    uint32_t order = l->by_rows ? CELLS_BY_ROW : parts[MERGE].weight->rank == 4 ? CELLS_INSIDE : CELLS_BY_COLUMN;
     int before = norm->weight && norm->weight->count == (uint64_t)side * side * dim, last = stage + 1 == model->stages;
     mim_blob_step *step = add_convolution(p, &parts[MERGE], dim, side, side, order);
+    if (l->whole)
+        step->flags |= MIM_STEP_WHOLE;
     if (norm->weight)
-        add_outer_norm(p, step, before ? 0 : 2, norm, outer_eps(model, s), side, before ? order : CELLS_BY_ROW);
+        add_outer_norm(p, step, before || l->token_norm ? 0 : 2, norm, outer_eps(model, s), side, before ? order : CELLS_BY_ROW);
     step->activation = model->layout.activation;
     if (last && linear->weight)
         step = add_convolution(p, linear, next, 1, 1, CELLS_BY_ROW);
@@ -503,9 +574,35 @@ void add_convolutions(plan *p, const part *b, float eps, uint32_t dim)
     plan_plain(p, step, 4, side * side + 1, inside, &depthwise);
 }
 
+/* What keys and values are of: a convolution of the normed tokens and a norm. Both norms of a step have one eps; before the second,
+ * a factor of the tokens is as good as one of the eps. */
+mim_blob_step *add_reduction(plan *p, const vit *model, const measures *m, const settings *s, uint32_t i)
+{
+    const part *b = model->block[i];
+    const layout *l = &model->layout;
+    uint32_t side = reduction_side(model, i), order = l->key_stride ? CELLS_ALIKE : l->by_rows ? CELLS_BY_ROW : CELLS_INSIDE;
+    mim_blob_step *step = add_convolution(p, &b[REDUCE], m->block[i].dim, side, side, order);
+    p->rows[step->tensor[1] - 1].factor = sqrt((double)block_eps(model, s) / (double)outer_eps(model, s));
+    add_outer_norm(p, step, 2, &b[REDUCE_NORM], block_eps(model, s), 1, CELLS_BY_ROW);
+    step->flags |= MIM_STEP_BRANCH | MIM_STEP_WHOLE;
+    return step;
+}
+
+mim_blob_step *add_grid_conv(plan *p, const part *w, int added)
+{
+    uint32_t side = (uint32_t)w->weight->shape[2], dim = (uint32_t)w->weight->shape[0];
+    mim_blob_step *step = plan_step(p, MIM_STEP_CONV);
+    rows r = { .kind = ROWS_DEPTHWISE, .count = 1, .cell_height = side, .cell_width = side, .factor = added, .part = { *w } };
+    step->kernel_height = step->kernel_width = (uint16_t)side;
+    step->stride_height = step->stride_width = 1;
+    step->padding_height = step->padding_width = (uint16_t)(side / 2);
+    plan_plain(p, step, 4, side * side + 1, dim, &r);
+    return step;
+}
+
 void add_fusion(plan *p, const part *fuse, uint32_t dim)
 {
-    uint32_t side = (uint32_t)fuse->weight->shape[2];
+    uint32_t side = (uint32_t)fuse->weight->shape[fuse->weight->rank - 1];
     add_convolution(p, fuse, dim, side, side, CELLS_INSIDE)->flags |= MIM_STEP_BRANCH;
 }
 

@@ -302,8 +302,8 @@ static void from_family(gathering *g)
     from_published(g, f);
     if (pool == POOL_BY_NORM)
         pool = g->model->top[NORM].weight && (m->has_cls || !g->model->layout.known) ? MIM_POOL_CLS : MIM_POOL_MEAN_PATCHES;
-    if (pool == POOL_THEN_NORM)
-        pool = MIM_POOL_MEAN_PATCHES;
+    if (pool == POOL_THEN_NORM || pool == CLS_THEN_NORM)
+        pool = pool == CLS_THEN_NORM ? MIM_POOL_CLS : MIM_POOL_MEAN_PATCHES;
     if (pool && !(pool == MIM_POOL_CLS && !m->has_cls))
         set(&s->pool, pool, f->name);
     set(&s->positions, m->position_rows ? f->positions : MIM_POSITIONS_NONE, m->position_rows ? f->name : tensor_from);
@@ -343,7 +343,7 @@ static void from_family(gathering *g)
         if (g->model->stage[i][FUSE].weight)
             s->pools = ++fused;                       /* what is fused is what was thinned out since */
 
-    if (g->model->top[POOL_NORM].weight)
+    if (g->model->top[POOL_NORM].weight && f->pool != CLS_THEN_NORM)
         set(&s->pool, MIM_POOL_MEAN_PATCHES, "fc_norm");
     if (m->head_columns == 2 * m->dim && m->has_cls)
         set(&s->pool, MIM_POOL_CLS_MEAN, "the head's width");
@@ -374,6 +374,8 @@ static void from_tensors(gathering *g)
     if (m->axis_height && !m->position_rows && m->axis_height * m->patch_height <= MIM_MAX_IMAGE &&
         m->axis_width * m->patch_width <= MIM_MAX_IMAGE)
         g->trained = (extent){ m->axis_height * m->patch_height, m->axis_width * m->patch_width, tensor_from };
+    if (m->frame_positions)
+        set(&g->s->frames, m->frame_positions * m->patch_frames, tensor_from);
     if (m->axis_frames && m->axis_frames * m->patch_frames <= MIM_MAX_FRAMES)
         set(&g->s->frames, m->axis_frames * m->patch_frames, tensor_from);
 }
@@ -764,6 +766,28 @@ static int from_timm_windows(gathering *g, const char *architecture)
     return read_list(c, timm_argument(c, "pretrained_window_sizes"), "pretrained_window_sizes", stages, 256, &s->pretrained_windows);
 }
 
+/* What timm lists for each stage: heads, and the sides of windows, which are alike. */
+static int from_timm_stages(gathering *g)
+{
+    const configs *c = g->c;
+    const json_node *heads = timm_argument(c, "num_heads");
+    settings *s = g->s;
+    list sides = { { 0 }, 0 };
+    uint32_t stages = g->model->stages;
+    if (heads && heads->type == JSON_ARRAY && read_list(c, heads, "num_heads", stages, MIM_MAX_HEADS, &s->stage_heads))
+        return 1;
+    if (s->stage_heads.count)
+        set(&s->heads, s->stage_heads.value[0], config_from);
+    if (read_list(c, timm_argument(c, "wss"), "wss", stages, 256, &sides))
+        return 1;
+    for (uint32_t i = 0; i < sides.count; i++)
+        if (sides.value[i] != sides.value[0] || !sides.value[i])
+            return fail("%s: wss has windows of several sizes: not available in this version", c->model_path);
+    if (sides.count)
+        set(&s->window, sides.value[0], config_from);
+    return 0;
+}
+
 static int from_timm(gathering *g)
 {
     static const char *const foreign[] = { "block_fn", "attn_layer", "mlp_layer", "embed_layer", "use_post_norm",
@@ -806,7 +830,7 @@ static int from_timm(gathering *g)
     }
     if (json_number(doc, timm_argument(c, "num_heads"), &value))
         set(&s->heads, value, config_from);
-    if (g->model->layout.window && from_timm_windows(g, architecture))
+    if ((g->model->layout.known && from_timm_stages(g)) || (g->model->layout.window && from_timm_windows(g, architecture)))
         return 1;
     if (!is_null(timm_argument(c, "norm_layer")))
         s->eps.from = NULL;                                   /* its epsilon is not written down */
@@ -1063,8 +1087,13 @@ static int option_window(gathering *g)
     first[length] = 0;
     if (parse_number("--window", first, 1, 256, &window) || (text[length] && parse_number("--window N:P", text + length + 1, 1, 256, &pretrained)))
         return 1;
-    if (!g->model->layout.window)
+    int windowed = 0;
+    for (uint32_t i = 0; i < g->model->depth; i++)
+        windowed |= is_windowed(g->model, g->model->block[i]);
+    if (!windowed)
         return fail("--window: %s has no windows of a size to be given", g->model->family->name);
+    if (text[length] && g->model->layout.side)
+        return fail("--window: what %s knows of distances does not depend on a window; give N alone", g->model->family->name);
     set(&s->window, window, option_from);
     s->pretrained_windows.count = text[length] ? g->model->stages : s->pretrained_windows.count;
     for (uint32_t i = 0; text[length] && i < g->model->stages; i++)
@@ -1237,6 +1266,9 @@ static int settle_frames(gathering *g)
     if (frames % tubelet)
         return fail("%s: %" PRIu32 " frames (%s) are not made of patches of %" PRIu32 "; give --frames", g->cp->path, frames,
                     s->frames.from, tubelet);
+    if (g->m->frame_positions && frames / tubelet != g->m->frame_positions)
+        return fail("%s: its positions are for %" PRIu32 " frames, not %" PRIu32 " (%s), and how to interpolate them is not known; leave out "
+                    "--frames", g->cp->path, g->m->frame_positions * tubelet, frames, s->frames.from);
     if (family_scheme(g->model->family)->made == MADE_FRAME_WAVES)
         g->stored_frames = frames / tubelet;
     return 0;
@@ -1354,9 +1386,9 @@ static int ask_for_missing(const gathering *g)
     const char *hint = "";
     if (strcmp(g->model->family->name, "vit") == 0)
         hint = "; --family mae or --family timm adds what its authors fixed";
-    else if (strcmp(g->model->family->naming, "transformers") == 0 && !g->c->model.count)
+    else if (strncmp(g->model->family->name, "hf-", 3) == 0 && !g->c->model.count)
         hint = "; its config.json and preprocessor_config.json beside it would tell";
-    else if (strcmp(g->model->family->naming, "transformers") == 0 && !g->c->picture.count)
+    else if (strncmp(g->model->family->name, "hf-", 3) == 0 && !g->c->picture.count)
         hint = "; its preprocessor_config.json beside it would tell";
     else if (strncmp(g->model->family->name, "timm", 4) == 0 && !g->c->model.count)
         hint = "; its config.json beside it would tell";

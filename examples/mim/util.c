@@ -322,10 +322,10 @@ mim_grid model_grid(const mim_model *model, uint32_t height, uint32_t width, uin
     return grid;
 }
 
-/* Cells of a convolution along n tokens; those that do not overlap cover the grid. */
-static uint32_t cells(uint32_t n, uint32_t kernel, uint32_t stride, uint32_t padding)
+/* Cells of a convolution along n tokens; those that do not overlap cover the grid, unless whole. */
+static uint32_t cells(uint32_t n, uint32_t kernel, uint32_t stride, uint32_t padding, uint32_t whole)
 {
-    if (kernel == stride && !padding) return (n + stride - 1) / stride;
+    if (kernel == stride && !padding && !whole) return (n + stride - 1) / stride;
     return n + 2 * padding < kernel ? 0 : (n + 2 * padding - kernel) / stride + 1;
 }
 
@@ -336,11 +336,16 @@ static uint64_t squares(uint32_t n, uint32_t window)
     return (uint64_t)(n / window) * window * window + rest * rest;
 }
 
-static uint64_t attention_macs(const mim_model *model, const mim_blob_step *step, mim_grid *grid)
+/* branch: tokens of the branch, of which keys and values may be. */
+static uint64_t attention_macs(const mim_model *model, const mim_blob_step *step, mim_grid *grid, uint64_t branch)
 {
     uint64_t inner = (uint64_t)step->heads * step->head_dim, prefix = model_prefix(model), tokens = grid->tokens, dim = grid->dim;
     uint64_t next = step_tensor(model, step, 2)->rows, pairs = tokens * tokens, macs = tokens * dim * inner * 3;
     uint64_t kernel = (uint64_t)step->kernel_height * step->kernel_width, key_height = grid->height, key_width = grid->width;
+    if (step->flags & MIM_STEP_JOIN) {
+        pairs = tokens * branch;
+        macs = (tokens + 2 * branch) * dim * inner;
+    }
     if (step->window) {
         key_height = step->window_height < grid->height ? step->window_height : grid->height;
         key_width = step->window_width < grid->width ? step->window_width : grid->width;
@@ -352,10 +357,10 @@ static uint64_t attention_macs(const mim_model *model, const mim_blob_step *step
         grid->width /= step->stride_width;
         pairs /= (uint64_t)step->stride_height * step->stride_width;
     } else if (step->thin == MIM_THIN_CONV) {
-        key_height = cells(grid->height, step->kernel_height, step->key_stride, step->kernel_height / 2u);
-        key_width = cells(grid->width, step->kernel_width, step->key_stride, step->kernel_width / 2u);
-        grid->height = cells(grid->height, step->kernel_height, step->stride_height, step->kernel_height / 2u);
-        grid->width = cells(grid->width, step->kernel_width, step->stride_width, step->kernel_width / 2u);
+        key_height = cells(grid->height, step->kernel_height, step->key_stride, step->kernel_height / 2u, 1);
+        key_width = cells(grid->width, step->kernel_width, step->key_stride, step->kernel_width / 2u, 1);
+        grid->height = cells(grid->height, step->kernel_height, step->stride_height, step->kernel_height / 2u, 1);
+        grid->width = cells(grid->width, step->kernel_width, step->stride_width, step->kernel_width / 2u, 1);
         uint64_t queries = prefix + (uint64_t)grid->frames * grid->height * grid->width;
         uint64_t keys = prefix + (uint64_t)grid->frames * key_height * key_width;
         pairs = queries * keys;
@@ -370,7 +375,7 @@ static uint64_t attention_macs(const mim_model *model, const mim_blob_step *step
 uint64_t model_macs(const mim_model *model, mim_grid grid)
 {
     /* The blob's limits keep every product below 2^64: 1024 steps of at most 2^14 tokens by 2^13 by 2^16. */
-    uint64_t prefix = model_prefix(model), patches = grid.tokens - prefix, macs = 0;
+    uint64_t prefix = model_prefix(model), patches = grid.tokens - prefix, macs = 0, branch = 0;
     for (uint32_t i = 0; i < model->header->decoder_step; i++) {
         const mim_blob_step *step = &model->steps[i];
         const mim_blob_tensor *t = step_tensor(model, step, step->kind == MIM_STEP_EMBED ? 0 : 1);
@@ -378,7 +383,7 @@ uint64_t model_macs(const mim_model *model, mim_grid grid)
             grid.dim = t && model->header->groups == 1 ? t->rows : model->header->dim;
             macs += t ? patches * grid.dim * t->columns : 0;
         } else if (step->kind == MIM_STEP_ATTENTION) {
-            macs += attention_macs(model, step, &grid);
+            macs += attention_macs(model, step, &grid, branch);
         } else if (step->kind == MIM_STEP_MLP) {
             const mim_blob_tensor *fc2 = step_tensor(model, step, 2);
             uint64_t kernel = step->tensor[4] ? (uint64_t)step->kernel_height * step->kernel_width : 0;
@@ -387,10 +392,12 @@ uint64_t model_macs(const mim_model *model, mim_grid grid)
             macs += step->tensor[5] ? (uint64_t)grid.tokens * grid.dim * fc2->rows : 0;
             grid.dim = fc2->rows;
         } else if (step->kind == MIM_STEP_CONV) {
-            uint32_t height = cells(grid.height, step->kernel_height, step->stride_height, step->padding_height);
-            uint32_t width = cells(grid.width, step->kernel_width, step->stride_width, step->padding_width);
-            macs += (uint64_t)grid.frames * height * width * t->rows * t->columns;
-            if (step->flags & MIM_STEP_BRANCH) continue;
+            uint32_t height = cells(grid.height, step->kernel_height, step->stride_height, step->padding_height, step->flags & MIM_STEP_WHOLE);
+            uint32_t width = cells(grid.width, step->kernel_width, step->stride_width, step->padding_width, step->flags & MIM_STEP_WHOLE);
+            uint64_t made = (uint64_t)grid.frames * height * width;
+            macs += made * (t ? (uint64_t)t->rows * t->columns : (uint64_t)grid.dim * step->kernel_height * step->kernel_width);
+            if (step->flags & MIM_STEP_BRANCH) branch = made;
+            if (step->flags & MIM_STEP_BRANCH || !t) continue;
             grid.height = height;
             grid.width = width;
             grid.tokens = grid.frames * height * width;

@@ -245,12 +245,33 @@ static const char thinned[] =
     BLOCK("blocks.0.", "8", "6") "blocks.1.attn.qkv.weight 48,8;blocks.1.attn.proj.weight 16,16;blocks.1.proj.weight 16,8;" AXES("blocks.1.")
     "blocks.1.norm1.weight 8;blocks.1.norm1.bias 8;blocks.1.norm2.weight 16;blocks.1.norm2.bias 16;blocks.1.mlp.fc1.weight 6,16;"
     "blocks.1.mlp.fc2.weight 16,6;norm.weight 16;norm.bias 16";
+#define NORM_OF(p, d) p ".weight " d ";" p ".bias " d ";"
+#define KEYS(p, d, dd, cell) p "attn.q.weight " d "," d ";" p "attn.kv.weight " dd "," d ";" p "attn.sr.weight " d "," cell ";" NORM_OF(p "attn.norm", d)
+static const char branched[] =
+    "encoder.patch_embeds.0.proj.weight 4,1,2,2;" NORM_OF("encoder.patch_embeds.0.norm", "4") "encoder.patch_embeds.1.proj.weight 8,2,2,4;"
+    NORM_OF("encoder.patch_embeds.1.norm", "8") "encoder.pos_block.0.proj.0.weight 4,1,3,3;encoder.pos_block.0.proj.0.bias 4;"
+    "encoder.pos_block.1.proj.0.weight 8,1,3,3;encoder.blocks.0.0.attn.qkv.weight 12,4;" BLOCK("encoder.blocks.0.0.", "4", "6")
+    KEYS("encoder.blocks.0.1.", "4", "8", "2,2,4") BLOCK("encoder.blocks.0.1.", "4", "6") "encoder.blocks.1.0.attn.q.weight 8,8;"
+    "encoder.blocks.1.0.attn.kv.weight 16,8;" BLOCK("encoder.blocks.1.0.", "8", "6") NORM_OF("encoder.norm", "8") "decoder_embed.weight 2,8";
+static const char averaged[] =
+    "patch_embed.proj.weight 4,1,1,1;pos_embed 1,64,4;" KEYS("blocks.0.", "4", "8", "4,1,1") BLOCK("blocks.0.", "4", "6")
+    "blocks.1.downsample.proj.weight 8,4,2,2;" KEYS("blocks.1.", "8", "16", "8,1,1") BLOCK("blocks.1.", "8", "6") NORM_OF("norm", "8")
+    "vis_mask_token 1,1,4;decoder_embed.weight 2,8";
+#define DISTANCES(p, n) p "attn.posmlp.0.weight 2,2,1,1;" p "attn.posmlp.0.bias 2;" p "attn.posmlp.2.weight " n ",2,1,1;" p "attn.posmlp.2.bias " n ";"
+static const char distances[] =
+    "patch_embed.proj.weight 4,1,1,1;" NORM_OF("patch_embed.norm", "4") "blocks.0.attn.qkv.weight 12,4;" DISTANCES("blocks.0.", "2")
+    BLOCK("blocks.0.", "4", "6") "blocks.1.downsample.proj.weight 8,4,2,2;" NORM_OF("blocks.1.downsample.norm", "4") "blocks.1.attn.qkv.weight 24,8;"
+    DISTANCES("blocks.1.", "4") BLOCK("blocks.1.", "8", "6") NORM_OF("fc_norm", "8") "head.weight 3,8";
 static const char clip[] =
     "v.patch_embd.weight 4,1,1,1;v.class_embd 4;v.position_embd.weight 5,4;v.blk.0.ln1.weight 4;v.blk.0.ln1.bias 4;v.blk.0.attn_q.weight 4,4;"
     "v.blk.0.attn_k.weight 4,4;v.blk.0.attn_v.weight 4,4;v.blk.0.attn_v.bias 4;v.blk.0.attn_out.weight 4,4;v.blk.0.ln2.weight 4;v.blk.0.ln2.bias 4;"
     "v.blk.0.ffn_down.weight 6,4;v.blk.0.ffn_down.bias 6;v.blk.0.ffn_up.weight 4,6;v.post_ln.weight 4;v.post_ln.bias 4;mm.0.weight 2,4";
 
 static const char window_metadata[] = "\"__metadata__\":{\"image\":\"4\",\"patch\":\"1\",\"dim\":\"8\",\"depth\":\"2\",\"heads\":\"2\","
+    "\"mean\":\"0.5\",\"std\":\"0.25\"},";
+static const char branched_metadata[] = "\"__metadata__\":{\"image\":\"8\",\"patch\":\"2\",\"dim\":\"8\",\"depth\":\"3\",\"heads\":\"2\","
+    "\"mean\":\"0.5\",\"std\":\"0.25\"},";
+static const char distance_metadata[] = "\"__metadata__\":{\"image\":\"8\",\"patch\":\"1\",\"dim\":\"8\",\"depth\":\"2\",\"heads\":\"2\","
     "\"mean\":\"0.5\",\"std\":\"0.25\"},";
 static const char thinned_metadata[] = "\"__metadata__\":{\"image\":\"8\",\"patch\":\"4\",\"dim\":\"16\",\"depth\":\"2\",\"heads\":\"1\","
     "\"mean\":\"0.5\",\"std\":\"0.25\"},";
@@ -324,7 +345,7 @@ static void make_seed(sample *s, const char *config, const char *picture, const 
     for (size_t i = 0; i < at; i++) put(s, &(uint8_t){ (uint8_t)(i % size == size - 1 ? 0x3c + (i & 3) : i * 37) }, 1);
 }
 
-enum { SEEDS = 14 };
+enum { SEEDS = 17 };
 
 static size_t make_seeds(sample *all)
 {
@@ -342,6 +363,9 @@ static size_t make_seeds(sample *all)
     make_seed(&all[11], "", "", window_metadata, windows, "F16", 2);
     make_seed(&all[12], "", "", thinned_metadata, thinned, "I8", 1);
     make_seed(&all[13], "", clip_picture, clip_metadata, clip, "F16", 2);
+    make_seed(&all[14], "", "", branched_metadata, branched, "F16", 2);
+    make_seed(&all[15], "", "", distance_metadata, averaged, "I8", 1);
+    make_seed(&all[16], "", "", distance_metadata, distances, "F16", 2);
     return SEEDS;
 }
 

@@ -9,7 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from references import Authors, Mae, Timm, filler, rename, util_positions
+from references import Authors, Keep, Mae, Reference, Timm, clip_processor, filler, rename, util_positions  # first: it makes torchvision importable
+
+import open_clip.model
 
 
 # ---------------------------------------------------------------------------------------- positions at other sizes
@@ -173,12 +175,45 @@ CLIP_TEXT = {"token_embedding.weight": (9, 16), "positional_embedding": (5, 16),
              "transformer.resblocks.0.attn.in_proj_weight": (48, 16), "transformer.resblocks.0.ln_1.weight": (16,)}
 
 
+class OpenClip(Reference):
+    """open_clip itself, with its text encoder: an antialiased table of positions, a norm of all tokens, a projection."""
+
+    def __init__(self, name, convert, dtype, size, patch, width, layers, head_width, mlp_ratio, projection, quick):
+        self.name, self.convert, self.dtype = name, convert, dtype
+        self.height = self.width = size
+        self.patch, self.channels, self.depth, self.classes, self.has_cls, self.prefix = (patch, patch), 3, layers, projection, 1, 1
+        self.preprocessor = clip_processor(size)
+        vision = open_clip.model.CLIPVisionCfg(layers=layers, width=width, head_width=head_width, patch_size=patch, image_size=size,
+                                               mlp_ratio=mlp_ratio)
+        text = open_clip.model.CLIPTextCfg(context_length=5, vocab_size=12, width=16, heads=2, layers=1)
+        self.finish(open_clip.model.CLIP(projection, vision, text, quick_gelu=quick), width // head_width)
+
+    def forward(self, net, x, keep):
+        eye, side, grid = net.visual, self.height // self.patch[0], tuple(s // p for s, p in zip(x.shape[2:], self.patch))
+        if grid != (side, side):
+            table = interpolated(eye.positional_embedding[None], 1, side, grid, size=grid, mode="bicubic", antialias=True)
+            eye.positional_embedding = nn.Parameter(table[0])
+        if keep is not None:
+            eye.patch_dropout = Keep(keep, 1)
+        hidden, attention = [], []
+        for block in eye.transformer.resblocks:
+            block.register_forward_hook(lambda m, i, o: hidden.append(o))
+        last = eye.transformer.resblocks[-1].attn
+        last.register_forward_pre_hook(lambda m, i, o: (i, {**o, "need_weights": True, "average_attn_weights": False}), with_kwargs=True)
+        last.register_forward_hook(lambda m, i, o: attention.append(o[1]))
+        logits = eye(x)
+        normed = [eye.ln_post(h) for h in hidden]
+        assert torch.allclose(normed[-1][:, 0] @ eye.proj, logits)
+        return {"tokens": normed[-1], "pooled": normed[-1][:, 0], "logits": logits, "layers": hidden, "normed": normed, "attention": attention[0]}
+
+
 def golden_models():
     """(reference, sizes other than the trained one, pictures); made one at a time."""
     bf16 = torch.bfloat16
     vit, beit, eva = "vit_base_patch16_224", "beit_base_patch16_224", "eva_giant_patch14_224"
     plain = dict(img_size=20, patch_size=4, embed_dim=32, depth=2, num_heads=2, mlp_ratio=2.0, num_classes=0)
 
+    yield OpenClip("open_clip", "--heads 3 --act quick_gelu --resize short:20 --filter bicubic", torch.float16, 20, 4, 48, 2, 16, 1.5, 10, True), [(28, 24), (12, 16)], ["wide.ppm"]
     yield File("ibot", vit, "--heads 2", prefix="teacher.backbone.", rule=dino_positions, twins=["student.module.backbone."],
                others={"student.module.backbone.masked_embed": (1, 32), **dino_head("student.module.head.", 32),
                        **dino_head("teacher.head.", 32)}, **plain), [(28, 24), (12, 16)], []

@@ -5,7 +5,7 @@ import tempfile
 import gguf
 import numpy as np
 
-from references import HALF, Transformers, dinov2_processor, load_file, rename, torch, vit_processor
+from references import HALF, Clip, Transformers, clip_processor, dinov2_processor, load_file, rename, torch, vit_processor
 
 
 class Gguf(Transformers):
@@ -89,6 +89,29 @@ class ClipCpp(Gguf):
         return {k: v.float().numpy().astype(np.float16 if v.ndim > 1 and "_embd" not in k else np.float32) for k, v in state.items()}
 
 
+class ClipCppClip(Clip, ClipCpp):
+    """CLIP itself under clip.cpp's names."""
+    checkpoint = "model.gguf"
+    names = {r"^vision_model\.": "", r"^embeddings\.class_embedding": "v.class_embd", r"^embeddings\.position_embedding": "v.position_embd",
+             r"^embeddings\.patch_embedding": "v.patch_embd", r"^encoder\.layers": "v.blk", r"^pre_layrnorm": "v.pre_ln",
+             r"^post_layernorm": "v.post_ln", r"layer_norm(\d)": r"ln\1", r"self_attn\.(q|k|v|out)_proj": r"attn_\1", r"mlp\.fc1": "ffn_down",
+             r"mlp\.fc2": "ffn_up"}
+    convert = "--resize short:20 --filter bicubic"
+
+    def forward(self, net, x, keep):
+        out = super().forward(net, x, keep)
+        out["normed"] = [net.vision_model.post_layernorm(h) for h in out["layers"]]
+        out["tokens"] = out["normed"][-1]  # the last norm is of the class token, but nothing in the file says so
+        return out
+
+    def write(self, folder):
+        ClipCpp.write(self, folder)
+
+    def tensors(self):
+        return {k: v.float().numpy().astype(np.float16 if v.ndim > 1 and "_embd" not in k else np.float32)
+                for k, v in rename(self.published(), self.names).items()}
+
+
 def golden_models():
     half = torch.float16
     model = Dinov2Cpp("gguf_dinov2", "Dinov2Model", dinov2_processor(32, 28), half, image_size=28, patch_size=7, hidden_size=48,
@@ -104,3 +127,5 @@ def golden_models():
                   older=True), [], ["small.ppm"]
     yield ClipCpp("gguf_clip_gelu", "ViTModel", vit_processor(20, 20), half, convert="--act gelu --resize squash --filter bicubic", image_size=20, patch_size=5,
                   hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, hidden_act="gelu", layer_norm_eps=1e-6), [], []
+    yield ClipCppClip("gguf_clip_pre", "CLIPVisionModelWithProjection", clip_processor(20), half, projection=6, projection_dim=6, image_size=20,
+                      patch_size=4, hidden_size=48, num_hidden_layers=2, num_attention_heads=3, intermediate_size=64), [], ["wide.ppm"]

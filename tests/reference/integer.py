@@ -166,7 +166,7 @@ class Model:
     def mlp(self, s, x):
         a = requantize(normalise(x, s.variance), self.channels(s, 0), 0, 255)
         g = self.plain(s, 4, "<u2")[0][clamp(linear(a, self.matrix(s, 1)), 0, 1023)]
-        y = np.minimum(g * self.plain(s, 5, "<i4")[0, :g.shape[-1]] >> 32, 255)
+        y = np.minimum(g * self.plain(s, 5, "<i4")[0, :g.shape[-1]] + (1 << 15) >> 16, 255)
         return saturate(x + linear(y, self.matrix(s, 2)))
 
     def pool(self, s, x):

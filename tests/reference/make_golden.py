@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 
 # before torchvision, which it makes importable
-from references import (HALF, IMAGENET, Cae, Eva02, Eva02Clip, Finetuned, Mae, OriginalDinov2, OriginalDinov3, SimMim, Timm,
-                        Transformers, beit_processor, dinov2_processor, dinov3_processor, generator, vit_processor)
+from references import (HALF, IMAGENET, Cae, Clip, Eva02, Eva02Clip, Finetuned, Mae, OriginalDinov2, OriginalDinov3, SimMim, Timm,
+                        Transformers, UmMae, beit_processor, clip_processor, dinov2_processor, dinov3_processor, generator, vit_processor)
 
 import authors
 import ggufs
@@ -45,6 +45,9 @@ def models():
     yield Mae("mae_metadata", "--keep-decoder", cifar,
               image=16, patch=4, channels=3, dim=32, depth=1, heads=2, decoder_dim=24, decoder_depth=1,
               decoder_heads=3), [(12, 20)], []
+    yield UmMae("um_mae", "--heads 2 --keep-decoder --decoder-heads 2 --norm-pix yes",
+                image=16, patch=4, channels=3, dim=40, depth=2, heads=2, decoder_dim=32, decoder_depth=1, decoder_heads=2,
+                mlp=1.5), [(20, 28)], []
     yield Finetuned("mae_finetuned", "--family mae --heads 2",
                     img_size=20, patch_size=4, embed_dim=48, depth=2, num_heads=2, mlp_ratio=2.0,
                     num_classes=10), [(28, 24), (8, 16)], []
@@ -161,6 +164,18 @@ def models():
                 img_size=20, patch_size=4, embed_dim=32, depth=1, num_heads=2, mlp_ratio=1.4, num_classes=5), [(24, 28)], []
     yield Eva02Clip("eva02_clip", "eva02_large_patch14_clip_224", "", half,
                     img_size=12, patch_size=4, embed_dim=48, depth=1, num_heads=2, mlp_ratio=1.2, num_classes=6), [(16, 20)], []
+
+    # a norm before the blocks
+    yield Timm("timm_clip", "vit_base_patch32_clip_quickgelu_224", dtype=half,
+               img_size=20, patch_size=4, embed_dim=48, depth=2, num_heads=2, mlp_ratio=1.5,
+               num_classes=9), [(28, 24), (12, 16)], ["wide.ppm"]
+    yield Timm("timm_clip_gap", "vit_medium_patch16_clip_224", squash, half,
+               img_size=(12, 20), patch_size=4, embed_dim=32, depth=1, num_heads=2, mlp_ratio=2.0, global_pool="avg",
+               num_classes=0), [(24, 20)], []
+    yield Clip("hf_clip", "CLIPModel", clip_processor(20), half, projection=10, image_size=20, patch_size=4, hidden_size=48,
+               num_hidden_layers=2, num_attention_heads=2, intermediate_size=72), [(28, 24), (12, 16)], ["tall.ppm"]
+    yield Clip("hf_clip_vision", "CLIPVisionModel", clip_processor(16), bf16, image_size=16, patch_size=4, hidden_size=64,
+               num_hidden_layers=1, num_attention_heads=2, intermediate_size=80, hidden_act="gelu"), [(16, 28)], []
 
     # rotations of channels half a head apart, gated MLPs
     yield Timm("timm_dinov2_giant", "vit_giant_patch14_dinov2", dtype=half,

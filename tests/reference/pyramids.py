@@ -17,6 +17,7 @@ from references import IMAGENET, Reference, dinov2_processor, filler, rename, sp
 
 from timm.layers import LayerNorm2d, Mlp, PatchEmbed
 from timm.models import mvitv2, swin_transformer, swin_transformer_v2
+from timm.models.eva import EvaBlock
 from timm.models.swin_transformer import get_relative_position_index
 from timm.models.vision_transformer import Attention, Block
 
@@ -293,6 +294,54 @@ class TimmSam(TimmPyramid):
         tokens, layers = net.forward_intermediates(x, indices=len(net.blocks))
         return self.results(flat(tokens), [flat(f) for f in layers], flat(tokens).mean(1), getattr(net.head, "fc", None),
                             attention=None if last.window_size else attention[0])
+
+
+class TimmTwins(TimmPyramid):
+    """Takes other sizes as it is; what is left over of the grid is padded for windows, and left out in cells."""
+    faint = r"patch_embeds\.0"
+
+    def __init__(self, name, architecture, convert="", dtype=torch.float32, **options):
+        self.name, self.architecture, self.convert, self.dtype, self.options = name, architecture, convert, dtype, options
+        net = self.create(options["img_size"])
+        self.finish(net, options["num_heads"][0])
+        for key, p in net.named_parameters():
+            if "pos_block" in key:
+                p.data *= 0.4
+        self.height = self.width = options["img_size"]
+        self.channels, self.patch = net.patch_embeds[0].proj.in_channels, net.patch_embeds[0].proj.stride
+        self.classes, self.depth = net.num_classes, len(net.depths)
+
+    def forward(self, net, x, keep):
+        tokens, layers = net.forward_intermediates(x)
+        return self.results(tokens, [flat(f) for f in layers], classify=net.head)
+
+
+class GreenMimTwins(TimmTwins):
+    """LayneH/GreenMIM's Twins: sparse convolutions, whose weights have the channels last; the convolution that tells places apart
+    replaces the tokens; one eps."""
+
+    def create(self, size):
+        net = super().create(size)
+        for module in net.modules():
+            if isinstance(module, nn.LayerNorm):
+                module.eps = 1e-6
+        for conv in net.pos_block:
+            conv.stride = 0  # which timm takes for a reason not to add the tokens
+        return net
+
+    def state(self):
+        state = {}
+        for k, v in Reference.state(self).items():
+            sparse = re.search(r"attn\.sr\.weight|patch_embeds\.[1-9]\.proj\.weight", k)
+            state["encoder." + k] = v.permute(0, 2, 3, 1).contiguous() if sparse else v
+        dim, out = self.net.num_features, 24
+        shapes = {"mask_token": (1, 1, out), "decoder_embed.weight": (out, dim), "decoder_embed.bias": (out,), "decoder_pos_embed": (1, 4, out),
+                  "decoder_blocks.0.attn.qkv.weight": (3 * out, out), "decoder_norm.weight": (out,), "decoder_norm.bias": (out,),
+                  "decoder_pred.weight": (192, out), "decoder_pred.bias": (192,)}
+        return {**state, **{k: filler(self.name, k, *s).to(self.dtype) for k, s in shapes.items()}}
+
+    def write(self, folder):
+        Reference.write(self, folder)
 
 
 def prompts(name):
@@ -735,6 +784,87 @@ class Itpn(HiVit):
         return {k: filler(self.name, k, *s) for k, s in shapes.items()}
 
 
+class ConvMlp(nn.Module):
+    """The MLP of a block without attention, its norm behind the activation. Layers are convolutions of single pixels."""
+
+    def __init__(self, dim, ratio):
+        super().__init__()
+        norm = functools.partial(nn.LayerNorm, eps=1e-6)
+        self.norm2, self.mlp = norm(dim), nn.Module()
+        self.mlp.fc1, self.mlp.ffn_ln, self.mlp.fc2 = nn.Conv2d(dim, dim * ratio, 1), norm(dim * ratio), nn.Conv2d(dim * ratio, dim, 1)
+
+    def forward(self, x):
+        last = lambda f, y: f(y.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return x + self.mlp.fc2(last(self.mlp.ffn_ln, F.gelu(self.mlp.fc1(last(self.norm2, x)))))
+
+
+class ConvMerge(nn.Module):
+    """Each token is normed, then four of them merged."""
+
+    def __init__(self, dim):
+        super().__init__()
+        self.norm, self.reduction = nn.LayerNorm(dim, eps=1e-6), nn.Conv2d(dim, 2 * dim, 2, 2)
+
+    def forward(self, x):
+        return self.reduction(self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
+
+
+class FastItpnNet(nn.Module):
+    def __init__(self, image, channels, dim, depths, heads, classes):
+        super().__init__()
+        norm = functools.partial(nn.LayerNorm, eps=1e-6)
+        self.patch_embed = nn.Module()
+        self.patch_embed.proj = nn.Conv2d(channels, dim // 4, 4, 4)
+        self.pos_embed = nn.Parameter(torch.zeros(1, (image // 16) ** 2, dim))
+        stem = [m for i in (0, 1) for m in [*(ConvMlp(dim >> 2 - i, 3) for _ in range(depths[i])), ConvMerge(dim >> 2 - i)]]
+        self.blocks = nn.ModuleList(stem + [
+            EvaBlock(dim, heads, qkv_fused=False, mlp_ratio=3, swiglu_mlp=True, scale_mlp=True, init_values=0.1, norm_layer=norm)
+            for _ in range(depths[2])])
+        if classes:
+            self.fc_norm, self.head = norm(dim), nn.Linear(dim, classes)
+        else:
+            self.norm = norm(dim)
+
+
+class FastItpn(Assembled):
+    """sunsmarterjie/iTPN's fast_itpn: convolutions and their MLPs in the first stages, in the last attention without a key bias and
+    gated MLPs; fine-tuned with classes. Positions at another size as in MAE."""
+    depth = 3
+    places = HiVit.places
+
+    def __init__(self, name, convert, dtype, **shape):
+        self.name, self.convert, self.dtype, self.shape = name, convert, dtype, shape
+        self.adopt(FastItpnNet(**shape), shape["image"], shape["channels"], shape["heads"], shape["classes"])
+
+    def forward(self, net, x, keep):
+        grid = [s // 16 for s in x.shape[2:]]
+        kept = torch.arange(grid[0] * grid[1]) if keep is None else torch.as_tensor(keep, dtype=torch.long)
+        layers, attention = [], []
+        last = net.blocks[-1].attn
+        last.fused_attn = False
+        last.attn_drop.register_forward_hook(lambda m, i, o: attention.append(o))
+        x = net.patch_embed.proj(x)
+        for block in net.blocks:
+            if isinstance(block, ConvMerge):
+                layers.append(flat(x))
+            x = block(x)
+            if isinstance(block, ConvMerge) and len(layers) == 2:
+                x = (flat(x) + cubic(net.pos_embed, grid))[:, kept]
+        layers.append(x)
+        tokens = x if self.classes else net.norm(x)
+        return self.results(tokens, layers, net.fc_norm(x.mean(1)) if self.classes else None, getattr(net, "head", None),
+                            attention=attention[0])
+
+    def state(self):
+        last = len(self.net.blocks) - self.shape["depths"][2]
+        gated = "|".join(str(i) for i in range(last, len(self.net.blocks)))
+        return rename(super().state(), {r"mlp\.fc1_g": "mlp.w1", r"mlp\.fc1_x": "mlp.w2", rf"(blocks\.({gated})\.mlp)\.fc2": r"\1.w3",
+                                        r"mlp\.norm": "mlp.ffn_ln", r"([qv])_proj\.bias": r"\1_bias"})
+
+    def others(self):
+        return {} if self.classes else {"mask_token": filler(self.name, "mask_token", 1, 1, self.net.pos_embed.shape[2] // 4)}
+
+
 class ConvPatches(nn.Module):
     """A convolution, a norm over its channels, GELU."""
 
@@ -828,6 +958,141 @@ class ConvMae(Assembled):
         return {k: filler(self.name, k, *s) for k, s in shapes.items()}
 
 
+class DistanceAttention(Attention):
+    """Attention in windows, with a bias that an MLP makes of the logarithms of the distances from query to key."""
+
+    def __init__(self, dim, heads, hidden):
+        super().__init__(dim, heads, qkv_bias=True)
+        self.posmlp = nn.Sequential(nn.Conv2d(2, hidden, 1), nn.ReLU(), nn.Conv2d(hidden, heads, 1))
+
+    def forward(self, x, mask=None):
+        side, (q, k, v) = round(x.shape[1] ** 0.5), self.qkv(x).unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        place = torch.stack(torch.meshgrid(*[torch.arange(side, dtype=x.dtype)] * 2, indexing="ij")).flatten(1)
+        away = place[:, None] - place[:, :, None]
+        logits = q @ k.transpose(-2, -1) * self.scale + self.posmlp((away.sign() * (1 + away.abs()).log())[None])
+        if mask is not None:
+            logits = logits + mask.repeat(x.shape[0] // mask.shape[0], 1, 1)[:, None]
+        return self.proj((logits.softmax(-1) @ v).transpose(1, 2).flatten(2))
+
+
+class CellMerge(nn.Module):
+    """Whole cells of 2x2 tokens, which may be normed first."""
+
+    def __init__(self, dim, out, norm):
+        super().__init__()
+        self.norm = nn.LayerNorm(dim, eps=1e-6) if norm else nn.Identity()
+        self.proj = nn.Conv2d(dim, out, 2, 2)
+
+    def forward(self, x):
+        return self.proj(self.norm(x).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+class UmBlock(nn.Module):
+    """A block on a grid (N, H, W, C), which may merge first."""
+
+    def __init__(self, dim, attn, ratio, before, norm):
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.attn, self.mlp = attn, Mlp(dim, dim * ratio)
+        self.downsample = CellMerge(before, dim, norm) if before else nn.Identity()
+
+
+class UmSwinBlock(UmBlock):
+    def __init__(self, dim, heads, window, shift, ratio, before):
+        super().__init__(dim, DistanceAttention(dim, heads, 32), ratio, before, True)
+        self.side, self.shift = window, shift
+
+    def forward(self, x):
+        x = self.downsample(x)
+        whole = min(x.shape[1:3]) <= self.side
+        self.window_size, self.shift_size = (min(self.side, *x.shape[1:3]),), (0 if whole else self.shift,)
+        return ibot_block(self, x)
+
+
+class MeanKeys(nn.Module):
+    """Keys and values are of the means of cells."""
+
+    def __init__(self, dim, heads, ratio):
+        super().__init__()
+        self.heads, self.ratio = heads, ratio
+        self.q, self.kv, self.proj = nn.Linear(dim, dim), nn.Linear(dim, 2 * dim), nn.Linear(dim, dim)
+        self.sr, self.norm = nn.Conv2d(dim, dim, 1), nn.LayerNorm(dim)
+
+    def forward(self, x):
+        cells = self.norm(flat(self.sr(F.avg_pool2d(x.permute(0, 3, 1, 2), self.ratio))))
+        q = self.q(x.flatten(1, 2)).unflatten(2, (self.heads, -1)).transpose(1, 2)
+        k, v = self.kv(cells).unflatten(2, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        y = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        return self.proj(y).unflatten(1, x.shape[1:3])
+
+
+class UmPvtBlock(UmBlock):
+    def __init__(self, dim, heads, keys, ratio, before):
+        super().__init__(dim, MeanKeys(dim, heads, keys), ratio, before, False)
+
+    def forward(self, x):
+        x = self.downsample(x)
+        x = x + self.attn(self.norm1(x))
+        return x + self.mlp(self.norm2(x))
+
+
+class UmNet(nn.Module):
+    def __init__(self, image, channels, dims, depths, heads, ratio, classes, window=0):
+        super().__init__()
+        self.ends = [sum(depths[:i + 1]) - 1 for i in range(len(depths))]
+        self.patch_embed = nn.Module()
+        self.patch_embed.proj = nn.Conv2d(channels, dims[0], 4, 4)
+        self.patch_embed.norm = nn.LayerNorm(dims[0], eps=1e-6) if window else nn.Identity()
+        if not window:
+            self.pos_embed = nn.Parameter(torch.zeros(1, (image // 4) ** 2, dims[0]))
+        self.blocks = nn.ModuleList()
+        for i, depth in enumerate(depths):
+            for j in range(depth):
+                before = dims[i - 1] if i and not j else 0
+                self.blocks.append(UmSwinBlock(dims[i], heads[i], window, j % 2 * (window // 2), ratio, before) if window else
+                                   UmPvtBlock(dims[i], heads[i], 8 >> i, ratio, before))
+        norm = nn.LayerNorm(dims[-1], eps=1e-6)
+        if classes:
+            self.fc_norm, self.head = norm, nn.Linear(dims[-1], classes)
+        else:
+            self.norm = norm
+
+
+class UmMae(Assembled):
+    """implus/UM-MAE's Swin (with windows) and PVT, with all patches, as they are fine-tuned. At other sizes as their code for detection:
+    what is left over of the grid is padded for windows and left out in cells; windows are those of a model for that size."""
+    patch = (4, 4)
+
+    def __init__(self, name, convert, dtype, **shape):
+        self.name, self.convert, self.dtype, self.depth = name, convert, dtype, len(shape["depths"])
+        self.adopt(UmNet(**shape), shape["image"], shape["channels"], shape["heads"][0], shape["classes"])
+        for key, p in self.net.named_parameters():
+            if "posmlp.2" in key:
+                p.data *= 0.3
+
+    def forward(self, net, x, keep):
+        x = net.patch_embed.norm(net.patch_embed.proj(x).permute(0, 2, 3, 1))
+        if hasattr(net, "pos_embed"):
+            x = x + cubic(net.pos_embed, x.shape[1:3]).unflatten(1, x.shape[1:3])
+        layers = []
+        for i, block in enumerate(net.blocks):
+            x = block(x)
+            layers += [x.flatten(1, 2)] if i in net.ends else []
+        x = layers[-1]
+        return self.results(x if self.classes else net.norm(x), layers, net.fc_norm(x.mean(1)) if self.classes else None,
+                            getattr(net, "head", None))
+
+    def others(self):
+        if self.classes:
+            return {}
+        dim, out, first = self.net.norm.weight.numel(), 16, self.net.patch_embed.proj.out_channels
+        shapes = {"decoder_embed.weight": (4 * out, dim), "decoder_embed.bias": (4 * out,), "mask_token": (1, 1, out),
+                  "vis_mask_token": (1, 1, first), "decoder_pos_embed": (1, (self.height // 16) ** 2, out), "decoder_norm.weight": (out,),
+                  "decoder_norm.bias": (out,), "decoder_blocks.0.norm1.weight": (out,), "decoder_blocks.0.norm1.bias": (out,),
+                  "decoder_blocks.0.attn.qkv.weight": (3 * out, out), "decoder_pred.weight": (16 * 16 * self.channels, out)}
+        return {k: filler(self.name, k, *s) for k, s in shapes.items()}
+
+
 # ---------------------------------------------------------------------------------------- the models
 
 def golden_models():
@@ -907,6 +1172,11 @@ def golden_models():
     yield Itpn("itpn", "--heads 2 --mean 0.45 --std 0.22", half, image=64, channels=1, dim=48, depths=(1, 2, 2), heads=2, biased=False, classes=0,
                ratio=2), [(32, 80)], []
 
+    yield FastItpn("fast_itpn", "--heads 2 --resize short:55 --filter bicubic", half, image=48, channels=3, dim=64, depths=(2, 1, 2), heads=2,
+                   classes=5), [(64, 32)], []
+    yield FastItpn("fast_itpn_mean", "--heads 3 --mean 0.45 --std 0.22 --resize squash --filter bicubic", half, image=64, channels=1, dim=48,
+                   depths=(1, 2, 1), heads=3, classes=0), [(32, 80)], []
+
     # never shifted, a window for each stage
     yield MixMim("mixmim", "swin_base_patch4_window7_224", "--family mixmim", half, img_size=32, patch_size=2, embed_dim=16,
                  window_size=(8, 4, 2), depths=(1, 2, 1), num_heads=(1, 2, 4), mlp_ratio=2.0, num_classes=5), [], []
@@ -915,6 +1185,24 @@ def golden_models():
     yield ConvMae("convmae", "--heads 2", half, image=48, channels=3, dims=(16, 24, 48), depths=(1, 2, 2), heads=2, classes=6, ratio=2), [], []
     yield ConvMae("convmae_mae", "--heads 2 --mean 0.45 --std 0.22", half, image=64, channels=1, dims=(16, 24, 48), depths=(2, 1, 1), heads=2, classes=0,
                   ratio=2), [], []
+
+    # biases from an MLP of absolute distances, norms before merging; keys of the means of cells
+    yield UmMae("um_mae_swin", "--image-size 64 --window 4", half, image=64, channels=3, dims=(16, 32, 48), depths=(2, 2, 1), heads=(2, 2, 4),
+                ratio=2, classes=6, window=4), [(76, 84), (44, 60)], []
+    yield UmMae("um_mae_swin_pretrain", "--image-size 48 --window 3 --mean 0.45 --std 0.22", half, image=48, channels=1, dims=(16, 32), depths=(2, 2),
+                heads=(2, 4), ratio=2, classes=0, window=3), [(64, 48)], []
+    yield UmMae("um_mae_pvt", "--heads 1", half, image=64, channels=3, dims=(16, 32, 48, 64), depths=(1, 2, 1, 1), heads=(1, 2, 3, 4), ratio=2,
+                classes=6), [(76, 100), (64, 44)], []
+    yield UmMae("um_mae_pvt_pretrain", "--heads 2 --mean 0.45 --std 0.22", half, image=48, channels=1, dims=(24, 48), depths=(2, 2), heads=(2, 4),
+                ratio=2, classes=0), [(64, 36)], []
+
+    # windows and keys of cells by turns, a convolution that tells places apart
+    yield TimmTwins("timm_twins", "twins_svt_small", "", half, img_size=64, embed_dims=(16, 32, 48), num_heads=(1, 2, 3), mlp_ratios=(2, 2, 2),
+                    depths=(2, 2, 3), sr_ratios=(4, 2, 1), wss=(7, 7, 7), num_classes=5), [(76, 100), (52, 36)], ["wide.ppm"]
+    yield TimmTwins("timm_twins_pcpvt", "twins_pcpvt_small", "--heads 2", bf16, img_size=32, in_chans=1, embed_dims=(16, 40), num_heads=(2, 5), mlp_ratios=(2, 2),
+                    depths=(1, 2), sr_ratios=(2, 1), num_classes=0), [(44, 28)], []
+    yield GreenMimTwins("greenmim_twins", "twins_svt_small", "--heads 1 --image-size 64 --window 3", half, img_size=64, embed_dims=(16, 32, 48), num_heads=(1, 2, 3),
+                        mlp_ratios=(2, 2, 2), depths=(2, 2, 2), sr_ratios=(4, 2, 1), wss=(3, 3, 3), num_classes=0), [(96, 32)], []
 
     # queries, keys and values pooled by convolutions
     yield TimmMvit("timm_mvitv2", "mvitv2_tiny", "", half, img_size=64, in_chans=1, depths=(1, 2, 2, 1), embed_dim=8, num_heads=1,
@@ -957,5 +1245,13 @@ def live_models():
                  depths=(2, 2, 4, 2), num_heads=(2, 4, 8, 16), num_classes=20), [(128, 128)]
     yield ConvMae("live convmae", "--heads 3", torch.float32, image=128, channels=3, dims=(64, 96, 192), depths=(2, 2, 4), heads=3, classes=20,
                   ratio=4), [(128, 128)]
+    yield UmMae("live um-mae swin", "", torch.float32, image=256, channels=3, dims=(32, 64, 96, 128), depths=(2, 2, 3, 1), heads=(2, 2, 3, 4), ratio=4,
+                classes=20, window=16), [(256, 256), (304, 180)]
+    yield UmMae("live um-mae pvt", "--heads 1", torch.float32, image=128, channels=3, dims=(64, 128, 320, 512), depths=(2, 2, 2, 1),
+                heads=(1, 2, 5, 8), ratio=4, classes=0), [(128, 128), (180, 104)]
+    yield TimmTwins("live twins svt", "twins_svt_small", "", img_size=128, depths=(2, 2, 4, 2), num_classes=20, embed_dims=(64, 128, 256, 512),
+                    num_heads=(2, 4, 8, 16), mlp_ratios=(4, 4, 4, 4), sr_ratios=(8, 4, 2, 1), wss=(7, 7, 7, 7)), [(128, 128), (180, 104)]
+    yield TimmTwins("live twins pcpvt", "twins_pcpvt_small", "", img_size=128, depths=(1, 2, 2, 1), num_classes=20, embed_dims=(64, 128, 320, 512),
+                    num_heads=(1, 2, 5, 8), mlp_ratios=(8, 8, 4, 4), sr_ratios=(8, 4, 2, 1)), [(128, 128), (104, 164)]
     yield TimmMvit("live mvitv2", "mvitv2_tiny", "", img_size=128, depths=(1, 2, 4, 2), embed_dim=48, num_heads=1,
                    num_classes=20), [(128, 128), (160, 160)]

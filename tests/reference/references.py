@@ -351,6 +351,13 @@ class Mae(Reference):
                 f.write(struct.pack("<Q", len(text)) + text + data)
 
 
+class UmMae(Mae):
+    """implus/UM-MAE's ViT: MAE's, where visible patches may be hidden as well. Which ones are seen follows from its sampling alone."""
+
+    def state(self):
+        return {**super().state(), "vis_mask_token": filler(self.name, "vis_mask_token", 1, 1, self.shape["dim"])}
+
+
 class Finetuned(Timm):
     """models_vit.py of the authors with global pooling: timm's own class with the same names."""
 
@@ -591,6 +598,13 @@ def dinov3_processor(height, width):
             "rescale_factor": 1 / 255, "size": {"height": height, "width": width}}
 
 
+def clip_processor(edge):
+    """As CLIP releases have it: short edge and centre crop of the same length, bicubic."""
+    return {"crop_size": {"height": edge, "width": edge}, "do_center_crop": True, "do_normalize": True, "do_resize": True,
+            "image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711],
+            "image_processor_type": "CLIPImageProcessor", "resample": 3, "size": {"shortest_edge": edge}}
+
+
 class Transformers(Reference):
     """A model of transformers, written by its save_pretrained, with the preprocessor_config.json of its releases."""
 
@@ -686,3 +700,34 @@ class Transformers(Reference):
         with open(os.path.join(folder, "preprocessor_config.json"), "w") as f:
             json.dump(self.preprocessor, f, indent=2)
             f.write("\n")
+
+
+class Clip(Transformers):
+    """transformers' CLIP, whole or what sees of it: a norm before the blocks, one of the class token behind them, a projection."""
+
+    def __init__(self, name, model, preprocessor, dtype=torch.float32, projection=0, **config):
+        self.name, self.dtype, self.shard, self.preprocessor = name, dtype, None, preprocessor
+        text = dict(vocab_size=12, hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2,
+                    max_position_embeddings=6, projection_dim=projection)
+        net = getattr(transformers, model)(
+            transformers.CLIPConfig(vision_config={**config, "projection_dim": projection}, text_config=text, projection_dim=projection)
+            if model == "CLIPModel" else transformers.CLIPVisionConfig(**config))
+        self.finish(net, (config["num_attention_heads"],) * 2)
+        self.height = self.width = config["image_size"]
+        self.patch, self.channels = (config["patch_size"],) * 2, 3
+        self.depth, self.classes, self.has_cls, self.prefix = config["num_hidden_layers"], projection, 1, 1
+
+    def forward(self, net, x, keep):
+        base = getattr(net, "vision_model", net)
+        hidden = []
+        if keep is not None:
+            base.embeddings.register_forward_hook(lambda m, i, o: Keep(keep, 1)(o))
+        for layer in base.encoder.layers:
+            layer.register_forward_hook(lambda m, i, o: hidden.append(o[0] if isinstance(o, tuple) else o))
+        options = {"interpolate_pos_encoding": x.shape[2:] != (self.height, self.width)}
+        result = base(x, **options)
+        out = {"tokens": result.last_hidden_state, "pooled": result.pooler_output, "layers": list(hidden)}
+        out["logits"] = net.visual_projection(result.pooler_output) if self.classes else None
+        net.set_attn_implementation("eager")
+        out["attention"] = base(x, output_attentions=True, **options).attentions[-1]
+        return out

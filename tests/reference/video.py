@@ -19,6 +19,9 @@ import numpy as np
 from PIL import Image
 
 from references import IMAGENET, Reference, filler, generator, rename, torch, transformers, util_positions
+import hiera  # after references, which makes torchvision importable
+import hiera.hiera_mae
+from pyramids import in_order
 from timm.models.vision_transformer import Block
 from torch import nn
 from torch.nn import functional as F
@@ -876,6 +879,52 @@ class MaskFeat(SlowFastMvit):
         return {**state, **{k: filler(self.name, k, *s).to(self.dtype) for k, s in shapes.items()}}
 
 
+# ---------------------------------------------------------------------------------------- Hiera
+
+class HieraVideo(Clip):
+    """facebookresearch/hiera of videos, the authors' package itself. Subsets are of mask units, each of one frame of tokens."""
+    channels, patch, tubelet, video_options = 1, (4, 4), 2, dict(
+        q_stride=(1, 2, 2), mask_unit_size=(1, 8, 8), patch_kernel=(3, 7, 7), patch_stride=(2, 4, 4), patch_padding=(1, 3, 3), sep_pos_embed=True)
+    convert = "--heads 1 --mean 0.45 --std 0.22"
+
+    def __init__(self, name, frames, size, classes=0, dtype=torch.float16, **options):
+        self.name, self.dtype, self.frames, self.height, self.width = name, dtype, frames, size, size
+        self.depth, self.classes = len(options["stages"]), classes
+        kind = hiera.Hiera if classes else hiera.hiera_mae.MaskedAutoencoderHiera
+        net = kind(input_size=(frames, size, size), in_chans=1, num_heads=1, num_classes=classes, **self.video_options, **options)
+        self.finish(net, 1, 0.8)
+        for key, p in net.named_parameters():
+            if "patch_embed" in key or "pos_embed" in key:
+                p *= 0.3  # faint tokens, so that the norms' eps counts
+
+    def grid(self, frames, height, width):
+        """Of mask units."""
+        return frames // 2, height // 32, width // 32
+
+    def forward(self, net, x, keep, coordinates):
+        count = int(np.prod(self.grid(x.shape[1], *x.shape[3:])))
+        mask = torch.zeros(x.shape[0], count, dtype=torch.bool)
+        mask[:, torch.arange(count) if keep is None else keep] = True
+        whole = keep is None and self.classes
+        _, stages = hiera.Hiera.forward(net, x.transpose(1, 2), None if whole else mask, return_intermediates=True)
+        layers = [self.raster(f, x) if keep is None and not whole else f.flatten(1, -2) for f in stages]
+        if not self.classes:
+            fused = net.forward_encoder(x.transpose(1, 2), 0, mask)[0]
+            tokens = self.raster(fused, x) if keep is None else in_order(fused, keep)
+            return {"tokens": tokens, "pooled": tokens.mean(1), **({"layers": layers} if keep is None else {})}
+        if keep is not None:
+            return {"tokens": in_order(stages[-1], keep)}
+        pooled = net.norm(layers[-1].mean(1))
+        return {"tokens": layers[-1], "pooled": pooled, "logits": net.head.projection(pooled), "layers": layers}
+
+    def raster(self, units, x):
+        """Units (N, U, T, Y, X, C) as tokens of the grid."""
+        return units.unflatten(1, self.grid(x.shape[1], *x.shape[3:])).permute(0, 1, 4, 2, 5, 3, 6, 7).flatten(1, 6)
+
+    def layer_names(self):
+        return [f"layers:{k}" for k in range(1, self.depth + 1)]
+
+
 # ---------------------------------------------------------------------------------------- which models
 
 def golden_models():
@@ -907,6 +956,9 @@ def golden_models():
     yield MaskFeat("maskfeat_video", 4, 48, (16, 24, 32, 48), (1, 1, 2, 2), (1, 1, 2, 3), classes=0, in_attention=False,
                    last=1), [(2, 36, 60)], []
     yield TunedMaskFeat("maskfeat_video_tuned", 6, 32, (16, 24, 48), (2, 2, 2), (1, 1, 2), classes=4, in_attention=False), [(4, 44, 28)], []
+    yield HieraVideo("hiera_video", 4, 64, 5, embed_dim=8, stages=(1, 2, 2, 1), mlp_ratio=2.0), [], []
+    yield HieraVideo("hiera_video_mae", 6, 64, embed_dim=8, stages=(1, 1, 2, 1), mlp_ratio=1.5, q_pool=2, decoder_embed_dim=16, decoder_depth=1,
+                     decoder_num_heads=2), [], []
     yield AudioMae("audiomae", (40, 16), 4, 48, 2, 2, 1.0, 9, half), [], []
     yield AudioMae("audiomae_pretrain", (24, 32), 8, 32, 1, 2, 2.0, dtype=bf16), [], []
     yield SatMaeTemporal("satmae_temporal", 16, 4, 48, 2, 2, 1.0, 8, half), [(3, 24, 24), (3, 12, 20)], []
