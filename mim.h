@@ -954,10 +954,12 @@ MIM_API void mim_unload(void *blob);
 #define MIMP_TARGET(isa) __attribute__((target(isa)))
 #define MIMP_INLINE static inline __attribute__((always_inline))
 #define MIMP_CALLED static __attribute__((noinline))    /* from many places that are not often come to */
+#define MIMP_LINE __attribute__((aligned(64)))          /* at the beginning of a cache line */
 #else
 #define MIMP_TARGET(isa)
 #define MIMP_INLINE static inline
 #define MIMP_CALLED static
+#define MIMP_LINE
 #endif
 
 #if !defined(MIM_NO_X86) && !defined(MIM_NO_FLOAT) && (defined(__x86_64__) || defined(__i386__) || defined(_M_X64) || defined(_M_IX86))
@@ -5524,7 +5526,7 @@ static void mimp_leave(const mimp_kernels *kernels, const mimp_operand *w)
 static void mimp_tile_panels(const mimp_kernels *kernels, const uint8_t *a, uint32_t tile_rows, uint32_t rows, const mimp_operand *w,
                              float *y, size_t stride, mimp_epilogue e)
 {
-    mimp_tile acc;
+    MIMP_LINE mimp_tile acc;
     uint32_t p = 0, end;
     while (p < w->count) {
         const float *raw = acc.f;
@@ -5539,11 +5541,12 @@ static void mimp_tile_panels(const mimp_kernels *kernels, const uint8_t *a, uint
 }
 
 /* Panels worked on together: their weights stay in the second-level cache while the tiles of rows pass, and a tile stays
- * in the first while it meets them. */
+ * in the first while it meets them. Of bytes fours, where leaves take as many. */
 static uint32_t mimp_panel_group(const mimp_matrix *m)
 {
     const size_t bytes = (size_t)m->k * 16 * (m->bytes ? 1 : 4);
-    return mimp_min(mimp_min((uint32_t)(((size_t)1 << 18) / bytes) + 1, 16), m->n / 16);
+    const uint32_t n = mimp_min((uint32_t)(((size_t)1 << 18) / bytes) + 1, 16);
+    return mimp_min(m->bytes && n > 4 ? n & ~3u : n, m->n / 16);
 }
 
 static size_t mimp_unpacked_bytes(const mimp_kernels *kernels, const mimp_matrix *m)
@@ -6004,6 +6007,24 @@ static uint32_t mimp_tile_of(const mimp_run *run) { return mimp_tile_for(run, ru
 static uint32_t mimp_task_rows(const mimp_run *run) { return mimp_tile_for(run, mimp_tiles(run->s->desc.threads, run->planned)); }
 
 #ifndef MIM_NO_FLOAT
+/* A step that works row by row on the stream alone. */
+typedef struct mimp_rows_job {
+    mimp_crew crew;
+    const mimp_run *run;
+    const mim_blob_step *step;
+} mimp_rows_job;
+
+static void mimp_rows(const mimp_run *run, const mim_blob_step *s, mim_task task)
+{
+    mimp_rows_job job;
+    MIM_MEMSET(&job, 0, sizeof job);
+    job.crew.session = run->s;
+    job.crew.tasks = run->s->desc.threads;
+    job.run = run;
+    job.step = s;
+    mimp_work(&job.crew, task, &job);
+}
+
 /* ---- positions ---- */
 
 /* The samples of one axis that make up target i, and their weights. */
@@ -6299,10 +6320,32 @@ static void mimp_embed_patch(const mimp_run *run, const mimp_embed *e, const mim
             }
 }
 
+/* Tokens before their pixels come: positions, and the prefix. */
+static void mimp_embed_places(void *arg, uint32_t index)
+{
+    const mimp_rows_job *job = (const mimp_rows_job *)arg;
+    const mimp_run *run = job->run;
+    const mim_blob_step *s = job->step;
+    const float *prefix = mimp_plain(run->model, s->tensor[1]), *table = mimp_plain(run->model, s->tensor[2]);
+    const uint32_t end = mimp_share(run->tokens, index + 1, job->crew.tasks);
+    uint32_t t, place;
+    for (t = mimp_share(run->tokens, index, job->crew.tasks); t < end; t++) {
+        float *row = run->x + t * run->stride;
+        MIM_MEMSET(row, 0, run->stride * 4);
+        if (t < run->s->prefix) {
+            MIM_MEMCPY(row, prefix + (size_t)t * run->dim, (size_t)run->dim * 4);
+            continue;
+        }
+        place = run->patch[t - run->s->prefix];
+        mimp_add_position(run, s, table, place, row);
+        mimp_add_unit_position(run, s, place, row);
+        mimp_add_metadata(run, s, place, row);
+    }
+}
+
 static mim_status mimp_embed_run(mimp_run *run, const mim_blob_step *s)
 {
     const mim_blob_header *h = run->model->header;
-    const float *prefix = mimp_plain(run->model, s->tensor[1]), *table = mimp_plain(run->model, s->tensor[2]);
     const uint32_t gw = run->grid.width, area = run->grid.height * gw, tile = mimp_tile_of(run);
     const uint32_t n16 = mimp_up(h->channels * mimp_tubelet(h, s) * s->kernel_height * s->kernel_width, 16), before = s->padding_frames;
     uint32_t frame, place, f, token = run->s->prefix, end, rows;
@@ -6311,9 +6354,7 @@ static mim_status mimp_embed_run(mimp_run *run, const mim_blob_step *s)
     mim_status status;
     MIM_STAGE(MIM_STAGE_EMBED);
     mimp_embed_memory(&e, run, s);
-    MIM_MEMSET(run->x, 0, run->tokens * run->stride * 4);
-    for (f = 0; f < run->s->prefix; f++)
-        MIM_MEMCPY(run->x + f * run->stride, prefix + (size_t)f * run->dim, (size_t)run->dim * 4);
+    mimp_rows(run, s, mimp_embed_places);
     MIM_MEMSET(e.to.rows, 0, mimp_rows_bytes(run->s->kernels, &e.to.matrix));
     for (frame = 0; frame < run->grid.frames; frame++) {
         matrix = h->groups > 1 ? mimp_matrix_part(&e.to.matrix, frame * (uint32_t)(run->stride / 16), (uint32_t)(run->stride / 16)) : e.to.matrix;
@@ -6335,9 +6376,6 @@ static mim_status mimp_embed_run(mimp_run *run, const mim_blob_step *s)
             if (token + rows == end || run->patch[token + rows - run->s->prefix] != frame * area + place)
                 continue;
             mimp_embed_patch(run, &e, s, frame * area + place, mimp_project_next(&e.to, n16));
-            mimp_add_position(run, s, table, frame * area + place, run->x + (token + rows) * run->stride);
-            mimp_add_unit_position(run, s, frame * area + place, run->x + (token + rows) * run->stride);
-            mimp_add_metadata(run, s, frame * area + place, run->x + (token + rows) * run->stride);
             if (rows == 0)
                 mimp_block_end(&e.to.block, mimp_min(tile, end - token));
             mimp_project_put(&e.to, rows, n16, rows + 1 == tile || token + rows + 1 == end);
@@ -7602,16 +7640,22 @@ static void mimp_mlp_run(mimp_run *run, const mim_blob_step *s)
 
 /* ---- norm, pool and head ---- */
 
-static void mimp_norm_rows(const mimp_run *run, const mim_blob_step *s)
+static void mimp_norm_rows(void *arg, uint32_t index)
 {
+    const mimp_rows_job *job = (const mimp_rows_job *)arg;
+    const mimp_run *run = job->run;
+    const mim_blob_step *s = job->step;
+    const uint32_t end = mimp_share(run->tokens, index + 1, job->crew.tasks);
     uint32_t t;
     size_t i;
     MIM_STAGE(MIM_STAGE_PACK);
-    for (i = 0; s->flags & MIM_STEP_JOIN && i < run->tokens * run->stride; i++)
-        run->x[i] += run->branch[i];
-    for (t = 0; t < run->tokens; t++)       /* in place: a row is read before it is written, sixteen floats at a time */
-        run->s->kernels->norm(run->x + t * run->stride, run->x + t * run->stride, mimp_plain(run->model, s->tensor[0]),
-                              run->dim, s->eps);
+    for (t = mimp_share(run->tokens, index, job->crew.tasks); t < end; t++) {
+        float *row = run->x + t * run->stride;
+        for (i = 0; i < run->stride && s->flags & MIM_STEP_JOIN; i++)
+            row[i] += run->branch[t * run->stride + i];
+        /* in place: a row is read before it is written, sixteen floats at a time */
+        run->s->kernels->norm(row, row, mimp_plain(run->model, s->tensor[0]), run->dim, s->eps);
+    }
 }
 
 static void mimp_pool_run(mimp_run *run, const mim_blob_step *s)
@@ -9224,7 +9268,7 @@ static mim_status mimp_step_run(mimp_run *run, const mim_blob_step *s, void *dec
     case MIM_STEP_CONV:      mimp_conv_run(run, s); break;
     case MIM_STEP_ATTENTION: mimp_attention_run(run, s); break;
     case MIM_STEP_MLP:       mimp_mlp_run(run, s); break;
-    case MIM_STEP_NORM:      mimp_norm_rows(run, s); break;
+    case MIM_STEP_NORM:      mimp_rows(run, s, mimp_norm_rows); break;
     case MIM_STEP_POOL:
         mimp_pool_run(run, s);
         if (run->pooled_to.floats)

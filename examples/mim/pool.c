@@ -4,8 +4,9 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
 
-enum { LOOKS = 1000 };                /* some 20 to 50 microseconds */
+#define LOOK_FOR 50000                /* nanoseconds */
 
 struct pool {
     pthread_mutex_t lock;             /* for going to sleep */
@@ -25,6 +26,13 @@ struct pool {
 #define GET(from) __atomic_load_n(&(from), __ATOMIC_SEQ_CST)
 #define PUT(to, value) __atomic_store_n(&(to), value, __ATOMIC_SEQ_CST)
 #define ADD(to, value) __atomic_add_fetch(&(to), value, __ATOMIC_SEQ_CST)
+
+static int64_t now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
 
 static void look_away(void)
 {
@@ -57,7 +65,7 @@ static void *serve(void *user)
 {
     pool *p = user;
     while (!GET(p->stop)) {
-        for (int looks = 0; looks < LOOKS && !any_left(GET(p->left)); looks++) look_away();
+        for (int64_t end = now() + LOOK_FOR; !any_left(GET(p->left)) && now() < end; ) look_away();
         if (!any_left(GET(p->left))) {
             pthread_mutex_lock(&p->lock);
             ADD(p->sleepers, 1);
@@ -114,7 +122,7 @@ void pool_run(void *user, mim_task task, void *arg, uint32_t count)
         pthread_mutex_unlock(&p->lock);
     }
     drain(p);
-    for (int looks = 0; looks < LOOKS && GET(p->finished) < count; looks++) look_away();
+    for (int64_t end = now() + LOOK_FOR; GET(p->finished) < count && now() < end; ) look_away();
     if (GET(p->finished) == count) return;
     pthread_mutex_lock(&p->lock);
     PUT(p->caller_sleeps, 1);
