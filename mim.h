@@ -169,8 +169,8 @@
  * are tried) rvv128, rvv256 and rvv512, for vector registers of so many bits or more; in wasm builds
  * with -msimd128 simd128; in builds for a Cortex-M with the DSP extension (M4, M7, M33...) dsp, and with Helium (M55, M85)
  * mve as well, for the products alone. mve reads integer blobs of another layout (`mim convert --layout pairs`), which other
- * machines run by portable code, and those of the usual one are dsp's there. The machine is asked where it must be: by CPUID and XCR0, by getauxval on
- * Linux, by sysctlbyname on Apple's systems; elsewhere, and freestanding, dotprod and i8mm need a
+ * machines run by portable code, and those of the usual one are dsp's there. The machine is asked where it must be: by CPUID
+ * and XCR0, by getauxval on Linux, by sysctlbyname on Apple's systems; elsewhere, and freestanding, dotprod and i8mm need a
  * -march that has them. desc.cpu names one; one that the machine lacks is an error, not a fallback.
  * session.cpu says which is in use.
  *
@@ -394,8 +394,8 @@ enum { MIM_GELU_ERF = 1, MIM_GELU_TANH = 2, MIM_GELU_QUICK = 3, MIM_SILU = 4 };
  * taken as an image of (2 height - 1) x (2 width - 1) and resized, two samples an axis, clamped at the border. GEOMETRIC:
  * the stored distances are laid out from the middle in steps of 1, q, q^2..., q such that they span the new grid (BEiT's
  * rule, with timm's linear interpolation between them). AXES: the query itself times a vector for the distance along y, one for
- * that along x (ViTDet, MViTv2), and in videos one for that in time; on another grid or window each table is resized as a line, like LINEAR. CROP: a table whose distances stay what they are; a smaller window reads its
- * middle (Swin V2). DISTANCES: they are relative to the window; for another one an MLP makes its table, 16 sigmoid(MLP(y, x)). */
+ * that along x (ViTDet, MViTv2), and in videos one for that in time; on another grid or window each table is resized as a line,
+ * like LINEAR. CROP: a table whose distances stay what they are; a smaller window reads its middle (Swin V2). DISTANCES: they are relative to the window; for another one an MLP makes its table, 16 sigmoid(MLP(y, x)). */
 enum { MIM_BIAS_NONE = 0, MIM_BIAS_FIXED = 1, MIM_BIAS_LINEAR = 2, MIM_BIAS_GEOMETRIC = 3, MIM_BIAS_AXES = 4, MIM_BIAS_CROP = 5,
        MIM_BIAS_DISTANCES = 6 };
 
@@ -502,7 +502,8 @@ enum {
                                5 [norm2 (2 x heads*head_dim)]
                                6 [norm of q and k: LAYER_NORM (4 x head_dim): q's weight, bias, k's; UNIT (1 x heads) in place of scale]
                                7 [shortcut (dim x D)]: x becomes the largest of each cell of shortcut(norm(x)), without it of x, before
-                                 += proj (MAX with twice the width and no shortcut: then the mean of each cell of x); MAX: cells of the stride's size; CONV: one larger, around the token, if the stride is not 1
+                                 += proj (MAX with twice the width and no shortcut: then the mean of each cell of x); MAX: cells
+                                 of the stride's size; CONV: one larger, around the token, if the stride is not 1
                                8 [thinning by CONV (3*frames*kernel*kernel x P)]: q's, k's and v's kernels, 9 [their norms (6 x head_dim)]
                                10 [DISTANCES: MLP (3 + heads x hidden)]: weights of y, of x, biases, and of relu each head's; hidden is a
                                  multiple of 16; 11 [its inputs (W x 2 W - 1)], W the larger side of window_height and _width: row n - 1
@@ -829,7 +830,8 @@ MIM_API const char *mim_cpu_name(uint32_t cpu);
 
 #ifndef MIM_NO_RESIZE
 /* The preprocessing's resize, by itself: u8 pixels, 1 or 3 channels interleaved, bit-identical to Pillow's
- * Image.resize(filter), but that weights are exact before they are rounded (of 364 million, one came out 2^-22 apart). scratch: mim_resize_bytes() bytes, 16-byte aligned. dst: (dst_height, dst_width, channels), tight.
+ * Image.resize(filter), but that weights are exact before they are rounded (of 364 million, one came out 2^-22 apart).
+ * scratch: mim_resize_bytes() bytes, 16-byte aligned. dst: (dst_height, dst_width, channels), tight.
  * Errors: ARGUMENT, LIMIT. */
 MIM_API size_t mim_resize_bytes(uint32_t dst_width, uint32_t dst_height, uint32_t src_width, uint32_t src_height,
                                 uint32_t channels, uint32_t filter);
@@ -1957,13 +1959,15 @@ static mim_status mimp_verify_integer_steps(mim_model *model, const mim_blob_hea
         }
         for (j = 0; j < sizeof mimp_integer_slots / sizeof *mimp_integer_slots; j++) {
             const uint32_t slot = mimp_integer_slots[j].slot, numbers = mimp_integer_slots[j].numbers & 3u;
+            const uint32_t rows = size[mimp_integer_slots[j].rows], columns = size[mimp_integer_slots[j].columns];
             if (mimp_integer_slots[j].kind != s->kind)
                 continue;
             used |= 1u << slot;
             status = mimp_verify_slot(model, tensors, i, s, slot, !(mimp_integer_slots[j].numbers & MIMP_MAY_LACK),
-                                      numbers == MIMP_WEIGHTS ? mimp_matrix_type(h, tensors, s, slot) : numbers == MIMP_GAINS ? (uint32_t)MIM_I32 : (uint32_t)MIM_I16,
-                                      numbers != MIMP_WEIGHTS ? (uint32_t)MIM_PLAIN : steps[0].tensor[0] ? mimp_layout(steps, tensors) : 0, size[mimp_integer_slots[j].rows],
-                                      size[mimp_integer_slots[j].columns]);
+                                      numbers == MIMP_WEIGHTS ? mimp_matrix_type(h, tensors, s, slot)
+                                                              : numbers == MIMP_GAINS ? (uint32_t)MIM_I32 : (uint32_t)MIM_I16,
+                                      numbers != MIMP_WEIGHTS ? (uint32_t)MIM_PLAIN : steps[0].tensor[0] ? mimp_layout(steps, tensors) : 0,
+                                      rows, columns);
             if (status)
                 return status;
             if (numbers == MIMP_WEIGHTS && tensors[s->tensor[slot] - 1].input_max != 255)
@@ -5521,8 +5525,8 @@ static void mimp_leave(const mimp_kernels *kernels, const mimp_operand *w)
         kernels->leave();
 }
 
-/* One tile of packed rows by panels, between mimp_enter and mimp_leave, each through the epilogue: y[r * stride + channel]. e is that of the first panel; the
- * rest follow 16 channels on. */
+/* One tile of packed rows by panels, between mimp_enter and mimp_leave, each through the epilogue: y[r * stride + channel]. e is
+ * that of the first panel; the rest follow 16 channels on. */
 static void mimp_tile_panels(const mimp_kernels *kernels, const uint8_t *a, uint32_t tile_rows, uint32_t rows, const mimp_operand *w,
                              float *y, size_t stride, mimp_epilogue e)
 {
@@ -6302,8 +6306,8 @@ static void mimp_embed_patch(const mimp_run *run, const mimp_embed *e, const mim
     const uint32_t ph = run->model->header->patch_height, pw = run->model->header->patch_width, frames = e->frames;
     const uint32_t channels = e->input[0].channels, width = e->input[0].width, wide = s->kernel_width;
     const uint32_t gh = run->grid.height, gw = run->grid.width, first = place / gw / gh * run->model->header->patch_frames - s->padding_frames;
-    const uint32_t top = place / gw % gh * ph, at = place % gw * pw, left = at < s->padding_width ? s->padding_width - at : 0, from = at + left - s->padding_width;
-    const uint32_t n = mimp_min(wide - left, width - from);
+    const uint32_t top = place / gw % gh * ph, at = place % gw * pw, left = at < s->padding_width ? s->padding_width - at : 0;
+    const uint32_t from = at + left - s->padding_width, n = mimp_min(wide - left, width - from);
     const int overlaps = s->kernel_height > ph || wide > pw || s->padding_frames;
     uint32_t c, f, y, x;
     for (c = 0; c < channels; c++)
@@ -7485,7 +7489,8 @@ static void mimp_attention_run(mimp_run *run, const mim_blob_step *s)
         mimp_turns(&a, a.turn_x, 2, run->grid.width, s->stored_width);
         mimp_turns(&a, a.turn_t, 3, run->grid.frames, 0);
     }
-    pack = mimp_pack_of(&a.crew, &a.block, run->x, run->stride, a.windows * a.rows, run->dim, post ? NULL : mimp_plain(run->model, s->tensor[0]), s->eps);
+    pack = mimp_pack_of(&a.crew, &a.block, run->x, run->stride, a.windows * a.rows, run->dim,
+                        post ? NULL : mimp_plain(run->model, s->tensor[0]), s->eps);
     pack.from = a.order;
     mimp_pack(pack);
     if (s->flags & MIM_STEP_JOIN) {                  /* whose rows are as wide */
@@ -7826,7 +7831,8 @@ MIMP_INLINE mimp_four mimp_four_at(const int32_t *x) { return vld1q_s32(x); }
 MIMP_INLINE mimp_four mimp_four_shorts(const int16_t *x) { return vldrhq_s32(x); }
 MIMP_INLINE mimp_four mimp_four_gains(const int32_t *x) { return vmovlbq_s16(vreinterpretq_s16_s32(vld1q_s32(x))); }
 MIMP_INLINE void mimp_four_put(int32_t *to, mimp_four x) { vst1q_s32(to, x); }
-MIMP_INLINE uint32x4_t mimp_four_within(mimp_four x, int32_t top) { return vreinterpretq_u32_s32(vminq_s32(vmaxq_s32(x, mimp_four_of(0)), mimp_four_of(top))); }
+MIMP_INLINE uint32x4_t mimp_four_within(mimp_four x, int32_t top)
+{ return vreinterpretq_u32_s32(vminq_s32(vmaxq_s32(x, mimp_four_of(0)), mimp_four_of(top))); }
 MIMP_INLINE void mimp_four_bytes(uint8_t *to, mimp_four x) { vstrbq_u32(to, mimp_four_within(x, 255)); }
 MIMP_INLINE mimp_four mimp_four_add(mimp_four a, mimp_four b) { return vaddq_s32(a, b); }
 MIMP_INLINE mimp_four mimp_four_sub(mimp_four a, mimp_four b) { return vsubq_s32(a, b); }
@@ -8087,7 +8093,8 @@ typedef struct mimp_activation {
 } mimp_activation;
 
 /* The same as the bytes of a tile of rows, from a multiple of 4 columns on: at -128..127, or as hidden units. */
-MIMP_INLINE void mimp_rescale_into(const mimp_bytes *b, uint32_t row, uint32_t column, const int32_t *acc, const mimp_weights *w, const mimp_activation *act)
+MIMP_INLINE void mimp_rescale_into(const mimp_bytes *b, uint32_t row, uint32_t column, const int32_t *acc, const mimp_weights *w,
+                                   const mimp_activation *act)
 {
     const int32_t *offset = w->offset, *rate = w->rate, *factor = act ? act->factor + column : NULL;
     const mimp_four zero = mimp_four_of(128), half = mimp_four_of(1 << 15);
@@ -8100,17 +8107,22 @@ MIMP_INLINE void mimp_rescale_into(const mimp_bytes *b, uint32_t row, uint32_t c
         const mimp_four o = mimp_four_at(offset), by = mimp_four_at(rate), f = act ? mimp_four_at(factor) : zero;
         for (r = rows, x = acc, to = first; r; r--, x += 16, to += step) {
             const mimp_four t = mimp_four_scaled(mimp_four_add(mimp_four_at(x), o), by);
-            mimp_four_bytes(to, act ? mimp_four_right(mimp_four_add(mimp_four_times(mimp_four_looked_up(act->curve, t), f), half), 16) : mimp_four_add(t, zero));
+            if (act)
+                mimp_four_bytes(to, mimp_four_right(mimp_four_add(mimp_four_times(mimp_four_looked_up(act->curve, t), f), half), 16));
+            else
+                mimp_four_bytes(to, mimp_four_add(t, zero));
         }
     }
 }
 
-static void mimp_rescale_bytes(const mimp_bytes *b, uint32_t row, uint32_t column, const int32_t *acc, const mimp_weights *w, const mimp_activation *act)
+static void mimp_rescale_bytes(const mimp_bytes *b, uint32_t row, uint32_t column, const int32_t *acc, const mimp_weights *w,
+                               const mimp_activation *act)
 {
     uint32_t i;
     for (i = 0; MIMP_SMALL && i < 16 * b->rows; i++) {
         const int32_t t = mimp_scaled(mimp_wrap(acc[i], w->offset[i % 16]), w->rate[i % 16]);
-        *mimp_byte_at(b, row + i / 16, column + i % 16) = (uint8_t)mimp_byte(act ? (int32_t)(act->curve[mimp_level(t)] * (uint32_t)act->factor[column + i % 16] + (1 << 15)) >> 16 : t + 128);
+        const uint32_t unit = act ? act->curve[mimp_level(t)] * (uint32_t)act->factor[column + i % 16] + (1u << 15) : 0;
+        *mimp_byte_at(b, row + i / 16, column + i % 16) = (uint8_t)mimp_byte(act ? (int32_t)unit >> 16 : t + 128);
     }
     if (!MIMP_SMALL && act)
         mimp_rescale_into(b, row, column, acc, w, act);
