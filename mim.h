@@ -152,7 +152,7 @@
  * through from end to end, the stream of tokens and the output of attention (integer: 3 T D and a little); the fast one keys,
  * values, tiles and scratch (integer: 32 KB at least for ViT-Ti/16 at 224, 34 KB for ViT-B). Both sizes are exact, results the same.
  *
- * The stack needs up to 12 KB, and 1.5 KB where there are no floats.
+ * The stack needs up to 13 KB, and 1.5 KB where there are no floats.
  *
  * THREADS
  *
@@ -7793,7 +7793,7 @@ static void mimp_predict_run(mimp_run *run, const mim_blob_step *s)
  * to say about each other is in the blob's numbers.
  *
  * Sums are modulo 2^32 and shifts of negative numbers are arithmetic, so no contents of a blob are undefined; those of the
- * converter do not overflow. Rounding is half up. There is one division for each row and head, in softmax.
+ * converter do not overflow. Rounding is half up. There are two divisions for each row and head, in softmax.
  * ===================================================================================== */
 
 /* a b / 2^32: rounded half up, for rates; rounded down; of unsigned numbers, down. */
