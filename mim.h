@@ -5990,11 +5990,13 @@ static void mimp_follow(mimp_run *run, const mim_blob_step *s)
     run->stride = mimp_up(run->dim, 16);
 }
 
-/* Rows of a tile beyond which more gain little: weights are read once for each, and floats, what has to be unpacked first or
- * what lies in flash dearly; but the rows' hidden layer is most of the arena. */
-static uint32_t mimp_most_rows(const mim_model *model)
+/* Rows of a tile beyond which more gain little: weights are read once for each, and floats, what has to be unpacked first, what
+ * lies in flash, or what several tasks want of the cache that they share, dearly; but the rows' hidden layer is most of the arena.
+ * That of a fourth of the tokens usually is as large as attention's outputs. */
+static uint32_t mimp_most_rows(const mim_session *s)
 {
-    return model->header->type == MIM_Q8 && !MIMP_INTEGER(model->header) ? 80 : 256;
+    const int cheap = s->model->header->type == MIM_Q8 && !MIMP_INTEGER(s->model->header) && s->desc.threads == 1;
+    return cheap ? mimp_min(mimp_max(80, s->tokens / 4), 256) : 256;
 }
 
 /* Rows of a tile of `rows` in all: at most tile_rows or a leaf's rows, whole leaves, and shared out evenly. */
@@ -9093,7 +9095,7 @@ MIMP_PUBLIC mim_status mim_plan(const mim_model *model, const mim_session_desc *
     least = mimp_bytes_with(&s, 1, 1, &slow);
     if (least > mimp_most_memory || slow > mimp_most_memory)
         return MIM_ERR_LIMIT;
-    useful = mimp_bytes_with(&s, mimp_most_rows(model), mimp_most_heads(model, s.desc.threads), &slow);
+    useful = mimp_bytes_with(&s, mimp_most_rows(&s), mimp_most_heads(model, s.desc.threads), &slow);
     need->bytes = (size_t)least;
     need->slow_bytes = (size_t)slow;
     need->useful = (size_t)(useful > mimp_most_memory ? mimp_most_memory : useful);
@@ -9124,7 +9126,7 @@ MIMP_PUBLIC mim_status mim_begin(mim_session *session, const mim_model *model, c
         return status;
     /* The two choices govern different steps, and the memory is the most that any step needs: settle one, then the other. In
      * integers rows come first: they spare weights, heads only norms. */
-    most[0] = mimp_most_rows(model);
+    most[0] = mimp_most_rows(&s);
     most[1] = mimp_most_heads(model, s.desc.threads);
     for (i = 0; i < 2; i++) {
         const uint32_t which = MIMP_INTEGER(model->header) ? i : 1 - i;
