@@ -2724,8 +2724,8 @@ MIMP_RVV_LANES(rvv512, m1, mf2, mf4, b32)
  *
  * exp(x) for -86 <= x <= 86: 2^k e^r, k = x / ln 2 to the nearest, r reduced in two steps, a polynomial of
  * degree 6 (relative error 6e-8). Adding 1.5 * 2^23 rounds to an integer, which then lies in the low bits.
- * erf(x): x P(x^2) / Q(x^2) on |x| <= 3.925 (error 4e-7). What comes of bytes or becomes such is coarse: 2^r of degree 3
- * (relative error 8e-5), and GELU x (1/2 + x P(x^2)) on |x| <= 3.94 (error 1.7e-4). All were fitted for this file.
+ * erf(x): x P(x^2) / Q(x^2) on |x| <= 3.925 (error 4e-7). Coarse, for bytes, are 2^r of degree 3 (relative error
+ * 8e-5) and GELU as x (1/2 + x P(x^2)) on |x| <= 3.94 (error 1.7e-4). All were fitted for this file.
  * ===================================================================================== */
 
 #define MIMP_ROUND 12582912.0f          /* 1.5 * 2^23 */
@@ -2750,6 +2750,8 @@ typedef struct mimp_quantized {
     int32_t sum;                        /* of the q */
 } mimp_quantized;
 
+enum { MIMP_GELU_COARSE = 5 };          /* GELU_ERF of a product of bytes */
+
 #define MIMP_MADD(V, a, b, c) (fused ? V(madd)(a, b, c) : V(add)(V(mul)(a, b), c))
 
 #define MIMP_ROW_OPS(isa, V, ATTRIBUTES) \
@@ -2770,28 +2772,33 @@ typedef struct mimp_quantized {
     } \
     ATTRIBUTES static inline V(f) mimp_##isa##_exp(V(f) x) { return mimp_##isa##_exp_of(x, 0); } \
     ATTRIBUTES static inline V(f) mimp_##isa##_exp_fused(V(f) x) { return mimp_##isa##_exp_of(x, 1); } \
-    ATTRIBUTES MIMP_INLINE V(f) mimp_##isa##_exp_coarse(V(f) x, float factor) \
+    /* 255 times it */ \
+    ATTRIBUTES MIMP_INLINE V(f) mimp_##isa##_exp_coarse(V(f) x) \
     { \
         const V(f) magic = V(set)(MIMP_ROUND), t = V(mul)(x, V(set)(1.44269504f)), k = V(add)(t, magic), r = V(sub)(t, V(sub)(k, magic)); \
-        V(f) p = V(add)(V(mul)(V(set)(5.5171669e-2f * factor), r), V(set)(0.24261113f * factor)); \
-        p = V(add)(V(mul)(p, r), V(set)(0.69326097f * factor)); \
-        p = V(add)(V(mul)(p, r), V(set)(0.99992806f * factor)); \
+        V(f) p = V(add)(V(mul)(V(set)(255.0f * 5.51716685e-2f), r), V(set)(255.0f * 0.242611125f)); \
+        p = V(add)(V(mul)(p, r), V(set)(255.0f * 0.693260968f)); \
+        p = V(add)(V(mul)(p, r), V(set)(255.0f * 0.999928057f)); \
         return V(cast_f)(V(addi)(V(cast_i)(p), V(shl)(V(cast_i)(k), 23))); \
     } \
     \
-    ATTRIBUTES MIMP_INLINE V(f) mimp_##isa##_act(V(f) x, uint32_t act, int coarse) \
+    ATTRIBUTES MIMP_INLINE V(f) mimp_##isa##_gelu_coarse(V(f) x) \
+    { \
+        const V(f) end = V(set)(3.9400024f), t = V(min)(V(max)(x, V(set)(-3.9400024f)), end), z = V(mul)(t, t); \
+        V(f) p = V(add)(V(mul)(V(set)(2.47514702e-8f), z), V(set)(-1.69606415e-6f)); \
+        p = V(add)(V(mul)(p, z), V(set)(4.98230656e-5f)); \
+        p = V(add)(V(mul)(p, z), V(set)(-8.31425714e-4f)); \
+        p = V(add)(V(mul)(p, z), V(set)(8.85338709e-3f)); \
+        p = V(add)(V(mul)(p, z), V(set)(-6.47435859e-2f)); \
+        p = V(add)(V(mul)(p, z), V(set)(0.398000300f)); \
+        return V(mul)(x, V(add)(V(mul)(p, t), V(set)(0.5f)));  /* of the ends p t is -1/2 and 1/2 */ \
+    } \
+    \
+    ATTRIBUTES static inline V(f) mimp_##isa##_act(V(f) x, uint32_t act) \
     { \
         const V(f) one = V(set)(1.0f); \
-        if (act == MIM_GELU_ERF && coarse) { \
-            const V(f) t = V(min)(V(max)(x, V(set)(-3.9400024f)), V(set)(3.9400024f)), z = V(mul)(t, t);    /* t P is -1/2 and 1/2 there */ \
-            V(f) p = V(add)(V(mul)(V(set)(2.4751470e-8f), z), V(set)(-1.6960642e-6f)); \
-            p = V(add)(V(mul)(p, z), V(set)(4.9823063e-5f)); \
-            p = V(add)(V(mul)(p, z), V(set)(-8.3142571e-4f)); \
-            p = V(add)(V(mul)(p, z), V(set)(8.8533871e-3f)); \
-            p = V(add)(V(mul)(p, z), V(set)(-6.4743586e-2f)); \
-            p = V(add)(V(mul)(p, z), V(set)(0.39800030f)); \
-            return V(mul)(x, V(add)(V(mul)(p, t), V(set)(0.5f))); \
-        } \
+        if (act == MIMP_GELU_COARSE) \
+            return mimp_##isa##_gelu_coarse(x); \
         if (act == MIM_GELU_ERF) { \
             V(f) t = V(mul)(x, V(set)(0.70710678f)), z, p, q; \
             t = V(min)(V(max)(t, V(set)(-3.925f)), V(set)(3.925f)); \
@@ -2814,7 +2821,7 @@ typedef struct mimp_quantized {
                 ? V(mul)(V(add)(V(mul)(V(mul)(V(mul)(x, x), x), V(set)(0.044715f)), x), V(set)(-1.59576912f)) \
                 : V(mul)(x, V(set)(act == MIM_SILU ? -1.0f : -1.702f)); \
             u = V(min)(V(max)(u, V(set)(-86.0f)), V(set)(86.0f)); \
-            return V(div)(x, V(add)(coarse ? mimp_##isa##_exp_coarse(u, 1.0f) : mimp_##isa##_exp(u), one)); \
+            return V(div)(x, V(add)(mimp_##isa##_exp(u), one)); \
         } \
         return x; \
     } \
@@ -2829,11 +2836,11 @@ typedef struct mimp_quantized {
     } \
     \
     /* y = act(gate) * value, gate x[0..n16) and value x[n16..2 n16) */ \
-    ATTRIBUTES static void mimp_##isa##_gate(float *y, const float *x, uint32_t n16, uint32_t act, int coarse) \
+    ATTRIBUTES static void mimp_##isa##_gate(float *y, const float *x, uint32_t n16, uint32_t act) \
     { \
         uint32_t i; \
         for (i = 0; i < n16; i += 16) \
-            V(store)(y + i, V(mul)(mimp_##isa##_act(V(load)(x + i), act, coarse), V(load)(x + n16 + i))); \
+            V(store)(y + i, V(mul)(mimp_##isa##_act(V(load)(x + i), act), V(load)(x + n16 + i))); \
     } \
     \
     /* y = (x - mean) / sqrt(variance + eps) * w[0..n) + w[n..2n), zero from n to n16 */ \
@@ -2918,14 +2925,14 @@ typedef struct mimp_quantized {
     } \
     \
     ATTRIBUTES MIMP_INLINE void mimp_##isa##_finish_act(float *y, size_t stride, const void *acc, uint32_t rows, \
-                                                        const mimp_epilogue *e, uint32_t act, int integer) \
+                                                        const mimp_epilogue *e, uint32_t act) \
     { \
         const V(f) zeros = V(set)(0), ones = V(set)(1.0f); \
         const V(f) scale = e->scale ? V(load)(e->scale) : ones, bias = e->bias ? V(load)(e->bias) : zeros; \
         const V(i) sum = e->sum ? V(loadi)(e->sum) : V(seti)(0); \
         const float *const factor = e->factor; \
         const int32_t *const zero = e->sum ? e->zero : NULL; \
-        const int scaled = e->scale != NULL, biased = e->bias != NULL, add = e->add != 0; \
+        const int integer = e->integer != 0, scaled = e->scale != NULL, biased = e->bias != NULL, add = e->add != 0; \
         uint32_t r; \
         for (r = 0; r < rows; r++, y += stride) { \
             V(f) v; \
@@ -2943,25 +2950,25 @@ typedef struct mimp_quantized {
             if (biased) \
                 v = V(add)(v, bias); \
             if (act) \
-                v = mimp_##isa##_act(v, act, integer); \
+                v = MIMP_MAX_ROWS > 4 && act == MIMP_GELU_COARSE ? mimp_##isa##_gelu_coarse(v) : mimp_##isa##_act(v, act); \
             if (add) \
                 v = V(add)(V(load)(y), v); \
             V(store)(y, v); \
         } \
     } \
     \
-    /* The common activations have loops of their own. */ \
+    /* The common activations have loops of their own, but where flash is dear. */ \
     ATTRIBUTES static void mimp_##isa##_finish(float *y, size_t stride, const void *acc, uint32_t rows, const mimp_epilogue *e) \
     { \
-        const int integer = e->integer != 0; \
-        if (!e->act) \
-            mimp_##isa##_finish_act(y, stride, acc, rows, e, 0, integer); \
-        else if (e->act == MIM_GELU_ERF && integer) \
-            mimp_##isa##_finish_act(y, stride, acc, rows, e, MIM_GELU_ERF, 1); \
-        else if (e->act == MIM_GELU_ERF) \
-            mimp_##isa##_finish_act(y, stride, acc, rows, e, MIM_GELU_ERF, 0); \
+        const uint32_t act = e->act == MIM_GELU_ERF && e->integer ? MIMP_GELU_COARSE : e->act; \
+        if (MIMP_MAX_ROWS > 4 && !act) \
+            mimp_##isa##_finish_act(y, stride, acc, rows, e, 0); \
+        else if (MIMP_MAX_ROWS > 4 && act == MIMP_GELU_COARSE) \
+            mimp_##isa##_finish_act(y, stride, acc, rows, e, MIMP_GELU_COARSE); \
+        else if (MIMP_MAX_ROWS > 4 && act == MIM_GELU_ERF) \
+            mimp_##isa##_finish_act(y, stride, acc, rows, e, MIM_GELU_ERF); \
         else \
-            mimp_##isa##_finish_act(y, stride, acc, rows, e, e->act, integer); \
+            mimp_##isa##_finish_act(y, stride, acc, rows, e, act); \
     } \
     \
     ATTRIBUTES static float mimp_##isa##_dot(const float *a, const float *b, uint32_t n16) \
@@ -2981,15 +2988,13 @@ typedef struct mimp_quantized {
             V(store)(y + i, V(add)(V(load)(y + i), V(mul)(V(load)(x + i), V(load)(w + i)))); \
     } \
     \
-    /* Bytes of 255 exp(x - max) of n scores, zero from n to n16, go to out as in quantize; returns their sum: dividing by */ \
-    /* what was really summed keeps the mean of the values. */ \
-    ATTRIBUTES static uint32_t mimp_##isa##_softmax(float *x, uint32_t n, uint32_t n16, uint8_t *out, size_t stride) \
+    /* Bytes of 255 exp(x - max) go to out as in quantize; returns their sum: dividing by what was really summed keeps the */ \
+    /* mean of the values. */ \
+    ATTRIBUTES static uint32_t mimp_##isa##_softmax(const float *x, uint32_t n16, uint8_t *out, size_t stride) \
     { \
         V(f) top = V(set)(-3.0e38f), top2 = top; \
         V(i) count = V(seti)(0); \
         uint32_t i; \
-        for (i = n; i < n16; i++) \
-            x[i] = -3.4e38f;                /* far from any top */ \
         for (i = 0; i + 16 < n16; i += 32) { \
             top = V(max)(V(load)(x + i), top); \
             top2 = V(max)(V(load)(x + i + 16), top2); \
@@ -2998,7 +3003,7 @@ typedef struct mimp_quantized {
             top = V(max)(V(load)(x + i), top); \
         top = V(set)(V(fold_max)(V(max)(top2, top))); \
         for (i = 0; i < n16; i += 16, out += 4 * stride) { \
-            const V(f) e = mimp_##isa##_exp_coarse(V(max)(V(sub)(V(load)(x + i), top), V(set)(-86.0f)), 255.0f); \
+            const V(f) e = mimp_##isa##_exp_coarse(V(max)(V(sub)(V(load)(x + i), top), V(set)(-86.0f))); \
             const V(i) b = V(cast_i)(V(add)(e, V(set)(MIMP_ROUND))); \
             count = V(addi)(count, b); \
             V(quads)(out, stride, b);       /* their low bytes: what rounding adds lies above */ \
@@ -3123,10 +3128,10 @@ typedef struct mimp_kernels {
     void (*halves)(float *out, const uint16_t *in, size_t n);           /* n: a multiple of 16 */
     void (*pack)(float *out, size_t step, const float *x, size_t stride, uint32_t rows, uint32_t n16, float factor);
     void (*norm)(float *y, const float *x, const float *w, uint32_t n, float eps);
-    void (*gate)(float *y, const float *x, uint32_t n16, uint32_t act, int coarse);
+    void (*gate)(float *y, const float *x, uint32_t n16, uint32_t act);
     mimp_quantized (*quantize)(uint8_t *out, size_t stride, const float *x, uint32_t n16, uint32_t limit, uint32_t is_signed);
     void (*finish)(float *y, size_t stride, const void *acc, uint32_t rows, const mimp_epilogue *e);
-    uint32_t (*softmax)(float *x, uint32_t n, uint32_t n16, uint8_t *out, size_t stride);
+    uint32_t (*softmax)(const float *x, uint32_t n16, uint8_t *out, size_t stride);
     void (*weigh)(float *x, uint32_t n, float *state, uint32_t rows, uint32_t fused);
     void (*values)(int8_t *panel, float *scale, const float *x, size_t stride, uint32_t n, uint32_t n4, uint32_t limit);
     float (*dot)(const float *a, const float *b, uint32_t n16);
@@ -5671,7 +5676,7 @@ static void mimp_pack_rows(const mimp_pack_job *job, uint32_t first, uint32_t en
                 continue;
             }
             if (job->gate) {
-                kernels->gate(row, x, n16, job->gate, job->block->bytes != 0);
+                kernels->gate(row, x, n16, job->gate);
                 x = row;
             }
             if (job->head_dim != job->width) {
@@ -7264,9 +7269,12 @@ static void mimp_attention_bytes(const mimp_attention *a, uint32_t head, uint32_
     mimp_tile_panels(kernels, q, a->tile_rows, rows, &w, scores, k16, e);
     mimp_leave(kernels, &w);
     MIM_STAGE(MIM_STAGE_SOFTMAX);
+    for (r = 0; r < rows; r++)
+        for (j = a->keys; j < k16; j++)
+            scores[(size_t)r * k16 + j] = -3.4e38f;                     /* far from any largest */
     for (r = 0; r < rows; r++) {
         const uint8_t *row = p + r * packed.row;
-        factor[r] = 1.0f / (float)kernels->softmax(scores + (size_t)r * k16, a->keys, k16, p + r * packed.row, packed.quad);
+        factor[r] = 1.0f / (float)kernels->softmax(scores + (size_t)r * k16, k16, p + r * packed.row, packed.quad);
         for (j = 0; j < a->keys && mimp_attention_wanted(a); j++)
             mimp_attention_put(a, head, first + r, j, (float)row[j / 4 * packed.quad + j % 4] * factor[r]);
     }
