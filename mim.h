@@ -2228,11 +2228,9 @@ MIMP_INLINE int32_t mimp_scalar_fold_addi(mimp_scalar_i a)
 #ifdef __GNUC__
 #define MIMP_PIN(x) __asm__("" : "+x"(x))
 #define MIMP_PINZ(x) __asm__("" : "+v"(x))
-#define MIMP_PINM(x) __asm__("" : "+m"(x))
 #else
 #define MIMP_PIN(x) (void)0
 #define MIMP_PINZ(x) (void)0
-#define MIMP_PINM(x) (void)0
 #endif
 
 #define MIMP_AVX2 MIMP_TARGET("avx2") MIMP_INLINE
@@ -2288,19 +2286,17 @@ MIMP_AVX2 mimp_avx2_i mimp_avx2_shl_count(mimp_avx2_i v, __m128i n)
 { v.a = _mm256_sll_epi32(v.a, n); v.b = _mm256_sll_epi32(v.b, n); return v; }
 MIMP_AVX2 mimp_avx2_f mimp_avx2_convert(mimp_avx2_i v)
 { mimp_avx2_f r; r.a = _mm256_cvtepi32_ps(v.a); r.b = _mm256_cvtepi32_ps(v.b); return r; }
-/* Fours go to their places by way of memory: the ports that move them between registers are those that compute. */
-#define MIMP_X86_QUAD(p, from) { int32_t q; MIM_MEMCPY(&q, from, 4); MIM_MEMCPY(p, &q, 4); }
+#define MIMP_X86_QUAD(p, from, j) { const int32_t q = _mm_extract_epi32(from, j); MIM_MEMCPY(p, &q, 4); }
 MIMP_AVX2 void mimp_avx2_quads(uint8_t *p, size_t stride, mimp_avx2_i v)
 {
-    const __m256i low = _mm256_set1_epi32(255);
-    const __m256i pairs = _mm256_packus_epi32(_mm256_and_si256(v.a, low), _mm256_and_si256(v.b, low));
-    uint8_t bytes[32];
-    _mm256_storeu_si256((__m256i *)(void *)bytes, _mm256_packus_epi16(pairs, pairs));   /* fours 0, 2, 0, 2, 1, 3, 1, 3 */
-    MIMP_PINM(bytes);
-    MIMP_X86_QUAD(p, bytes)
-    MIMP_X86_QUAD(p + stride, bytes + 16)
-    MIMP_X86_QUAD(p + 2 * stride, bytes + 4)
-    MIMP_X86_QUAD(p + 3 * stride, bytes + 20)
+    const __m256i low = _mm256_setr_epi32(0x0c080400, -1, -1, -1, 0x0c080400, -1, -1, -1);      /* bytes; -1: zeros */
+    const __m256i next = _mm256_setr_epi32(-1, 0x0c080400, -1, -1, -1, 0x0c080400, -1, -1);
+    const __m256i bytes = _mm256_or_si256(_mm256_shuffle_epi8(v.a, low), _mm256_shuffle_epi8(v.b, next));
+    const __m128i even = _mm256_castsi256_si128(bytes), odd = _mm256_extracti128_si256(bytes, 1);
+    MIMP_X86_QUAD(p, even, 0)
+    MIMP_X86_QUAD(p + stride, odd, 0)
+    MIMP_X86_QUAD(p + 2 * stride, even, 1)
+    MIMP_X86_QUAD(p + 3 * stride, odd, 1)
 }
 /* Four rows of four floats in each 128 bits (t0 to t3) become four columns of four. */
 #define MIMP_X86_FOUR(r) ((r) < rows ? _mm_loadu_ps(x + (r) * stride + i) : _mm_setzero_ps())
@@ -2390,17 +2386,15 @@ MIMP_AVX512 mimp_avx512_f mimp_avx512_convert(mimp_avx512_i v)
 { mimp_avx512_f r; r.a = _mm512_maskz_cvtepi32_ps(0xffff, v.a); return r; }
 MIMP_AVX512 void mimp_avx512_quads(uint8_t *p, size_t stride, mimp_avx512_i v)
 {
-    uint8_t bytes[16];
+    const __m128i bytes = _mm512_maskz_cvtepi32_epi8(0xffff, v.a);
     if (stride == 4) {
-        _mm_storeu_si128((__m128i *)(void *)p, _mm512_maskz_cvtepi32_epi8(0xffff, v.a));
+        _mm_storeu_si128((__m128i *)(void *)p, bytes);
         return;
     }
-    _mm_storeu_si128((__m128i *)(void *)bytes, _mm512_maskz_cvtepi32_epi8(0xffff, v.a));
-    MIMP_PINM(bytes);
-    MIMP_X86_QUAD(p, bytes)
-    MIMP_X86_QUAD(p + stride, bytes + 4)
-    MIMP_X86_QUAD(p + 2 * stride, bytes + 8)
-    MIMP_X86_QUAD(p + 3 * stride, bytes + 12)
+    MIMP_X86_QUAD(p, bytes, 0)
+    MIMP_X86_QUAD(p + stride, bytes, 1)
+    MIMP_X86_QUAD(p + 2 * stride, bytes, 2)
+    MIMP_X86_QUAD(p + 3 * stride, bytes, 3)
 }
 MIMP_AVX512 void mimp_avx512_columns(float *out, size_t step, const float *x, size_t stride, uint32_t rows, float factor)
 {
@@ -2849,13 +2843,15 @@ enum { MIMP_GELU_COARSE = 5 };          /* GELU_ERF of a product of bytes */
         V(f) s = V(set)(0), mean, rate; \
         float tail[48]; \
         uint32_t i, full = n & ~15u, rest = n & 15u; \
-        MIM_MEMSET(tail, 0, sizeof tail); \
-        MIM_MEMCPY(tail, x + full, rest * 4); \
-        MIM_MEMCPY(tail + 16, w + full, rest * 4); \
-        MIM_MEMCPY(tail + 32, w + n + full, rest * 4); \
         for (i = 0; i < full; i += 16) \
             s = V(add)(s, V(load)(x + i)); \
-        s = V(add)(s, V(load)(tail)); \
+        if (rest) { \
+            MIM_MEMSET(tail, 0, sizeof tail); \
+            MIM_MEMCPY(tail, x + full, rest * 4); \
+            MIM_MEMCPY(tail + 16, w + full, rest * 4); \
+            MIM_MEMCPY(tail + 32, w + n + full, rest * 4); \
+            s = V(add)(s, V(load)(tail)); \
+        } \
         mean = V(set)(V(fold_add)(s) / (float)n); \
         s = V(set)(0); \
         for (i = 0; i < full; i += 16) { \
@@ -2879,7 +2875,7 @@ enum { MIMP_GELU_COARSE = 5 };          /* GELU_ERF of a product of bytes */
     ATTRIBUTES static mimp_quantized mimp_##isa##_quantize(uint8_t *out, size_t stride, const float *x, uint32_t n16, \
                                                            uint32_t limit, uint32_t is_signed) \
     { \
-        V(f) low = V(set)(0), high = V(set)(0), low2 = low, high2 = high, rate, shift, bottom, top; \
+        V(f) low = V(set)(0), high = V(set)(0), low2 = low, high2 = high, rate, shift, top; \
         V(i) sum = V(seti)(0); \
         mimp_quantized q; \
         float lo, hi, range, inverse; \
@@ -2909,18 +2905,14 @@ enum { MIMP_GELU_COARSE = 5 };          /* GELU_ERF of a product of bytes */
         hi = (hi + MIMP_ROUND) - MIMP_ROUND; \
         q.zero = (int32_t)hi; \
         rate = V(set)(inverse); \
-        shift = V(set)(hi); \
-        bottom = V(set)(is_signed ? -(float)limit : 0.0f); \
-        top = V(set)((float)limit); \
+        shift = V(set)(hi + MIMP_ROUND);    /* rounds as it adds; the least, lo, becomes 0 or -limit whichever way hi was rounded */ \
+        top = V(set)((float)limit - hi);    /* NaN, too */ \
         for (i = 0; i < n16; i += 16, out += 4 * stride) { \
-            V(f) v = V(add)(V(mul)(V(load)(x + i), rate), shift); \
-            V(i) b; \
-            v = V(add)(V(min)(V(max)(v, bottom), top), V(set)(MIMP_ROUND)); \
-            b = V(subi)(V(cast_i)(v), V(seti)(MIMP_ROUND_BITS)); \
+            const V(i) b = V(cast_i)(V(add)(V(min)(V(mul)(V(load)(x + i), rate), top), shift)); \
             sum = V(addi)(sum, b); \
-            V(quads)(out, stride, b); \
+            V(quads)(out, stride, b);       /* their low bytes: what rounding adds lies above */ \
         } \
-        q.sum = V(fold_addi)(sum); \
+        q.sum = V(fold_addi)(V(subi)(sum, V(muli)(V(seti)((int32_t)(n16 / 16)), V(seti)(MIMP_ROUND_BITS)))); \
         return q; \
     } \
     \
@@ -3006,7 +2998,7 @@ enum { MIMP_GELU_COARSE = 5 };          /* GELU_ERF of a product of bytes */
             const V(f) e = mimp_##isa##_exp_coarse(V(max)(V(sub)(V(load)(x + i), top), V(set)(-86.0f))); \
             const V(i) b = V(cast_i)(V(add)(e, V(set)(MIMP_ROUND))); \
             count = V(addi)(count, b); \
-            V(quads)(out, stride, b);       /* their low bytes: what rounding adds lies above */ \
+            V(quads)(out, stride, b); \
         } \
         return (uint32_t)V(fold_addi)(count) - n16 * (uint32_t)MIMP_ROUND_BITS; \
     } \
