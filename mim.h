@@ -2228,11 +2228,9 @@ MIMP_INLINE int32_t mimp_scalar_fold_addi(mimp_scalar_i a)
 #ifdef __GNUC__
 #define MIMP_PIN(x) __asm__("" : "+x"(x))
 #define MIMP_PINZ(x) __asm__("" : "+v"(x))
-#define MIMP_PINM(x) __asm__("" : "+m"(x))
 #else
 #define MIMP_PIN(x) (void)0
 #define MIMP_PINZ(x) (void)0
-#define MIMP_PINM(x) (void)0
 #endif
 
 #define MIMP_AVX2 MIMP_TARGET("avx2") MIMP_INLINE
@@ -2288,19 +2286,17 @@ MIMP_AVX2 mimp_avx2_i mimp_avx2_shl_count(mimp_avx2_i v, __m128i n)
 { v.a = _mm256_sll_epi32(v.a, n); v.b = _mm256_sll_epi32(v.b, n); return v; }
 MIMP_AVX2 mimp_avx2_f mimp_avx2_convert(mimp_avx2_i v)
 { mimp_avx2_f r; r.a = _mm256_cvtepi32_ps(v.a); r.b = _mm256_cvtepi32_ps(v.b); return r; }
-/* Fours go to their places by way of memory: the ports that move them between registers are those that compute. */
-#define MIMP_X86_QUAD(p, from) { int32_t q; MIM_MEMCPY(&q, from, 4); MIM_MEMCPY(p, &q, 4); }
+#define MIMP_X86_QUAD(p, from, j) { const int32_t q = _mm_extract_epi32(from, j); MIM_MEMCPY(p, &q, 4); }
 MIMP_AVX2 void mimp_avx2_quads(uint8_t *p, size_t stride, mimp_avx2_i v)
 {
-    const __m256i low = _mm256_set1_epi32(255);
-    const __m256i pairs = _mm256_packus_epi32(_mm256_and_si256(v.a, low), _mm256_and_si256(v.b, low));
-    uint8_t bytes[32];
-    _mm256_storeu_si256((__m256i *)(void *)bytes, _mm256_packus_epi16(pairs, pairs));   /* fours 0, 2, 0, 2, 1, 3, 1, 3 */
-    MIMP_PINM(bytes);
-    MIMP_X86_QUAD(p, bytes)
-    MIMP_X86_QUAD(p + stride, bytes + 16)
-    MIMP_X86_QUAD(p + 2 * stride, bytes + 4)
-    MIMP_X86_QUAD(p + 3 * stride, bytes + 20)
+    const __m256i low = _mm256_setr_epi32(0x0c080400, -1, -1, -1, 0x0c080400, -1, -1, -1);      /* bytes; -1: zeros */
+    const __m256i next = _mm256_setr_epi32(-1, 0x0c080400, -1, -1, -1, 0x0c080400, -1, -1);
+    const __m256i bytes = _mm256_or_si256(_mm256_shuffle_epi8(v.a, low), _mm256_shuffle_epi8(v.b, next));
+    const __m128i even = _mm256_castsi256_si128(bytes), odd = _mm256_extracti128_si256(bytes, 1);
+    MIMP_X86_QUAD(p, even, 0)
+    MIMP_X86_QUAD(p + stride, odd, 0)
+    MIMP_X86_QUAD(p + 2 * stride, even, 1)
+    MIMP_X86_QUAD(p + 3 * stride, odd, 1)
 }
 /* Four rows of four floats in each 128 bits (t0 to t3) become four columns of four. */
 #define MIMP_X86_FOUR(r) ((r) < rows ? _mm_loadu_ps(x + (r) * stride + i) : _mm_setzero_ps())
@@ -2390,17 +2386,15 @@ MIMP_AVX512 mimp_avx512_f mimp_avx512_convert(mimp_avx512_i v)
 { mimp_avx512_f r; r.a = _mm512_maskz_cvtepi32_ps(0xffff, v.a); return r; }
 MIMP_AVX512 void mimp_avx512_quads(uint8_t *p, size_t stride, mimp_avx512_i v)
 {
-    uint8_t bytes[16];
+    const __m128i bytes = _mm512_maskz_cvtepi32_epi8(0xffff, v.a);
     if (stride == 4) {
-        _mm_storeu_si128((__m128i *)(void *)p, _mm512_maskz_cvtepi32_epi8(0xffff, v.a));
+        _mm_storeu_si128((__m128i *)(void *)p, bytes);
         return;
     }
-    _mm_storeu_si128((__m128i *)(void *)bytes, _mm512_maskz_cvtepi32_epi8(0xffff, v.a));
-    MIMP_PINM(bytes);
-    MIMP_X86_QUAD(p, bytes)
-    MIMP_X86_QUAD(p + stride, bytes + 4)
-    MIMP_X86_QUAD(p + 2 * stride, bytes + 8)
-    MIMP_X86_QUAD(p + 3 * stride, bytes + 12)
+    MIMP_X86_QUAD(p, bytes, 0)
+    MIMP_X86_QUAD(p + stride, bytes, 1)
+    MIMP_X86_QUAD(p + 2 * stride, bytes, 2)
+    MIMP_X86_QUAD(p + 3 * stride, bytes, 3)
 }
 MIMP_AVX512 void mimp_avx512_columns(float *out, size_t step, const float *x, size_t stride, uint32_t rows, float factor)
 {
@@ -2724,7 +2718,8 @@ MIMP_RVV_LANES(rvv512, m1, mf2, mf4, b32)
  *
  * exp(x) for -86 <= x <= 86: 2^k e^r, k = x / ln 2 to the nearest, r reduced in two steps, a polynomial of
  * degree 6 (relative error 6e-8). Adding 1.5 * 2^23 rounds to an integer, which then lies in the low bits.
- * erf(x): x P(x^2) / Q(x^2) on |x| <= 3.925 (error 4e-7), both fitted for this file.
+ * erf(x): x P(x^2) / Q(x^2) on |x| <= 3.925 (error 4e-7). Coarse, for bytes, are 2^r of degree 3 (relative error
+ * 8e-5) and GELU as x (1/2 + x P(x^2)) on |x| <= 3.94 (error 1.7e-4). All were fitted for this file.
  * ===================================================================================== */
 
 #define MIMP_ROUND 12582912.0f          /* 1.5 * 2^23 */
@@ -2749,6 +2744,8 @@ typedef struct mimp_quantized {
     int32_t sum;                        /* of the q */
 } mimp_quantized;
 
+enum { MIMP_GELU_COARSE = 5 };          /* GELU_ERF of a product of bytes */
+
 #define MIMP_MADD(V, a, b, c) (fused ? V(madd)(a, b, c) : V(add)(V(mul)(a, b), c))
 
 #define MIMP_ROW_OPS(isa, V, ATTRIBUTES) \
@@ -2769,10 +2766,33 @@ typedef struct mimp_quantized {
     } \
     ATTRIBUTES static inline V(f) mimp_##isa##_exp(V(f) x) { return mimp_##isa##_exp_of(x, 0); } \
     ATTRIBUTES static inline V(f) mimp_##isa##_exp_fused(V(f) x) { return mimp_##isa##_exp_of(x, 1); } \
+    /* 255 times it */ \
+    ATTRIBUTES MIMP_INLINE V(f) mimp_##isa##_exp_coarse(V(f) x) \
+    { \
+        const V(f) magic = V(set)(MIMP_ROUND), t = V(mul)(x, V(set)(1.44269504f)), k = V(add)(t, magic), r = V(sub)(t, V(sub)(k, magic)); \
+        V(f) p = V(add)(V(mul)(V(set)(255.0f * 5.51716685e-2f), r), V(set)(255.0f * 0.242611125f)); \
+        p = V(add)(V(mul)(p, r), V(set)(255.0f * 0.693260968f)); \
+        p = V(add)(V(mul)(p, r), V(set)(255.0f * 0.999928057f)); \
+        return V(cast_f)(V(addi)(V(cast_i)(p), V(shl)(V(cast_i)(k), 23))); \
+    } \
+    \
+    ATTRIBUTES MIMP_INLINE V(f) mimp_##isa##_gelu_coarse(V(f) x) \
+    { \
+        const V(f) end = V(set)(3.9400024f), t = V(min)(V(max)(x, V(set)(-3.9400024f)), end), z = V(mul)(t, t); \
+        V(f) p = V(add)(V(mul)(V(set)(2.47514702e-8f), z), V(set)(-1.69606415e-6f)); \
+        p = V(add)(V(mul)(p, z), V(set)(4.98230656e-5f)); \
+        p = V(add)(V(mul)(p, z), V(set)(-8.31425714e-4f)); \
+        p = V(add)(V(mul)(p, z), V(set)(8.85338709e-3f)); \
+        p = V(add)(V(mul)(p, z), V(set)(-6.47435859e-2f)); \
+        p = V(add)(V(mul)(p, z), V(set)(0.398000300f)); \
+        return V(mul)(x, V(add)(V(mul)(p, t), V(set)(0.5f)));  /* of the ends p t is -1/2 and 1/2 */ \
+    } \
     \
     ATTRIBUTES static inline V(f) mimp_##isa##_act(V(f) x, uint32_t act) \
     { \
         const V(f) one = V(set)(1.0f); \
+        if (act == MIMP_GELU_COARSE) \
+            return mimp_##isa##_gelu_coarse(x); \
         if (act == MIM_GELU_ERF) { \
             V(f) t = V(mul)(x, V(set)(0.70710678f)), z, p, q; \
             t = V(min)(V(max)(t, V(set)(-3.925f)), V(set)(3.925f)); \
@@ -2823,13 +2843,15 @@ typedef struct mimp_quantized {
         V(f) s = V(set)(0), mean, rate; \
         float tail[48]; \
         uint32_t i, full = n & ~15u, rest = n & 15u; \
-        MIM_MEMSET(tail, 0, sizeof tail); \
-        MIM_MEMCPY(tail, x + full, rest * 4); \
-        MIM_MEMCPY(tail + 16, w + full, rest * 4); \
-        MIM_MEMCPY(tail + 32, w + n + full, rest * 4); \
         for (i = 0; i < full; i += 16) \
             s = V(add)(s, V(load)(x + i)); \
-        s = V(add)(s, V(load)(tail)); \
+        if (rest) { \
+            MIM_MEMSET(tail, 0, sizeof tail); \
+            MIM_MEMCPY(tail, x + full, rest * 4); \
+            MIM_MEMCPY(tail + 16, w + full, rest * 4); \
+            MIM_MEMCPY(tail + 32, w + n + full, rest * 4); \
+            s = V(add)(s, V(load)(tail)); \
+        } \
         mean = V(set)(V(fold_add)(s) / (float)n); \
         s = V(set)(0); \
         for (i = 0; i < full; i += 16) { \
@@ -2853,7 +2875,7 @@ typedef struct mimp_quantized {
     ATTRIBUTES static mimp_quantized mimp_##isa##_quantize(uint8_t *out, size_t stride, const float *x, uint32_t n16, \
                                                            uint32_t limit, uint32_t is_signed) \
     { \
-        V(f) low = V(set)(0), high = V(set)(0), low2 = low, high2 = high, rate, shift, bottom, top; \
+        V(f) low = V(set)(0), high = V(set)(0), low2 = low, high2 = high, rate, shift, top; \
         V(i) sum = V(seti)(0); \
         mimp_quantized q; \
         float lo, hi, range, inverse; \
@@ -2883,18 +2905,14 @@ typedef struct mimp_quantized {
         hi = (hi + MIMP_ROUND) - MIMP_ROUND; \
         q.zero = (int32_t)hi; \
         rate = V(set)(inverse); \
-        shift = V(set)(hi); \
-        bottom = V(set)(is_signed ? -(float)limit : 0.0f); \
-        top = V(set)((float)limit); \
+        shift = V(set)(hi + MIMP_ROUND);    /* rounds as it adds; the least, lo, becomes 0 or -limit whichever way hi was rounded */ \
+        top = V(set)((float)limit - hi);    /* NaN, too */ \
         for (i = 0; i < n16; i += 16, out += 4 * stride) { \
-            V(f) v = V(add)(V(mul)(V(load)(x + i), rate), shift); \
-            V(i) b; \
-            v = V(add)(V(min)(V(max)(v, bottom), top), V(set)(MIMP_ROUND)); \
-            b = V(subi)(V(cast_i)(v), V(seti)(MIMP_ROUND_BITS)); \
+            const V(i) b = V(cast_i)(V(add)(V(min)(V(mul)(V(load)(x + i), rate), top), shift)); \
             sum = V(addi)(sum, b); \
-            V(quads)(out, stride, b); \
+            V(quads)(out, stride, b);       /* their low bytes: what rounding adds lies above */ \
         } \
-        q.sum = V(fold_addi)(sum); \
+        q.sum = V(fold_addi)(V(subi)(sum, V(muli)(V(seti)((int32_t)(n16 / 16)), V(seti)(MIMP_ROUND_BITS)))); \
         return q; \
     } \
     \
@@ -2924,22 +2942,25 @@ typedef struct mimp_quantized {
             if (biased) \
                 v = V(add)(v, bias); \
             if (act) \
-                v = mimp_##isa##_act(v, act); \
+                v = MIMP_MAX_ROWS > 4 && act == MIMP_GELU_COARSE ? mimp_##isa##_gelu_coarse(v) : mimp_##isa##_act(v, act); \
             if (add) \
                 v = V(add)(V(load)(y), v); \
             V(store)(y, v); \
         } \
     } \
     \
-    /* The common activations have loops of their own. */ \
+    /* The common activations have loops of their own, but where flash is dear. */ \
     ATTRIBUTES static void mimp_##isa##_finish(float *y, size_t stride, const void *acc, uint32_t rows, const mimp_epilogue *e) \
     { \
-        if (!e->act) \
+        const uint32_t act = e->act == MIM_GELU_ERF && e->integer ? MIMP_GELU_COARSE : e->act; \
+        if (MIMP_MAX_ROWS > 4 && !act) \
             mimp_##isa##_finish_act(y, stride, acc, rows, e, 0); \
-        else if (e->act == MIM_GELU_ERF) \
+        else if (MIMP_MAX_ROWS > 4 && act == MIMP_GELU_COARSE) \
+            mimp_##isa##_finish_act(y, stride, acc, rows, e, MIMP_GELU_COARSE); \
+        else if (MIMP_MAX_ROWS > 4 && act == MIM_GELU_ERF) \
             mimp_##isa##_finish_act(y, stride, acc, rows, e, MIM_GELU_ERF); \
         else \
-            mimp_##isa##_finish_act(y, stride, acc, rows, e, e->act); \
+            mimp_##isa##_finish_act(y, stride, acc, rows, e, act); \
     } \
     \
     ATTRIBUTES static float mimp_##isa##_dot(const float *a, const float *b, uint32_t n16) \
@@ -2959,15 +2980,13 @@ typedef struct mimp_quantized {
             V(store)(y + i, V(add)(V(load)(y + i), V(mul)(V(load)(x + i), V(load)(w + i)))); \
     } \
     \
-    /* Bytes of 255 exp(x - max) of n scores, zero from n to n16, go to out as in quantize; returns their sum: dividing by */ \
-    /* what was really summed keeps the mean of the values. */ \
-    ATTRIBUTES static uint32_t mimp_##isa##_softmax(float *x, uint32_t n, uint32_t n16, uint8_t *out, size_t stride) \
+    /* Bytes of 255 exp(x - max) go to out as in quantize; returns their sum: dividing by what was really summed keeps the */ \
+    /* mean of the values. */ \
+    ATTRIBUTES static uint32_t mimp_##isa##_softmax(const float *x, uint32_t n16, uint8_t *out, size_t stride) \
     { \
         V(f) top = V(set)(-3.0e38f), top2 = top; \
         V(i) count = V(seti)(0); \
         uint32_t i; \
-        for (i = n; i < n16; i++) \
-            x[i] = -3.4e38f;                /* far from any top */ \
         for (i = 0; i + 16 < n16; i += 32) { \
             top = V(max)(V(load)(x + i), top); \
             top2 = V(max)(V(load)(x + i + 16), top2); \
@@ -2976,13 +2995,12 @@ typedef struct mimp_quantized {
             top = V(max)(V(load)(x + i), top); \
         top = V(set)(V(fold_max)(V(max)(top2, top))); \
         for (i = 0; i < n16; i += 16, out += 4 * stride) { \
-            const V(f) e = mimp_##isa##_exp(V(max)(V(sub)(V(load)(x + i), top), V(set)(-86.0f))); \
-            const V(f) scaled = V(add)(V(mul)(e, V(set)(255.0f)), V(set)(MIMP_ROUND)); \
-            const V(i) b = V(subi)(V(cast_i)(scaled), V(seti)(MIMP_ROUND_BITS)); \
+            const V(f) e = mimp_##isa##_exp_coarse(V(max)(V(sub)(V(load)(x + i), top), V(set)(-86.0f))); \
+            const V(i) b = V(cast_i)(V(add)(e, V(set)(MIMP_ROUND))); \
             count = V(addi)(count, b); \
             V(quads)(out, stride, b); \
         } \
-        return (uint32_t)V(fold_addi)(count); \
+        return (uint32_t)V(fold_addi)(count) - n16 * (uint32_t)MIMP_ROUND_BITS; \
     } \
     \
     /* Scores x [n][16] of n keys against sixteen queries become exp(x - top). Of each query, state [2 + rows][16] has the */ \
@@ -3105,7 +3123,7 @@ typedef struct mimp_kernels {
     void (*gate)(float *y, const float *x, uint32_t n16, uint32_t act);
     mimp_quantized (*quantize)(uint8_t *out, size_t stride, const float *x, uint32_t n16, uint32_t limit, uint32_t is_signed);
     void (*finish)(float *y, size_t stride, const void *acc, uint32_t rows, const mimp_epilogue *e);
-    uint32_t (*softmax)(float *x, uint32_t n, uint32_t n16, uint8_t *out, size_t stride);
+    uint32_t (*softmax)(const float *x, uint32_t n16, uint8_t *out, size_t stride);
     void (*weigh)(float *x, uint32_t n, float *state, uint32_t rows, uint32_t fused);
     void (*values)(int8_t *panel, float *scale, const float *x, size_t stride, uint32_t n, uint32_t n4, uint32_t limit);
     float (*dot)(const float *a, const float *b, uint32_t n16);
@@ -7245,9 +7263,12 @@ static void mimp_attention_bytes(const mimp_attention *a, uint32_t head, uint32_
     mimp_tile_panels(kernels, q, a->tile_rows, rows, &w, scores, k16, e);
     mimp_leave(kernels, &w);
     MIM_STAGE(MIM_STAGE_SOFTMAX);
+    for (r = 0; r < rows; r++)
+        for (j = a->keys; j < k16; j++)
+            scores[(size_t)r * k16 + j] = -3.4e38f;                     /* far from any largest */
     for (r = 0; r < rows; r++) {
         const uint8_t *row = p + r * packed.row;
-        factor[r] = 1.0f / (float)kernels->softmax(scores + (size_t)r * k16, a->keys, k16, p + r * packed.row, packed.quad);
+        factor[r] = 1.0f / (float)kernels->softmax(scores + (size_t)r * k16, k16, p + r * packed.row, packed.quad);
         for (j = 0; j < a->keys && mimp_attention_wanted(a); j++)
             mimp_attention_put(a, head, first + r, j, (float)row[j / 4 * packed.quad + j % 4] * factor[r]);
     }
