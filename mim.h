@@ -6334,13 +6334,15 @@ static void mimp_embed_patch(const mimp_run *run, const mimp_embed *e, const mim
         for (f = 0; f < frames; f++)
             for (y = 0; y < s->kernel_height; y++, to += wide) {
                 const uint32_t row = top + y - s->padding_height, frame = first + f;       /* above or before the first: large */
-                const uint32_t line = (frame / run->model->header->patch_frames * gh + row / ph) * gw;
                 if (n < wide)
                     MIM_MEMSET(to, 0, (size_t)wide * 4);
                 MIM_MEMCPY(to + left, e->input[f].strip + (((size_t)y * channels + c) * width + from) * 4, (size_t)n * 4);
-                for (x = 0; overlaps && row < gh * ph && !e->input[f].absent && x < n; x++)
-                    if (!mimp_seen(run, line + (from + x) / pw))
-                        to[left + x] = 0;
+                if (overlaps && row < gh * ph && !e->input[f].absent) {
+                    const uint32_t line = (frame / run->model->header->patch_frames * gh + row / ph) * gw;
+                    for (x = 0; x < n; x++)
+                        if (!mimp_seen(run, line + (from + x) / pw))
+                            to[left + x] = 0;
+                }
             }
 }
 
