@@ -5837,6 +5837,7 @@ typedef struct mimp_run {
     mimp_sink tokens_to, cls_to, registers_to, patches_to, pooled_to, logits_to, prediction_to;
     mimp_sink layer_to;             /* where the next layer goes */
     mimp_arena arena;               /* what a step works with */
+    uint64_t attention_end;         /* of what the last attention laid out in it */
     mimp_arena *slow, second;       /* what lasts from step to step, and what attention gives: the same arena, or a second */
     mim_grid grid;                  /* where all tokens would stand, now */
     uint32_t unit_height, unit_width;           /* tokens to a mask unit, now; 0: the model has none */
@@ -6749,6 +6750,7 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
     if (stage < own.high)
         stage = own.high;
     mimp_crew_memory(&a->crew, arena, run->s, stage);
+    run->attention_end = arena->used;
 }
 
 /* ---- where rows come from and go to ---- */
@@ -7596,6 +7598,9 @@ static mimp_mlp_rows mimp_mlp_own(mimp_arena *arena, const mimp_mlp *m, const mi
 static void mimp_mlp_memory(mimp_mlp *m, mimp_run *run, const mim_blob_step *s)
 {
     mimp_arena own = { NULL, 0, 0 };
+    /* Of several tasks each would find attention's memory in the cache of that which had it for its rows. */
+    if (run->s->desc.threads > 1 && run->arena.used < run->attention_end)
+        run->arena.used = run->attention_end;
     MIM_MEMSET(m, 0, sizeof *m);
     m->run = run;
     m->step = s;
