@@ -5811,6 +5811,7 @@ typedef struct mimp_run {
     mimp_sink tokens_to, cls_to, registers_to, patches_to, pooled_to, logits_to, prediction_to;
     mimp_sink layer_to;             /* where the next layer goes */
     mimp_arena arena;               /* what a step works with */
+    uint64_t attention_end;         /* of what the last attention laid out in it */
     mimp_arena *slow, second;       /* what lasts from step to step, and what attention gives: the same arena, or a second */
     mim_grid grid;                  /* where all tokens would stand, now */
     uint32_t unit_height, unit_width;           /* tokens to a mask unit, now; 0: the model has none */
@@ -5982,11 +5983,13 @@ static void mimp_follow(mimp_run *run, const mim_blob_step *s)
     run->stride = mimp_up(run->dim, 16);
 }
 
-/* Rows of a tile beyond which more gain little: weights are read once for each, and floats, what has to be unpacked first or
- * what lies in flash dearly; but the rows' hidden layer is most of the arena. */
-static uint32_t mimp_most_rows(const mim_model *model)
+/* Rows of a tile beyond which more gain little: weights are read once for each, and floats, what has to be unpacked first, what
+ * lies in flash, or what several tasks want of the cache that they share, dearly; but the rows' hidden layer is most of the arena.
+ * That of a fourth of the tokens usually is as large as attention's outputs. */
+static uint32_t mimp_most_rows(const mim_session *s)
 {
-    return model->header->type == MIM_Q8 && !MIMP_INTEGER(model->header) ? 80 : 256;
+    const int cheap = s->model->header->type == MIM_Q8 && !MIMP_INTEGER(s->model->header) && s->desc.threads == 1;
+    return cheap ? mimp_min(mimp_max(80, s->tokens / 4), 256) : 256;
 }
 
 /* Rows of a tile of `rows` in all: at most tile_rows or a leaf's rows, whole leaves, and shared out evenly. */
@@ -6324,13 +6327,15 @@ static void mimp_embed_patch(const mimp_run *run, const mimp_embed *e, const mim
         for (f = 0; f < frames; f++)
             for (y = 0; y < s->kernel_height; y++, to += wide) {
                 const uint32_t row = top + y - s->padding_height, frame = first + f;       /* above or before the first: large */
-                const uint32_t line = (frame / run->model->header->patch_frames * gh + row / ph) * gw;
                 if (n < wide)
                     MIM_MEMSET(to, 0, (size_t)wide * 4);
                 MIM_MEMCPY(to + left, e->input[f].strip + (((size_t)y * channels + c) * width + from) * 4, (size_t)n * 4);
-                for (x = 0; overlaps && row < gh * ph && !e->input[f].absent && x < n; x++)
-                    if (!mimp_seen(run, line + (from + x) / pw))
-                        to[left + x] = 0;
+                if (overlaps && row < gh * ph && !e->input[f].absent) {
+                    const uint32_t line = (frame / run->model->header->patch_frames * gh + row / ph) * gw;
+                    for (x = 0; x < n; x++)
+                        if (!mimp_seen(run, line + (from + x) / pw))
+                            to[left + x] = 0;
+                }
             }
 }
 
@@ -6739,6 +6744,7 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
     if (stage < own.high)
         stage = own.high;
     mimp_crew_memory(&a->crew, arena, run->s, stage);
+    run->attention_end = arena->used;
 }
 
 /* ---- where rows come from and go to ---- */
@@ -7586,6 +7592,9 @@ static mimp_mlp_rows mimp_mlp_own(mimp_arena *arena, const mimp_mlp *m, const mi
 static void mimp_mlp_memory(mimp_mlp *m, mimp_run *run, const mim_blob_step *s)
 {
     mimp_arena own = { NULL, 0, 0 };
+    /* Of several tasks each would find attention's memory in the cache of that which had it for its rows. */
+    if (run->s->desc.threads > 1 && run->arena.used < run->attention_end)
+        run->arena.used = run->attention_end;
     MIM_MEMSET(m, 0, sizeof *m);
     m->run = run;
     m->step = s;
@@ -9108,7 +9117,7 @@ MIMP_PUBLIC mim_status mim_plan(const mim_model *model, const mim_session_desc *
     least = mimp_bytes_with(&s, 1, 1, &slow);
     if (least > mimp_most_memory || slow > mimp_most_memory)
         return MIM_ERR_LIMIT;
-    useful = mimp_bytes_with(&s, mimp_most_rows(model), mimp_most_heads(model, s.desc.threads), &slow);
+    useful = mimp_bytes_with(&s, mimp_most_rows(&s), mimp_most_heads(model, s.desc.threads), &slow);
     need->bytes = (size_t)least;
     need->slow_bytes = (size_t)slow;
     need->useful = (size_t)(useful > mimp_most_memory ? mimp_most_memory : useful);
@@ -9139,7 +9148,7 @@ MIMP_PUBLIC mim_status mim_begin(mim_session *session, const mim_model *model, c
         return status;
     /* The two choices govern different steps, and the memory is the most that any step needs: settle one, then the other. In
      * integers rows come first: they spare weights, heads only norms. */
-    most[0] = mimp_most_rows(model);
+    most[0] = mimp_most_rows(&s);
     most[1] = mimp_most_heads(model, s.desc.threads);
     for (i = 0; i < 2; i++) {
         const uint32_t which = MIMP_INTEGER(model->header) ? i : 1 - i;
