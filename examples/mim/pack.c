@@ -298,14 +298,14 @@ static int32_t round_even(double value)
     return whole + (rest > 0.5 || (rest == 0.5 && (whole & 1)));
 }
 
-static int32_t quantize(float value, float scale)
+static int32_t quantize(float value, float scale, int32_t most)
 {
     int32_t q = round_even((double)value / (double)scale);
-    return q > PACK_WEIGHT_MAX ? PACK_WEIGHT_MAX : q < -PACK_WEIGHT_MAX ? -PACK_WEIGHT_MAX : q;
+    return q > most ? most : q < -most ? -most : q;
 }
 
 /* Stores row `lane` of a panel; k = padded columns. Returns the row's sum and scale for types that have them. */
-static int32_t pack_row(uint8_t *panel, uint32_t type, uint32_t lane, uint32_t k, const float *row, float *scale)
+static int32_t pack_row(uint8_t *panel, uint32_t type, uint8_t weight_max, uint32_t lane, uint32_t k, const float *row, float *scale)
 {
     float max = 0;
     int32_t sum = 0;
@@ -314,8 +314,8 @@ static int32_t pack_row(uint8_t *panel, uint32_t type, uint32_t lane, uint32_t k
     *scale = 1;
     if (type == MIM_F16)
         *scale = half_scale(max);
-    if (type == MIM_Q8 && (float)(max / (float)PACK_WEIGHT_MAX) > 0)
-        *scale = max / (float)PACK_WEIGHT_MAX;
+    if (type == MIM_Q8 && (float)(max / (float)weight_max) > 0)
+        *scale = max / (float)weight_max;
     for (uint32_t i = 0; i < k; i++) {
         if (type == MIM_F32) {
             memcpy(panel + ((size_t)i * 16 + lane) * 4, &row[i], 4);
@@ -323,7 +323,7 @@ static int32_t pack_row(uint8_t *panel, uint32_t type, uint32_t lane, uint32_t k
             uint16_t half = to_half(row[i] / *scale);     /* exact but where it is far below half's least step */
             memcpy(panel + ((size_t)i * 16 + lane) * 2, &half, 2);
         } else {
-            int32_t q = quantize(row[i], *scale);
+            int32_t q = quantize(row[i], *scale, weight_max);
             sum += q;
             panel[((size_t)(i / 4) * 16 + lane) * 4 + i % 4] = (uint8_t)q;
         }
@@ -431,7 +431,7 @@ mim_blob_step *plan_step(plan *p, uint16_t kind)
 static uint32_t matrix_type(const plan *p, const mim_blob_step *step)
 {
     if (p->kind.input_max && step->kind == MIM_STEP_EMBED)
-        return MIM_F16;
+        return MIM_Q8;
     uint32_t at = (uint32_t)(step - p->steps) - (p->steps[1].kind == MIM_STEP_NORM);       /* a norm may stand before the blocks */
     return p->kind.type == MIM_Q4 && stays_q8(p->blocks, at) ? (uint32_t)MIM_Q8 : p->kind.type;
 }
@@ -448,6 +448,8 @@ static void plan_tensor(plan *p, mim_blob_step *step, unsigned slot, uint32_t co
     t->layout = matrix ? MIM_PANEL16 : MIM_PLAIN;
     t->weight_max = t->type == MIM_Q8 ? PACK_WEIGHT_MAX : 0;
     t->input_max = t->type == MIM_Q8 || t->type == MIM_Q4 ? p->kind.input_max : 0;
+    if (t->type == MIM_Q8 && step->kind == MIM_STEP_EMBED)       /* of pixels the more precise way to exact sums of 16 bits */
+        t->weight_max = t->input_max = 127;
     t->group = t->type == MIM_Q4 ? p->kind.group : 0;
     p->rows[index] = *from;
     step->tensor[slot] = (uint16_t)(index + 1);
@@ -498,7 +500,7 @@ static int write_panels(out_file *out, const mim_blob_tensor *t, const rows *r, 
             memset(row, 0, k * sizeof *row);
         }
         sums[n] = t->type == MIM_Q4 ? pack_row_q4(panel, t->group, n % 16, k, row, 0, &scales[n])
-                                    : pack_row(panel, t->type, n % 16, k, row, &scales[n]);
+                                    : pack_row(panel, t->type, t->weight_max, n % 16, k, row, &scales[n]);
         if (n % 16 == 15 && out_write(out, panel, panel_bytes))
             return 1;
     }
