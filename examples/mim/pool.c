@@ -36,6 +36,7 @@ struct pool {
 #define GET(from) __atomic_load_n(&(from), __ATOMIC_SEQ_CST)
 #define PUT(to, value) __atomic_store_n(&(to), value, __ATOMIC_SEQ_CST)
 #define ADD(to, value) __atomic_add_fetch(&(to), value, __ATOMIC_SEQ_CST)
+#define SUBTRACT(from, value) __atomic_sub_fetch(&(from), value, __ATOMIC_SEQ_CST)
 
 static int64_t now(void)
 {
@@ -68,7 +69,7 @@ static void drain(pool *p, uint32_t number)
         uint64_t bit = UINT64_C(1) << index;
         if (!(__atomic_fetch_and(&p->left, ~bit, __ATOMIC_SEQ_CST) & bit)) continue;
         p->task(p->arg, index);
-        if (ADD(p->unfinished, -1) == 0 && GET(p->caller_sleeps)) {
+        if (SUBTRACT(p->unfinished, 1) == 0 && GET(p->caller_sleeps)) {
             pthread_mutex_lock(&p->lock);
             pthread_cond_signal(&p->done);
             pthread_mutex_unlock(&p->lock);
@@ -87,7 +88,7 @@ static void *serve(void *user)
             pthread_mutex_lock(&p->lock);
             ADD(p->sleepers, 1);
             while (!GET(p->stop) && !GET(p->left)) pthread_cond_wait(&p->wake, &p->lock);
-            ADD(p->sleepers, -1);
+            SUBTRACT(p->sleepers, 1);
             pthread_mutex_unlock(&p->lock);
         }
         sleeps = sleeps_after(since, sleeps);
