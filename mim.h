@@ -6005,16 +6005,27 @@ static uint32_t mimp_tile_of(const mimp_run *run) { return mimp_tile_for(run, ru
 static uint32_t mimp_task_rows(const mimp_run *run) { return mimp_tile_for(run, mimp_tiles(run->s->desc.threads, run->planned)); }
 
 #ifndef MIM_NO_FLOAT
-/* What works row by row on the stream alone. */
+/* What works row by row on the stream alone: a share of the rows is a task. */
 typedef struct mimp_rows_job {
     mimp_crew crew;
     const mimp_run *run;
     const mim_blob_step *step;
+    void (*row)(const struct mimp_rows_job *job, uint32_t token, uint32_t task);
     float *to;                      /* rows first..first + count of the caller's order go there */
     uint32_t first, count;
 } mimp_rows_job;
 
-static void mimp_rows(const mimp_run *run, const mim_blob_step *s, mim_task task, float *to, uint32_t first, uint32_t count)
+static void mimp_rows_task(void *arg, uint32_t index)
+{
+    const mimp_rows_job *job = (const mimp_rows_job *)arg;
+    const uint32_t end = mimp_share(job->run->tokens, index + 1, job->crew.tasks);
+    uint32_t t;
+    for (t = mimp_share(job->run->tokens, index, job->crew.tasks); t < end; t++)
+        job->row(job, t, index);
+}
+
+static void mimp_rows(const mimp_run *run, const mim_blob_step *s, void (*row)(const mimp_rows_job *, uint32_t, uint32_t),
+                      float *to, uint32_t first, uint32_t count)
 {
     mimp_rows_job job;
     MIM_MEMSET(&job, 0, sizeof job);
@@ -6022,10 +6033,11 @@ static void mimp_rows(const mimp_run *run, const mim_blob_step *s, mim_task task
     job.crew.tasks = run->s->desc.threads;
     job.run = run;
     job.step = s;
+    job.row = row;
     job.to = to;
     job.first = first;
     job.count = count;
-    mimp_work(&job.crew, task, &job);
+    mimp_work(&job.crew, mimp_rows_task, &job);
 }
 
 /* ---- positions ---- */
@@ -6343,27 +6355,23 @@ static void mimp_embed_patch(const mimp_run *run, const mimp_embed *e, const mim
             }
 }
 
-/* Tokens before their pixels come: positions, and the prefix. */
-static void mimp_embed_places(void *arg, uint32_t index)
+/* A token before its pixels come: position, or the prefix. */
+static void mimp_embed_place(const mimp_rows_job *job, uint32_t t, uint32_t task)
 {
-    const mimp_rows_job *job = (const mimp_rows_job *)arg;
     const mimp_run *run = job->run;
     const mim_blob_step *s = job->step;
-    const float *prefix = mimp_plain(run->model, s->tensor[1]), *table = mimp_plain(run->model, s->tensor[2]);
-    const uint32_t end = mimp_share(run->tokens, index + 1, job->crew.tasks);
-    uint32_t t, place;
-    for (t = mimp_share(run->tokens, index, job->crew.tasks); t < end; t++) {
-        float *row = run->x + t * run->stride;
-        MIM_MEMSET(row, 0, run->stride * 4);
-        if (t < run->s->prefix) {
-            MIM_MEMCPY(row, prefix + (size_t)t * run->dim, (size_t)run->dim * 4);
-            continue;
-        }
-        place = run->patch[t - run->s->prefix];
-        mimp_add_position(run, s, table, place, row);
-        mimp_add_unit_position(run, s, place, row);
-        mimp_add_metadata(run, s, place, row);
+    float *row = run->x + t * run->stride;
+    uint32_t place;
+    (void)task;
+    MIM_MEMSET(row, 0, run->stride * 4);
+    if (t < run->s->prefix) {
+        MIM_MEMCPY(row, mimp_plain(run->model, s->tensor[1]) + (size_t)t * run->dim, (size_t)run->dim * 4);
+        return;
     }
+    place = run->patch[t - run->s->prefix];
+    mimp_add_position(run, s, mimp_plain(run->model, s->tensor[2]), place, row);
+    mimp_add_unit_position(run, s, place, row);
+    mimp_add_metadata(run, s, place, row);
 }
 
 static mim_status mimp_embed_run(mimp_run *run, const mim_blob_step *s)
@@ -6377,7 +6385,7 @@ static mim_status mimp_embed_run(mimp_run *run, const mim_blob_step *s)
     mim_status status;
     MIM_STAGE(MIM_STAGE_EMBED);
     mimp_embed_memory(&e, run, s);
-    mimp_rows(run, s, mimp_embed_places, NULL, 0, 0);
+    mimp_rows(run, s, mimp_embed_place, NULL, 0, 0);
     MIM_MEMSET(e.to.rows, 0, mimp_rows_bytes(run->s->kernels, &e.to.matrix));
     for (frame = 0; frame < run->grid.frames; frame++) {
         matrix = h->groups > 1 ? mimp_matrix_part(&e.to.matrix, frame * (uint32_t)(run->stride / 16), (uint32_t)(run->stride / 16)) : e.to.matrix;
@@ -7673,22 +7681,17 @@ static void mimp_mlp_run(mimp_run *run, const mim_blob_step *s)
 
 /* ---- norm, pool and head ---- */
 
-static void mimp_norm_rows(void *arg, uint32_t index)
+static void mimp_norm_row(const mimp_rows_job *job, uint32_t t, uint32_t task)
 {
-    const mimp_rows_job *job = (const mimp_rows_job *)arg;
     const mimp_run *run = job->run;
     const mim_blob_step *s = job->step;
-    const uint32_t end = mimp_share(run->tokens, index + 1, job->crew.tasks);
-    uint32_t t;
+    float *row = run->x + t * run->stride;
     size_t i;
-    MIM_STAGE(MIM_STAGE_PACK);
-    for (t = mimp_share(run->tokens, index, job->crew.tasks); t < end; t++) {
-        float *row = run->x + t * run->stride;
-        for (i = 0; i < run->stride && s->flags & MIM_STEP_JOIN; i++)
-            row[i] += run->branch[t * run->stride + i];
-        /* in place: a row is read before it is written, sixteen floats at a time */
-        run->s->kernels->norm(row, row, mimp_plain(run->model, s->tensor[0]), run->dim, s->eps);
-    }
+    (void)task;
+    for (i = 0; i < run->stride && s->flags & MIM_STEP_JOIN; i++)
+        row[i] += run->branch[t * run->stride + i];
+    /* in place: a row is read before it is written, sixteen floats at a time */
+    run->s->kernels->norm(row, row, mimp_plain(run->model, s->tensor[0]), run->dim, s->eps);
 }
 
 static void mimp_pool_run(mimp_run *run, const mim_blob_step *s)
@@ -9168,25 +9171,20 @@ MIMP_PUBLIC mim_status mim_begin(mim_session *session, const mim_model *model, c
 }
 
 #ifndef MIM_NO_FLOAT
-/* Copies rows out, through a norm where there is a step. */
-static void mimp_put_rows(void *arg, uint32_t index)
+/* Copies a row out, if it is wanted, through a norm where there is a step. */
+static void mimp_put_row(const mimp_rows_job *job, uint32_t t, uint32_t task)
 {
-    const mimp_rows_job *job = (const mimp_rows_job *)arg;
     const mimp_run *run = job->run;
-    const uint32_t end = mimp_share(run->tokens, index + 1, job->crew.tasks);
-    float *const normed = run->row + index * run->stride;
-    uint32_t t;
-    for (t = mimp_share(run->tokens, index, job->crew.tasks); t < end; t++) {
-        const float *row = run->x + t * run->stride;
-        const uint32_t at = mimp_row_out(run, t) - job->first;
-        if (at >= job->count)
-            continue;
-        if (job->step) {
-            run->s->kernels->norm(normed, row, mimp_plain(run->model, job->step->tensor[0]), run->dim, job->step->eps);
-            row = normed;
-        }
-        mimp_copy_out(job->to + (size_t)at * run->dim, row, run->dim);
+    const uint32_t at = mimp_row_out(run, t) - job->first;
+    const float *row = run->x + t * run->stride;
+    float *const normed = run->row + task * run->stride;
+    if (at >= job->count)
+        return;
+    if (job->step) {
+        run->s->kernels->norm(normed, row, mimp_plain(run->model, job->step->tensor[0]), run->dim, job->step->eps);
+        row = normed;
     }
+    mimp_copy_out(job->to + (size_t)at * run->dim, row, run->dim);
 }
 #endif
 
@@ -9203,7 +9201,7 @@ static void mimp_put_tokens(const mimp_run *run, mimp_sink to, uint32_t first, u
     }
 #ifndef MIM_NO_FLOAT
     if (!MIMP_INTEGER(run->model->header) && to.floats)
-        mimp_rows(run, norm, mimp_put_rows, to.floats, first, count);
+        mimp_rows(run, norm, mimp_put_row, to.floats, first, count);
 #endif
 }
 
@@ -9317,7 +9315,10 @@ static mim_status mimp_step_run(mimp_run *run, const mim_blob_step *s, void *dec
     case MIM_STEP_CONV:      mimp_conv_run(run, s); break;
     case MIM_STEP_ATTENTION: mimp_attention_run(run, s); break;
     case MIM_STEP_MLP:       mimp_mlp_run(run, s); break;
-    case MIM_STEP_NORM:      mimp_rows(run, s, mimp_norm_rows, NULL, 0, 0); break;
+    case MIM_STEP_NORM:
+        MIM_STAGE(MIM_STAGE_PACK);
+        mimp_rows(run, s, mimp_norm_row, NULL, 0, 0);
+        break;
     case MIM_STEP_POOL:
         mimp_pool_run(run, s);
         if (run->pooled_to.floats)
