@@ -2874,7 +2874,7 @@ enum { MIMP_GELU_COARSE = 5 };          /* GELU_ERF of a product of bytes */
                                                            uint32_t limit, uint32_t is_signed, float *rest) \
     { \
         V(f) low = V(set)(0), high = V(set)(0), low2 = low, high2 = high, rate, step, shift, top; \
-        V(i) sum = V(seti)(0); \
+        V(i) sum = V(seti)((int32_t)(0u - n16 / 16 * MIMP_ROUND_BITS)); \
         mimp_quantized q; \
         float lo, hi, range, inverse; \
         uint32_t i; \
@@ -2913,7 +2913,7 @@ enum { MIMP_GELU_COARSE = 5 };          /* GELU_ERF of a product of bytes */
             if (rest) \
                 V(store)(rest + i, V(sub)(v, V(mul)(V(sub)(whole, shift), step))); \
         } \
-        q.sum = V(fold_addi)(V(subi)(sum, V(muli)(V(seti)((int32_t)(n16 / 16)), V(seti)(MIMP_ROUND_BITS)))); \
+        q.sum = V(fold_addi)(sum); \
         return q; \
     } \
     \
@@ -2986,7 +2986,7 @@ enum { MIMP_GELU_COARSE = 5 };          /* GELU_ERF of a product of bytes */
     ATTRIBUTES static uint32_t mimp_##isa##_softmax(const float *x, uint32_t n16, uint8_t *out, size_t stride) \
     { \
         V(f) top = V(set)(-3.0e38f), top2 = top; \
-        V(i) count = V(seti)(0); \
+        V(i) count = V(seti)((int32_t)(0u - n16 / 16 * MIMP_ROUND_BITS)); \
         uint32_t i; \
         for (i = 0; i + 16 < n16; i += 32) { \
             top = V(max)(V(load)(x + i), top); \
@@ -3001,7 +3001,7 @@ enum { MIMP_GELU_COARSE = 5 };          /* GELU_ERF of a product of bytes */
             count = V(addi)(count, b); \
             V(quads)(out, stride, b); \
         } \
-        return (uint32_t)V(fold_addi)(count) - n16 * (uint32_t)MIMP_ROUND_BITS; \
+        return (uint32_t)V(fold_addi)(count); \
     } \
     \
     /* Scores x [n][16] of n keys against sixteen queries become exp(x - top). Of each query, state [2 + rows][16] has the */ \
