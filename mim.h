@@ -626,7 +626,9 @@ typedef struct mim_blob_tensor {     /* 32 bytes */
     uint8_t  input_max;              /* q8, q4: its input is quantized to 0..input_max; 127 or 255; else 0 */
     uint8_t  group;                  /* q4: k that share a multiplier: 32, 64, 128; else 0 */
     uint8_t  shift;                  /* I32 channels of integer blobs: 0..18; else 0 */
-    uint8_t  reserved[10];
+    uint8_t  fours;                  /* q8 in PANEL16: 1 if of weights k, k + 1, k + 4 and k + 5 of a row, k = 8 i or 8 i + 2, those
+                                        above 0 add up to at most 128 and those below to at least -128; else 0 */
+    uint8_t  reserved[9];
 } mim_blob_tensor;
 
 /* Bytes of a tensor's data, from its type, layout, rows and columns; 0 if they are not valid. */
@@ -1172,7 +1174,7 @@ typedef struct mimp_matrix {
     const int32_t *offset;
     uint32_t n, k;              /* padded */
     uint32_t type;
-    uint32_t weight_max, input_max;
+    uint32_t weight_max, input_max, fours;
     uint32_t group;             /* q4 */
     uint32_t bytes;             /* its input is quantized to bytes */
     uint32_t plain;             /* a float matrix of a quantized blob: the same bits everywhere */
@@ -1196,6 +1198,7 @@ static mimp_matrix mimp_matrix_of(const mim_model *model, uint32_t index)
     m.type = t->type;
     m.weight_max = t->weight_max;
     m.input_max = t->input_max;
+    m.fours = t->fours;
     m.group = t->group;
     m.bytes = (uint32_t)mimp_is_quantized(t->type);
     m.plain = mimp_is_quantized(model->header->type) && !m.bytes;
@@ -1393,6 +1396,10 @@ static mim_status mimp_verify_tensors(mim_model *model, const mim_blob_header *h
             return mimp_fault(model, MIM_ERR_TENSOR, here + offsetof(mim_blob_tensor, group), "group");
         if (t->shift > (t->type == MIM_I32 ? 18 : 0))
             return mimp_fault(model, MIM_ERR_TENSOR, here + offsetof(mim_blob_tensor, shift), "shift");
+#ifndef MIM_NO_FLOAT
+        if (t->fours > (q8 && t->layout == MIM_PANEL16))
+            return mimp_fault(model, MIM_ERR_TENSOR, here + offsetof(mim_blob_tensor, fours), "fours");
+#endif
         if (!mimp_zero(t->reserved, sizeof t->reserved))
             return mimp_fault(model, MIM_ERR_RESERVED, here + offsetof(mim_blob_tensor, reserved), "reserved");
         if (t->at != at)
@@ -2047,6 +2054,28 @@ static int mimp_in_range(const uint8_t *w, size_t n)
     return !(outside & ~low);
 }
 
+#ifndef MIM_NO_FLOAT
+/* Whether n bytes of panels, a multiple of 128, keep to what `fours` says. In each 16 bits the sums stand 129 below 2^15. */
+static int mimp_fours_fit(const uint8_t *w, size_t n)
+{
+    const uint64_t low = 0x00ff00ff00ff00ffu, ones = 0x0101010101010101u;
+    uint64_t over = 0, above, below, x, negative;
+    size_t i, j;
+    for (i = 0; i < n; i += i % 128 == 56 ? 72 : 8) {
+        above = below = 0x7f7f7f7f7f7f7f7fu;
+        for (j = i; j <= i + 64; j += 64) {
+            MIM_MEMCPY(&x, w + j, 8);
+            negative = (x >> 7 & ones) * 255;
+            above += (x & ~negative & low) + ((x & ~negative) >> 8 & low);
+            x = (~x & negative) + (negative & ones);
+            below += (x & low) + (x >> 8 & low);
+        }
+        over |= above | below;
+    }
+    return !(over & 0x8000800080008000u);
+}
+#endif
+
 /* Kernels are chosen by the recorded ranges, so these are checked before any runs; those of MIM_PAIRS16 are exact for all. */
 static mim_status mimp_check_ranges(const mim_model *model)
 {
@@ -2057,6 +2086,14 @@ static mim_status mimp_check_ranges(const mim_model *model)
             if (!mimp_in_range(m.panels, m.panel_bytes * (m.n / 16)))
                 return MIM_ERR_RANGE;
         }
+#ifndef MIM_NO_FLOAT
+    for (i = 1; i <= model->header->tensor_count; i++)
+        if (model->tensors[i - 1].fours) {
+            const mimp_matrix m = mimp_matrix_of(model, i);
+            if (!mimp_fours_fit(m.panels, m.panel_bytes * (m.n / 16)))
+                return MIM_ERR_RANGE;
+        }
+#endif
     return MIM_OK;
 }
 
@@ -2110,6 +2147,11 @@ MIMP_PUBLIC mim_status mim_verify(mim_model *model)
         for (j = 0; t->type == MIM_Q8 && j < begin && !bad; j++)
             if ((bad = (uint8_t)(data[j] + t->weight_max + (t->layout == MIM_PAIRS16 ? 128 : 0)) > 2 * t->weight_max) != 0)
                 at = t->at + j;
+#ifndef MIM_NO_FLOAT
+        for (j = 0; t->fours && j < begin && !bad; j += 128)
+            if ((bad = !mimp_fours_fit(data + j, 128)) != 0)
+                at = t->at + j;
+#endif
         for (j = 0; t->type == MIM_F16 && j < begin && !bad; j += 2) {
             uint16_t half;
             MIM_MEMCPY(&half, data + j, 2);
@@ -2131,7 +2173,7 @@ MIMP_PUBLIC mim_status mim_verify(mim_model *model)
         }
         if (bad) {
             model->fault_at = at;
-            model->fault = "a number that is not finite, a weight beyond weight_max or a negative rate";
+            model->fault = "a number that is not finite, a weight beyond weight_max or fours, or a negative rate";
             return MIM_ERR_RANGE;
         }
     }
@@ -3088,7 +3130,7 @@ enum { MIMP_GELU_COARSE = 5 };          /* GELU_ERF of a product of bytes */
  *   pair_f32     the same over two panels, `step` floats apart, into two acc `apart` floats apart, at least the first `rows`
  *                rows; NULL where one panel is as fast
  *   tile_plain   the same, never fused, in order of k: the same bits everywhere
- *   tile_q7      bytes, exact if every weight is in -64..63 and every input in 0..127
+ *   tile_q7      bytes, exact if every weight is in -64..63 and every input in 0..127, or for a matrix whose fours are held
  *   tile_q8      bytes, exact if every weight is in -64..63 or every input in 0..127
  *   tile_q8_wide bytes, exact for all
  *   several_q8   tile_q8_wide over several_panels panels, `step` bytes apart, into acc [panel][rows][16], rows and NULL as
@@ -3624,7 +3666,7 @@ MIMP_TARGET("avx2") static void mimp_avx2_tile_q8(int32_t *acc, const uint8_t *a
 
 /* Pinned: gcc otherwise reassociates the additions of several steps into trees, whose products are all alive at once and spill. */
 
-/* Two quads at a time, their products added in 16 bits: 4 * 127 * 64 = 32512 fits. */
+/* Two quads at a time, their products added in 16 bits: 4 * 127 * 64 = 32512 fits, and so does 255 * 128 = 32640 of fours. */
 #define MIMP_AVX2_OCTET(r) \
     MIM_MEMCPY(&quad, a + 4 * r, 4); \
     x = _mm256_set1_epi32(quad); \
@@ -5589,6 +5631,7 @@ static mimp_operand mimp_operand_panels(const mimp_kernels *kernels, const mimp_
 {
     const uint8_t *panels = m->panels + first * m->panel_bytes;
     mimp_operand w = mimp_operand_of(panels, m->k, count, m->plain ? MIMP_FLOATS_PLAIN : !m->bytes ? MIMP_FLOATS
+                                                          : m->fours ? MIMP_BYTES_NARROW
                                                           : mimp_bytes_kind(m->weight_max, m->input_max));
     uint32_t p;
     if (m->type == MIM_F16) {

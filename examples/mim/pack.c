@@ -304,28 +304,138 @@ static int32_t quantize(float value, float scale)
     return q > PACK_WEIGHT_MAX ? PACK_WEIGHT_MAX : q < -PACK_WEIGHT_MAX ? -PACK_WEIGHT_MAX : q;
 }
 
-/* Stores row `lane` of a panel; k = padded columns. Returns the row's sum and scale for types that have them. */
-static int32_t pack_row(uint8_t *panel, uint32_t type, uint32_t lane, uint32_t k, const float *row, float *scale)
+/* Eight weights by the step 1 / inverse, held to what `fours` of mim_blob_tensor says: what is too much is taken one by one from
+ * the weight whose error that leaves least. Returns the squared error in steps. */
+static double quantize_fours(const float *w, float inverse, int32_t *q)
+{
+    static const uint8_t places[2][4] = { { 0, 1, 4, 5 }, { 2, 3, 6, 7 } };
+    float x[8];
+    double error = 0;
+    for (uint32_t i = 0; i < 8; i++) {
+        x[i] = w[i] * inverse;
+        float up = x[i] + 128.5f;
+        q[i] = (int32_t)up - 128;
+    }
+    for (uint32_t f = 0; f < 4; f++) {
+        const uint8_t *at = places[f / 2];
+        int32_t sign = f % 2 ? -1 : 1;
+        for (;;) {
+            int32_t sum = 0;
+            uint32_t worst = 0;
+            float most = -256;
+            for (uint32_t j = 0; j < 4; j++) {
+                int32_t size = q[at[j]] * sign;
+                float excess = (float)size - x[at[j]] * (float)sign;
+                sum += size > 0 ? size : 0;
+                if (size > 0 && excess > most) {
+                    most = excess;
+                    worst = at[j];
+                }
+            }
+            if (sum <= 128) break;
+            q[worst] -= sign;
+        }
+    }
+    for (uint32_t i = 0; i < 8; i++) {
+        float rest = (float)q[i] - x[i];
+        rest *= rest;
+        error += (double)rest;
+    }
+    return error;
+}
+
+/* The step of the least squared error, and that error. With 32 steps to the largest weight no fours have to be held; more are finer. */
+static float fours_step(const float *row, uint32_t k, float max, double *least)
+{
+    double best = HUGE_VAL;
+    float step = 1;
+    for (uint32_t steps = 32; steps < 128 && max / 128 > 0; steps += 8) {
+        float trial = max / (float)steps;
+        double unit = (double)trial * (double)trial, error = 0;
+        int32_t q[8];
+        for (uint32_t i = 0; i < k && error * unit < best; i += 8)
+            error += quantize_fours(row + i, 1 / trial, q);
+        if (error * unit < best) {
+            best = error * unit;
+            step = trial;
+        }
+    }
+    *least = best;
+    return step;
+}
+
+static float largest(const float *row, uint32_t k)
 {
     float max = 0;
-    int32_t sum = 0;
     for (uint32_t i = 0; i < k; i++)
         max = fabsf(row[i]) > max ? fabsf(row[i]) : max;
+    return max;
+}
+
+/* A q8 matrix keeps its fours where that takes no more from its weights than +-PACK_WEIGHT_MAX does: by the squared error of each
+ * row, as a share of the row's square. */
+static int choose_range(plan *p, uint32_t index)
+{
+    mim_blob_tensor *t = &p->tensors[index];
+    uint32_t k = round_up(t->columns, 32);
+    float *row = calloc(k, sizeof *row), bias;
+    double gain = 0;
+    if (!row)
+        return fail("%s: not enough memory", p->path);
+    for (uint32_t n = 0; n < t->rows; n++) {
+        if (plan_row(&p->rows[index], n, t->columns, row, &bias)) {
+            free(row);
+            return 1;
+        }
+        float max = largest(row, k), scale = max / (float)PACK_WEIGHT_MAX;
+        double least, error = 0, square = 0;
+        if (!(max / 128 > 0))
+            continue;
+        fours_step(row, k, max, &least);
+        for (uint32_t i = 0; i < k; i++) {
+            double rest = (double)quantize(row[i], scale) * (double)scale;
+            rest -= (double)row[i];
+            rest *= rest;
+            error += rest;
+            rest = (double)row[i] * (double)row[i];
+            square += rest;
+        }
+        error -= least;
+        error /= square;
+        gain += error;
+    }
+    free(row);
+    t->fours = gain >= 0;
+    t->weight_max = t->fours ? 127 : PACK_WEIGHT_MAX;
+    return 0;
+}
+
+/* Stores row `lane` of a panel; k = padded columns. Returns the row's sum and scale for types that have them. */
+static int32_t pack_row(uint8_t *panel, const mim_blob_tensor *t, uint32_t lane, uint32_t k, const float *row, float *scale)
+{
+    float max = largest(row, k);
+    double least;
+    int32_t sum = 0, q[8];
     *scale = 1;
-    if (type == MIM_F16)
+    if (t->type == MIM_F16)
         *scale = half_scale(max);
-    if (type == MIM_Q8 && (float)(max / (float)PACK_WEIGHT_MAX) > 0)
+    if (t->fours)
+        *scale = fours_step(row, k, max, &least);
+    else if (t->type == MIM_Q8 && (float)(max / (float)PACK_WEIGHT_MAX) > 0)
         *scale = max / (float)PACK_WEIGHT_MAX;
     for (uint32_t i = 0; i < k; i++) {
-        if (type == MIM_F32) {
+        if (t->type == MIM_F32) {
             memcpy(panel + ((size_t)i * 16 + lane) * 4, &row[i], 4);
-        } else if (type == MIM_F16) {
+        } else if (t->type == MIM_F16) {
             uint16_t half = to_half(row[i] / *scale);     /* exact but where it is far below half's least step */
             memcpy(panel + ((size_t)i * 16 + lane) * 2, &half, 2);
         } else {
-            int32_t q = quantize(row[i], *scale);
-            sum += q;
-            panel[((size_t)(i / 4) * 16 + lane) * 4 + i % 4] = (uint8_t)q;
+            if (t->fours && i % 8 == 0)
+                quantize_fours(row + i, 1 / *scale, q);
+            if (!t->fours)
+                q[i % 8] = quantize(row[i], *scale);
+            sum += q[i % 8];
+            panel[((size_t)(i / 4) * 16 + lane) * 4 + i % 4] = (uint8_t)q[i % 8];
         }
     }
     return sum;
@@ -498,7 +608,7 @@ static int write_panels(out_file *out, const mim_blob_tensor *t, const rows *r, 
             memset(row, 0, k * sizeof *row);
         }
         sums[n] = t->type == MIM_Q4 ? pack_row_q4(panel, t->group, n % 16, k, row, 0, &scales[n])
-                                    : pack_row(panel, t->type, n % 16, k, row, &scales[n]);
+                                    : pack_row(panel, t, n % 16, k, row, &scales[n]);
         if (n % 16 == 15 && out_write(out, panel, panel_bytes))
             return 1;
     }
@@ -569,6 +679,9 @@ int plan_write(plan *p, const char *path)
 {
     mim_blob_header *h = &p->header;
     uint64_t at = sizeof *h + h->step_count * sizeof *p->steps + h->tensor_count * sizeof *p->tensors;
+    for (uint32_t i = 0; i < h->tensor_count; i++)
+        if (p->tensors[i].type == MIM_Q8 && p->tensors[i].input_max == 255 && p->rows[i].kind != ROWS_READY && choose_range(p, i))
+            return 1;
     for (uint32_t i = 0; i < h->tensor_count; i++) {    /* at most 8192 tensors of at most 2^33 bytes */
         at = (at + MIM_BLOB_ALIGN - 1) / MIM_BLOB_ALIGN * MIM_BLOB_ALIGN;
         p->tensors[i].at = at;
