@@ -1174,7 +1174,8 @@ typedef struct mimp_matrix {
     const int32_t *offset;
     uint32_t n, k;              /* padded */
     uint32_t type;
-    uint32_t weight_max, input_max, fours;
+    uint32_t weight_max;        /* 0: what its fours are held to */
+    uint32_t input_max;
     uint32_t group;             /* q4 */
     uint32_t bytes;             /* its input is quantized to bytes */
     uint32_t plain;             /* a float matrix of a quantized blob: the same bits everywhere */
@@ -1196,9 +1197,8 @@ static mimp_matrix mimp_matrix_of(const mim_model *model, uint32_t index)
     m.n = mimp_up(t->rows, 16);
     m.k = mimp_up(t->columns, 32);
     m.type = t->type;
-    m.weight_max = t->weight_max;
+    m.weight_max = t->fours ? 0 : t->weight_max;
     m.input_max = t->input_max;
-    m.fours = t->fours;
     m.group = t->group;
     m.bytes = (uint32_t)mimp_is_quantized(t->type);
     m.plain = mimp_is_quantized(model->header->type) && !m.bytes;
@@ -1396,10 +1396,8 @@ static mim_status mimp_verify_tensors(mim_model *model, const mim_blob_header *h
             return mimp_fault(model, MIM_ERR_TENSOR, here + offsetof(mim_blob_tensor, group), "group");
         if (t->shift > (t->type == MIM_I32 ? 18 : 0))
             return mimp_fault(model, MIM_ERR_TENSOR, here + offsetof(mim_blob_tensor, shift), "shift");
-#ifndef MIM_NO_FLOAT
-        if (t->fours > (q8 && t->layout == MIM_PANEL16))
+        if (t->fours > (q8 && t->layout == MIM_PANEL16 && !MIMP_INTEGER(h)))
             return mimp_fault(model, MIM_ERR_TENSOR, here + offsetof(mim_blob_tensor, fours), "fours");
-#endif
         if (!mimp_zero(t->reserved, sizeof t->reserved))
             return mimp_fault(model, MIM_ERR_RESERVED, here + offsetof(mim_blob_tensor, reserved), "reserved");
         if (t->at != at)
@@ -2054,46 +2052,45 @@ static int mimp_in_range(const uint8_t *w, size_t n)
     return !(outside & ~low);
 }
 
-#ifndef MIM_NO_FLOAT
-/* Whether n bytes of panels, a multiple of 128, keep to what `fours` says. In each 16 bits the sums stand 129 below 2^15. */
+#ifdef MIM_NO_FLOAT
+enum { MIMP_FOURS = 0 };        /* no integer blob has them */
+#else
+enum { MIMP_FOURS = 1 };
+#endif
+
+/* Whether n bytes of panels, a multiple of 128, keep to what `fours` says, some channels at a time. In each 16 bits a sum begins
+ * 129 below 2^15. */
 static int mimp_fours_fit(const uint8_t *w, size_t n)
 {
-    const uint64_t low = 0x00ff00ff00ff00ffu, ones = 0x0101010101010101u;
-    uint64_t over = 0, above, below, x, negative;
-    size_t i, j;
-    for (i = 0; i < n; i += i % 128 == 56 ? 72 : 8) {
-        above = below = 0x7f7f7f7f7f7f7f7fu;
-        for (j = i; j <= i + 64; j += 64) {
-            MIM_MEMCPY(&x, w + j, 8);
-            negative = (x >> 7 & ones) * 255;
-            above += (x & ~negative & low) + ((x & ~negative) >> 8 & low);
-            x = (~x & negative) + (negative & ones);
-            below += (x & low) + (x >> 8 & low);
+    const size_t ones = SIZE_MAX / 255, low = SIZE_MAX / 257;
+    size_t over = 0, above, below, x, negative, j, k;
+    for (; n; n -= 128, w += 64)
+        for (j = 0; j < 64; j += sizeof x, w += sizeof x) {
+            above = below = ones * 127;
+            for (k = 0; k < 128; k += 64) {
+                MIM_MEMCPY(&x, w + k, sizeof x);
+                negative = (x >> 7 & ones) * 255;
+                above += (x & ~negative & low) + ((x & ~negative) >> 8 & low);
+                x = (~x & negative) + (negative & ones);
+                below += (x & low) + (x >> 8 & low);
+            }
+            over |= above | below;
         }
-        over |= above | below;
-    }
-    return !(over & 0x8000800080008000u);
+    return !(over & SIZE_MAX / 65535 << 15);
 }
-#endif
 
 /* Kernels are chosen by the recorded ranges, so these are checked before any runs; those of MIM_PAIRS16 are exact for all. */
 static mim_status mimp_check_ranges(const mim_model *model)
 {
     uint32_t i;
-    for (i = 1; i <= model->header->tensor_count; i++)
-        if (model->tensors[i - 1].weight_max == 63 && model->tensors[i - 1].layout == MIM_PANEL16) {
-            const mimp_matrix m = mimp_matrix_of(model, i);
-            if (!mimp_in_range(m.panels, m.panel_bytes * (m.n / 16)))
-                return MIM_ERR_RANGE;
-        }
-#ifndef MIM_NO_FLOAT
-    for (i = 1; i <= model->header->tensor_count; i++)
-        if (model->tensors[i - 1].fours) {
-            const mimp_matrix m = mimp_matrix_of(model, i);
-            if (!mimp_fours_fit(m.panels, m.panel_bytes * (m.n / 16)))
-                return MIM_ERR_RANGE;
-        }
-#endif
+    for (i = 1; i <= model->header->tensor_count; i++) {
+        const mim_blob_tensor *t = &model->tensors[i - 1];
+        const uint8_t *panels = (const uint8_t *)model->header + t->at;
+        const size_t n = (size_t)mimp_up(t->rows, 16) * mimp_up(t->columns, 32);
+        if (MIMP_FOURS && t->fours ? !mimp_fours_fit(panels, n)
+            : t->weight_max == 63 && t->layout == MIM_PANEL16 && !mimp_in_range(panels, n))
+            return MIM_ERR_RANGE;
+    }
     return MIM_OK;
 }
 
@@ -2147,11 +2144,9 @@ MIMP_PUBLIC mim_status mim_verify(mim_model *model)
         for (j = 0; t->type == MIM_Q8 && j < begin && !bad; j++)
             if ((bad = (uint8_t)(data[j] + t->weight_max + (t->layout == MIM_PAIRS16 ? 128 : 0)) > 2 * t->weight_max) != 0)
                 at = t->at + j;
-#ifndef MIM_NO_FLOAT
         for (j = 0; t->fours && j < begin && !bad; j += 128)
             if ((bad = !mimp_fours_fit(data + j, 128)) != 0)
                 at = t->at + j;
-#endif
         for (j = 0; t->type == MIM_F16 && j < begin && !bad; j += 2) {
             uint16_t half;
             MIM_MEMCPY(&half, data + j, 2);
@@ -5522,7 +5517,8 @@ enum { MIMP_FLOATS, MIMP_FLOATS_PLAIN, MIMP_BYTES_NARROW, MIMP_BYTES, MIMP_BYTES
 
 static int mimp_bytes_kind(uint32_t weight_max, uint32_t input_max)
 {
-    return weight_max > 63 && input_max > 127 ? MIMP_BYTES_WIDE : weight_max > 63 || input_max > 127 ? MIMP_BYTES : MIMP_BYTES_NARROW;
+    return !weight_max || (weight_max <= 63 && input_max <= 127) ? MIMP_BYTES_NARROW
+        : weight_max <= 63 || input_max <= 127 ? MIMP_BYTES : MIMP_BYTES_WIDE;
 }
 
 /* Panels as a leaf reads them. */
@@ -5631,7 +5627,6 @@ static mimp_operand mimp_operand_panels(const mimp_kernels *kernels, const mimp_
 {
     const uint8_t *panels = m->panels + first * m->panel_bytes;
     mimp_operand w = mimp_operand_of(panels, m->k, count, m->plain ? MIMP_FLOATS_PLAIN : !m->bytes ? MIMP_FLOATS
-                                                          : m->fours ? MIMP_BYTES_NARROW
                                                           : mimp_bytes_kind(m->weight_max, m->input_max));
     uint32_t p;
     if (m->type == MIM_F16) {
