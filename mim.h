@@ -3690,29 +3690,34 @@ MIMP_TARGET("avx2") static void mimp_avx2_unpack_q4(uint8_t *out, const uint8_t 
     d##r = _mm256_add_epi16(d##r, _mm256_maddubs_epi16(x, w1)); \
     MIMP_PIN(c##r); \
     MIMP_PIN(d##r);
+#define MIMP_AVX2_LOAD_PAIR \
+    w0 = _mm256_loadu_si256((const __m256i *)(const void *)w); \
+    w1 = _mm256_loadu_si256((const __m256i *)(const void *)(w + 32)); \
+    w += 64;
+#define MIMP_AVX2_NIBBLES_QUAD \
+    MIMP_AVX2_LOAD_PAIR \
+    MIMP_AVX2_NIBBLES(0) MIMP_AVX2_NIBBLES(1) MIMP_AVX2_NIBBLES(2) MIMP_AVX2_NIBBLES(3) \
+    a += 16;
+#define MIMP_AVX2_SUM(r) ((__m256i *)(void *)(acc + 8 * (r)))
+#define MIMP_AVX2_CLEAR(r) _mm256_storeu_si256(MIMP_AVX2_SUM(2 * r), x); _mm256_storeu_si256(MIMP_AVX2_SUM(2 * r + 1), x);
 #define MIMP_AVX2_FLUSH(r) \
-    sum[2 * r] = _mm256_add_epi32(sum[2 * r], _mm256_madd_epi16(c##r, w0)); \
-    sum[2 * r + 1] = _mm256_add_epi32(sum[2 * r + 1], _mm256_madd_epi16(d##r, w1));
+    c##r = _mm256_madd_epi16(c##r, w0); \
+    d##r = _mm256_madd_epi16(d##r, w1); \
+    _mm256_storeu_si256(MIMP_AVX2_SUM(2 * r), _mm256_add_epi32(c##r, _mm256_loadu_si256(MIMP_AVX2_SUM(2 * r)))); \
+    _mm256_storeu_si256(MIMP_AVX2_SUM(2 * r + 1), _mm256_add_epi32(d##r, _mm256_loadu_si256(MIMP_AVX2_SUM(2 * r + 1))));
 MIMP_TARGET("avx2") static void mimp_avx2_tile_q4(int32_t *acc, const uint8_t *a, const uint8_t *w, size_t k, uint32_t group)
 {
-    __m256i sum[8], c0, c1, c2, c3, d0, d1, d2, d3, w0, w1, x;
+    __m256i c0, c1, c2, c3, d0, d1, d2, d3, w0, w1, x = _mm256_setzero_si256();
     int32_t quad;
-    int j;
     (void)group;
-    for (j = 0; j < 8; j++)
-        sum[j] = _mm256_setzero_si256();
-    for (; k; k -= 32, w += 64) {
+    MIMP_AVX2_CLEAR(0) MIMP_AVX2_CLEAR(1) MIMP_AVX2_CLEAR(2) MIMP_AVX2_CLEAR(3)
+    for (; k; k -= 32) {
         c0 = c1 = c2 = c3 = d0 = d1 = d2 = d3 = _mm256_setzero_si256();
-        for (j = 0; j < 8; j++, a += 16, w += 64) {
-            w0 = _mm256_loadu_si256((const __m256i *)(const void *)w);
-            w1 = _mm256_loadu_si256((const __m256i *)(const void *)(w + 32));
-            MIMP_AVX2_NIBBLES(0) MIMP_AVX2_NIBBLES(1) MIMP_AVX2_NIBBLES(2) MIMP_AVX2_NIBBLES(3)
-        }
-        w0 = _mm256_loadu_si256((const __m256i *)(const void *)w);
-        w1 = _mm256_loadu_si256((const __m256i *)(const void *)(w + 32));
+        MIMP_AVX2_NIBBLES_QUAD MIMP_AVX2_NIBBLES_QUAD MIMP_AVX2_NIBBLES_QUAD MIMP_AVX2_NIBBLES_QUAD
+        MIMP_AVX2_NIBBLES_QUAD MIMP_AVX2_NIBBLES_QUAD MIMP_AVX2_NIBBLES_QUAD MIMP_AVX2_NIBBLES_QUAD
+        MIMP_AVX2_LOAD_PAIR
         MIMP_AVX2_FLUSH(0) MIMP_AVX2_FLUSH(1) MIMP_AVX2_FLUSH(2) MIMP_AVX2_FLUSH(3)
     }
-    MIM_MEMCPY(acc, sum, sizeof sum);
 }
 #endif
 
