@@ -189,7 +189,7 @@
  * are plain transformers of one input size, need a third of the memory, and run on every build. What it costs, on the shipped
  * model and 1,000 pictures: mean token cosine to f32 0.99972, with float numerics 0.99981.
  * q8 with float numerics quantizes activations per token to 8 bits with a zero point, weights per output channel, and
- * the products inside attention as well; the patch projection stays f16. q4 does the same with
+ * the products inside attention as well; pixels become two bytes. q4 does the same with
  * weights of 4 bits, whose groups have small whole multipliers: its sums too are of integers.
  *
  * ERRORS
@@ -1178,7 +1178,6 @@ typedef struct mimp_matrix {
     uint32_t input_max;
     uint32_t group;             /* q4 */
     uint32_t bytes;             /* its input is quantized to bytes */
-    uint32_t plain;             /* a float matrix of a quantized blob: the same bits everywhere */
     size_t   panel_bytes;
 } mimp_matrix;
 
@@ -1201,7 +1200,6 @@ static mimp_matrix mimp_matrix_of(const mim_model *model, uint32_t index)
     m.input_max = t->input_max;
     m.group = t->group;
     m.bytes = (uint32_t)mimp_is_quantized(t->type);
-    m.plain = mimp_is_quantized(model->header->type) && !m.bytes;
     m.panel_bytes = MIMP_HAS_Q4 && t->type == MIM_Q4 ? mimp_q4_panel_bytes(m.k, m.group)
         : (size_t)m.k * 16 * (m.bytes ? 1 : t->type == MIM_F32 ? 4 : 2);
     m.panels = at;
@@ -1507,7 +1505,7 @@ static mim_status mimp_verify_indices(mim_model *model, const mim_blob_header *h
 static uint32_t mimp_matrix_type(const mim_blob_header *h, const mim_blob_tensor *tensors, const mim_blob_step *s, uint32_t slot)
 {
     if (s->kind == MIM_STEP_EMBED && mimp_is_quantized(h->type))
-        return MIMP_INTEGER(h) ? MIM_Q8 : MIM_F16;
+        return MIM_Q8;
     return h->type == MIM_Q4 && s->tensor[slot] && tensors[s->tensor[slot] - 1].type == MIM_Q8 ? (uint32_t)MIM_Q8 : h->type;
 }
 
@@ -2908,11 +2906,11 @@ enum { MIMP_GELU_COARSE = 5 };          /* GELU_ERF of a product of bytes */
     } \
     \
     /* Bytes 0..limit with a zero point, or -limit..limit without; four consecutive ones lie together, the fours apart */ \
-    /* by stride. A range below 1e-30 counts as zero. */ \
+    /* by stride. A range below 1e-30 counts as zero. What the bytes do not tell of x goes to rest, which may be x, or NULL. */ \
     ATTRIBUTES static mimp_quantized mimp_##isa##_quantize(uint8_t *out, size_t stride, const float *x, uint32_t n16, \
-                                                           uint32_t limit, uint32_t is_signed) \
+                                                           uint32_t limit, uint32_t is_signed, float *rest) \
     { \
-        V(f) low = V(set)(0), high = V(set)(0), low2 = low, high2 = high, rate, shift, top; \
+        V(f) low = V(set)(0), high = V(set)(0), low2 = low, high2 = high, rate, step, shift, top; \
         V(i) sum = V(seti)(0); \
         mimp_quantized q; \
         float lo, hi, range, inverse; \
@@ -2942,12 +2940,15 @@ enum { MIMP_GELU_COARSE = 5 };          /* GELU_ERF of a product of bytes */
         hi = (hi + MIMP_ROUND) - MIMP_ROUND; \
         q.zero = (int32_t)hi; \
         rate = V(set)(inverse); \
+        step = V(set)(q.scale); \
         shift = V(set)(hi + MIMP_ROUND);    /* rounds as it adds; the least, lo, becomes 0 or -limit whichever way hi was rounded */ \
         top = V(set)((float)limit - hi);    /* NaN, too */ \
         for (i = 0; i < n16; i += 16, out += 4 * stride) { \
-            const V(i) b = V(cast_i)(V(add)(V(min)(V(mul)(V(load)(x + i), rate), top), shift)); \
-            sum = V(addi)(sum, b); \
-            V(quads)(out, stride, b);       /* their low bytes: what rounding adds lies above */ \
+            const V(f) v = V(load)(x + i), whole = V(add)(V(min)(V(mul)(v, rate), top), shift); \
+            sum = V(addi)(sum, V(cast_i)(whole)); \
+            V(quads)(out, stride, V(cast_i)(whole));    /* their low bytes: what rounding adds lies above */ \
+            if (rest) \
+                V(store)(rest + i, V(sub)(v, V(mul)(V(sub)(whole, shift), step))); \
         } \
         q.sum = V(fold_addi)(V(subi)(sum, V(muli)(V(seti)((int32_t)(n16 / 16)), V(seti)(MIMP_ROUND_BITS)))); \
         return q; \
@@ -3124,8 +3125,7 @@ enum { MIMP_GELU_COARSE = 5 };          /* GELU_ERF of a product of bytes */
  *   tile_f32     float products; may fuse, so its last bits differ between instruction sets
  *   pair_f32     the same over two panels, `step` floats apart, into two acc `apart` floats apart, at least the first `rows`
  *                rows; NULL where one panel is as fast
- *   tile_plain   the same, never fused, in order of k: the same bits everywhere
- *   tile_q7      bytes, exact if every weight is in -64..63 and every input in 0..127, or for a matrix whose fours are held
+ *   tile_q7      bytes, exact if every weight is in -64..63 and every input in 0..127, or where fours of weights are held
  *   tile_q8      bytes, exact if every weight is in -64..63 or every input in 0..127
  *   tile_q8_wide bytes, exact for all
  *   several_q8   tile_q8_wide over several_panels panels, `step` bytes apart, into acc [panel][rows][16], rows and NULL as
@@ -3143,7 +3143,6 @@ typedef struct mimp_kernels {
 #ifndef MIM_NO_FLOAT
     void (*tile_f32)(float *acc, const float *a, const float *w, size_t k);
     void (*pair_f32)(float *acc, size_t apart, const float *a, const float *w, size_t k, size_t step, uint32_t rows);
-    void (*tile_plain)(float *acc, const float *a, const float *w, size_t k);
     void (*tile_q7)(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k);
 #endif
     void (*tile_q8)(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k);
@@ -3158,7 +3157,8 @@ typedef struct mimp_kernels {
     void (*pack)(float *out, size_t step, const float *x, size_t stride, uint32_t rows, uint32_t n16, float factor);
     void (*norm)(float *y, const float *x, const float *w, uint32_t n, float eps);
     void (*gate)(float *y, const float *x, uint32_t n16, uint32_t act);
-    mimp_quantized (*quantize)(uint8_t *out, size_t stride, const float *x, uint32_t n16, uint32_t limit, uint32_t is_signed);
+    mimp_quantized (*quantize)(uint8_t *out, size_t stride, const float *x, uint32_t n16, uint32_t limit, uint32_t is_signed,
+                                float *rest);
     void (*finish)(float *y, size_t stride, const void *acc, uint32_t rows, const mimp_epilogue *e);
     uint32_t (*softmax)(const float *x, uint32_t n16, uint8_t *out, size_t stride);
     void (*weigh)(float *x, uint32_t n, float *state, uint32_t rows, uint32_t fused);
@@ -3345,7 +3345,7 @@ static const mimp_kernels mimp_kernels_scalar = {
 #ifdef MIM_NO_FLOAT
     mimp_scalar_tile_q8, mimp_scalar_tile_q8, NULL, NULL, NULL, MIMP_Q4(mimp_scalar_unpack_q4), NULL
 #else
-    mimp_scalar_tile_f32, NULL, mimp_scalar_tile_f32, mimp_scalar_tile_q8, mimp_scalar_tile_q8, mimp_scalar_tile_q8, NULL, NULL, NULL,
+    mimp_scalar_tile_f32, NULL, mimp_scalar_tile_q8, mimp_scalar_tile_q8, mimp_scalar_tile_q8, NULL, NULL, NULL,
     MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_scalar_halves,
     MIMP_ROWS_OF(scalar)
 #endif
@@ -3357,7 +3357,7 @@ static const mimp_kernels mimp_kernels_scalar_pairs = {
 #ifdef MIM_NO_FLOAT
     mimp_scalar_tile_pairs, mimp_scalar_tile_pairs, NULL, NULL, NULL, NULL, NULL
 #else
-    NULL, NULL, NULL, mimp_scalar_tile_pairs, mimp_scalar_tile_pairs, mimp_scalar_tile_pairs, NULL, NULL, NULL, NULL, NULL, NULL,
+    NULL, NULL, mimp_scalar_tile_pairs, mimp_scalar_tile_pairs, mimp_scalar_tile_pairs, NULL, NULL, NULL, NULL, NULL, NULL,
     NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 #endif
 };
@@ -3504,7 +3504,7 @@ static const mimp_kernels mimp_kernels_dsp = {
 #ifdef MIM_NO_FLOAT
     mimp_dsp_tile_q8, mimp_dsp_tile_q8, NULL, NULL, NULL, MIMP_Q4(mimp_scalar_unpack_q4), NULL
 #else
-    mimp_scalar_tile_f32, NULL, mimp_scalar_tile_f32, mimp_dsp_tile_q8, mimp_dsp_tile_q8, mimp_dsp_tile_q8, NULL, NULL, NULL,
+    mimp_scalar_tile_f32, NULL, mimp_dsp_tile_q8, mimp_dsp_tile_q8, mimp_dsp_tile_q8, NULL, NULL, NULL,
     MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_scalar_halves,
     MIMP_ROWS_OF(scalar)
 #endif
@@ -3592,7 +3592,7 @@ static const mimp_kernels mimp_kernels_mve = {
 #ifdef MIM_NO_FLOAT
     mimp_mve_tile_pairs, mimp_mve_tile_pairs, NULL, NULL, NULL, NULL, NULL
 #else
-    NULL, NULL, NULL, mimp_mve_tile_pairs, mimp_mve_tile_pairs, mimp_mve_tile_pairs, NULL, NULL, NULL, NULL, NULL, NULL,
+    NULL, NULL, mimp_mve_tile_pairs, mimp_mve_tile_pairs, mimp_mve_tile_pairs, NULL, NULL, NULL, NULL, NULL, NULL,
     NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 #endif
 };
@@ -3610,30 +3610,25 @@ MIMP_ROW_OPS(avx2, MIMP_V, MIMP_TARGET("avx2,fma"))
 #undef MIMP_V
 
 /* Twelve accumulators (row r, channels 0-7 and 8-15), two registers of weights, one of the row: 15 of 16. */
-#define MIMP_AVX2_ROW(r, MADD) \
+#define MIMP_AVX2_ROW(r) \
     x = _mm256_broadcast_ss(a + r); \
-    c##r = MADD(x, w0, c##r); \
-    d##r = MADD(x, w1, d##r);
+    c##r = _mm256_fmadd_ps(x, w0, c##r); \
+    d##r = _mm256_fmadd_ps(x, w1, d##r);
 #define MIMP_AVX2_STORE(r) \
     _mm256_storeu_ps(acc + 16 * r, c##r); \
     _mm256_storeu_ps(acc + 16 * r + 8, d##r);
-#define MIMP_AVX2_TILE_F32(name, isa, MADD) \
-    MIMP_TARGET(isa) static void name(float *acc, const float *a, const float *w, size_t k) \
-    { \
-        __m256 c0, c1, c2, c3, c4, c5, d0, d1, d2, d3, d4, d5, w0, w1, x; \
-        c0 = c1 = c2 = c3 = c4 = c5 = d0 = d1 = d2 = d3 = d4 = d5 = _mm256_setzero_ps(); \
-        for (; k; k--, a += 6, w += 16) { \
-            w0 = _mm256_loadu_ps(w); \
-            w1 = _mm256_loadu_ps(w + 8); \
-            MIMP_AHEAD(w); \
-            MIMP_AVX2_ROW(0, MADD) MIMP_AVX2_ROW(1, MADD) MIMP_AVX2_ROW(2, MADD) \
-            MIMP_AVX2_ROW(3, MADD) MIMP_AVX2_ROW(4, MADD) MIMP_AVX2_ROW(5, MADD) \
-        } \
-        MIMP_AVX2_STORE(0) MIMP_AVX2_STORE(1) MIMP_AVX2_STORE(2) MIMP_AVX2_STORE(3) MIMP_AVX2_STORE(4) MIMP_AVX2_STORE(5) \
+MIMP_TARGET("avx2,fma") static void mimp_avx2_tile_f32(float *acc, const float *a, const float *w, size_t k)
+{
+    __m256 c0, c1, c2, c3, c4, c5, d0, d1, d2, d3, d4, d5, w0, w1, x;
+    c0 = c1 = c2 = c3 = c4 = c5 = d0 = d1 = d2 = d3 = d4 = d5 = _mm256_setzero_ps();
+    for (; k; k--, a += 6, w += 16) {
+        w0 = _mm256_loadu_ps(w);
+        w1 = _mm256_loadu_ps(w + 8);
+        MIMP_AHEAD(w);
+        MIMP_AVX2_ROW(0) MIMP_AVX2_ROW(1) MIMP_AVX2_ROW(2) MIMP_AVX2_ROW(3) MIMP_AVX2_ROW(4) MIMP_AVX2_ROW(5)
     }
-#define MIMP_AVX2_UNFUSED(x, w, c) _mm256_add_ps(_mm256_mul_ps(x, w), c)
-MIMP_AVX2_TILE_F32(mimp_avx2_tile_f32, "avx2,fma", _mm256_fmadd_ps)
-MIMP_AVX2_TILE_F32(mimp_avx2_tile_plain, "avx2", MIMP_AVX2_UNFUSED)
+    MIMP_AVX2_STORE(0) MIMP_AVX2_STORE(1) MIMP_AVX2_STORE(2) MIMP_AVX2_STORE(3) MIMP_AVX2_STORE(4) MIMP_AVX2_STORE(5)
+}
 
 /* vpmaddubsw adds two products in 16 bits and saturates: 2 * 255 * 63 = 32130 and 2 * 127 * 128 = 32512 both fit. */
 #define MIMP_AVX2_QUAD(r) \
@@ -3732,29 +3727,34 @@ MIMP_TARGET("avx2") static void mimp_avx2_unpack_q4(uint8_t *out, const uint8_t 
     d##r = _mm256_add_epi16(d##r, _mm256_maddubs_epi16(x, w1)); \
     MIMP_PIN(c##r); \
     MIMP_PIN(d##r);
+#define MIMP_AVX2_LOAD_PAIR \
+    w0 = _mm256_loadu_si256((const __m256i *)(const void *)w); \
+    w1 = _mm256_loadu_si256((const __m256i *)(const void *)(w + 32)); \
+    w += 64;
+#define MIMP_AVX2_NIBBLES_QUAD \
+    MIMP_AVX2_LOAD_PAIR \
+    MIMP_AVX2_NIBBLES(0) MIMP_AVX2_NIBBLES(1) MIMP_AVX2_NIBBLES(2) MIMP_AVX2_NIBBLES(3) \
+    a += 16;
+#define MIMP_AVX2_SUM(r) ((__m256i *)(void *)(acc + 8 * (r)))
+#define MIMP_AVX2_CLEAR(r) _mm256_storeu_si256(MIMP_AVX2_SUM(2 * r), x); _mm256_storeu_si256(MIMP_AVX2_SUM(2 * r + 1), x);
 #define MIMP_AVX2_FLUSH(r) \
-    sum[2 * r] = _mm256_add_epi32(sum[2 * r], _mm256_madd_epi16(c##r, w0)); \
-    sum[2 * r + 1] = _mm256_add_epi32(sum[2 * r + 1], _mm256_madd_epi16(d##r, w1));
+    c##r = _mm256_madd_epi16(c##r, w0); \
+    d##r = _mm256_madd_epi16(d##r, w1); \
+    _mm256_storeu_si256(MIMP_AVX2_SUM(2 * r), _mm256_add_epi32(c##r, _mm256_loadu_si256(MIMP_AVX2_SUM(2 * r)))); \
+    _mm256_storeu_si256(MIMP_AVX2_SUM(2 * r + 1), _mm256_add_epi32(d##r, _mm256_loadu_si256(MIMP_AVX2_SUM(2 * r + 1))));
 MIMP_TARGET("avx2") static void mimp_avx2_tile_q4(int32_t *acc, const uint8_t *a, const uint8_t *w, size_t k, uint32_t group)
 {
-    __m256i sum[8], c0, c1, c2, c3, d0, d1, d2, d3, w0, w1, x;
+    __m256i c0, c1, c2, c3, d0, d1, d2, d3, w0, w1, x = _mm256_setzero_si256();
     int32_t quad;
-    int j;
     (void)group;
-    for (j = 0; j < 8; j++)
-        sum[j] = _mm256_setzero_si256();
-    for (; k; k -= 32, w += 64) {
+    MIMP_AVX2_CLEAR(0) MIMP_AVX2_CLEAR(1) MIMP_AVX2_CLEAR(2) MIMP_AVX2_CLEAR(3)
+    for (; k; k -= 32) {
         c0 = c1 = c2 = c3 = d0 = d1 = d2 = d3 = _mm256_setzero_si256();
-        for (j = 0; j < 8; j++, a += 16, w += 64) {
-            w0 = _mm256_loadu_si256((const __m256i *)(const void *)w);
-            w1 = _mm256_loadu_si256((const __m256i *)(const void *)(w + 32));
-            MIMP_AVX2_NIBBLES(0) MIMP_AVX2_NIBBLES(1) MIMP_AVX2_NIBBLES(2) MIMP_AVX2_NIBBLES(3)
-        }
-        w0 = _mm256_loadu_si256((const __m256i *)(const void *)w);
-        w1 = _mm256_loadu_si256((const __m256i *)(const void *)(w + 32));
+        MIMP_AVX2_NIBBLES_QUAD MIMP_AVX2_NIBBLES_QUAD MIMP_AVX2_NIBBLES_QUAD MIMP_AVX2_NIBBLES_QUAD
+        MIMP_AVX2_NIBBLES_QUAD MIMP_AVX2_NIBBLES_QUAD MIMP_AVX2_NIBBLES_QUAD MIMP_AVX2_NIBBLES_QUAD
+        MIMP_AVX2_LOAD_PAIR
         MIMP_AVX2_FLUSH(0) MIMP_AVX2_FLUSH(1) MIMP_AVX2_FLUSH(2) MIMP_AVX2_FLUSH(3)
     }
-    MIM_MEMCPY(acc, sum, sizeof sum);
 }
 #endif
 
@@ -3795,7 +3795,7 @@ MIMP_TARGET("avx2,f16c") static void mimp_avx2_halves(float *out, const uint16_t
 
 static const mimp_kernels mimp_kernels_avx2 = {
     "avx2", MIM_CPU_AVX2, MIM_PANEL16, 6, 4, 0, 0,
-    mimp_avx2_tile_f32, NULL, mimp_avx2_tile_plain, mimp_avx2_tile_q7, mimp_avx2_tile_q8, mimp_avx2_tile_q8_wide, NULL, NULL, NULL,
+    mimp_avx2_tile_f32, NULL, mimp_avx2_tile_q7, mimp_avx2_tile_q8, mimp_avx2_tile_q8_wide, NULL, NULL, NULL,
     MIMP_Q4(mimp_avx2_unpack_q4), MIMP_Q4(mimp_avx2_tile_q4), mimp_avx2_halves,
     MIMP_ROWS_OF(avx2)
 };
@@ -3829,7 +3829,7 @@ MIMP_TARGET("avx2") static void mimp_avxvnni_unpack_q4(uint8_t *out, const uint8
 
 static const mimp_kernels mimp_kernels_avxvnni = {
     "avxvnni", MIM_CPU_AVXVNNI, MIM_PANEL16, 6, 6, 0, 0,
-    mimp_avx2_tile_f32, NULL, mimp_avx2_tile_plain, mimp_avxvnni_tile_q8, mimp_avxvnni_tile_q8, mimp_avxvnni_tile_q8, NULL, NULL, NULL,
+    mimp_avx2_tile_f32, NULL, mimp_avxvnni_tile_q8, mimp_avxvnni_tile_q8, mimp_avxvnni_tile_q8, NULL, NULL, NULL,
     MIMP_Q4(mimp_avxvnni_unpack_q4), NULL, mimp_avx2_halves,
     MIMP_ROWS_OF(avx2)
 };
@@ -3846,21 +3846,17 @@ MIMP_ROW_OPS(avx512, MIMP_V, MIMP_TARGET(MIMP_AVX512_ISA))
     STEP(0) STEP(1) STEP(2) STEP(3) STEP(4) STEP(5) STEP(6) STEP(7) STEP(8) STEP(9) STEP(10) STEP(11) STEP(12) STEP(13)
 #define MIMP_AVX512_ZERO(r) c##r = _mm512_setzero_ps();
 #define MIMP_AVX512_FMA(r) c##r = _mm512_fmadd_ps(_mm512_set1_ps(a[r]), x, c##r);
-#define MIMP_AVX512_MUL(r) c##r = _mm512_add_ps(_mm512_mul_ps(_mm512_set1_ps(a[r]), x), c##r);
 #define MIMP_AVX512_STORE(r) _mm512_storeu_ps(acc + 16 * r, c##r);
-#define MIMP_AVX512_TILE_F32(name, STEP) \
-    MIMP_TARGET(MIMP_AVX512_ISA) static void name(float *acc, const float *a, const float *w, size_t k) \
-    { \
-        __m512 c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, x; \
-        MIMP_14(MIMP_AVX512_ZERO) \
-        for (; k; k--, a += 14, w += 16) { \
-            x = _mm512_loadu_ps(w); \
-            MIMP_14(STEP) \
-        } \
-        MIMP_14(MIMP_AVX512_STORE) \
+MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512_tile_f32(float *acc, const float *a, const float *w, size_t k)
+{
+    __m512 c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, x;
+    MIMP_14(MIMP_AVX512_ZERO)
+    for (; k; k--, a += 14, w += 16) {
+        x = _mm512_loadu_ps(w);
+        MIMP_14(MIMP_AVX512_FMA)
     }
-MIMP_AVX512_TILE_F32(mimp_avx512_tile_f32, MIMP_AVX512_FMA)
-MIMP_AVX512_TILE_F32(mimp_avx512_tile_plain, MIMP_AVX512_MUL)
+    MIMP_14(MIMP_AVX512_STORE)
+}
 
 /* Twenty-eight accumulators: each broadcast serves two products, which one panel alone would not leave time to load for. A
  * tile that is not full has only as many as it needs. */
@@ -3998,7 +3994,7 @@ MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512bw_tile_q4(int32_t *acc, con
 
 static const mimp_kernels mimp_kernels_avx512bw = {
     "avx512bw", MIM_CPU_AVX512BW, MIM_PANEL16, 14, 14, 0, 0,
-    mimp_avx512_tile_f32, mimp_avx512_pair_f32, mimp_avx512_tile_plain,
+    mimp_avx512_tile_f32, mimp_avx512_pair_f32, 
     mimp_avx512bw_tile_q7, mimp_avx512bw_tile_q8, mimp_avx512bw_tile_q8_wide, NULL, NULL, NULL,
     MIMP_Q4(mimp_avx2_unpack_q4), MIMP_Q4(mimp_avx512bw_tile_q4), mimp_avx2_halves,
     MIMP_ROWS_OF(avx512)
@@ -4053,7 +4049,7 @@ MIMP_TARGET(MIMP_VNNI_ISA) static void mimp_avx512_pair_q8(int32_t *acc, const u
 
 static const mimp_kernels mimp_kernels_avx512 = {
     "avx512", MIM_CPU_AVX512, MIM_PANEL16, 14, 14, 0, 2,
-    mimp_avx512_tile_f32, mimp_avx512_pair_f32, mimp_avx512_tile_plain,
+    mimp_avx512_tile_f32, mimp_avx512_pair_f32, 
     mimp_avx512_tile_q8, mimp_avx512_tile_q8, mimp_avx512_tile_q8, mimp_avx512_pair_q8, NULL, NULL,
     MIMP_Q4(mimp_avx512_unpack_q4), NULL, mimp_avx2_halves,
     MIMP_ROWS_OF(avx512)
@@ -4131,7 +4127,7 @@ MIMP_TARGET(MIMP_AMX_ISA) static void mimp_amx_tile_q8(int32_t *acc, const uint8
 
 static const mimp_kernels mimp_kernels_amx = {
     "amx", MIM_CPU_AMX, MIM_PANEL16, 14, 16, 64, 4,
-    mimp_avx512_tile_f32, mimp_avx512_pair_f32, mimp_avx512_tile_plain,
+    mimp_avx512_tile_f32, mimp_avx512_pair_f32, 
     mimp_amx_tile_q8, mimp_amx_tile_q8, mimp_amx_tile_q8, mimp_amx_four_q8, mimp_amx_enter, mimp_amx_leave,
     MIMP_Q4(mimp_avx512_unpack_q4), NULL, mimp_avx2_halves,
     MIMP_ROWS_OF(avx512)
@@ -4224,7 +4220,7 @@ static void mimp_neon32_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w,
 
 static const mimp_kernels mimp_kernels_neon32 = {
     "neon", MIM_CPU_NEON, MIM_PANEL16, 4, 4, 0, 0,
-    mimp_neon32_tile_f32, NULL, mimp_scalar_tile_f32, mimp_neon32_tile_q8, mimp_neon32_tile_q8, mimp_neon32_tile_q8, NULL, NULL, NULL,
+    mimp_neon32_tile_f32, NULL, mimp_neon32_tile_q8, mimp_neon32_tile_q8, mimp_neon32_tile_q8, NULL, NULL, NULL,
     MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_scalar_halves,
     MIMP_ROWS_OF(scalar)
 };
@@ -4238,27 +4234,23 @@ MIMP_ROW_OPS(neon, MIMP_V, )
 #undef MIMP_V
 
 /* Sixteen accumulators (row r, channels in fours), four registers of weights, one of the rows. */
-#define MIMP_NEON_ROW(r, MADD) \
-    c##r##0 = MADD(c##r##0, w0, x, r); c##r##1 = MADD(c##r##1, w1, x, r); \
-    c##r##2 = MADD(c##r##2, w2, x, r); c##r##3 = MADD(c##r##3, w3, x, r);
+#define MIMP_NEON_ROW(r) \
+    c##r##0 = vfmaq_laneq_f32(c##r##0, w0, x, r); c##r##1 = vfmaq_laneq_f32(c##r##1, w1, x, r); \
+    c##r##2 = vfmaq_laneq_f32(c##r##2, w2, x, r); c##r##3 = vfmaq_laneq_f32(c##r##3, w3, x, r);
 #define MIMP_NEON_STORE(r) \
     vst1q_f32(acc + 16 * r, c##r##0); vst1q_f32(acc + 16 * r + 4, c##r##1); \
     vst1q_f32(acc + 16 * r + 8, c##r##2); vst1q_f32(acc + 16 * r + 12, c##r##3);
-#define MIMP_NEON_TILE_F32(name, MADD) \
-    static void name(float *acc, const float *a, const float *w, size_t k) \
-    { \
-        float32x4_t c00, c01, c02, c03, c10, c11, c12, c13, c20, c21, c22, c23, c30, c31, c32, c33, w0, w1, w2, w3, x; \
-        c00 = c01 = c02 = c03 = c10 = c11 = c12 = c13 = c20 = c21 = c22 = c23 = c30 = c31 = c32 = c33 = vdupq_n_f32(0); \
-        for (; k; k--, a += 4, w += 16) { \
-            w0 = vld1q_f32(w); w1 = vld1q_f32(w + 4); w2 = vld1q_f32(w + 8); w3 = vld1q_f32(w + 12); \
-            x = vld1q_f32(a); \
-            MIMP_NEON_ROW(0, MADD) MIMP_NEON_ROW(1, MADD) MIMP_NEON_ROW(2, MADD) MIMP_NEON_ROW(3, MADD) \
-        } \
-        MIMP_NEON_STORE(0) MIMP_NEON_STORE(1) MIMP_NEON_STORE(2) MIMP_NEON_STORE(3) \
+static void mimp_neon_tile_f32(float *acc, const float *a, const float *w, size_t k)
+{
+    float32x4_t c00, c01, c02, c03, c10, c11, c12, c13, c20, c21, c22, c23, c30, c31, c32, c33, w0, w1, w2, w3, x;
+    c00 = c01 = c02 = c03 = c10 = c11 = c12 = c13 = c20 = c21 = c22 = c23 = c30 = c31 = c32 = c33 = vdupq_n_f32(0);
+    for (; k; k--, a += 4, w += 16) {
+        w0 = vld1q_f32(w); w1 = vld1q_f32(w + 4); w2 = vld1q_f32(w + 8); w3 = vld1q_f32(w + 12);
+        x = vld1q_f32(a);
+        MIMP_NEON_ROW(0) MIMP_NEON_ROW(1) MIMP_NEON_ROW(2) MIMP_NEON_ROW(3)
     }
-#define MIMP_NEON_UNFUSED(c, w, x, r) vaddq_f32(c, vmulq_laneq_f32(w, x, r))
-MIMP_NEON_TILE_F32(mimp_neon_tile_f32, vfmaq_laneq_f32)
-MIMP_NEON_TILE_F32(mimp_neon_tile_plain, MIMP_NEON_UNFUSED)
+    MIMP_NEON_STORE(0) MIMP_NEON_STORE(1) MIMP_NEON_STORE(2) MIMP_NEON_STORE(3)
+}
 
 static void mimp_neon_tile_q8(int32_t *acc, const uint8_t *a, const int8_t *w, size_t k)
 {
@@ -4295,7 +4287,7 @@ static void mimp_neon_halves(float *out, const uint16_t *in, size_t n)
 
 static const mimp_kernels mimp_kernels_neon = {
     "neon", MIM_CPU_NEON, MIM_PANEL16, 4, 4, 0, 0,
-    mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_neon_tile_q8, mimp_neon_tile_q8, mimp_neon_tile_q8, NULL, NULL, NULL,
+    mimp_neon_tile_f32, NULL, mimp_neon_tile_q8, mimp_neon_tile_q8, mimp_neon_tile_q8, NULL, NULL, NULL,
     MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_neon_halves,
     MIMP_ROWS_OF(neon)
 };
@@ -4341,7 +4333,7 @@ MIMP_TARGET("arch=armv8.2-a+dotprod") static void mimp_dotprod_tile_q8(int32_t *
 
 static const mimp_kernels mimp_kernels_dotprod = {
     "dotprod", MIM_CPU_DOTPROD, MIM_PANEL16, 4, 8, 0, 0,
-    mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_dotprod_tile_q8, mimp_dotprod_tile_q8, mimp_dotprod_tile_q8, NULL, NULL, NULL,
+    mimp_neon_tile_f32, NULL, mimp_dotprod_tile_q8, mimp_dotprod_tile_q8, mimp_dotprod_tile_q8, NULL, NULL, NULL,
     MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_neon_halves,
     MIMP_ROWS_OF(neon)
 };
@@ -4386,7 +4378,7 @@ MIMP_TARGET("arch=armv8.2-a+i8mm") static void mimp_i8mm_tile_q8(int32_t *acc, c
 
 static const mimp_kernels mimp_kernels_i8mm = {
     "i8mm", MIM_CPU_I8MM, MIM_PANEL16, 4, 8, 0, 0,
-    mimp_neon_tile_f32, NULL, mimp_neon_tile_plain, mimp_i8mm_tile_q8, mimp_i8mm_tile_q8, mimp_i8mm_tile_q8, NULL, NULL, NULL,
+    mimp_neon_tile_f32, NULL, mimp_i8mm_tile_q8, mimp_i8mm_tile_q8, mimp_i8mm_tile_q8, NULL, NULL, NULL,
     MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_neon_halves,
     MIMP_ROWS_OF(neon)
 };
@@ -4466,7 +4458,7 @@ static void mimp_simd128_halves(float *out, const uint16_t *in, size_t n)
 
 static const mimp_kernels mimp_kernels_simd128 = {
     "simd128", MIM_CPU_SIMD128, MIM_PANEL16, 4, 4, 0, 0,
-    mimp_simd128_tile_f32, NULL, mimp_simd128_tile_f32, mimp_simd128_tile_q8, mimp_simd128_tile_q8, mimp_simd128_tile_q8, NULL, NULL, NULL,
+    mimp_simd128_tile_f32, NULL, mimp_simd128_tile_q8, mimp_simd128_tile_q8, mimp_simd128_tile_q8, NULL, NULL, NULL,
     MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_simd128_halves,
     MIMP_ROWS_OF(simd128)
 };
@@ -4475,23 +4467,20 @@ static const mimp_kernels mimp_kernels_simd128 = {
 #ifdef MIMP_RVV
 /* ---- RVV 1.0: 6 x 16 floats and 4 x 16 bytes with 128 bits, 8 x 16 with more ---- */
 
-/* With 128 bits six sums and the weights take 28 registers, and a product that is not fused needs four more and room to move:
- * there the rows go by threes. */
-#define MIMP_RVV_3(STEP, M) STEP(0, M) STEP(1, M) STEP(2, M)
-#define MIMP_RVV_4(STEP, M) MIMP_RVV_3(STEP, M) STEP(3, M)
+/* With 128 bits six sums and the weights take 28 registers. */
+#define MIMP_RVV_4(STEP, M) STEP(0, M) STEP(1, M) STEP(2, M) STEP(3, M)
 #define MIMP_RVV_6(STEP, M) MIMP_RVV_4(STEP, M) STEP(4, M) STEP(5, M)
 #define MIMP_RVV_8(STEP, M) MIMP_RVV_6(STEP, M) STEP(6, M) STEP(7, M)
 #define MIMP_RVV_ZERO(r, M) vfloat32##M##_t c##r = __riscv_vfmv_v_f_f32##M(0, 16);
 #define MIMP_RVV_FUSED(r, M) c##r = __riscv_vfmacc_vf_f32##M(c##r, a[r], x, 16);
-#define MIMP_RVV_UNFUSED(r, M) c##r = __riscv_vfadd_vv_f32##M(c##r, __riscv_vfmul_vf_f32##M(x, a[r], 16), 16);
 #define MIMP_RVV_STORE(r, M) __riscv_vse32_v_f32##M(acc + 16 * r, c##r, 16);
-#define MIMP_RVV_TILE_F32(name, M, ROWS, rows, STEP) \
+#define MIMP_RVV_TILE_F32(name, M, ROWS, rows) \
     static void name(float *acc, const float *a, const float *w, size_t k) \
     { \
         ROWS(MIMP_RVV_ZERO, M) \
         for (; k; k--, a += rows, w += 16) { \
             const vfloat32##M##_t x = __riscv_vle32_v_f32##M(w, 16); \
-            ROWS(STEP, M) \
+            ROWS(MIMP_RVV_FUSED, M) \
         } \
         ROWS(MIMP_RVV_STORE, M) \
     }
@@ -4546,17 +4535,9 @@ MIMP_ROW_OPS(rvv256, MIMP_V, )
 #define MIMP_V(x) mimp_rvv512_##x
 MIMP_ROW_OPS(rvv512, MIMP_V, )
 #undef MIMP_V
-MIMP_RVV_TILE_F32(mimp_rvv128_tile_f32, m4, MIMP_RVV_6, 6, MIMP_RVV_FUSED)
-MIMP_RVV_TILE_F32(mimp_rvv256_tile_f32, m2, MIMP_RVV_8, 8, MIMP_RVV_FUSED)
-MIMP_RVV_TILE_F32(mimp_rvv512_tile_f32, m1, MIMP_RVV_8, 8, MIMP_RVV_FUSED)
-MIMP_RVV_TILE_F32(mimp_rvv128_plain_half, m4, MIMP_RVV_3, 6, MIMP_RVV_UNFUSED)
-MIMP_RVV_TILE_F32(mimp_rvv256_tile_plain, m2, MIMP_RVV_8, 8, MIMP_RVV_UNFUSED)
-MIMP_RVV_TILE_F32(mimp_rvv512_tile_plain, m1, MIMP_RVV_8, 8, MIMP_RVV_UNFUSED)
-static void mimp_rvv128_tile_plain(float *acc, const float *a, const float *w, size_t k)
-{
-    mimp_rvv128_plain_half(acc, a, w, k);
-    mimp_rvv128_plain_half(acc + 48, a + 3, w, k);
-}
+MIMP_RVV_TILE_F32(mimp_rvv128_tile_f32, m4, MIMP_RVV_6, 6)
+MIMP_RVV_TILE_F32(mimp_rvv256_tile_f32, m2, MIMP_RVV_8, 8)
+MIMP_RVV_TILE_F32(mimp_rvv512_tile_f32, m1, MIMP_RVV_8, 8)
 MIMP_RVV_TILE_Q8(mimp_rvv128_tile_q8, m4, m2, MIMP_RVV_4, 4)
 MIMP_RVV_TILE_Q8(mimp_rvv256_tile_q8, m2, m1, MIMP_RVV_8, 8)
 MIMP_RVV_TILE_Q8(mimp_rvv512_tile_q8, m1, mf2, MIMP_RVV_8, 8)
@@ -4566,19 +4547,19 @@ MIMP_RVV_HALVES16(mimp_rvv512_halves, m1, mf2, b32)
 
 static const mimp_kernels mimp_kernels_rvv128 = {
     "rvv128", MIM_CPU_RVV128, MIM_PANEL16, 6, 4, 0, 0,
-    mimp_rvv128_tile_f32, NULL, mimp_rvv128_tile_plain, mimp_rvv128_tile_q8, mimp_rvv128_tile_q8, mimp_rvv128_tile_q8, NULL, NULL, NULL,
+    mimp_rvv128_tile_f32, NULL, mimp_rvv128_tile_q8, mimp_rvv128_tile_q8, mimp_rvv128_tile_q8, NULL, NULL, NULL,
     MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_rvv128_halves,
     MIMP_ROWS_OF(rvv128)
 };
 static const mimp_kernels mimp_kernels_rvv256 = {
     "rvv256", MIM_CPU_RVV256, MIM_PANEL16, 8, 8, 0, 0,
-    mimp_rvv256_tile_f32, NULL, mimp_rvv256_tile_plain, mimp_rvv256_tile_q8, mimp_rvv256_tile_q8, mimp_rvv256_tile_q8, NULL, NULL, NULL,
+    mimp_rvv256_tile_f32, NULL, mimp_rvv256_tile_q8, mimp_rvv256_tile_q8, mimp_rvv256_tile_q8, NULL, NULL, NULL,
     MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_rvv256_halves,
     MIMP_ROWS_OF(rvv256)
 };
 static const mimp_kernels mimp_kernels_rvv512 = {
     "rvv512", MIM_CPU_RVV512, MIM_PANEL16, 8, 8, 0, 0,
-    mimp_rvv512_tile_f32, NULL, mimp_rvv512_tile_plain, mimp_rvv512_tile_q8, mimp_rvv512_tile_q8, mimp_rvv512_tile_q8, NULL, NULL, NULL,
+    mimp_rvv512_tile_f32, NULL, mimp_rvv512_tile_q8, mimp_rvv512_tile_q8, mimp_rvv512_tile_q8, NULL, NULL, NULL,
     MIMP_Q4(mimp_scalar_unpack_q4), NULL, mimp_rvv512_halves,
     MIMP_ROWS_OF(rvv512)
 };
@@ -5477,16 +5458,16 @@ static uint32_t mimp_block_rows(const mimp_block *b)
 }
 
 /* Packs x (rows, n16), stride floats apart, as the rows from r on, zero from n16 to k; r is a multiple of mimp_block_rows and
- * rows at most that. */
+ * rows at most that. rest: NULL, or of bytes what they do not tell. */
 static void mimp_block_put(const mimp_block *b, const mimp_kernels *kernels, uint32_t r, const float *x, size_t stride,
-                           uint32_t rows, uint32_t n16)
+                           uint32_t rows, uint32_t n16, float *rest)
 {
     uint8_t *tile = b->data + r / b->tile_rows * b->tile_bytes;
     const uint32_t at = r % b->tile_rows;
     uint32_t i;
     if (b->bytes) {
         const mimp_packing packed = mimp_packing_of(kernels, b->k);
-        const mimp_quantized q = kernels->quantize(tile + at * packed.row, packed.quad, x, n16, b->limit, 0);
+        const mimp_quantized q = kernels->quantize(tile + at * packed.row, packed.quad, x, n16, b->limit, 0, rest);
         b->scale[r] = q.scale;
         b->zero[r] = q.zero;
         for (i = n16; i < b->k; i += 4)
@@ -5513,7 +5494,7 @@ typedef union mimp_tile {
 } mimp_tile;
 
 /* Which leaf a product takes. */
-enum { MIMP_FLOATS, MIMP_FLOATS_PLAIN, MIMP_BYTES_NARROW, MIMP_BYTES, MIMP_BYTES_WIDE, MIMP_NIBBLES };
+enum { MIMP_FLOATS, MIMP_BYTES_NARROW, MIMP_BYTES, MIMP_BYTES_WIDE, MIMP_NIBBLES };
 
 static int mimp_bytes_kind(uint32_t weight_max, uint32_t input_max)
 {
@@ -5534,7 +5515,7 @@ static mimp_operand mimp_operand_of(const void *at, size_t k, uint32_t count, in
     mimp_operand w;
     w.at = (const uint8_t *)at;
     w.k = k;
-    w.bytes = k * 16 * (kind <= MIMP_FLOATS_PLAIN ? 4 : 1);
+    w.bytes = k * 16 * (kind == MIMP_FLOATS ? 4 : 1);
     w.count = count;
     w.group = 0;
     w.kind = kind;
@@ -5560,7 +5541,6 @@ static uint32_t mimp_product(const mimp_kernels *kernels, mimp_tile *acc, const 
         }
         kernels->tile_f32(acc->f, af, wf, w->k);
         break;
-    case MIMP_FLOATS_PLAIN: kernels->tile_plain(acc->f, af, wf, w->k); break;
     case MIMP_NIBBLES:      kernels->tile_q4(acc->i, a, panel, w->k, w->group); break;
     case MIMP_BYTES_NARROW: kernels->tile_q7(acc->i, a, wb, w->k); break;
     case MIMP_BYTES:        kernels->tile_q8(acc->i, a, wb, w->k); break;
@@ -5571,13 +5551,13 @@ static uint32_t mimp_product(const mimp_kernels *kernels, mimp_tile *acc, const 
 
 static void mimp_enter(const mimp_kernels *kernels, const mimp_operand *w)
 {
-    if (kernels->enter && w->kind > MIMP_FLOATS_PLAIN)
+    if (kernels->enter && w->kind != MIMP_FLOATS)
         kernels->enter(w->k);
 }
 
 static void mimp_leave(const mimp_kernels *kernels, const mimp_operand *w)
 {
-    if (kernels->leave && w->kind > MIMP_FLOATS_PLAIN)
+    if (kernels->leave && w->kind != MIMP_FLOATS)
         kernels->leave();
 }
 
@@ -5626,8 +5606,7 @@ static mimp_operand mimp_operand_panels(const mimp_kernels *kernels, const mimp_
                                         float *unpacked)
 {
     const uint8_t *panels = m->panels + first * m->panel_bytes;
-    mimp_operand w = mimp_operand_of(panels, m->k, count, m->plain ? MIMP_FLOATS_PLAIN : !m->bytes ? MIMP_FLOATS
-                                                          : mimp_bytes_kind(m->weight_max, m->input_max));
+    mimp_operand w = mimp_operand_of(panels, m->k, count, m->bytes ? mimp_bytes_kind(m->weight_max, m->input_max) : MIMP_FLOATS);
     uint32_t p;
     if (m->type == MIM_F16) {
         kernels->halves(unpacked, (const uint16_t *)(const void *)panels, (size_t)m->k * 16 * count);
@@ -5659,7 +5638,7 @@ static void mimp_panels(const mimp_kernels *kernels, const mimp_matrix *m, uint3
     e.add = add;
     e.scale = m->scale ? m->scale + channel : NULL;
     e.sum = m->sum ? m->sum + channel : NULL;
-    e.bias = m->bias + channel;
+    e.bias = m->bias ? m->bias + channel : NULL;
     mimp_enter(kernels, &w);
     for (t = 0; t < rows; t += a->tile_rows) {
         if (a->bytes) {
@@ -5721,7 +5700,7 @@ static void mimp_pack_rows(const mimp_pack_job *job, uint32_t first, uint32_t en
             else if (x != row)
                 MIM_MEMCPY(row, x, (size_t)n16 * 4);
         }
-        mimp_block_put(job->block, kernels, r, changed ? scratch : job->x + r * job->stride, changed ? n16 : job->stride, rows, n16);
+        mimp_block_put(job->block, kernels, r, changed ? scratch : job->x + r * job->stride, changed ? n16 : job->stride, rows, n16, NULL);
     }
 }
 
@@ -5813,7 +5792,7 @@ static mimp_matrix mimp_matrix_part(const mimp_matrix *m, uint32_t first, uint32
     part.panels += first * m->panel_bytes;
     part.scale = m->scale ? m->scale + (size_t)first * 16 : NULL;
     part.sum = m->sum ? m->sum + (size_t)first * 16 : NULL;
-    part.bias += (size_t)first * 16;
+    part.bias = m->bias ? m->bias + (size_t)first * 16 : NULL;
     part.n = panels * 16;
     return part;
 }
@@ -5875,6 +5854,7 @@ typedef struct mimp_run {
     mimp_sink tokens_to, cls_to, registers_to, patches_to, pooled_to, logits_to, prediction_to;
     mimp_sink layer_to;             /* where the next layer goes */
     mimp_arena arena;               /* what a step works with */
+    uint64_t attention_end;         /* of what the last attention laid out in it */
     mimp_arena *slow, second;       /* what lasts from step to step, and what attention gives: the same arena, or a second */
     mim_grid grid;                  /* where all tokens would stand, now */
     uint32_t unit_height, unit_width;           /* tokens to a mask unit, now; 0: the model has none */
@@ -6046,11 +6026,13 @@ static void mimp_follow(mimp_run *run, const mim_blob_step *s)
     run->stride = mimp_up(run->dim, 16);
 }
 
-/* Rows of a tile beyond which more gain little: weights are read once for each, and floats, what has to be unpacked first or
- * what lies in flash dearly; but the rows' hidden layer is most of the arena. */
-static uint32_t mimp_most_rows(const mim_model *model)
+/* Rows of a tile beyond which more gain little: weights are read once for each, and floats, what has to be unpacked first, what
+ * lies in flash, or what several tasks want of the cache that they share, dearly; but the rows' hidden layer is most of the arena.
+ * That of a fourth of the tokens usually is as large as attention's outputs. */
+static uint32_t mimp_most_rows(const mim_session *s)
 {
-    return model->header->type == MIM_Q8 && !MIMP_INTEGER(model->header) ? 80 : 256;
+    const int cheap = s->model->header->type == MIM_Q8 && !MIMP_INTEGER(s->model->header) && s->desc.threads == 1;
+    return cheap ? mimp_min(mimp_max(80, s->tokens / 4), 256) : 256;
 }
 
 /* Rows of a tile of `rows` in all: at most tile_rows or a leaf's rows, whole leaves, and shared out evenly. */
@@ -6270,11 +6252,13 @@ static void mimp_add_metadata(const mimp_run *run, const mim_blob_step *s, uint3
 
 /* ---- projections onto the grid: embedding and convolution ---- */
 
-/* Rows through a matrix, a norm and an activation, added to the tokens, where the positions are already. */
+/* Rows through a matrix, a norm and an activation, added to the tokens, where the positions are already. Pixels that become
+ * bytes do so twice: what the first byte left goes through the matrix as well, as rows `again`.. of the block. */
 typedef struct mimp_project {
     mimp_crew crew;
     mimp_matrix matrix;
     mimp_block block;
+    uint32_t again;                 /* 0: once is enough */
     float *rows;                    /* of input, on their way into the block */
     uint32_t ready;                 /* how many */
     float *raw;                     /* [tile][matrix.n]: what a norm or an activation is still to come to; else NULL */
@@ -6287,7 +6271,9 @@ static void mimp_project_memory(mimp_project *e, mimp_run *run, const mim_blob_s
         return;
     e->matrix = mimp_matrix_of(run->model, s->tensor[matrix]);
     e->rows = (float *)mimp_take(&run->arena, mimp_rows_bytes(run->s->kernels, &e->matrix));
-    e->block = mimp_block_memory(&run->arena, run->s->kernels, &e->matrix, mimp_tile_of(run));
+    if (s->kind == MIM_STEP_EMBED && e->matrix.bytes)
+        e->again = mimp_tiles(run->s->kernels->rows_q8, mimp_tile_of(run)) * run->s->kernels->rows_q8;
+    e->block = mimp_block_memory(&run->arena, run->s->kernels, &e->matrix, e->again + mimp_tile_of(run));
     if (raw)
         e->raw = mimp_floats(&run->arena, (uint64_t)mimp_tile_of(run) * e->matrix.n);
     mimp_crew_memory(&e->crew, &run->arena, run->s, mimp_unpacked_bytes(run->s->kernels, &e->matrix));
@@ -6302,9 +6288,23 @@ static float *mimp_project_next(const mimp_project *e, uint32_t n16)
 /* It is there: row `row` of the block, the last one or not. */
 static void mimp_project_put(mimp_project *e, uint32_t row, uint32_t n16, int last)
 {
+    const mimp_kernels *kernels = e->crew.kernels;
     if (++e->ready == mimp_block_rows(&e->block) || last) {
-        mimp_block_put(&e->block, e->crew.kernels, row + 1 - e->ready, e->rows, n16, e->ready, n16);
+        mimp_block_put(&e->block, kernels, row + 1 - e->ready, e->rows, n16, e->ready, n16, e->again ? e->rows : NULL);
+        if (e->again)
+            mimp_block_put(&e->block, kernels, e->again + row, e->rows, n16, 1, n16, NULL);
         e->ready = 0;
+    }
+}
+
+static void mimp_project_product(const mimp_project *e, const mimp_matrix *m, uint32_t rows, float *y, size_t stride, uint32_t add)
+{
+    mimp_linear(&e->crew, m, &e->block, rows, y, stride, 0, add);
+    if (e->again) {
+        const mimp_block rest = mimp_block_from(&e->block, e->again);
+        mimp_matrix unbiased = *m;
+        unbiased.bias = NULL;
+        mimp_linear(&e->crew, &unbiased, &rest, rows, y, stride, 0, 1);
     }
 }
 
@@ -6315,10 +6315,10 @@ static void mimp_project_rows(const mimp_project *e, const mimp_matrix *m, uint3
     mimp_epilogue end;
     uint32_t r, d;
     if (!e->raw) {
-        mimp_linear(&e->crew, m, &e->block, rows, x, stride, 0, 1);
+        mimp_project_product(e, m, rows, x, stride, 1);
         return;
     }
-    mimp_linear(&e->crew, m, &e->block, rows, e->raw, m->n, 0, 0);
+    mimp_project_product(e, m, rows, e->raw, m->n, 0);
     MIM_MEMSET(&end, 0, sizeof end);
     end.act = s->activation;
     end.add = 1;
@@ -6370,13 +6370,15 @@ static void mimp_embed_patch(const mimp_run *run, const mimp_embed *e, const mim
         for (f = 0; f < frames; f++)
             for (y = 0; y < s->kernel_height; y++, to += wide) {
                 const uint32_t row = top + y - s->padding_height, frame = first + f;       /* above or before the first: large */
-                const uint32_t line = (frame / run->model->header->patch_frames * gh + row / ph) * gw;
                 if (n < wide)
                     MIM_MEMSET(to, 0, (size_t)wide * 4);
                 MIM_MEMCPY(to + left, e->input[f].strip + (((size_t)y * channels + c) * width + from) * 4, (size_t)n * 4);
-                for (x = 0; overlaps && row < gh * ph && !e->input[f].absent && x < n; x++)
-                    if (!mimp_seen(run, line + (from + x) / pw))
-                        to[left + x] = 0;
+                if (overlaps && row < gh * ph && !e->input[f].absent) {
+                    const uint32_t line = (frame / run->model->header->patch_frames * gh + row / ph) * gw;
+                    for (x = 0; x < n; x++)
+                        if (!mimp_seen(run, line + (from + x) / pw))
+                            to[left + x] = 0;
+                }
             }
 }
 
@@ -6436,8 +6438,10 @@ static mim_status mimp_embed_run(mimp_run *run, const mim_blob_step *s)
             if (token + rows == end || run->patch[token + rows - run->s->prefix] != frame * area + place)
                 continue;
             mimp_embed_patch(run, &e, s, frame * area + place, mimp_project_next(&e.to, n16));
-            if (rows == 0)
+            if (rows == 0) {
                 mimp_block_end(&e.to.block, mimp_min(tile, end - token));
+                mimp_block_end(&e.to.block, e.to.again + mimp_min(tile, end - token));
+            }
             mimp_project_put(&e.to, rows, n16, rows + 1 == tile || token + rows + 1 == end);
             rows++;
             if (rows == tile || token + rows == end) {
@@ -6783,6 +6787,7 @@ static void mimp_attention_memory(mimp_attention *a, mimp_run *run, const mim_bl
     if (stage < own.high)
         stage = own.high;
     mimp_crew_memory(&a->crew, arena, run->s, stage);
+    run->attention_end = arena->used;
 }
 
 /* ---- where rows come from and go to ---- */
@@ -7140,7 +7145,7 @@ static void mimp_pack_q(const mimp_attention *a, uint32_t head, const float *x)
         MIM_MEMSET(q + (size_t)((a->tiles - 1) * a->tile_bytes), 0, (size_t)a->tile_bytes);
         for (t = 0; t < a->queries; t++) {
             const mimp_quantized z = a->crew.kernels->quantize(q + (size_t)(t / rows * a->tile_bytes) + t % rows * packed.row, packed.quad,
-                                                               window + (size_t)t * width, width, 255, 0);
+                                                               window + (size_t)t * width, width, 255, 0, NULL);
             a->q_scale[at + t] = z.scale * scale;
             a->q_zero[at + t] = z.zero;
         }
@@ -7169,7 +7174,7 @@ static void mimp_pack_k(const mimp_attention *a, uint32_t head, const float *x)
         MIM_MEMSET(k + (a->keys16 / 16 - 1) * panel_bytes, 0, panel_bytes);
         for (t = 0; t < a->keys; t++) {
             const mimp_quantized z = a->crew.kernels->quantize(k + t / 16 * panel_bytes + 4 * (t % 16), 64, x + (size_t)t * width, width,
-                                                               a->step->key_max, 1);
+                                                               a->step->key_max, 1, NULL);
             a->k_scale[at + t] = z.scale;
             a->k_sum[at + t] = z.sum;
         }
@@ -7630,6 +7635,9 @@ static mimp_mlp_rows mimp_mlp_own(mimp_arena *arena, const mimp_mlp *m, const mi
 static void mimp_mlp_memory(mimp_mlp *m, mimp_run *run, const mim_blob_step *s)
 {
     mimp_arena own = { NULL, 0, 0 };
+    /* Of several tasks each would find attention's memory in the cache of that which had it for its rows. */
+    if (run->s->desc.threads > 1 && run->arena.used < run->attention_end)
+        run->arena.used = run->attention_end;
     MIM_MEMSET(m, 0, sizeof *m);
     m->run = run;
     m->step = s;
@@ -9152,7 +9160,7 @@ MIMP_PUBLIC mim_status mim_plan(const mim_model *model, const mim_session_desc *
     least = mimp_bytes_with(&s, 1, 1, &slow);
     if (least > mimp_most_memory || slow > mimp_most_memory)
         return MIM_ERR_LIMIT;
-    useful = mimp_bytes_with(&s, mimp_most_rows(model), mimp_most_heads(model, s.desc.threads), &slow);
+    useful = mimp_bytes_with(&s, mimp_most_rows(&s), mimp_most_heads(model, s.desc.threads), &slow);
     need->bytes = (size_t)least;
     need->slow_bytes = (size_t)slow;
     need->useful = (size_t)(useful > mimp_most_memory ? mimp_most_memory : useful);
@@ -9183,7 +9191,7 @@ MIMP_PUBLIC mim_status mim_begin(mim_session *session, const mim_model *model, c
         return status;
     /* The two choices govern different steps, and the memory is the most that any step needs: settle one, then the other. In
      * integers rows come first: they spare weights, heads only norms. */
-    most[0] = mimp_most_rows(model);
+    most[0] = mimp_most_rows(&s);
     most[1] = mimp_most_heads(model, s.desc.threads);
     for (i = 0; i < 2; i++) {
         const uint32_t which = MIMP_INTEGER(model->header) ? i : 1 - i;

@@ -293,7 +293,7 @@ static inline uint8_t *blob_build(const spec *p, size_t *bytes)
     s = builder_step(&b, MIM_STEP_EMBED);
     s->kernel_height = (uint16_t)p->patch_height;
     s->kernel_width = (uint16_t)p->patch_width;
-    s->tensor[0] = builder_matrix(&b, p->type >= MIM_Q8 ? (uint32_t)MIM_F16 : p->type, p->dim, pixels, 0);
+    s->tensor[0] = builder_matrix(&b, p->type >= MIM_Q8 ? (uint32_t)MIM_Q8 : p->type, p->dim, pixels, 0);
     if (prefix)
         s->tensor[1] = builder_plain(&b, prefix, p->dim);
     if (p->positions)
@@ -537,7 +537,7 @@ static inline uint8_t *blob_grid(uint32_t kind, uint32_t type, size_t *bytes)
         s->kernel_width = (uint16_t)(p.patch_width + 2 * s->padding_width - (s->padding_width && p.patch_width > 1));
     }
     if (kind != GRID_TOKENS)
-        s->tensor[0] = builder_matrix(&b, type >= MIM_Q8 ? (uint32_t)MIM_F16 : type, h.groups > 1 ? h.groups * builder_up(dim, 16) : dim,
+        s->tensor[0] = builder_matrix(&b, type >= MIM_Q8 ? (uint32_t)MIM_Q8 : type, h.groups > 1 ? h.groups * builder_up(dim, 16) : dim,
                                       p.channels * (h.patch_frames + s->padding_frames) * s->kernel_height * s->kernel_width, 0);
     else
         s->tensor[5] = builder_plain(&b, between(1, 5), dim);

@@ -896,7 +896,7 @@ static void check_tensor(const mim_blob_step *s, int slot, const char *name, uin
     const mim_blob_tensor *t = &tensors[s->tensor[slot] - 1];
     uint32_t n = (rows + 15) / 16 * 16, k = (columns + 31) / 32 * 32;
     const uint8_t *data = blob + t->at;
-    uint32_t type = !matrix ? MIM_F32 : h->type >= MIM_Q8 && s->kind == MIM_STEP_EMBED ? MIM_F16
+    uint32_t type = !matrix ? MIM_F32 : h->type >= MIM_Q8 && s->kind == MIM_STEP_EMBED ? MIM_Q8
         : h->type == MIM_Q4 && h->depth >= 4 && s - steps < 3 ? MIM_Q8 : h->type;     /* q4: the first of many blocks is q8 */
     size_t panel_bytes = type == MIM_F32 ? k * 64 : type == MIM_F16 ? k * 32 : type == MIM_Q8 ? k * 16
         : k * 8 + (t->group ? (k + t->group - 1) / t->group : 0) * 8;

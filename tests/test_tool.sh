@@ -1,9 +1,11 @@
 #!/bin/sh
-# test_tool.sh BUILD_DIR MODEL.mim - the command-line tool from the outside: what it makes, and how it refuses.
-# Needs sh and standard utilities. MODEL takes 3 channels and is small; what it lacks (head, decoder...) is tested as lacking.
+# test_tool.sh BUILD_DIR MODEL.mim [LINKED] - the command-line tool from the outside: what it makes, and how it refuses.
+# Needs sh, standard utilities and for the memory that it takes a C compiler (CC) and LINKED, any word: the C library is linked into it.
+# MODEL takes 3 channels and is small; what it lacks (head, decoder...) is tested as lacking.
 LC_ALL=C
 export LC_ALL
-[ $# -eq 2 ] || { echo "usage: test_tool.sh BUILD_DIR MODEL.mim" >&2; exit 2; }
+[ $# -ge 2 ] || { echo "usage: test_tool.sh BUILD_DIR MODEL.mim [LINKED]" >&2; exit 2; }
+linked=${3:-} here=$(cd "$(dirname "$0")" && pwd)
 case $1 in /*) mim=$1/mim ;; *) mim=$PWD/$1/mim ;; esac
 case $2 in /*) model=$2 ;; *) model=$PWD/$2 ;; esac
 work=${mim%/mim}/test_tool.tmp
@@ -437,6 +439,21 @@ refuse "--profile: times the stages of one thread" bench "$model" --profile --th
 for seconds in 0 -1 x 1e9; do refuse "--seconds" bench "$model" --seconds $seconds; done
 refuse "--cpu" bench "$model" --cpu abacus
 group "bench"
+
+# ---- memory ----
+
+# At most 4 MB beside ViT-B's blob, of which its arena is 1670592 bytes and nothing else grows with the model.
+if [ -n "$linked" ]; then
+    ${CC:-cc} -std=c99 -O1 "$here/peak.c" -o peak 2>compiler || wrong "peak.c: $(head -n 1 compiler)"
+    most=$((($(field blob_bytes) + $(field arena_max_bytes) + 4000000 - 1670592) / 1024))
+    for level in $(field cpu) scalar; do
+        peak=$(./peak "$mim" encode "$model" $a -o out.npy --cpu $level) || wrong "encode --cpu $level fails"
+        [ "${peak:-0}" -gt 0 ] && [ "$peak" -le $most ] || wrong "$peak KiB with --cpu $level; $most at most"
+    done
+    group "memory"
+else
+    echo "skip tool: memory: where the C library is not linked into the tool, what it takes depends on the system"
+fi
 
 cd / && rm -rf "$work"
 exit $status

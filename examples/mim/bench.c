@@ -303,13 +303,13 @@ static const peak peaks[] = {
     { 0, 0, 0, 0, "a portable C loop", peak_portable_f32 },
 };
 
-/* By the instruction set in use and the blob's first matrix of its type. */
+/* By the instruction set in use and the blob's last matrix of its type: the first are of pixels. */
 static const peak *find_peak(const mim_model *model, const char *cpu)
 {
-    const mim_blob_tensor *t = model->tensors;
+    const mim_blob_tensor *t = model->tensors + model->header->tensor_count - 1;
     const peak *p = peaks;
-    for (uint32_t i = 0; i < model->header->tensor_count && (t->type != model->header->type || t->layout == MIM_PLAIN); i++)
-        t = &model->tensors[i];       /* of none, the last */
+    while (t > model->tensors && (t->type != model->header->type || t->layout == MIM_PLAIN))
+        t--;
     for (;; p++) {
         const char *level = p->cpu ? mim_cpu_name(p->cpu) : cpu;
         if (!level || strcmp(level, cpu) != 0) continue;

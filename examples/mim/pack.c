@@ -298,10 +298,10 @@ static int32_t round_even(double value)
     return whole + (rest > 0.5 || (rest == 0.5 && (whole & 1)));
 }
 
-static int32_t quantize(float value, float scale)
+static int32_t quantize(float value, float scale, int32_t most)
 {
     int32_t q = round_even((double)value / (double)scale);
-    return q > PACK_WEIGHT_MAX ? PACK_WEIGHT_MAX : q < -PACK_WEIGHT_MAX ? -PACK_WEIGHT_MAX : q;
+    return q > most ? most : q < -most ? -most : q;
 }
 
 /* Eight weights by the step 1 / inverse, held to what `fours` of mim_blob_tensor says: what is too much is taken one by one from
@@ -309,8 +309,7 @@ static int32_t quantize(float value, float scale)
 static double quantize_fours(const float *w, float inverse, int32_t *q)
 {
     static const uint8_t places[2][4] = { { 0, 1, 4, 5 }, { 2, 3, 6, 7 } };
-    float x[8];
-    double error = 0;
+    float x[8], error = 0;
     for (uint32_t i = 0; i < 8; i++) {
         x[i] = w[i] * inverse;
         float up = x[i] + 128.5f;
@@ -318,49 +317,46 @@ static double quantize_fours(const float *w, float inverse, int32_t *q)
     }
     for (uint32_t f = 0; f < 4; f++) {
         const uint8_t *at = places[f / 2];
-        int32_t sign = f % 2 ? -1 : 1;
-        for (;;) {
-            int32_t sum = 0;
+        int32_t sign = f % 2 ? -1 : 1, sum = 0;
+        for (uint32_t j = 0; j < 4; j++)
+            sum += q[at[j]] * sign > 0 ? q[at[j]] * sign : 0;
+        for (; sum > 128; sum--) {
             uint32_t worst = 0;
             float most = -256;
             for (uint32_t j = 0; j < 4; j++) {
-                int32_t size = q[at[j]] * sign;
-                float excess = (float)size - x[at[j]] * (float)sign;
-                sum += size > 0 ? size : 0;
-                if (size > 0 && excess > most) {
+                float excess = ((float)q[at[j]] - x[at[j]]) * (float)sign;
+                if (q[at[j]] * sign > 0 && excess > most) {
                     most = excess;
                     worst = at[j];
                 }
             }
-            if (sum <= 128) break;
             q[worst] -= sign;
         }
     }
     for (uint32_t i = 0; i < 8; i++) {
         float rest = (float)q[i] - x[i];
         rest *= rest;
-        error += (double)rest;
+        error += rest;
     }
-    return error;
+    return (double)error;
 }
 
-/* The step of the least squared error, and that error. With 32 steps to the largest weight no fours have to be held; more are finer. */
+/* The step of the least squared error, and that error. Where the largest weight is 32 of them, fours need no holding. */
 static float fours_step(const float *row, uint32_t k, float max, double *least)
 {
-    double best = HUGE_VAL;
     float step = 1;
-    for (uint32_t steps = 32; steps < 128 && max / 128 > 0; steps += 8) {
+    *least = HUGE_VAL;
+    for (uint32_t steps = 32; steps < 128; steps += 8) {
         float trial = max / (float)steps;
         double unit = (double)trial * (double)trial, error = 0;
         int32_t q[8];
-        for (uint32_t i = 0; i < k && error * unit < best; i += 8)
+        for (uint32_t i = 0; i < k && error * unit < *least; i += 8)
             error += quantize_fours(row + i, 1 / trial, q);
-        if (error * unit < best) {
-            best = error * unit;
+        if (error * unit < *least) {
+            *least = error * unit;
             step = trial;
         }
     }
-    *least = best;
     return step;
 }
 
@@ -372,57 +368,52 @@ static float largest(const float *row, uint32_t k)
     return max;
 }
 
-/* A q8 matrix keeps its fours where that takes no more from its weights than +-PACK_WEIGHT_MAX does: by the squared error of each
- * row, as a share of the row's square. */
+/* The fours of a q8 matrix are held, its weights not, where that leaves no larger an error: the squares' sum of each row as a share
+ * of the row's, of all rows together. */
 static int choose_range(plan *p, uint32_t index)
 {
     mim_blob_tensor *t = &p->tensors[index];
     uint32_t k = round_up(t->columns, 32);
-    float *row = calloc(k, sizeof *row), bias;
+    float *row = calloc(k, sizeof *row), *steps = calloc(round_up(t->rows, 16), sizeof *steps), bias;
     double gain = 0;
-    if (!row)
-        return fail("%s: not enough memory", p->path);
-    for (uint32_t n = 0; n < t->rows; n++) {
-        if (plan_row(&p->rows[index], n, t->columns, row, &bias)) {
-            free(row);
-            return 1;
-        }
-        float max = largest(row, k), scale = max / (float)PACK_WEIGHT_MAX;
+    int failed = row && steps ? 0 : fail("%s: not enough memory", p->path);
+    p->rows[index].steps = steps;
+    for (uint32_t n = 0; n < t->rows && !failed; n++) {
+        failed = plan_row(&p->rows[index], n, t->columns, row, &bias);
+        float max = largest(row, k), scale = max / PACK_WEIGHT_MAX;
         double least, error = 0, square = 0;
-        if (!(max / 128 > 0))
+        if (failed || !(max / 128 > 0))
             continue;
-        fours_step(row, k, max, &least);
-        for (uint32_t i = 0; i < k; i++) {
-            double rest = (double)quantize(row[i], scale) * (double)scale;
-            rest -= (double)row[i];
+        steps[n] = fours_step(row, k, max, &least);
+        for (uint32_t i = 0; i < t->columns; i++) {
+            float x = row[i] / scale, up = x + 128.5f, rest = (float)((int32_t)up - 128) - x;
             rest *= rest;
-            error += rest;
-            rest = (double)row[i] * (double)row[i];
-            square += rest;
+            error += (double)rest;
+            x *= x;
+            square += (double)x;
         }
-        error -= least;
-        error /= square;
-        gain += error;
+        least /= (double)scale * (double)scale;
+        gain += (error - least) / square;
     }
     free(row);
     t->fours = gain >= 0;
     t->weight_max = t->fours ? 127 : PACK_WEIGHT_MAX;
-    return 0;
+    return failed;
 }
 
-/* Stores row `lane` of a panel; k = padded columns. Returns the row's sum and scale for types that have them. */
-static int32_t pack_row(uint8_t *panel, const mim_blob_tensor *t, uint32_t lane, uint32_t k, const float *row, float *scale)
+/* Stores row `lane` of a panel; k = padded columns; step: its own where fours are held. Returns the row's sum and scale for types
+ * that have them. */
+static int32_t pack_row(uint8_t *panel, const mim_blob_tensor *t, float step, uint32_t lane, uint32_t k, const float *row, float *scale)
 {
     float max = largest(row, k);
-    double least;
     int32_t sum = 0, q[8];
     *scale = 1;
     if (t->type == MIM_F16)
         *scale = half_scale(max);
-    if (t->fours)
-        *scale = fours_step(row, k, max, &least);
-    else if (t->type == MIM_Q8 && (float)(max / (float)PACK_WEIGHT_MAX) > 0)
-        *scale = max / (float)PACK_WEIGHT_MAX;
+    if (t->type == MIM_Q8 && !t->fours && (float)(max / (float)t->weight_max) > 0)
+        *scale = max / (float)t->weight_max;
+    if (t->fours && step > 0)
+        *scale = step;
     for (uint32_t i = 0; i < k; i++) {
         if (t->type == MIM_F32) {
             memcpy(panel + ((size_t)i * 16 + lane) * 4, &row[i], 4);
@@ -432,8 +423,8 @@ static int32_t pack_row(uint8_t *panel, const mim_blob_tensor *t, uint32_t lane,
         } else {
             if (t->fours && i % 8 == 0)
                 quantize_fours(row + i, 1 / *scale, q);
-            if (!t->fours)
-                q[i % 8] = quantize(row[i], *scale);
+            else if (!t->fours)
+                q[i % 8] = quantize(row[i], *scale, t->weight_max);
             sum += q[i % 8];
             panel[((size_t)(i / 4) * 16 + lane) * 4 + i % 4] = (uint8_t)q[i % 8];
         }
@@ -541,7 +532,7 @@ mim_blob_step *plan_step(plan *p, uint16_t kind)
 static uint32_t matrix_type(const plan *p, const mim_blob_step *step)
 {
     if (p->kind.input_max && step->kind == MIM_STEP_EMBED)
-        return MIM_F16;
+        return MIM_Q8;
     uint32_t at = (uint32_t)(step - p->steps) - (p->steps[1].kind == MIM_STEP_NORM);       /* a norm may stand before the blocks */
     return p->kind.type == MIM_Q4 && stays_q8(p->blocks, at) ? (uint32_t)MIM_Q8 : p->kind.type;
 }
@@ -558,6 +549,8 @@ static void plan_tensor(plan *p, mim_blob_step *step, unsigned slot, uint32_t co
     t->layout = matrix ? MIM_PANEL16 : MIM_PLAIN;
     t->weight_max = t->type == MIM_Q8 ? PACK_WEIGHT_MAX : 0;
     t->input_max = t->type == MIM_Q8 || t->type == MIM_Q4 ? p->kind.input_max : 0;
+    if (t->type == MIM_Q8 && step->kind == MIM_STEP_EMBED)       /* of pixels the more precise way to exact sums of 16 bits */
+        t->weight_max = t->input_max = 127;
     t->group = t->type == MIM_Q4 ? p->kind.group : 0;
     p->rows[index] = *from;
     step->tensor[slot] = (uint16_t)(index + 1);
@@ -608,7 +601,7 @@ static int write_panels(out_file *out, const mim_blob_tensor *t, const rows *r, 
             memset(row, 0, k * sizeof *row);
         }
         sums[n] = t->type == MIM_Q4 ? pack_row_q4(panel, t->group, n % 16, k, row, 0, &scales[n])
-                                    : pack_row(panel, t, n % 16, k, row, &scales[n]);
+                                    : pack_row(panel, t, t->fours ? r->steps[n] : 0, n % 16, k, row, &scales[n]);
         if (n % 16 == 15 && out_write(out, panel, panel_bytes))
             return 1;
     }
@@ -675,13 +668,10 @@ static int seal(plan *p, out_file *out)
     return 0;
 }
 
-int plan_write(plan *p, const char *path)
+static int write_plan(plan *p, const char *path)
 {
     mim_blob_header *h = &p->header;
     uint64_t at = sizeof *h + h->step_count * sizeof *p->steps + h->tensor_count * sizeof *p->tensors;
-    for (uint32_t i = 0; i < h->tensor_count; i++)
-        if (p->tensors[i].type == MIM_Q8 && p->tensors[i].input_max == 255 && p->rows[i].kind != ROWS_READY && choose_range(p, i))
-            return 1;
     for (uint32_t i = 0; i < h->tensor_count; i++) {    /* at most 8192 tensors of at most 2^33 bytes */
         at = (at + MIM_BLOB_ALIGN - 1) / MIM_BLOB_ALIGN * MIM_BLOB_ALIGN;
         p->tensors[i].at = at;
@@ -702,4 +692,16 @@ int plan_write(plan *p, const char *path)
         return 1;
     }
     return out_commit(&out);
+}
+
+int plan_write(plan *p, const char *path)
+{
+    int failed = 0;
+    for (uint32_t i = 0; i < p->header.tensor_count; i++)
+        if (p->tensors[i].type == MIM_Q8 && p->tensors[i].input_max == 255 && p->rows[i].kind != ROWS_READY)
+            failed = failed || choose_range(p, i);
+    failed = failed || write_plan(p, path);
+    for (uint32_t i = 0; i < p->header.tensor_count; i++)
+        free(p->rows[i].steps);
+    return failed;
 }

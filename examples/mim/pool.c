@@ -1,24 +1,33 @@
 /* pool.c - a pool of threads that takes rounds of tasks. The rounds of one encode follow each other within microseconds, less
- * than it takes to wake a thread: whoever waits looks on for that long, and only then sleeps. */
+ * than it takes to wake a thread: whoever waits looks on for a while, and only then sleeps. Where the last wait was longer, as it
+ * is when others use the cores, it sleeps at once. Of every round a thread takes the task with its own number first, whose rows
+ * are in its cache from the round before, and then what others have left. */
 #include "pool.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <time.h>
 
-#define LOOK_FOR 50000                /* nanoseconds */
+#define LOOK_FOR 200000               /* nanoseconds; waking a thread takes a quarter of it */
+
+typedef struct helper {
+    pool *pool;
+    pthread_t thread;
+    uint32_t number;
+} helper;
 
 struct pool {
     pthread_mutex_t lock;             /* for going to sleep */
     pthread_cond_t wake, done;
-    pthread_t threads[MIM_MAX_THREADS];
-    uint32_t thread_count;            /* without the caller */
+    helper helpers[MIM_MAX_THREADS];  /* from 1 on: the caller is 0 */
+    uint32_t threads;
     mim_task task;                    /* of the round in progress: whoever has a task of it keeps it in progress */
     void *arg;
-    uint64_t left;                    /* round, tasks in it, tasks taken: 32, 16 and 16 bits */
-    uint32_t finished;                /* tasks of the round */
+    uint64_t left;                    /* tasks that nobody has taken, a bit each */
+    uint32_t unfinished;              /* tasks of the round */
     uint32_t sleepers;
     int caller_sleeps, stop;
+    int looks;                        /* the caller's last wait was a short one */
 };
 
 /* Before it sleeps a thread first says so and then looks once more; who has work first puts it out and then looks who sleeps.
@@ -43,37 +52,39 @@ static void look_away(void)
 #endif
 }
 
-static int any_left(uint64_t left) { return (left & 0xffff) < (left >> 16 & 0xffff); }
-
 /* Takes and runs what is left of the round. */
-static void drain(pool *p)
+static void drain(pool *p, uint32_t number)
 {
-    uint64_t left = GET(p->left);
-    while (any_left(left)) {
-        if (!__atomic_compare_exchange_n(&p->left, &left, left + 1, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) continue;
-        p->task(p->arg, (uint32_t)(left & 0xffff));
-        if (ADD(p->finished, 1) == (left >> 16 & 0xffff) && GET(p->caller_sleeps)) {
+    uint64_t left;
+    while ((left = GET(p->left)) != 0) {
+        uint32_t index = left >> number & 1 ? number : (uint32_t)__builtin_ctzll(left);
+        uint64_t bit = UINT64_C(1) << index;
+        if (!(__atomic_fetch_and(&p->left, ~bit, __ATOMIC_SEQ_CST) & bit)) continue;
+        p->task(p->arg, index);
+        if (ADD(p->unfinished, -1) == 0 && GET(p->caller_sleeps)) {
             pthread_mutex_lock(&p->lock);
             pthread_cond_signal(&p->done);
             pthread_mutex_unlock(&p->lock);
         }
-        left = GET(p->left);
     }
 }
 
 static void *serve(void *user)
 {
-    pool *p = user;
-    while (!GET(p->stop)) {
-        for (int64_t end = now() + LOOK_FOR; !any_left(GET(p->left)) && now() < end; ) look_away();
-        if (!any_left(GET(p->left))) {
+    const helper *h = user;
+    pool *p = h->pool;
+    for (int looks = 1; !GET(p->stop); ) {
+        int64_t since = now();
+        while (looks && !GET(p->left) && now() - since < LOOK_FOR) look_away();
+        if (!GET(p->left)) {
             pthread_mutex_lock(&p->lock);
             ADD(p->sleepers, 1);
-            while (!GET(p->stop) && !any_left(GET(p->left))) pthread_cond_wait(&p->wake, &p->lock);
-            __atomic_sub_fetch(&p->sleepers, 1, __ATOMIC_SEQ_CST);
+            while (!GET(p->stop) && !GET(p->left)) pthread_cond_wait(&p->wake, &p->lock);
+            ADD(p->sleepers, -1);
             pthread_mutex_unlock(&p->lock);
         }
-        drain(p);
+        looks = now() - since < LOOK_FOR;
+        drain(p, h->number);
     }
     return NULL;
 }
@@ -85,12 +96,15 @@ pool *pool_create(uint32_t threads)
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->wake, NULL);
     pthread_cond_init(&p->done, NULL);
-    while (p->thread_count + 1 < threads) {
-        if (pthread_create(&p->threads[p->thread_count], NULL, serve, p)) {
+    p->looks = 1;
+    for (p->threads = 1; p->threads < threads; p->threads++) {
+        helper *h = &p->helpers[p->threads];
+        h->pool = p;
+        h->number = p->threads;
+        if (pthread_create(&h->thread, NULL, serve, h)) {
             pool_destroy(p);
             return NULL;
         }
-        p->thread_count++;
     }
     return p;
 }
@@ -102,7 +116,7 @@ void pool_destroy(pool *p)
     PUT(p->stop, 1);
     pthread_cond_broadcast(&p->wake);
     pthread_mutex_unlock(&p->lock);
-    for (uint32_t i = 0; i < p->thread_count; i++) pthread_join(p->threads[i], NULL);
+    for (uint32_t i = 1; i < p->threads; i++) pthread_join(p->helpers[i].thread, NULL);
     pthread_cond_destroy(&p->done);
     pthread_cond_destroy(&p->wake);
     pthread_mutex_destroy(&p->lock);
@@ -114,19 +128,22 @@ void pool_run(void *user, mim_task task, void *arg, uint32_t count)
     pool *p = user;
     p->task = task;
     p->arg = arg;
-    PUT(p->finished, 0);
-    PUT(p->left, ((GET(p->left) >> 32) + 1) << 32 | (uint64_t)count << 16);
+    PUT(p->unfinished, count);
+    PUT(p->left, ~UINT64_C(0) >> (64 - count));
     if (count > 1 && GET(p->sleepers)) {
         pthread_mutex_lock(&p->lock);
         pthread_cond_broadcast(&p->wake);
         pthread_mutex_unlock(&p->lock);
     }
-    drain(p);
-    for (int64_t end = now() + LOOK_FOR; GET(p->finished) < count && now() < end; ) look_away();
-    if (GET(p->finished) == count) return;
-    pthread_mutex_lock(&p->lock);
-    PUT(p->caller_sleeps, 1);
-    while (GET(p->finished) < count) pthread_cond_wait(&p->done, &p->lock);
-    PUT(p->caller_sleeps, 0);
-    pthread_mutex_unlock(&p->lock);
+    drain(p, 0);
+    int64_t since = now();
+    while (p->looks && GET(p->unfinished) && now() - since < LOOK_FOR) look_away();
+    if (GET(p->unfinished)) {
+        pthread_mutex_lock(&p->lock);
+        PUT(p->caller_sleeps, 1);
+        while (GET(p->unfinished)) pthread_cond_wait(&p->done, &p->lock);
+        PUT(p->caller_sleeps, 0);
+        pthread_mutex_unlock(&p->lock);
+    }
+    p->looks = now() - since < LOOK_FOR;
 }

@@ -240,7 +240,7 @@ static void change_type(parts *p)
     for (i = 0; i < p->header.tensor_count; i++)
         if (p->tensor[i].layout == MIM_PANEL16) {
             const int embed = p->step[0].tensor[0] == i + 1;
-            const uint32_t of = embed && type >= MIM_Q8 ? (uint32_t)MIM_F16 : type == MIM_Q4 ? between(MIM_Q8, MIM_Q4) : type;
+            const uint32_t of = embed && type >= MIM_Q8 ? (uint32_t)MIM_Q8 : type == MIM_Q4 ? between(MIM_Q8, MIM_Q4) : type;
             p->tensor[i].type = (uint8_t)of;
             p->tensor[i].weight_max = of == MIM_Q8 ? between(0, 1) ? 63 : 127 : 0;
             p->tensor[i].input_max = of >= MIM_Q8 ? between(0, 1) ? 127 : 255 : 0;
