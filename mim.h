@@ -189,7 +189,8 @@
  * are plain transformers of one input size, need a third of the memory, and run on every build. What it costs, on the shipped
  * model and 1,000 pictures: mean token cosine to f32 0.99972, with float numerics 0.99981.
  * q8 with float numerics quantizes activations per token to 8 bits with a zero point, weights per output channel, and
- * the products inside attention as well; pixels become two bytes. q4 does the same with
+ * the products inside attention as well; pixels become two bytes. Where that leaves the smaller error, weights have 8 bits of which
+ * fours that are added together are held to +-128, so that four products fit 16 bits (AVX2); else 7 bits each. q4 does the same with
  * weights of 4 bits, whose groups have small whole multipliers: its sums too are of integers.
  *
  * ERRORS
@@ -2050,10 +2051,10 @@ static int mimp_in_range(const uint8_t *w, size_t n)
     return !(outside & ~low);
 }
 
-#ifdef MIM_NO_FLOAT
-enum { MIMP_FOURS = 0 };        /* no integer blob has them */
+#ifdef MIMP_X86
+enum { MIMP_FOURS = 1 };        /* some leaves rely on them */
 #else
-enum { MIMP_FOURS = 1 };
+enum { MIMP_FOURS = 0 };
 #endif
 
 /* Whether n bytes of panels, a multiple of 128, keep to what `fours` says, some channels at a time. In each 16 bits a sum begins
