@@ -2912,7 +2912,7 @@ enum { MIMP_GELU_COARSE = 5 };          /* GELU_ERF of a product of bytes */
                                                            uint32_t limit, uint32_t is_signed, float *rest) \
     { \
         V(f) low = V(set)(0), high = V(set)(0), low2 = low, high2 = high, rate, step, shift, top; \
-        V(i) sum = V(seti)(0); \
+        V(i) sum = V(seti)((int32_t)(0u - n16 / 16 * MIMP_ROUND_BITS)); \
         mimp_quantized q; \
         float lo, hi, range, inverse; \
         uint32_t i; \
@@ -2951,7 +2951,7 @@ enum { MIMP_GELU_COARSE = 5 };          /* GELU_ERF of a product of bytes */
             if (rest) \
                 V(store)(rest + i, V(sub)(v, V(mul)(V(sub)(whole, shift), step))); \
         } \
-        q.sum = V(fold_addi)(V(subi)(sum, V(muli)(V(seti)((int32_t)(n16 / 16)), V(seti)(MIMP_ROUND_BITS)))); \
+        q.sum = V(fold_addi)(sum); \
         return q; \
     } \
     \
@@ -3024,7 +3024,7 @@ enum { MIMP_GELU_COARSE = 5 };          /* GELU_ERF of a product of bytes */
     ATTRIBUTES static uint32_t mimp_##isa##_softmax(const float *x, uint32_t n16, uint8_t *out, size_t stride) \
     { \
         V(f) top = V(set)(-3.0e38f), top2 = top; \
-        V(i) count = V(seti)(0); \
+        V(i) count = V(seti)((int32_t)(0u - n16 / 16 * MIMP_ROUND_BITS)); \
         uint32_t i; \
         for (i = 0; i + 16 < n16; i += 32) { \
             top = V(max)(V(load)(x + i), top); \
@@ -3039,7 +3039,7 @@ enum { MIMP_GELU_COARSE = 5 };          /* GELU_ERF of a product of bytes */
             count = V(addi)(count, b); \
             V(quads)(out, stride, b); \
         } \
-        return (uint32_t)V(fold_addi)(count) - n16 * (uint32_t)MIMP_ROUND_BITS; \
+        return (uint32_t)V(fold_addi)(count); \
     } \
     \
     /* Scores x [n][16] of n keys against sixteen queries become exp(x - top). Of each query, state [2 + rows][16] has the */ \
@@ -5291,16 +5291,15 @@ static int mimp_input_row(mimp_input *in, uint32_t y, uint8_t *to)
 #endif
     if (mimp_pull_colors(in, y, &line))
         return 1;
-    for (x = 0; x < in->shown_width; x++)
-        for (c = 0; c < n; c++) {
-            const uint8_t byte = line[x * n + c];
-            if (in->integer)
-                to[(size_t)c * in->width + x] = byte;
+    for (c = 0; c < n; c++) {
+        const size_t first = (size_t)c * in->width;
 #ifndef MIM_NO_FLOAT
-            else
-                ((float *)(void *)to)[(size_t)c * in->width + x] = in->table[c * 256 + byte];
+        for (x = 0; x < in->shown_width && !in->integer; x++)
+            ((float *)(void *)to)[first + x] = in->table[c * 256 + line[x * n + c]];
 #endif
-        }
+        for (x = 0; x < in->shown_width && in->integer; x++)
+            to[first + x] = line[x * n + c];
+    }
     return 0;
 }
 
@@ -5867,7 +5866,7 @@ typedef struct mimp_run {
     uint32_t dim;
     size_t   stride;                /* floats from row to row of x */
     float   *x;
-    float   *row;                   /* one row of x */
+    float   *row;                   /* one row of x for each task */
     float   *pooled;
     int16_t *stream, *pooled_stream;            /* x and pooled of an integer blob; rows of x are dim apart */
     uint16_t *place;                /* [units of the image]: 1 + position in the visible list, 0: hidden */
@@ -6050,14 +6049,16 @@ static uint32_t mimp_tile_of(const mimp_run *run) { return mimp_tile_for(run, ru
 static uint32_t mimp_task_rows(const mimp_run *run) { return mimp_tile_for(run, mimp_tiles(run->s->desc.threads, run->planned)); }
 
 #ifndef MIM_NO_FLOAT
-/* A step that works row by row on the stream alone. */
+/* What works row by row on the stream alone. */
 typedef struct mimp_rows_job {
     mimp_crew crew;
     const mimp_run *run;
     const mim_blob_step *step;
+    float *to;                      /* rows first..first + count of the caller's order go there */
+    uint32_t first, count;
 } mimp_rows_job;
 
-static void mimp_rows(const mimp_run *run, const mim_blob_step *s, mim_task task)
+static void mimp_rows(const mimp_run *run, const mim_blob_step *s, mim_task task, float *to, uint32_t first, uint32_t count)
 {
     mimp_rows_job job;
     MIM_MEMSET(&job, 0, sizeof job);
@@ -6065,6 +6066,9 @@ static void mimp_rows(const mimp_run *run, const mim_blob_step *s, mim_task task
     job.crew.tasks = run->s->desc.threads;
     job.run = run;
     job.step = s;
+    job.to = to;
+    job.first = first;
+    job.count = count;
     mimp_work(&job.crew, task, &job);
 }
 
@@ -6417,7 +6421,7 @@ static mim_status mimp_embed_run(mimp_run *run, const mim_blob_step *s)
     mim_status status;
     MIM_STAGE(MIM_STAGE_EMBED);
     mimp_embed_memory(&e, run, s);
-    mimp_rows(run, s, mimp_embed_places);
+    mimp_rows(run, s, mimp_embed_places, NULL, 0, 0);
     MIM_MEMSET(e.to.rows, 0, mimp_rows_bytes(run->s->kernels, &e.to.matrix));
     for (frame = 0; frame < run->grid.frames; frame++) {
         matrix = h->groups > 1 ? mimp_matrix_part(&e.to.matrix, frame * (uint32_t)(run->stride / 16), (uint32_t)(run->stride / 16)) : e.to.matrix;
@@ -8983,7 +8987,7 @@ static void mimp_run_memory(mimp_run *run)
 #ifndef MIM_NO_FLOAT
     run->where = (uint16_t *)mimp_take(run->slow, (places - run->s->prefix) * 2);
     run->pooled = mimp_floats(run->slow, mimp_up(h->pooled_dim, 16));
-    run->row = mimp_floats(run->slow, widest);
+    run->row = mimp_floats(run->slow, widest * run->s->desc.threads);
     run->branch = branch ? mimp_floats(run->slow, branch) : NULL;
     run->x = mimp_floats(run->slow, stream);
 #endif
@@ -9208,14 +9212,25 @@ MIMP_PUBLIC mim_status mim_begin(mim_session *session, const mim_model *model, c
 }
 
 #ifndef MIM_NO_FLOAT
-/* Row x of the stream, through a norm where there is one. */
-static void mimp_put_row(const mimp_run *run, float *to, const float *x, const mim_blob_step *norm)
+/* Copies rows out, through a norm where there is a step. */
+static void mimp_put_rows(void *arg, uint32_t index)
 {
-    if (norm) {
-        run->s->kernels->norm(run->row, x, mimp_plain(run->model, norm->tensor[0]), run->dim, norm->eps);
-        x = run->row;
+    const mimp_rows_job *job = (const mimp_rows_job *)arg;
+    const mimp_run *run = job->run;
+    const uint32_t end = mimp_share(run->tokens, index + 1, job->crew.tasks);
+    float *const normed = run->row + index * run->stride;
+    uint32_t t;
+    for (t = mimp_share(run->tokens, index, job->crew.tasks); t < end; t++) {
+        const float *row = run->x + t * run->stride;
+        const uint32_t at = mimp_row_out(run, t) - job->first;
+        if (at >= job->count)
+            continue;
+        if (job->step) {
+            run->s->kernels->norm(normed, row, mimp_plain(run->model, job->step->tensor[0]), run->dim, job->step->eps);
+            row = normed;
+        }
+        mimp_copy_out(job->to + (size_t)at * run->dim, row, run->dim);
     }
-    mimp_copy_out(to, x, run->dim);
 }
 #endif
 
@@ -9225,17 +9240,15 @@ static void mimp_put_tokens(const mimp_run *run, mimp_sink to, uint32_t first, u
                             const mim_blob_step *of)
 {
     uint32_t token;
-    for (token = 0; token < run->tokens && mimp_wanted(to); token++) {
-        const uint32_t row = mimp_row_out(run, token);
-        if (row < first || row >= first + count)
-            continue;
-        if (MIMP_INTEGER(run->model->header))
-            mimp_integer_put(run, mimp_sink_at(to, (size_t)(row - first) * run->dim), run->stream + (size_t)token * run->dim, norm, of);
-#ifndef MIM_NO_FLOAT
-        else
-            mimp_put_row(run, to.floats + (size_t)(row - first) * run->dim, run->x + token * run->stride, norm);
-#endif
+    for (token = 0; token < run->tokens && MIMP_INTEGER(run->model->header) && mimp_wanted(to); token++) {
+        const uint32_t at = mimp_row_out(run, token) - first;
+        if (at < count)
+            mimp_integer_put(run, mimp_sink_at(to, (size_t)at * run->dim), run->stream + (size_t)token * run->dim, norm, of);
     }
+#ifndef MIM_NO_FLOAT
+    if (!MIMP_INTEGER(run->model->header) && to.floats)
+        mimp_rows(run, norm, mimp_put_rows, to.floats, first, count);
+#endif
 }
 
 /* Marks the visible mask units with their place in the caller's list, and finds where their tokens stand. Without a list they
@@ -9348,7 +9361,7 @@ static mim_status mimp_step_run(mimp_run *run, const mim_blob_step *s, void *dec
     case MIM_STEP_CONV:      mimp_conv_run(run, s); break;
     case MIM_STEP_ATTENTION: mimp_attention_run(run, s); break;
     case MIM_STEP_MLP:       mimp_mlp_run(run, s); break;
-    case MIM_STEP_NORM:      mimp_rows(run, s, mimp_norm_rows); break;
+    case MIM_STEP_NORM:      mimp_rows(run, s, mimp_norm_rows, NULL, 0, 0); break;
     case MIM_STEP_POOL:
         mimp_pool_run(run, s);
         if (run->pooled_to.floats)

@@ -1,7 +1,7 @@
 /* pool.c - a pool of threads that takes rounds of tasks. The rounds of one encode follow each other within microseconds, less
- * than it takes to wake a thread: whoever waits looks on for a while, and only then sleeps. Where the last wait was longer, as it
- * is when others use the cores, it sleeps at once. Of every round a thread takes the task with its own number first, whose rows
- * are in its cache from the round before, and then what others have left. */
+ * than it takes to wake a thread: whoever waits looks on for a while, and only then sleeps. After a longer wait, as they are when
+ * others use the cores, it sleeps through the next ones at once. Of every round a thread takes the task with its own number
+ * first, whose rows are in its cache from the round before, and then what others have left. */
 #include "pool.h"
 
 #include <pthread.h>
@@ -9,6 +9,7 @@
 #include <time.h>
 
 #define LOOK_FOR 200000               /* nanoseconds; waking a thread takes a quarter of it */
+#define SLEEP_FOR 8                   /* waits */
 
 typedef struct helper {
     pool *pool;
@@ -27,7 +28,7 @@ struct pool {
     uint32_t unfinished;              /* tasks of the round */
     uint32_t sleepers;
     int caller_sleeps, stop;
-    int looks;                        /* the caller's last wait was a short one */
+    uint32_t sleeps;                  /* the caller's */
 };
 
 /* Before it sleeps a thread first says so and then looks once more; who has work first puts it out and then looks who sleeps.
@@ -35,6 +36,7 @@ struct pool {
 #define GET(from) __atomic_load_n(&(from), __ATOMIC_SEQ_CST)
 #define PUT(to, value) __atomic_store_n(&(to), value, __ATOMIC_SEQ_CST)
 #define ADD(to, value) __atomic_add_fetch(&(to), value, __ATOMIC_SEQ_CST)
+#define SUBTRACT(from, value) __atomic_sub_fetch(&(from), value, __ATOMIC_SEQ_CST)
 
 static int64_t now(void)
 {
@@ -52,6 +54,12 @@ static void look_away(void)
 #endif
 }
 
+/* How many waits to sleep through at once after one that began at `since`. */
+static uint32_t sleeps_after(int64_t since, uint32_t sleeps)
+{
+    return now() - since > LOOK_FOR ? SLEEP_FOR : sleeps > 0 ? sleeps - 1 : 0;
+}
+
 /* Takes and runs what is left of the round. */
 static void drain(pool *p, uint32_t number)
 {
@@ -61,7 +69,7 @@ static void drain(pool *p, uint32_t number)
         uint64_t bit = UINT64_C(1) << index;
         if (!(__atomic_fetch_and(&p->left, ~bit, __ATOMIC_SEQ_CST) & bit)) continue;
         p->task(p->arg, index);
-        if (ADD(p->unfinished, -1) == 0 && GET(p->caller_sleeps)) {
+        if (SUBTRACT(p->unfinished, 1) == 0 && GET(p->caller_sleeps)) {
             pthread_mutex_lock(&p->lock);
             pthread_cond_signal(&p->done);
             pthread_mutex_unlock(&p->lock);
@@ -73,17 +81,17 @@ static void *serve(void *user)
 {
     const helper *h = user;
     pool *p = h->pool;
-    for (int looks = 1; !GET(p->stop); ) {
+    for (uint32_t sleeps = 0; !GET(p->stop); ) {
         int64_t since = now();
-        while (looks && !GET(p->left) && now() - since < LOOK_FOR) look_away();
+        while (!sleeps && !GET(p->left) && now() - since < LOOK_FOR) look_away();
         if (!GET(p->left)) {
             pthread_mutex_lock(&p->lock);
             ADD(p->sleepers, 1);
             while (!GET(p->stop) && !GET(p->left)) pthread_cond_wait(&p->wake, &p->lock);
-            ADD(p->sleepers, -1);
+            SUBTRACT(p->sleepers, 1);
             pthread_mutex_unlock(&p->lock);
         }
-        looks = now() - since < LOOK_FOR;
+        sleeps = sleeps_after(since, sleeps);
         drain(p, h->number);
     }
     return NULL;
@@ -96,7 +104,6 @@ pool *pool_create(uint32_t threads)
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->wake, NULL);
     pthread_cond_init(&p->done, NULL);
-    p->looks = 1;
     for (p->threads = 1; p->threads < threads; p->threads++) {
         helper *h = &p->helpers[p->threads];
         h->pool = p;
@@ -137,7 +144,7 @@ void pool_run(void *user, mim_task task, void *arg, uint32_t count)
     }
     drain(p, 0);
     int64_t since = now();
-    while (p->looks && GET(p->unfinished) && now() - since < LOOK_FOR) look_away();
+    while (!p->sleeps && GET(p->unfinished) && now() - since < LOOK_FOR) look_away();
     if (GET(p->unfinished)) {
         pthread_mutex_lock(&p->lock);
         PUT(p->caller_sleeps, 1);
@@ -145,5 +152,5 @@ void pool_run(void *user, mim_task task, void *arg, uint32_t count)
         PUT(p->caller_sleeps, 0);
         pthread_mutex_unlock(&p->lock);
     }
-    p->looks = now() - since < LOOK_FOR;
+    p->sleeps = sleeps_after(since, p->sleeps);
 }
