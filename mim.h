@@ -189,7 +189,8 @@
  * are plain transformers of one input size, need a third of the memory, and run on every build. What it costs, on the shipped
  * model and 1,000 pictures: mean token cosine to f32 0.99972, with float numerics 0.99981.
  * q8 with float numerics quantizes activations per token to 8 bits with a zero point, weights per output channel, and
- * the products inside attention as well; pixels become two bytes. q4 does the same with
+ * the products inside attention as well; pixels become two bytes. Where that leaves the smaller error, weights have 8 bits of which
+ * fours that are added together are held to +-128, so that four products fit 16 bits (AVX2); else 7 bits each. q4 does the same with
  * weights of 4 bits, whose groups have small whole multipliers: its sums too are of integers.
  *
  * ERRORS
@@ -626,7 +627,9 @@ typedef struct mim_blob_tensor {     /* 32 bytes */
     uint8_t  input_max;              /* q8, q4: its input is quantized to 0..input_max; 127 or 255; else 0 */
     uint8_t  group;                  /* q4: k that share a multiplier: 32, 64, 128; else 0 */
     uint8_t  shift;                  /* I32 channels of integer blobs: 0..18; else 0 */
-    uint8_t  reserved[10];
+    uint8_t  fours;                  /* q8 in PANEL16: 1 if of weights k, k + 1, k + 4 and k + 5 of a row, k = 8 i or 8 i + 2, those
+                                        above 0 add up to at most 128 and those below to at least -128; else 0 */
+    uint8_t  reserved[9];
 } mim_blob_tensor;
 
 /* Bytes of a tensor's data, from its type, layout, rows and columns; 0 if they are not valid. */
@@ -1172,7 +1175,8 @@ typedef struct mimp_matrix {
     const int32_t *offset;
     uint32_t n, k;              /* padded */
     uint32_t type;
-    uint32_t weight_max, input_max;
+    uint32_t weight_max;        /* 0: what its fours are held to */
+    uint32_t input_max;
     uint32_t group;             /* q4 */
     uint32_t bytes;             /* its input is quantized to bytes */
     size_t   panel_bytes;
@@ -1193,7 +1197,7 @@ static mimp_matrix mimp_matrix_of(const mim_model *model, uint32_t index)
     m.n = mimp_up(t->rows, 16);
     m.k = mimp_up(t->columns, 32);
     m.type = t->type;
-    m.weight_max = t->weight_max;
+    m.weight_max = t->fours ? 0 : t->weight_max;
     m.input_max = t->input_max;
     m.group = t->group;
     m.bytes = (uint32_t)mimp_is_quantized(t->type);
@@ -1391,6 +1395,8 @@ static mim_status mimp_verify_tensors(mim_model *model, const mim_blob_header *h
             return mimp_fault(model, MIM_ERR_TENSOR, here + offsetof(mim_blob_tensor, group), "group");
         if (t->shift > (t->type == MIM_I32 ? 18 : 0))
             return mimp_fault(model, MIM_ERR_TENSOR, here + offsetof(mim_blob_tensor, shift), "shift");
+        if (t->fours > (q8 && t->layout == MIM_PANEL16 && !MIMP_INTEGER(h)))
+            return mimp_fault(model, MIM_ERR_TENSOR, here + offsetof(mim_blob_tensor, fours), "fours");
         if (!mimp_zero(t->reserved, sizeof t->reserved))
             return mimp_fault(model, MIM_ERR_RESERVED, here + offsetof(mim_blob_tensor, reserved), "reserved");
         if (t->at != at)
@@ -2045,16 +2051,45 @@ static int mimp_in_range(const uint8_t *w, size_t n)
     return !(outside & ~low);
 }
 
+#ifdef MIMP_X86
+enum { MIMP_FOURS = 1 };        /* some leaves rely on them */
+#else
+enum { MIMP_FOURS = 0 };
+#endif
+
+/* Whether n bytes of panels, a multiple of 128, keep to what `fours` says, some channels at a time. In each 16 bits a sum begins
+ * 129 below 2^15. */
+static int mimp_fours_fit(const uint8_t *w, size_t n)
+{
+    const size_t ones = SIZE_MAX / 255, low = SIZE_MAX / 257;
+    size_t over = 0, above, below, x, negative, j, k;
+    for (; n; n -= 128, w += 64)
+        for (j = 0; j < 64; j += sizeof x, w += sizeof x) {
+            above = below = ones * 127;
+            for (k = 0; k < 128; k += 64) {
+                MIM_MEMCPY(&x, w + k, sizeof x);
+                negative = (x >> 7 & ones) * 255;
+                above += (x & ~negative & low) + ((x & ~negative) >> 8 & low);
+                x = (~x & negative) + (negative & ones);
+                below += (x & low) + (x >> 8 & low);
+            }
+            over |= above | below;
+        }
+    return !(over & SIZE_MAX / 65535 << 15);
+}
+
 /* Kernels are chosen by the recorded ranges, so these are checked before any runs; those of MIM_PAIRS16 are exact for all. */
 static mim_status mimp_check_ranges(const mim_model *model)
 {
     uint32_t i;
-    for (i = 1; i <= model->header->tensor_count; i++)
-        if (model->tensors[i - 1].weight_max == 63 && model->tensors[i - 1].layout == MIM_PANEL16) {
-            const mimp_matrix m = mimp_matrix_of(model, i);
-            if (!mimp_in_range(m.panels, m.panel_bytes * (m.n / 16)))
-                return MIM_ERR_RANGE;
-        }
+    for (i = 1; i <= model->header->tensor_count; i++) {
+        const mim_blob_tensor *t = &model->tensors[i - 1];
+        const uint8_t *panels = (const uint8_t *)model->header + t->at;
+        const size_t n = (size_t)mimp_up(t->rows, 16) * mimp_up(t->columns, 32);
+        if (MIMP_FOURS && t->fours ? !mimp_fours_fit(panels, n)
+            : t->weight_max == 63 && t->layout == MIM_PANEL16 && !mimp_in_range(panels, n))
+            return MIM_ERR_RANGE;
+    }
     return MIM_OK;
 }
 
@@ -2108,6 +2143,9 @@ MIMP_PUBLIC mim_status mim_verify(mim_model *model)
         for (j = 0; t->type == MIM_Q8 && j < begin && !bad; j++)
             if ((bad = (uint8_t)(data[j] + t->weight_max + (t->layout == MIM_PAIRS16 ? 128 : 0)) > 2 * t->weight_max) != 0)
                 at = t->at + j;
+        for (j = 0; t->fours && j < begin && !bad; j += 128)
+            if ((bad = !mimp_fours_fit(data + j, 128)) != 0)
+                at = t->at + j;
         for (j = 0; t->type == MIM_F16 && j < begin && !bad; j += 2) {
             uint16_t half;
             MIM_MEMCPY(&half, data + j, 2);
@@ -2129,7 +2167,7 @@ MIMP_PUBLIC mim_status mim_verify(mim_model *model)
         }
         if (bad) {
             model->fault_at = at;
-            model->fault = "a number that is not finite, a weight beyond weight_max or a negative rate";
+            model->fault = "a number that is not finite, a weight beyond weight_max or fours, or a negative rate";
             return MIM_ERR_RANGE;
         }
     }
@@ -3088,7 +3126,7 @@ enum { MIMP_GELU_COARSE = 5 };          /* GELU_ERF of a product of bytes */
  *   tile_f32     float products; may fuse, so its last bits differ between instruction sets
  *   pair_f32     the same over two panels, `step` floats apart, into two acc `apart` floats apart, at least the first `rows`
  *                rows; NULL where one panel is as fast
- *   tile_q7      bytes, exact if every weight is in -64..63 and every input in 0..127
+ *   tile_q7      bytes, exact if every weight is in -64..63 and every input in 0..127, or where fours of weights are held
  *   tile_q8      bytes, exact if every weight is in -64..63 or every input in 0..127
  *   tile_q8_wide bytes, exact for all
  *   several_q8   tile_q8_wide over several_panels panels, `step` bytes apart, into acc [panel][rows][16], rows and NULL as
@@ -3619,7 +3657,7 @@ MIMP_TARGET("avx2") static void mimp_avx2_tile_q8(int32_t *acc, const uint8_t *a
 
 /* Pinned: gcc otherwise reassociates the additions of several steps into trees, whose products are all alive at once and spill. */
 
-/* Two quads at a time, their products added in 16 bits: 4 * 127 * 64 = 32512 fits. */
+/* Two quads at a time, their products added in 16 bits: 4 * 127 * 64 = 32512 fits, and so does 255 * 128 = 32640 of fours. */
 #define MIMP_AVX2_OCTET(r) \
     MIM_MEMCPY(&quad, a + 4 * r, 4); \
     x = _mm256_set1_epi32(quad); \
@@ -3690,29 +3728,34 @@ MIMP_TARGET("avx2") static void mimp_avx2_unpack_q4(uint8_t *out, const uint8_t 
     d##r = _mm256_add_epi16(d##r, _mm256_maddubs_epi16(x, w1)); \
     MIMP_PIN(c##r); \
     MIMP_PIN(d##r);
+#define MIMP_AVX2_LOAD_PAIR \
+    w0 = _mm256_loadu_si256((const __m256i *)(const void *)w); \
+    w1 = _mm256_loadu_si256((const __m256i *)(const void *)(w + 32)); \
+    w += 64;
+#define MIMP_AVX2_NIBBLES_QUAD \
+    MIMP_AVX2_LOAD_PAIR \
+    MIMP_AVX2_NIBBLES(0) MIMP_AVX2_NIBBLES(1) MIMP_AVX2_NIBBLES(2) MIMP_AVX2_NIBBLES(3) \
+    a += 16;
+#define MIMP_AVX2_SUM(r) ((__m256i *)(void *)(acc + 8 * (r)))
+#define MIMP_AVX2_CLEAR(r) _mm256_storeu_si256(MIMP_AVX2_SUM(2 * r), x); _mm256_storeu_si256(MIMP_AVX2_SUM(2 * r + 1), x);
 #define MIMP_AVX2_FLUSH(r) \
-    sum[2 * r] = _mm256_add_epi32(sum[2 * r], _mm256_madd_epi16(c##r, w0)); \
-    sum[2 * r + 1] = _mm256_add_epi32(sum[2 * r + 1], _mm256_madd_epi16(d##r, w1));
+    c##r = _mm256_madd_epi16(c##r, w0); \
+    d##r = _mm256_madd_epi16(d##r, w1); \
+    _mm256_storeu_si256(MIMP_AVX2_SUM(2 * r), _mm256_add_epi32(c##r, _mm256_loadu_si256(MIMP_AVX2_SUM(2 * r)))); \
+    _mm256_storeu_si256(MIMP_AVX2_SUM(2 * r + 1), _mm256_add_epi32(d##r, _mm256_loadu_si256(MIMP_AVX2_SUM(2 * r + 1))));
 MIMP_TARGET("avx2") static void mimp_avx2_tile_q4(int32_t *acc, const uint8_t *a, const uint8_t *w, size_t k, uint32_t group)
 {
-    __m256i sum[8], c0, c1, c2, c3, d0, d1, d2, d3, w0, w1, x;
+    __m256i c0, c1, c2, c3, d0, d1, d2, d3, w0, w1, x = _mm256_setzero_si256();
     int32_t quad;
-    int j;
     (void)group;
-    for (j = 0; j < 8; j++)
-        sum[j] = _mm256_setzero_si256();
-    for (; k; k -= 32, w += 64) {
+    MIMP_AVX2_CLEAR(0) MIMP_AVX2_CLEAR(1) MIMP_AVX2_CLEAR(2) MIMP_AVX2_CLEAR(3)
+    for (; k; k -= 32) {
         c0 = c1 = c2 = c3 = d0 = d1 = d2 = d3 = _mm256_setzero_si256();
-        for (j = 0; j < 8; j++, a += 16, w += 64) {
-            w0 = _mm256_loadu_si256((const __m256i *)(const void *)w);
-            w1 = _mm256_loadu_si256((const __m256i *)(const void *)(w + 32));
-            MIMP_AVX2_NIBBLES(0) MIMP_AVX2_NIBBLES(1) MIMP_AVX2_NIBBLES(2) MIMP_AVX2_NIBBLES(3)
-        }
-        w0 = _mm256_loadu_si256((const __m256i *)(const void *)w);
-        w1 = _mm256_loadu_si256((const __m256i *)(const void *)(w + 32));
+        MIMP_AVX2_NIBBLES_QUAD MIMP_AVX2_NIBBLES_QUAD MIMP_AVX2_NIBBLES_QUAD MIMP_AVX2_NIBBLES_QUAD
+        MIMP_AVX2_NIBBLES_QUAD MIMP_AVX2_NIBBLES_QUAD MIMP_AVX2_NIBBLES_QUAD MIMP_AVX2_NIBBLES_QUAD
+        MIMP_AVX2_LOAD_PAIR
         MIMP_AVX2_FLUSH(0) MIMP_AVX2_FLUSH(1) MIMP_AVX2_FLUSH(2) MIMP_AVX2_FLUSH(3)
     }
-    MIM_MEMCPY(acc, sum, sizeof sum);
 }
 #endif
 
@@ -5455,7 +5498,8 @@ enum { MIMP_FLOATS, MIMP_BYTES_NARROW, MIMP_BYTES, MIMP_BYTES_WIDE, MIMP_NIBBLES
 
 static int mimp_bytes_kind(uint32_t weight_max, uint32_t input_max)
 {
-    return weight_max > 63 && input_max > 127 ? MIMP_BYTES_WIDE : weight_max > 63 || input_max > 127 ? MIMP_BYTES : MIMP_BYTES_NARROW;
+    return !weight_max || (weight_max <= 63 && input_max <= 127) ? MIMP_BYTES_NARROW
+        : weight_max <= 63 || input_max <= 127 ? MIMP_BYTES : MIMP_BYTES_WIDE;
 }
 
 /* Panels as a leaf reads them. */

@@ -60,6 +60,7 @@ static inline uint16_t builder_matrix(builder *b, uint32_t type, uint32_t rows, 
     t->type = (uint8_t)type;
     t->layout = MIM_PANEL16;
     t->weight_max = type == MIM_Q8 ? (uint8_t)b->model->weight_max : 0;
+    t->fours = t->weight_max == 127 && (b->tensors + b->model->seed) % 2;
     t->input_max = type >= MIM_Q8 ? (uint8_t)b->model->input_max : 0;
     t->group = type == MIM_Q4 ? (uint8_t)(32u << (b->tensors + b->model->seed) % 3) : 0;
     return (uint16_t)b->tensors;
@@ -166,7 +167,8 @@ static inline void builder_fill_matrix(uint8_t *at, const mim_blob_tensor *t, ui
             const size_t cell = (size_t)c * 16 + row % 16;
             float x = uniform(-spread, spread);
             uint16_t half = builder_half(x);
-            int32_t q = (int32_t)between(0, t->type == MIM_Q4 ? 15 : 2u * t->weight_max) - (t->type == MIM_Q4 ? 8 : t->weight_max);
+            const uint32_t most = t->fours ? 32 : t->weight_max;
+            int32_t q = (int32_t)between(0, t->type == MIM_Q4 ? 15 : 2 * most) - (int32_t)(t->type == MIM_Q4 ? 8 : most);
             if (!live)
                 x = 0, half = 0, q = 0;
             if (t->type == MIM_F32)

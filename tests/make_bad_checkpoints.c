@@ -947,14 +947,18 @@ static void check_tensor(const mim_blob_step *s, int slot, const char *name, uin
                     wrong(name, r, c, q, t->weight_max);
                 total += q;
                 value = (float)q * scale;
-                tolerance = (double)scale * 0.500001;
-                if (largest > 0 && fabs((double)scale * t->weight_max - largest) > 1e-6)
+                error += ((double)value - want) * ((double)value - want);
+                power += want * want;
+                tolerance = t->fours ? 0.1 * largest : (double)scale * 0.500001;
+                if (largest > 0 && !t->fours && fabs((double)scale * t->weight_max - largest) > 1e-6)
                     wrong(name, r, c, (double)scale, largest / t->weight_max);
             }
             if (!(fabs((double)value - want) <= tolerance))
                 wrong(name, r, c, (double)value, want);
         }
         if (type == MIM_Q4 && error > 0.02 * power)          /* 4 bits within 32 to 128 columns leave about 1 % */
+            wrong(name, r, -3, error, power);
+        if (type == MIM_Q8 && error > 0.001 * power)         /* steps of a 32nd to a 128th of the largest */
             wrong(name, r, -3, error, power);
         if (type >= MIM_Q8 && total != sum)
             wrong(name, r, -2, sum, total);

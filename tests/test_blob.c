@@ -264,6 +264,8 @@ static void test_tensors(void)
                    at + offsetof(mim_blob_tensor, weight_max), at + offsetof(mim_blob_tensor, weight_max) + 1, "weight_max");
             expect(at + offsetof(mim_blob_tensor, input_max), &v, 1, (bytes_in ? v == 127 || v == 255 : v == 0) ? MIM_OK : MIM_ERR_TENSOR,
                    at + offsetof(mim_blob_tensor, input_max), at + offsetof(mim_blob_tensor, input_max) + 1, "input_max");
+            expect(at + offsetof(mim_blob_tensor, fours), &v, 1, v <= (q8 && t.layout == MIM_PANEL16) ? MIM_OK : MIM_ERR_TENSOR,
+                   at + offsetof(mim_blob_tensor, fours), at + offsetof(mim_blob_tensor, fours) + 1, "fours");
             if (v != t.group) {     /* another group has another size, but where one holds all of k; others have none */
                 const uint32_t k = (t.columns + 31) / 32 * 32;
                 tensor(i)->group = v;
@@ -609,13 +611,13 @@ static void test_truncation(void)
     }
 }
 
-static void test_verify(uint32_t type)
+static void test_verify(uint32_t type, int fours)
 {
     static const char *const name[] = { "", "mim_verify: f32", "mim_verify: f16", "mim_verify: q8", "mim_verify: q4" };
     const float bad[3] = { NAN, INFINITY, -INFINITY };
     mim_model model;
     uint32_t i, j, v;
-    group(name[type]);
+    group(fours ? "mim_verify: fours" : name[type]);
     CHECK(open_now(&model) == MIM_OK && mim_verify(&model) == MIM_OK);
     for (i = 0; i < header()->tensor_count; i++) {
         const mim_blob_tensor t = *tensor(i);
@@ -658,6 +660,23 @@ static void test_verify(uint32_t type)
                                "mim_begin with a weight of %d", (int8_t)v);
                 }
             memcpy(blob + at, old, unit);
+        }
+        for (j = 0; j < 16 && t.fours; j++) {                     /* 128 or 129, above 0 or below */
+            const size_t block = (size_t)t.at + between(0, (uint32_t)(floats / 128 - 1)) * 128, at = block + between(0, 31) * 2;
+            uint8_t *const four[4] = { blob + at, blob + at + 1, blob + at + 64, blob + at + 65 }, old[4] = { *four[0], *four[1], *four[2], *four[3] };
+            const int sign = j & 1 ? -1 : 1, over = j >> 1 & 1;
+            mim_session s;
+            mim_memory memory;
+            for (v = 0; v < 4; v++)
+                *four[v] = (uint8_t)(sign * (v == j / 4 ? 127 : v == (j / 4 + 1) % 4 ? 1 + over : v == (j / 4 + 2) % 4 ? -100 : 0));
+            header()->checksum = mim_checksum(blob, bytes);
+            CHECK(open_now(&model) == MIM_OK && mim_plan(&model, NULL, &memory) == MIM_OK);
+            memory.base = guard_high(&arena, memory.bytes, 16);
+            CHECK_THAT(mim_begin(&s, &model, NULL, &memory) == (over && MIMP_FOURS ? MIM_ERR_RANGE : MIM_OK), "mim_begin with fours of %d", sign * (128 + over));
+            CHECK_THAT(mim_verify(&model) == (over ? MIM_ERR_RANGE : MIM_OK) && (!over || model.fault_at == block), "fours in tensor %u at %d", i,
+                       (int)block);
+            for (v = 0; v < 4; v++)
+                *four[v] = old[v];
         }
     }
     header()->checksum = mim_checksum(blob, bytes);
@@ -828,8 +847,12 @@ int main(void)
     for (type = MIM_F32; type <= MIM_Q4; type++) {
         p = spec_full(type);
         load(&p);
-        test_verify(type);
+        test_verify(type, 0);
     }
+    p = spec_full(MIM_Q8);
+    p.weight_max = 127;
+    load(&p);
+    test_verify(MIM_Q8, 1);
     test_blocks();
     for (type = MIM_F32; type <= MIM_Q4; type++)
         test_bytes(type, stride, 0);

@@ -67,6 +67,9 @@ static float *copy(guard *g, const float *x, size_t n) { return (float *)memcpy(
 
 /* ---- products ---- */
 
+/* From FOURS on: fours of weights as large as they may be, of inputs likewise. */
+enum { FOURS = 5 };
+
 static int8_t weight_of(int pattern, uint32_t i, int lo, int hi)
 {
     switch (pattern) {
@@ -74,6 +77,10 @@ static int8_t weight_of(int pattern, uint32_t i, int lo, int hi)
     case 1:  return (int8_t)hi;
     case 2:  return (int8_t)(i & 1 ? lo : hi);
     case 3:  return (int8_t)(i & 2 ? lo : hi);
+    case FOURS:     return (int8_t)(lo + (int)between(0, (uint32_t)(hi - lo)));
+    case FOURS + 1: return i & 64 ? 0 : i & 1 ? 1 : 127;
+    case FOURS + 2: return i & 64 && i & 1 ? -128 : 0;
+    case FOURS + 3: return i & 1 ? -64 : 64;
     default: return (int8_t)(lo + (int)between(0, (uint32_t)(hi - lo)));
     }
 }
@@ -101,7 +108,7 @@ static void bytes_product(const mimp_kernels *k, bytes_leaf leaf, uint32_t colum
     uint32_t r, j, i;
     memset(acc, 0xff, (size_t)rows * 64);
     for (i = 0; i < tile_bytes(k, columns); i++)
-        a[i] = (uint8_t)(pattern < 4 ? (uint32_t)input_max : between(0, (uint32_t)input_max));
+        a[i] = (uint8_t)(pattern != 4 ? (uint32_t)input_max : between(0, (uint32_t)input_max));
     for (i = 0; i < columns * 16; i++)
         w[i] = weight_of(pattern, i, lo, hi);
     enter(k, columns);
@@ -126,6 +133,9 @@ static void test_tile_q7(const mimp_kernels *k)
         for (pattern = 0; pattern < 5; pattern++)
             bytes_product(k, k->tile_q7, columns, pattern, 127, -64, 63);
     bytes_product(k, k->tile_q7, MIM_MAX_COLUMNS, 0, 127, -64, 63);
+    for (columns = 32; columns <= 416; columns += 32)
+        for (pattern = 0; pattern < FOURS + 4; pattern++)
+            bytes_product(k, k->tile_q7, columns, pattern, 255, -32, 32);
 }
 
 /* A panel of random or extreme weights, as the leaves get it. */

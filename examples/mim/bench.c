@@ -314,7 +314,8 @@ static const peak *find_peak(const mim_model *model, const char *cpu)
         const char *level = p->cpu ? mim_cpu_name(p->cpu) : cpu;
         if (!level || strcmp(level, cpu) != 0) continue;
         if (p->type && p->type != t->type) continue;
-        if (p->weight_max && (p->weight_max != t->weight_max || p->input_max != t->input_max)) continue;
+        if (p->weight_max && (p->weight_max != (t->fours ? 63 : t->weight_max) || p->input_max != (t->fours ? 127 : t->input_max)))
+            continue;                 /* fours are multiplied as bytes of 7 bits are */
         return p;                     /* the last entry fits everything */
     }
 }

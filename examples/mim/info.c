@@ -293,21 +293,23 @@ static const char *layout_name(const mim_model *model)
 /* Within which ranges the quantized matrices lie: what decides how fast they can be multiplied. */
 static void print_ranges(const mim_model *model)
 {
-    static const struct { uint8_t weight, input, group; } kinds[] = {
-        { 63, 127, 0 }, { 63, 255, 0 }, { 127, 127, 0 }, { 127, 255, 0 },
-        { 0, 127, 32 }, { 0, 255, 32 }, { 0, 127, 64 }, { 0, 255, 64 }, { 0, 127, 128 }, { 0, 255, 128 },
+    static const struct { uint8_t weight, input, group, fours; } kinds[] = {
+        { 63, 127, 0, 0 }, { 63, 255, 0, 0 }, { 127, 127, 0, 0 }, { 127, 255, 0, 0 },
+        { 63, 127, 0, 1 }, { 63, 255, 0, 1 }, { 127, 127, 0, 1 }, { 127, 255, 0, 1 },
+        { 0, 127, 32, 0 }, { 0, 255, 32, 0 }, { 0, 127, 64, 0 }, { 0, 255, 64, 0 }, { 0, 127, 128, 0 }, { 0, 255, 128, 0 },
     };
     int printed = 0;
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
         uint32_t count = 0;
         for (uint32_t i = 0; i < model->header->tensor_count; i++) {
             const mim_blob_tensor *t = &model->tensors[i];
-            count += t->weight_max == kinds[k].weight && t->input_max == kinds[k].input && t->group == kinds[k].group;
+            count += t->weight_max == kinds[k].weight && t->input_max == kinds[k].input && t->group == kinds[k].group &&
+                     t->fours == kinds[k].fours;
         }
         if (!count) continue;
         printf("%-16s%" PRIu32 " matrices with weights ", printed++ ? "" : "ranges", count);
         if (kinds[k].group) printf("of 4 bits in groups of %u", (unsigned)kinds[k].group);
-        else printf("in +-%u", (unsigned)kinds[k].weight);
+        else printf("in +-%u%s", (unsigned)kinds[k].weight, kinds[k].fours ? ", fours of them in +-128," : "");
         printf(" and inputs in 0..%u\n", (unsigned)kinds[k].input);
     }
 }

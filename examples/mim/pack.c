@@ -304,28 +304,129 @@ static int32_t quantize(float value, float scale, int32_t most)
     return q > most ? most : q < -most ? -most : q;
 }
 
-/* Stores row `lane` of a panel; k = padded columns. Returns the row's sum and scale for types that have them. */
-static int32_t pack_row(uint8_t *panel, uint32_t type, uint8_t weight_max, uint32_t lane, uint32_t k, const float *row, float *scale)
+/* Eight weights by the step 1 / inverse, held to what `fours` of mim_blob_tensor says: what is too much is taken one by one from
+ * the weight whose error that leaves least. Returns the squared error in steps. */
+static double quantize_fours(const float *w, float inverse, int32_t *q)
+{
+    static const uint8_t places[2][4] = { { 0, 1, 4, 5 }, { 2, 3, 6, 7 } };
+    float x[8], error = 0;
+    for (uint32_t i = 0; i < 8; i++) {
+        x[i] = w[i] * inverse;
+        float up = x[i] + 128.5f;
+        q[i] = (int32_t)up - 128;
+    }
+    for (uint32_t f = 0; f < 4; f++) {
+        const uint8_t *at = places[f / 2];
+        int32_t sign = f % 2 ? -1 : 1, sum = 0;
+        for (uint32_t j = 0; j < 4; j++)
+            sum += q[at[j]] * sign > 0 ? q[at[j]] * sign : 0;
+        for (; sum > 128; sum--) {
+            uint32_t worst = 0;
+            float most = -256;
+            for (uint32_t j = 0; j < 4; j++) {
+                float excess = ((float)q[at[j]] - x[at[j]]) * (float)sign;
+                if (q[at[j]] * sign > 0 && excess > most) {
+                    most = excess;
+                    worst = at[j];
+                }
+            }
+            q[worst] -= sign;
+        }
+    }
+    for (uint32_t i = 0; i < 8; i++) {
+        float rest = (float)q[i] - x[i];
+        rest *= rest;
+        error += rest;
+    }
+    return (double)error;
+}
+
+/* The step of the least squared error, and that error. Where the largest weight is 32 of them, fours need no holding. */
+static float fours_step(const float *row, uint32_t k, float max, double *least)
+{
+    float step = 1;
+    *least = HUGE_VAL;
+    for (uint32_t steps = 32; steps < 128; steps += 8) {
+        float trial = max / (float)steps;
+        double unit = (double)trial * (double)trial, error = 0;
+        int32_t q[8];
+        for (uint32_t i = 0; i < k && error * unit < *least; i += 8)
+            error += quantize_fours(row + i, 1 / trial, q);
+        if (error * unit < *least) {
+            *least = error * unit;
+            step = trial;
+        }
+    }
+    return step;
+}
+
+static float largest(const float *row, uint32_t k)
 {
     float max = 0;
-    int32_t sum = 0;
     for (uint32_t i = 0; i < k; i++)
         max = fabsf(row[i]) > max ? fabsf(row[i]) : max;
+    return max;
+}
+
+/* The fours of a q8 matrix are held, its weights not, where that leaves no larger an error: the squares' sum of each row as a share
+ * of the row's, of all rows together. */
+static int choose_range(plan *p, uint32_t index)
+{
+    mim_blob_tensor *t = &p->tensors[index];
+    uint32_t k = round_up(t->columns, 32);
+    float *row = calloc(k, sizeof *row), *steps = calloc(round_up(t->rows, 16), sizeof *steps), bias;
+    double gain = 0;
+    int failed = row && steps ? 0 : fail("%s: not enough memory", p->path);
+    p->rows[index].steps = steps;
+    for (uint32_t n = 0; n < t->rows && !failed; n++) {
+        failed = plan_row(&p->rows[index], n, t->columns, row, &bias);
+        float max = largest(row, k), scale = max / PACK_WEIGHT_MAX;
+        double least, error = 0, square = 0;
+        if (failed || !(max / 128 > 0))
+            continue;
+        steps[n] = fours_step(row, k, max, &least);
+        for (uint32_t i = 0; i < t->columns; i++) {
+            float x = row[i] / scale, up = x + 128.5f, rest = (float)((int32_t)up - 128) - x;
+            rest *= rest;
+            error += (double)rest;
+            x *= x;
+            square += (double)x;
+        }
+        least /= (double)scale * (double)scale;
+        gain += (error - least) / square;
+    }
+    free(row);
+    t->fours = gain >= 0;
+    t->weight_max = t->fours ? 127 : PACK_WEIGHT_MAX;
+    return failed;
+}
+
+/* Stores row `lane` of a panel; k = padded columns; step: its own where fours are held. Returns the row's sum and scale for types
+ * that have them. */
+static int32_t pack_row(uint8_t *panel, const mim_blob_tensor *t, float step, uint32_t lane, uint32_t k, const float *row, float *scale)
+{
+    float max = largest(row, k);
+    int32_t sum = 0, q[8];
     *scale = 1;
-    if (type == MIM_F16)
+    if (t->type == MIM_F16)
         *scale = half_scale(max);
-    if (type == MIM_Q8 && (float)(max / (float)weight_max) > 0)
-        *scale = max / (float)weight_max;
+    if (t->type == MIM_Q8 && !t->fours && (float)(max / (float)t->weight_max) > 0)
+        *scale = max / (float)t->weight_max;
+    if (t->fours && step > 0)
+        *scale = step;
     for (uint32_t i = 0; i < k; i++) {
-        if (type == MIM_F32) {
+        if (t->type == MIM_F32) {
             memcpy(panel + ((size_t)i * 16 + lane) * 4, &row[i], 4);
-        } else if (type == MIM_F16) {
+        } else if (t->type == MIM_F16) {
             uint16_t half = to_half(row[i] / *scale);     /* exact but where it is far below half's least step */
             memcpy(panel + ((size_t)i * 16 + lane) * 2, &half, 2);
         } else {
-            int32_t q = quantize(row[i], *scale, weight_max);
-            sum += q;
-            panel[((size_t)(i / 4) * 16 + lane) * 4 + i % 4] = (uint8_t)q;
+            if (t->fours && i % 8 == 0)
+                quantize_fours(row + i, 1 / *scale, q);
+            else if (!t->fours)
+                q[i % 8] = quantize(row[i], *scale, t->weight_max);
+            sum += q[i % 8];
+            panel[((size_t)(i / 4) * 16 + lane) * 4 + i % 4] = (uint8_t)q[i % 8];
         }
     }
     return sum;
@@ -500,7 +601,7 @@ static int write_panels(out_file *out, const mim_blob_tensor *t, const rows *r, 
             memset(row, 0, k * sizeof *row);
         }
         sums[n] = t->type == MIM_Q4 ? pack_row_q4(panel, t->group, n % 16, k, row, 0, &scales[n])
-                                    : pack_row(panel, t->type, t->weight_max, n % 16, k, row, &scales[n]);
+                                    : pack_row(panel, t, t->fours ? r->steps[n] : 0, n % 16, k, row, &scales[n]);
         if (n % 16 == 15 && out_write(out, panel, panel_bytes))
             return 1;
     }
@@ -567,7 +668,7 @@ static int seal(plan *p, out_file *out)
     return 0;
 }
 
-int plan_write(plan *p, const char *path)
+static int write_plan(plan *p, const char *path)
 {
     mim_blob_header *h = &p->header;
     uint64_t at = sizeof *h + h->step_count * sizeof *p->steps + h->tensor_count * sizeof *p->tensors;
@@ -591,4 +692,16 @@ int plan_write(plan *p, const char *path)
         return 1;
     }
     return out_commit(&out);
+}
+
+int plan_write(plan *p, const char *path)
+{
+    int failed = 0;
+    for (uint32_t i = 0; i < p->header.tensor_count; i++)
+        if (p->tensors[i].type == MIM_Q8 && p->tensors[i].input_max == 255 && p->rows[i].kind != ROWS_READY)
+            failed = failed || choose_range(p, i);
+    failed = failed || write_plan(p, path);
+    for (uint32_t i = 0; i < p->header.tensor_count; i++)
+        free(p->rows[i].steps);
+    return failed;
 }

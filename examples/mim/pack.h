@@ -7,8 +7,8 @@
 
 #include "families.h"
 
-/* Of quantized blobs: the largest weight, quantized key and quantized value. Products of +-63 and 0..255 are exact in the
- * fast 16-bit sums of AVX2; see mim_blob_tensor. */
+/* Of quantized blobs: the largest weight where fours are not held, quantized key and quantized value. Products of +-63 and 0..255
+ * are exact in the fast 16-bit sums of AVX2; see mim_blob_tensor. */
 #define PACK_WEIGHT_MAX 63
 #define PACK_ATTENTION_MAX 63
 
@@ -66,6 +66,7 @@ typedef struct rows {
     const vit *of;                /*   and of which model: groups, vectors */
     const uint8_t *channel_group, *channel_place;       /* group of a channel, and its place in it */
     const void *ready;            /* READY */
+    float *steps;                 /* q8 whose fours are held: of each row; plan_write's own */
 } rows;
 
 typedef struct plan {
