@@ -2991,7 +2991,7 @@ enum { MIMP_GELU_COARSE = 5 };          /* GELU_ERF of a product of bytes */
     /* The common activations have loops of their own, but where flash is dear. */ \
     ATTRIBUTES static void mimp_##isa##_finish(float *y, size_t stride, const void *acc, uint32_t rows, const mimp_epilogue *e) \
     { \
-        const uint32_t act = e->act == MIM_GELU_ERF && e->integer ? MIMP_GELU_COARSE : e->act; \
+        const uint32_t act = e->act == MIM_GELU_ERF && e->integer ? (uint32_t)MIMP_GELU_COARSE : e->act; \
         if (MIMP_MAX_ROWS > 4 && !act) \
             mimp_##isa##_finish_act(y, stride, acc, rows, e, 0); \
         else if (MIMP_MAX_ROWS > 4 && act == MIMP_GELU_COARSE) \
