@@ -1,15 +1,13 @@
 /* pool.c - a pool of threads that takes rounds of tasks. The rounds of one encode follow each other within microseconds, less
- * than it takes to wake a thread: whoever waits looks on for a while, and only then sleeps. After a longer wait, as they are when
- * others use the cores, it sleeps through the next ones at once. Of every round a thread takes the task with its own number
- * first, whose rows are in its cache from the round before, and then what others have left. */
+ * than it takes to wake a thread: whoever waits looks on for that long, and only then sleeps. Of every round a thread takes the
+ * task with its own number first, whose rows are in its cache from the round before, and then what others have left. */
 #include "pool.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <time.h>
 
-#define LOOK_FOR 200000               /* nanoseconds; waking a thread takes a quarter of it */
-#define SLEEP_FOR 8                   /* waits */
+#define LOOK_FOR 50000                /* nanoseconds */
 
 typedef struct helper {
     pool *pool;
@@ -28,7 +26,6 @@ struct pool {
     uint32_t unfinished;              /* tasks of the round */
     uint32_t sleepers;
     int caller_sleeps, stop;
-    uint32_t sleeps;                  /* the caller's */
 };
 
 /* Before it sleeps a thread first says so and then looks once more; who has work first puts it out and then looks who sleeps.
@@ -54,12 +51,6 @@ static void look_away(void)
 #endif
 }
 
-/* How many waits to sleep through at once after one that began at `since`. */
-static uint32_t sleeps_after(int64_t since, uint32_t sleeps)
-{
-    return now() - since > LOOK_FOR ? SLEEP_FOR : sleeps > 0 ? sleeps - 1 : 0;
-}
-
 /* Takes and runs what is left of the round. */
 static void drain(pool *p, uint32_t number)
 {
@@ -81,9 +72,8 @@ static void *serve(void *user)
 {
     const helper *h = user;
     pool *p = h->pool;
-    for (uint32_t sleeps = 0; !GET(p->stop); ) {
-        int64_t since = now();
-        while (!sleeps && !GET(p->left) && now() - since < LOOK_FOR) look_away();
+    while (!GET(p->stop)) {
+        for (int64_t end = now() + LOOK_FOR; !GET(p->left) && now() < end; ) look_away();
         if (!GET(p->left)) {
             pthread_mutex_lock(&p->lock);
             ADD(p->sleepers, 1);
@@ -91,7 +81,6 @@ static void *serve(void *user)
             SUBTRACT(p->sleepers, 1);
             pthread_mutex_unlock(&p->lock);
         }
-        sleeps = sleeps_after(since, sleeps);
         drain(p, h->number);
     }
     return NULL;
@@ -143,14 +132,11 @@ void pool_run(void *user, mim_task task, void *arg, uint32_t count)
         pthread_mutex_unlock(&p->lock);
     }
     drain(p, 0);
-    int64_t since = now();
-    while (!p->sleeps && GET(p->unfinished) && now() - since < LOOK_FOR) look_away();
-    if (GET(p->unfinished)) {
-        pthread_mutex_lock(&p->lock);
-        PUT(p->caller_sleeps, 1);
-        while (GET(p->unfinished)) pthread_cond_wait(&p->done, &p->lock);
-        PUT(p->caller_sleeps, 0);
-        pthread_mutex_unlock(&p->lock);
-    }
-    p->sleeps = sleeps_after(since, p->sleeps);
+    for (int64_t end = now() + LOOK_FOR; GET(p->unfinished) && now() < end; ) look_away();
+    if (!GET(p->unfinished)) return;
+    pthread_mutex_lock(&p->lock);
+    PUT(p->caller_sleeps, 1);
+    while (GET(p->unfinished)) pthread_cond_wait(&p->done, &p->lock);
+    PUT(p->caller_sleeps, 0);
+    pthread_mutex_unlock(&p->lock);
 }
