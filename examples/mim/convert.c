@@ -15,7 +15,7 @@ static const char usage[] =
     "config.json and preprocessor_config.json beside it are read. What neither they nor the tensors tell is asked for.\n"
     "\n"
     "  -o OUT.mim                 the blob to write\n"
-    "  --type f32|f16|q8|q7|q4    kind of numbers of the matrices (f32); q7: q8 with inputs of 7 bits, faster on AVX2\n"
+    "  --type f32|f16|q8|q7|q4    kind of numbers of the matrices (f32); q7: q8 with inputs of 7 bits\n"
     "  --group 32|64|128          q4: columns that share a scale (32)\n"
     "  --numerics float|integer   what a q8 or q4 blob computes in between its products (float); integer runs without a\n"
     "                             floating-point unit, has scales that pictures are needed for, and does plain transformers only\n"
