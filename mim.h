@@ -477,8 +477,8 @@ typedef struct mim_blob_header {     /* 512 bytes */
 enum {
     MIM_STEP_EMBED = 1,     /* x = act(norm(w patch)) + positions + metadata
                                0 [patch projection (groups*G x channels*frames*height*width of the kernel, columns in that order)],
-                                 G = dim rounded up to 16 where there are groups, else dim; in a quantized blob it is f16: its error would go
-                                 straight into every token, and it is 1 % of the work. Absent: tokens come from mim_encode_tokens
+                                 G = dim rounded up to 16 where there are groups, else dim; in a quantized blob it is q8, and pixels go
+                                 through it as two bytes. Absent: tokens come from mim_encode_tokens
                                1 [prefix tokens (prefix x dim): CLS and registers, positions already added]
                                2 [positions (stored_frames*stored_height*stored_width x dim), raster order]
                                3 [norm (2 x dim): weight, bias]
