@@ -146,13 +146,13 @@
  *
  * at the minimum, where rows are those of one kernel tile (3 to 16) for each thread; it grows linearly with T. Integers
  * with q4 need a panel more, 16 times the longest row of weights. With all that is useful, up to 256 rows (q8 with float
- * numerics: 80) are worked on at a time, and of an integer blob's weights each is read once.
+ * numerics on one thread: 80, or a fourth of the tokens) are worked on at a time, and of an integer blob's weights each is read once.
  *
  * Where memory is of two kinds (TCM and SRAM, SRAM and PSRAM), desc.split plans for two regions. The slow one holds what a step goes
  * through from end to end, the stream of tokens and the output of attention (integer: 3 T D and a little); the fast one keys,
  * values, tiles and scratch (integer: 32 KB at least for ViT-Ti/16 at 224, 34 KB for ViT-B). Both sizes are exact, results the same.
  *
- * The stack needs up to 13 KB, and 1.5 KB where there are no floats.
+ * The stack needs up to 14 KB, and 1.5 KB where there are no floats.
  *
  * THREADS
  *
