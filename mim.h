@@ -144,8 +144,9 @@
  *
  *     integer:  3 T D  +  2 T h  +  28 T                          (scalar: ViT-Ti/16 at 224 in 145 KiB, ViT-S 258, ViT-B 483)
  *
- * at the minimum, where rows are those of one kernel tile (3 to 16) for each thread; it grows linearly with T. Integers
- * with q4 need a panel more, 16 times the longest row of weights. With all that is useful, up to 256 rows (q8 with float
+ * at the minimum, where rows are those of one kernel tile (3 to 16) for each thread; it grows linearly with T. With several
+ * threads and float numerics both count, not the greater: what one core wrote for attention the other should not have to fetch for
+ * the MLP. Integers with q4 need a panel more, 16 times the longest row of weights. With all that is useful, up to 256 rows (q8 with float
  * numerics on one thread: 80, or a fourth of the tokens) are worked on at a time, and of an integer blob's weights each is read once.
  *
  * Where memory is of two kinds (TCM and SRAM, SRAM and PSRAM), desc.split plans for two regions. The slow one holds what a step goes
@@ -2084,11 +2085,13 @@ static mim_status mimp_check_ranges(const mim_model *model)
     uint32_t i;
     for (i = 1; i <= model->header->tensor_count; i++) {
         const mim_blob_tensor *t = &model->tensors[i - 1];
-        const uint8_t *panels = (const uint8_t *)model->header + t->at;
-        const size_t n = (size_t)mimp_up(t->rows, 16) * mimp_up(t->columns, 32);
-        if (MIMP_FOURS && t->fours ? !mimp_fours_fit(panels, n)
-            : t->weight_max == 63 && t->layout == MIM_PANEL16 && !mimp_in_range(panels, n))
-            return MIM_ERR_RANGE;
+        const int fours = MIMP_FOURS && t->fours;
+        if (fours || (t->weight_max == 63 && t->layout == MIM_PANEL16)) {
+            const mimp_matrix m = mimp_matrix_of(model, i);
+            const size_t n = m.panel_bytes * (m.n / 16);
+            if (!(fours ? mimp_fours_fit(m.panels, n) : mimp_in_range(m.panels, n)))
+                return MIM_ERR_RANGE;
+        }
     }
     return MIM_OK;
 }
@@ -2782,6 +2785,9 @@ typedef struct mimp_quantized {
 
 enum { MIMP_GELU_COARSE = 5 };          /* GELU_ERF of a product of bytes */
 
+/* The common activations have loops of their own, but where flash is dear. */
+#define MIMP_OWN_LOOPS (MIMP_MAX_ROWS > 4)
+
 #define MIMP_MADD(V, a, b, c) (fused ? V(madd)(a, b, c) : V(add)(V(mul)(a, b), c))
 
 #define MIMP_ROW_OPS(isa, V, ATTRIBUTES) \
@@ -2802,7 +2808,7 @@ enum { MIMP_GELU_COARSE = 5 };          /* GELU_ERF of a product of bytes */
     } \
     ATTRIBUTES static inline V(f) mimp_##isa##_exp(V(f) x) { return mimp_##isa##_exp_of(x, 0); } \
     ATTRIBUTES static inline V(f) mimp_##isa##_exp_fused(V(f) x) { return mimp_##isa##_exp_of(x, 1); } \
-    /* 255 times it */ \
+    /* 255 e^x, for x <= 0 */ \
     ATTRIBUTES MIMP_INLINE V(f) mimp_##isa##_exp_coarse(V(f) x) \
     { \
         const V(f) magic = V(set)(MIMP_ROUND), t = V(mul)(x, V(set)(1.44269504f)), k = V(add)(t, magic), r = V(sub)(t, V(sub)(k, magic)); \
@@ -2981,22 +2987,21 @@ enum { MIMP_GELU_COARSE = 5 };          /* GELU_ERF of a product of bytes */
             if (biased) \
                 v = V(add)(v, bias); \
             if (act) \
-                v = MIMP_MAX_ROWS > 4 && act == MIMP_GELU_COARSE ? mimp_##isa##_gelu_coarse(v) : mimp_##isa##_act(v, act); \
+                v = MIMP_OWN_LOOPS && act == MIMP_GELU_COARSE ? mimp_##isa##_gelu_coarse(v) : mimp_##isa##_act(v, act); \
             if (add) \
                 v = V(add)(V(load)(y), v); \
             V(store)(y, v); \
         } \
     } \
     \
-    /* The common activations have loops of their own, but where flash is dear. */ \
     ATTRIBUTES static void mimp_##isa##_finish(float *y, size_t stride, const void *acc, uint32_t rows, const mimp_epilogue *e) \
     { \
         const uint32_t act = e->act == MIM_GELU_ERF && e->integer ? (uint32_t)MIMP_GELU_COARSE : e->act; \
-        if (MIMP_MAX_ROWS > 4 && !act) \
+        if (MIMP_OWN_LOOPS && !act) \
             mimp_##isa##_finish_act(y, stride, acc, rows, e, 0); \
-        else if (MIMP_MAX_ROWS > 4 && act == MIMP_GELU_COARSE) \
+        else if (MIMP_OWN_LOOPS && act == MIMP_GELU_COARSE) \
             mimp_##isa##_finish_act(y, stride, acc, rows, e, MIMP_GELU_COARSE); \
-        else if (MIMP_MAX_ROWS > 4 && act == MIM_GELU_ERF) \
+        else if (MIMP_OWN_LOOPS && act == MIM_GELU_ERF) \
             mimp_##isa##_finish_act(y, stride, acc, rows, e, MIM_GELU_ERF); \
         else \
             mimp_##isa##_finish_act(y, stride, acc, rows, e, act); \
@@ -3995,7 +4000,7 @@ MIMP_TARGET(MIMP_AVX512_ISA) static void mimp_avx512bw_tile_q4(int32_t *acc, con
 
 static const mimp_kernels mimp_kernels_avx512bw = {
     "avx512bw", MIM_CPU_AVX512BW, MIM_PANEL16, 14, 14, 0, 0,
-    mimp_avx512_tile_f32, mimp_avx512_pair_f32, 
+    mimp_avx512_tile_f32, mimp_avx512_pair_f32,
     mimp_avx512bw_tile_q7, mimp_avx512bw_tile_q8, mimp_avx512bw_tile_q8_wide, NULL, NULL, NULL,
     MIMP_Q4(mimp_avx2_unpack_q4), MIMP_Q4(mimp_avx512bw_tile_q4), mimp_avx2_halves,
     MIMP_ROWS_OF(avx512)
@@ -4050,7 +4055,7 @@ MIMP_TARGET(MIMP_VNNI_ISA) static void mimp_avx512_pair_q8(int32_t *acc, const u
 
 static const mimp_kernels mimp_kernels_avx512 = {
     "avx512", MIM_CPU_AVX512, MIM_PANEL16, 14, 14, 0, 2,
-    mimp_avx512_tile_f32, mimp_avx512_pair_f32, 
+    mimp_avx512_tile_f32, mimp_avx512_pair_f32,
     mimp_avx512_tile_q8, mimp_avx512_tile_q8, mimp_avx512_tile_q8, mimp_avx512_pair_q8, NULL, NULL,
     MIMP_Q4(mimp_avx512_unpack_q4), NULL, mimp_avx2_halves,
     MIMP_ROWS_OF(avx512)
@@ -4128,7 +4133,7 @@ MIMP_TARGET(MIMP_AMX_ISA) static void mimp_amx_tile_q8(int32_t *acc, const uint8
 
 static const mimp_kernels mimp_kernels_amx = {
     "amx", MIM_CPU_AMX, MIM_PANEL16, 14, 16, 64, 4,
-    mimp_avx512_tile_f32, mimp_avx512_pair_f32, 
+    mimp_avx512_tile_f32, mimp_avx512_pair_f32,
     mimp_amx_tile_q8, mimp_amx_tile_q8, mimp_amx_tile_q8, mimp_amx_four_q8, mimp_amx_enter, mimp_amx_leave,
     MIMP_Q4(mimp_avx512_unpack_q4), NULL, mimp_avx2_halves,
     MIMP_ROWS_OF(avx512)
@@ -5496,6 +5501,7 @@ typedef union mimp_tile {
 /* Which leaf a product takes. */
 enum { MIMP_FLOATS, MIMP_BYTES_NARROW, MIMP_BYTES, MIMP_BYTES_WIDE, MIMP_NIBBLES };
 
+/* weight_max 0: fours are held, which is as good as few bits. */
 static int mimp_bytes_kind(uint32_t weight_max, uint32_t input_max)
 {
     return !weight_max || (weight_max <= 63 && input_max <= 127) ? MIMP_BYTES_NARROW
