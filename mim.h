@@ -2791,6 +2791,8 @@ enum { MIMP_GELU_COARSE = 5 };          /* GELU_ERF of a product of bytes */
 #define MIMP_MADD(V, a, b, c) (fused ? V(madd)(a, b, c) : V(add)(V(mul)(a, b), c))
 
 #define MIMP_ROW_OPS(isa, V, ATTRIBUTES) \
+    ATTRIBUTES static inline V(f) mimp_##isa##_horner(V(f) p, V(f) x, float c) { return V(add)(V(mul)(p, x), V(set)(c)); } \
+    \
     ATTRIBUTES MIMP_INLINE V(f) mimp_##isa##_exp_of(V(f) x, int fused) \
     { \
         const V(f) magic = V(set)(MIMP_ROUND); \
@@ -2809,24 +2811,24 @@ enum { MIMP_GELU_COARSE = 5 };          /* GELU_ERF of a product of bytes */
     ATTRIBUTES static inline V(f) mimp_##isa##_exp(V(f) x) { return mimp_##isa##_exp_of(x, 0); } \
     ATTRIBUTES static inline V(f) mimp_##isa##_exp_fused(V(f) x) { return mimp_##isa##_exp_of(x, 1); } \
     /* 255 e^x, for x <= 0 */ \
-    ATTRIBUTES MIMP_INLINE V(f) mimp_##isa##_exp_coarse(V(f) x) \
+    ATTRIBUTES static inline V(f) mimp_##isa##_exp_coarse(V(f) x) \
     { \
         const V(f) magic = V(set)(MIMP_ROUND), t = V(mul)(x, V(set)(1.44269504f)), k = V(add)(t, magic), r = V(sub)(t, V(sub)(k, magic)); \
-        V(f) p = V(add)(V(mul)(V(set)(255.0f * 5.51716685e-2f), r), V(set)(255.0f * 0.242611125f)); \
-        p = V(add)(V(mul)(p, r), V(set)(255.0f * 0.693260968f)); \
-        p = V(add)(V(mul)(p, r), V(set)(255.0f * 0.999928057f)); \
+        V(f) p = mimp_##isa##_horner(V(set)(255.0f * 5.51716685e-2f), r, 255.0f * 0.242611125f); \
+        p = mimp_##isa##_horner(p, r, 255.0f * 0.693260968f); \
+        p = mimp_##isa##_horner(p, r, 255.0f * 0.999928057f); \
         return V(cast_f)(V(addi)(V(cast_i)(p), V(shl)(V(cast_i)(k), 23))); \
     } \
     \
-    ATTRIBUTES MIMP_INLINE V(f) mimp_##isa##_gelu_coarse(V(f) x) \
+    ATTRIBUTES static inline V(f) mimp_##isa##_gelu_coarse(V(f) x) \
     { \
         const V(f) end = V(set)(3.9400024f), t = V(min)(V(max)(x, V(set)(-3.9400024f)), end), z = V(mul)(t, t); \
-        V(f) p = V(add)(V(mul)(V(set)(2.47514702e-8f), z), V(set)(-1.69606415e-6f)); \
-        p = V(add)(V(mul)(p, z), V(set)(4.98230656e-5f)); \
-        p = V(add)(V(mul)(p, z), V(set)(-8.31425714e-4f)); \
-        p = V(add)(V(mul)(p, z), V(set)(8.85338709e-3f)); \
-        p = V(add)(V(mul)(p, z), V(set)(-6.47435859e-2f)); \
-        p = V(add)(V(mul)(p, z), V(set)(0.398000300f)); \
+        V(f) p = mimp_##isa##_horner(V(set)(2.47514702e-8f), z, -1.69606415e-6f); \
+        p = mimp_##isa##_horner(p, z, 4.98230656e-5f); \
+        p = mimp_##isa##_horner(p, z, -8.31425714e-4f); \
+        p = mimp_##isa##_horner(p, z, 8.85338709e-3f); \
+        p = mimp_##isa##_horner(p, z, -6.47435859e-2f); \
+        p = mimp_##isa##_horner(p, z, 0.398000300f); \
         return V(mul)(x, V(add)(V(mul)(p, t), V(set)(0.5f)));  /* of the ends p t is -1/2 and 1/2 */ \
     } \
     \
@@ -2839,15 +2841,15 @@ enum { MIMP_GELU_COARSE = 5 };          /* GELU_ERF of a product of bytes */
             V(f) t = V(mul)(x, V(set)(0.70710678f)), z, p, q; \
             t = V(min)(V(max)(t, V(set)(-3.925f)), V(set)(3.925f)); \
             z = V(mul)(t, t); \
-            p = V(add)(V(mul)(V(set)(1.9873518e-8f), z), V(set)(-1.9937459e-6f)); \
-            p = V(add)(V(mul)(p, z), V(set)(1.4937196e-4f)); \
-            p = V(add)(V(mul)(p, z), V(set)(3.9922264e-3f)); \
-            p = V(add)(V(mul)(p, z), V(set)(5.1459923e-2f)); \
-            p = V(add)(V(mul)(p, z), V(set)(2.0659001e-1f)); \
-            p = V(add)(V(mul)(p, z), V(set)(1.12837875f)); \
-            q = V(add)(V(mul)(V(set)(1.0285566e-3f), z), V(set)(1.4929248e-2f)); \
-            q = V(add)(V(mul)(q, z), V(set)(1.1776083e-1f)); \
-            q = V(add)(V(mul)(q, z), V(set)(5.1641434e-1f)); \
+            p = mimp_##isa##_horner(V(set)(1.9873518e-8f), z, -1.9937459e-6f); \
+            p = mimp_##isa##_horner(p, z, 1.4937196e-4f); \
+            p = mimp_##isa##_horner(p, z, 3.9922264e-3f); \
+            p = mimp_##isa##_horner(p, z, 5.1459923e-2f); \
+            p = mimp_##isa##_horner(p, z, 2.0659001e-1f); \
+            p = mimp_##isa##_horner(p, z, 1.12837875f); \
+            q = mimp_##isa##_horner(V(set)(1.0285566e-3f), z, 1.4929248e-2f); \
+            q = mimp_##isa##_horner(q, z, 1.1776083e-1f); \
+            q = mimp_##isa##_horner(q, z, 5.1641434e-1f); \
             q = V(add)(V(mul)(q, z), one); \
             t = V(div)(V(mul)(t, p), q); \
             return V(mul)(V(mul)(x, V(set)(0.5f)), V(add)(t, one)); \
